@@ -1,0 +1,2 @@
+//! The binary: parses arguments and dispatches.
+fn main() {}
