@@ -1,4 +1,4 @@
-//! Checks and generators of this repository: `cargo xtask tidy`, `cargo xtask openapi [--check]`, `cargo xtask docs`.
+//! Checks and generators of this repository: `cargo xtask tidy` and `cargo xtask openapi [--check]`.
 //!
 //! Owns: rules about the tree itself, such as layers, banned words, headers and generated files.
 //! Never: anything the product does at run time; no crate of the product is linked here.
@@ -12,12 +12,22 @@ mod tidy;
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> Result<()> {
     let root = repository_root();
-    match words.as_slice() {
+    match words {
         ["tidy"] => tidy::run(&root),
         ["openapi"] => openapi::write(&root),
         ["openapi", "--check"] => openapi::check(&root),
