@@ -1,0 +1,425 @@
+//! Instants, days, months, ranges and the organisation's zone.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use std::fmt;
+use std::str::FromStr;
+
+/// Microseconds in a second.
+pub const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// A text that is not a time of the wanted kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// Not a date.
+    #[error("`{0}` is not a date; write it as 2026-10-31")]
+    Date(String),
+    /// Not a month.
+    #[error("`{0}` is not a month; write it as 2026-10")]
+    Month(String),
+    /// Not an instant.
+    #[error("`{0}` is not a time; write it as 2026-10-31T23:59:59Z")]
+    Instant(String),
+    /// Not an IANA zone.
+    #[error("`{0}` is not a time zone; use an IANA name such as Europe/Berlin")]
+    Zone(String),
+}
+
+/// A point in time: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(i64);
+
+impl Instant {
+    /// Returns the instant so many microseconds after the epoch.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Returns the microseconds since the epoch.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Returns the instant `micros` later.
+    #[must_use]
+    pub const fn plus_micros(self, micros: i64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// Returns the instant that `text` spells. A time without a zone is UTC; a bare date is its midnight.
+    ///
+    /// # Errors
+    /// [`TimeError::Instant`] for anything that is neither RFC 3339 nor such a text.
+    pub fn parse_lenient(text: &str) -> Result<Self, TimeError> {
+        let text = text.trim();
+        let text = text.strip_suffix(" UTC").unwrap_or(text);
+        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self(timestamp.as_microsecond()));
+        }
+        let civil =
+            text.parse::<jiff::civil::DateTime>().map_err(|_| TimeError::Instant(text.chars().take(60).collect()))?;
+        let zoned = civil.to_zoned(TimeZone::UTC).map_err(|_| TimeError::Instant(text.chars().take(60).collect()))?;
+        Ok(Self(zoned.timestamp().as_microsecond()))
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(timestamp) => write!(out, "{timestamp}"),
+            Err(_) => write!(out, "{}us", self.0),
+        }
+    }
+}
+
+impl FromStr for Instant {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let timestamp: jiff::Timestamp =
+            text.parse().map_err(|_| TimeError::Instant(text.chars().take(60).collect()))?;
+        Ok(Self(timestamp.as_microsecond()))
+    }
+}
+
+/// Instants from `start` up to, but not including, `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InstantRange {
+    /// First instant inside.
+    pub start: Instant,
+    /// First instant after.
+    pub end: Instant,
+}
+
+impl InstantRange {
+    /// Returns the length in whole seconds (sub-second parts cut off).
+    #[must_use]
+    pub fn seconds(&self) -> i64 {
+        (self.end.0 - self.start.0) / MICROS_PER_SECOND
+    }
+}
+
+/// A calendar day of the organisation's zone, counted from 1970-01-01 (Arrow's `Date32`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(i32);
+
+impl Day {
+    /// Returns the day so many days after 1970-01-01.
+    #[must_use]
+    pub const fn from_epoch_days(days: i32) -> Self {
+        Self(days)
+    }
+
+    /// Returns the days since 1970-01-01.
+    #[must_use]
+    pub const fn epoch_days(self) -> i32 {
+        self.0
+    }
+
+    /// Returns the day of a calendar date.
+    #[must_use]
+    pub fn from_date(date: Date) -> Self {
+        let epoch = jiff::civil::date(1970, 1, 1);
+        Self((date - epoch).get_days())
+    }
+
+    /// Returns the calendar date.
+    #[must_use]
+    pub fn date(self) -> Date {
+        jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(self.0.clamp(-4_000_000, 2_900_000)))
+    }
+
+    /// Returns the day `days` later (earlier when negative).
+    #[must_use]
+    pub const fn plus(self, days: i32) -> Self {
+        Self(self.0 + days)
+    }
+
+    /// Returns the month the day lies in.
+    #[must_use]
+    pub fn month(self) -> Month {
+        let date = self.date();
+        Month { year: date.year(), month: date.month() }
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.date())
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl FromStr for Day {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let date: Option<Date> = plain.then(|| text.parse().ok()).flatten();
+        date.map(Self::from_date).ok_or_else(|| TimeError::Date(text.chars().take(40).collect()))
+    }
+}
+
+impl serde::Serialize for Day {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Day {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::toml_text::DateText::deserialize(deserializer)?.0.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A calendar month, printed `2026-10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month {
+    year: i16,
+    month: i8,
+}
+
+impl Month {
+    /// Returns the first day of the month.
+    #[must_use]
+    pub fn first_day(self) -> Day {
+        Day::from_date(jiff::civil::date(self.year, self.month, 1))
+    }
+
+    /// Returns the last day of the month.
+    #[must_use]
+    pub fn last_day(self) -> Day {
+        Day::from_date(jiff::civil::date(self.year, self.month, 1).last_of_month())
+    }
+
+    /// Returns how many days the month has.
+    #[must_use]
+    pub fn days(self) -> i32 {
+        self.last_day().0 - self.first_day().0 + 1
+    }
+
+    /// Returns the month before.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        self.first_day().plus(-1).month()
+    }
+
+    /// Returns the month after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        self.last_day().plus(1).month()
+    }
+
+    /// Returns the calendar year.
+    #[must_use]
+    pub fn year(self) -> i16 {
+        self.year
+    }
+
+    /// Returns the first month of the quarter the month lies in.
+    #[must_use]
+    pub fn quarter_start(self) -> Self {
+        Self { year: self.year, month: (self.month - 1) / 3 * 3 + 1 }
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+impl FromStr for Month {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let day: Day = format!("{text}-01").parse().map_err(|_| TimeError::Month(text.chars().take(40).collect()))?;
+        Ok(day.month())
+    }
+}
+
+/// Days from `from` to `to`, both inclusive; never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DayRange {
+    from: Day,
+    to: Day,
+}
+
+impl DayRange {
+    /// Returns the range, or `None` when `to` lies before `from`.
+    #[must_use]
+    pub fn new(from: Day, to: Day) -> Option<Self> {
+        (from <= to).then_some(Self { from, to })
+    }
+
+    /// Returns the range of one day.
+    #[must_use]
+    pub fn single(day: Day) -> Self {
+        Self { from: day, to: day }
+    }
+
+    /// Returns the first day.
+    #[must_use]
+    pub fn from(&self) -> Day {
+        self.from
+    }
+
+    /// Returns the last day.
+    #[must_use]
+    pub fn to(&self) -> Day {
+        self.to
+    }
+
+    /// Returns whether the day lies inside.
+    #[must_use]
+    pub fn contains(&self, day: Day) -> bool {
+        self.from <= day && day <= self.to
+    }
+
+    /// Returns whether the two ranges share a day.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.from <= other.to && other.from <= self.to
+    }
+
+    /// Returns the days in order.
+    pub fn days(&self) -> impl DoubleEndedIterator<Item = Day> + use<> {
+        (self.from.0..=self.to.0).map(Day)
+    }
+
+    /// Returns how many days there are, at least one.
+    #[must_use]
+    pub fn len(&self) -> i32 {
+        self.to.0 - self.from.0 + 1
+    }
+
+    /// Returns false: a range has at least one day.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// The organisation's time zone; it decides where a day begins.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    zone: TimeZone,
+    name: String,
+}
+
+impl Zone {
+    /// Returns UTC.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self { zone: TimeZone::UTC, name: "UTC".to_owned() }
+    }
+
+    /// Returns the zone's IANA name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the day in which the instant lies.
+    #[must_use]
+    pub fn day_of(&self, instant: Instant) -> Day {
+        let clamped = instant.0.clamp(-62_135_596_800_000_000, 253_402_207_200_000_000);
+        let timestamp = jiff::Timestamp::from_microsecond(clamped).expect("years 1 to 9999 are representable");
+        Day::from_date(self.zone.to_datetime(timestamp).date())
+    }
+
+    /// Returns the instant at which the day begins.
+    #[must_use]
+    pub fn start_of(&self, day: Day) -> Instant {
+        let start = day.date().to_zoned(self.zone.clone()).expect("days of years 1 to 9999 begin in every zone");
+        Instant(start.timestamp().as_microsecond())
+    }
+
+    /// Returns the instants of the day: 23, 24 or 25 hours.
+    #[must_use]
+    pub fn day_range(&self, day: Day) -> InstantRange {
+        InstantRange { start: self.start_of(day), end: self.start_of(day.plus(1)) }
+    }
+
+    /// Returns the instant at which the clock hour of this zone begins that contains `instant`.
+    #[must_use]
+    pub fn hour_of(&self, instant: Instant) -> Instant {
+        let Ok(timestamp) = jiff::Timestamp::from_microsecond(instant.0) else { return instant };
+        let offset = i64::from(self.zone.to_offset(timestamp).seconds()) * MICROS_PER_SECOND;
+        let hour = 3600 * MICROS_PER_SECOND;
+        Instant((instant.0 + offset).div_euclid(hour) * hour - offset)
+    }
+}
+
+impl FromStr for Zone {
+    type Err = TimeError;
+
+    fn from_str(name: &str) -> Result<Self, TimeError> {
+        let zone = TimeZone::get(name).map_err(|_| TimeError::Zone(name.chars().take(60).collect()))?;
+        Ok(Self { zone, name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> Instant {
+        Instant::parse_lenient(text).expect("a valid time")
+    }
+
+    #[test]
+    fn times_without_a_zone_are_utc() {
+        assert_eq!(instant("2024-09-01 00:00:00"), instant("2024-09-01T00:00:00Z"));
+        assert_eq!(instant("2024-09-01"), instant("2024-09-01T02:00:00+02:00"));
+        assert_eq!(instant("2024-09-01T00:00:00.000Z"), instant("2024-09-01 00:00:00 UTC"));
+        assert!(Instant::parse_lenient("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_day_lasts_23_24_or_25_hours() {
+        let berlin: Zone = "Europe/Berlin".parse().expect("a zone");
+        let hours = |day: &str| berlin.day_range(day.parse().expect("a day")).seconds() / 3600;
+        assert_eq!([hours("2026-03-29"), hours("2026-03-30"), hours("2026-10-25")], [23, 24, 25]);
+    }
+
+    #[test]
+    fn every_instant_lies_in_exactly_one_day() {
+        let zones = [
+            "UTC",
+            "Europe/Berlin",
+            "America/New_York",
+            "Asia/Kolkata",
+            "Pacific/Apia",
+            "Australia/Lord_Howe",
+            "Africa/Casablanca",
+        ];
+        for zone in zones.map(|name| name.parse::<Zone>().expect("a zone")) {
+            for day in (0..47_000).step_by(7).map(Day::from_epoch_days) {
+                let range = zone.day_range(day);
+                if range.end <= range.start {
+                    continue; // A day that the zone skipped altogether (Apia, 2011-12-30).
+                }
+                assert_eq!(zone.day_of(range.start), day, "{} {day}", zone.name());
+                assert_eq!(zone.day_of(Instant(range.end.0 - 1)), day, "{} {day}", zone.name());
+            }
+        }
+    }
+
+    #[test]
+    fn days_and_months_print_and_parse() {
+        let day: Day = "2024-02-29".parse().expect("a leap day");
+        assert_eq!(day.to_string(), "2024-02-29");
+        assert_eq!((day.month().to_string(), day.month().days()), ("2024-02".to_owned(), 29));
+        assert!("2023-02-29".parse::<Day>().is_err());
+        assert!("2023-2-9".parse::<Day>().is_err());
+        assert_eq!("2026-11".parse::<Month>().map(|month| month.quarter_start().to_string()), Ok("2026-10".to_owned()));
+    }
+}
