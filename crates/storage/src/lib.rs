@@ -1,1 +1,8 @@
-//! Work in progress.
+//! Keeps what must be kept: the lake (large, columnar, versioned) and the catalog (small, relational).
+//!
+//! Owns: tables, files, commits, migrations, and the promise that what was acknowledged is on disk.
+//! Never: prices, splits, HTTP, the wall clock. Times and ids come in as parameters.
+//! Start reading at [`catalog`].
+
+/// The small relational store: tenants, tokens, rules, rates, the record of work.
+pub mod catalog;

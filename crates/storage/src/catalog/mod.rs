@@ -1,0 +1,62 @@
+//! The catalog: tenants, tokens, rules, rates and the record of work, in SQLite (later also PostgreSQL).
+//!
+//! Owns: the relational rows of `migrations/`, whose comments are the design document.
+//! Never: money arithmetic, the wall clock, access rights, or anything that only the lake may decide;
+//! `imports`, `postings` and `periods` are caches that [`Catalog::replace_all_imports`] and its like repair.
+//! Start reading at [`Catalog::open`], then `tenants.rs`, which shows how dated rows work.
+//!
+//! Instants are microseconds since 1970 in UTC, days `YYYY-MM-DD`, decimals text. Every time is a parameter.
+
+/// Opens the database, applies the migrations, hands out transactions.
+mod connect;
+/// What can go wrong, in the catalog's words.
+mod error;
+
+/// Facts about the store that are set once, and the strictly rising recorded time.
+mod meta;
+/// The rows of tenants, and which of them count on a day.
+mod tenant_facts;
+/// Reads and writes tenants, their dated facts and aliases.
+mod tenants;
+
+/// The record of who changed what.
+mod audit;
+/// First answers to keyed writes.
+mod idempotency;
+/// Bearer tokens, by hash only.
+mod tokens;
+
+/// Recurring and manual costs.
+mod fixed_costs;
+/// Exchange rates with their history.
+mod fx;
+/// Dated definitions of meters.
+mod meters;
+/// Published versions of policies and rate cards.
+mod rules;
+
+/// What the lake can tell, kept here to be read quickly: imports, postings, periods.
+mod lake_cache;
+/// Whose turn it is.
+mod leases;
+/// What each day's last run saw, and how its pools fared.
+mod run_days;
+/// Attribution runs.
+mod runs;
+
+pub use audit::{AuditRow, NewAudit};
+pub use connect::Catalog;
+pub use error::CatalogError;
+pub use fixed_costs::FixedCostRow;
+pub use fx::{FxRateRow, NewFxRate};
+pub use idempotency::{IdempotencyStart, StoredResponse};
+pub use lake_cache::{ImportRow, PeriodRow, PostingRow};
+pub use meta::MetaKey;
+pub use meters::MeterRow;
+pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
+pub use run_days::{RunDayRow, RunPoolStateRow};
+pub use runs::RunRow;
+pub use tenant_facts::{
+    ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,
+};
+pub use tokens::TokenRow;

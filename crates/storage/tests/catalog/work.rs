@@ -1,0 +1,144 @@
+use storage::catalog::{CatalogError, ImportRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow};
+
+use super::open;
+
+fn import(id: &str, at: i64) -> ImportRow {
+    ImportRow {
+        id: id.to_owned(),
+        kind: "focus".to_owned(),
+        source: "aws".to_owned(),
+        imported_at: at,
+        table_name: "cost_lines".to_owned(),
+        version: 3,
+        row_count: 12,
+        body: "{}".to_owned(),
+    }
+}
+
+fn posting(number: i64, booked_at: i64) -> PostingRow {
+    PostingRow {
+        posting: number,
+        run: Some("run-1".to_owned()),
+        booked_at,
+        version: number,
+        entries: 5,
+        hash: format!("h{number}"),
+        prev_hash: format!("h{}", number - 1),
+        log_sha256: "l".to_owned(),
+        body: "{}".to_owned(),
+    }
+}
+
+fn run(id: &str, from_day: &str, to_day: &str, created_at: i64) -> RunRow {
+    RunRow {
+        id: id.to_owned(),
+        status: "queued".to_owned(),
+        from_day: from_day.to_owned(),
+        to_day: to_day.to_owned(),
+        pools: None,
+        dry_run: false,
+        created_at,
+        started_at: None,
+        finished_at: None,
+        posting: None,
+        entries: 0,
+        warnings: "[]".to_owned(),
+        error: None,
+        requested_by: "tok-1".to_owned(),
+        body: "{}".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn repair_makes_the_caches_say_exactly_what_the_lake_says() {
+    let (catalog, _folder) = open().await;
+    catalog.insert_import(&import("stale", 100)).await.unwrap();
+    catalog.insert_import(&import("kept", 110)).await.unwrap();
+    catalog.insert_import(&import("kept", 110)).await.unwrap();
+    catalog.insert_posting(&posting(1, 100)).await.unwrap();
+    catalog.insert_posting(&posting(1, 100)).await.unwrap();
+    let forged = PostingRow { hash: "other".to_owned(), ..posting(1, 100) };
+    let error = catalog.insert_posting(&forged).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Mismatch { .. }), "{error:?}");
+
+    catalog.replace_all_imports(&[import("kept", 110), import("new", 120)]).await.unwrap();
+    catalog.replace_all_postings(&[posting(1, 100), posting(2, 200)]).await.unwrap();
+
+    let imports = catalog.list_imports_all_tenants(None, 10).await.unwrap();
+    assert_eq!(imports, [import("new", 120), import("kept", 110)]);
+    assert_eq!(catalog.import_all_tenants("stale").await.unwrap(), None);
+    assert_eq!(catalog.list_postings_all_tenants(Some(2), 10).await.unwrap(), [posting(1, 100)]);
+    assert_eq!(catalog.posting_all_tenants(2).await.unwrap(), Some(posting(2, 200)));
+    assert_eq!(catalog.posting_as_of_all_tenants(199).await.unwrap(), Some(posting(1, 100)));
+    assert_eq!(catalog.posting_as_of_all_tenants(99).await.unwrap(), None);
+    assert!(catalog.list_periods().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pages_of_imports_taken_at_one_instant_miss_none() {
+    let (catalog, _folder) = open().await;
+    for id in ["a", "b", "c"] {
+        catalog.insert_import(&import(id, 100)).await.unwrap();
+    }
+    let first = catalog.list_imports_all_tenants(None, 2).await.unwrap();
+    let last = first.last().unwrap();
+    let second = catalog.list_imports_all_tenants(Some((last.imported_at, &last.id)), 2).await.unwrap();
+    let ids = first.iter().chain(&second).map(|row| row.id.as_str()).collect::<Vec<_>>();
+    assert_eq!(ids, ["c", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_run_waits_for_one_that_shares_a_day_with_it() {
+    let (catalog, _folder) = open().await;
+    let first = run("r1", "2026-01-01", "2026-01-31", 100);
+    assert_eq!(catalog.insert_run(&first).await.unwrap(), None);
+
+    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-02-02", 110)).await.unwrap(), Some(first.clone()));
+    assert_eq!(catalog.run("r2").await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&run("r3", "2026-02-01", "2026-02-02", 120)).await.unwrap(), None);
+    let dry = RunRow { dry_run: true, ..run("r4", "2026-01-01", "2026-01-01", 130) };
+    assert_eq!(catalog.insert_run(&dry).await.unwrap(), None);
+    assert_eq!(catalog.run("r4").await.unwrap(), Some(dry));
+
+    let done = RunRow { status: "succeeded".to_owned(), posting: Some(7), entries: 3, finished_at: Some(140), ..first };
+    catalog.update_run(&done).await.unwrap();
+    assert_eq!(catalog.run("r1").await.unwrap(), Some(done));
+    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-01-31", 150)).await.unwrap(), None);
+    let missing = catalog.update_run(&run("r9", "2026-01-01", "2026-01-01", 1)).await.unwrap_err();
+    assert!(matches!(missing, CatalogError::NotFound { .. }), "{missing:?}");
+
+    assert_eq!(catalog.fail_interrupted_runs(200).await.unwrap(), 3);
+    let page = catalog.list_runs(Some((130, "r4")), 10).await.unwrap();
+    assert_eq!(
+        page.iter().map(|row| (row.id.as_str(), row.status.as_str())).collect::<Vec<_>>(),
+        [("r3", "failed"), ("r1", "succeeded")]
+    );
+}
+
+#[tokio::test]
+async fn a_days_pool_states_are_those_of_its_last_run() {
+    let (catalog, _folder) = open().await;
+    let day = |run: &str| RunDayRow {
+        day: "2026-01-05".to_owned(),
+        run: run.to_owned(),
+        inputs: "{}".to_owned(),
+        updated_at: 100,
+    };
+    let state = |run: &str, pool: &str, reason: Option<&str>| RunPoolStateRow {
+        day: "2026-01-05".to_owned(),
+        pool: pool.to_owned(),
+        run: run.to_owned(),
+        state: if reason.is_some() { "not_run" } else { "run" }.to_owned(),
+        reason: reason.map(str::to_owned),
+    };
+
+    catalog
+        .record_run_days(&[day("r1")], &[state("r1", "old", None), state("r1", "eu", Some("fx_missing"))])
+        .await
+        .unwrap();
+    catalog.record_run_days(&[day("r2")], &[state("r2", "eu", None)]).await.unwrap();
+
+    assert_eq!(catalog.run_days("2026-01-05", "2026-01-05").await.unwrap(), [day("r2")]);
+    assert_eq!(catalog.run_pool_states("2026-01-01", "2026-01-31").await.unwrap(), [state("r2", "eu", None)]);
+    assert!(catalog.run_days("2026-01-06", "2026-01-31").await.unwrap().is_empty());
+}

@@ -1,0 +1,3 @@
+//! Behaviour of the stores, in one binary so that it links once.
+
+mod catalog;
