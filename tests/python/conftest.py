@@ -1,0 +1,61 @@
+"""Runs the real binary in a folder of its own. APPORTION_BIN says which binary; without it nothing can be tested."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FIXTURES = REPOSITORY / "tests" / "fixtures" / "bills"
+COMMAND_SECONDS_MAX = 900
+
+
+class Apportion:
+    """One data folder and the command line on it."""
+
+    def __init__(self, binary: str, folder: Path, policy: str | None = None, config: str = ""):
+        self.binary, self.folder = binary, folder
+        (folder / "apportion.toml").write_text(f'[storage]\ndata = "data"\n{config}')
+        if policy is not None:
+            (folder / "policy.toml").write_text(policy)
+
+    @property
+    def lake(self) -> Path:
+        return self.folder / "data" / "lake"
+
+    def run(self, *arguments: str, exit_code: int | None = 0) -> subprocess.CompletedProcess:
+        """Runs a command; fails the test when it ends otherwise than expected (None: any end is fine)."""
+        command = [self.binary, "--config", str(self.folder / "apportion.toml"), *map(str, arguments)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("APPORTION")}
+        environment["NO_COLOR"] = "1"
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX
+        )
+        if exit_code is not None and done.returncode != exit_code:
+            pytest.fail(
+                f"{' '.join(command)}\nended with {done.returncode}, expected {exit_code}\n"
+                f"stdout: {done.stdout[-4000:]}\nstderr: {done.stderr[-4000:]}"
+            )
+        return done
+
+    def json(self, *arguments: str):
+        return json.loads(self.run(*arguments, "-o", "json").stdout)
+
+    def export_ledger(self, days: str) -> list[dict]:
+        text = self.run("export", "ledger", "--format", "ndjson", "--range", days).stdout
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def binary() -> str:
+    path = os.environ.get("APPORTION_BIN")
+    assert path and os.access(path, os.X_OK), "set APPORTION_BIN to a built binary (make test does)"
+    return path
+
+
+@pytest.fixture
+def apportion(binary, tmp_path):
+    """Returns a function that makes an Apportion in the test's own folder."""
+    return lambda policy=None, config="": Apportion(binary, tmp_path, policy, config)
