@@ -109,6 +109,15 @@ impl Tier {
             Self::Overhead => "overhead",
         }
     }
+
+    /// Every tier.
+    pub const ALL: &[Self] = &[Self::Direct, Self::Amortized, Self::Overhead];
+
+    /// Returns the tier of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|tier| tier.as_str() == word)
+    }
 }
 
 /// Where a pool's amount comes from.
@@ -134,6 +143,15 @@ impl Basis {
             Self::Rated => "rated",
             Self::Adjustment => "adjustment",
         }
+    }
+
+    /// Every basis.
+    pub const ALL: &[Self] = &[Self::Billed, Self::Event, Self::Rated, Self::Adjustment];
+
+    /// Returns the basis of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|basis| basis.as_str() == word)
     }
 }
 
@@ -306,6 +324,15 @@ impl Method {
             Self::Window => "window",
             Self::None => "none",
         }
+    }
+
+    /// Every method.
+    pub const ALL: &[Self] = &[Self::Direct, Self::Weighted, Self::Proportional, Self::Even, Self::Fixed, Self::Rated, Self::ByCost, Self::Window, Self::None];
+
+    /// Returns the method of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|method| method.as_str() == word)
     }
 }
 
