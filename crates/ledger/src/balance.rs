@@ -79,13 +79,13 @@ pub fn totals_of<'a>(entries: impl IntoIterator<Item = (&'a EntryKey, Sums)>) ->
 ///
 /// # Errors
 /// [`Imbalance`] names the first that differs.
-pub fn check_totals(expected: &Totals, found: &Totals) -> Result<(), Imbalance> {
+pub fn check_totals(expected: &Totals, found: &Totals) -> Result<(), Box<Imbalance>> {
     let none = Measures::default();
     for what in expected.keys().chain(found.keys()) {
         let expected = *expected.get(what).unwrap_or(&none);
         let found = *found.get(what).unwrap_or(&none);
         if expected != found {
-            return Err(Imbalance { what: what.clone(), expected, found });
+            return Err(Box::new(Imbalance { what: what.clone(), expected, found }));
         }
     }
     Ok(())

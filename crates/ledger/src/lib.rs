@@ -2,7 +2,7 @@
 //!
 //! Owns: entry, key, difference, posting, canonical bytes, hash chain, proof.
 //! Never: where or how entries are stored, I/O, async, the clock, floats, prices, splits.
-//! Start reading at [`difference`]: a posting is what the ledger should say minus what it says.
+//! Start reading at [`mod@difference`]: a posting is what the ledger should say minus what it says.
 //! The bytes that are hashed are described in `docs/ledger-format.md`.
 
 /// That the entries of a pool and day add up to what went into it.

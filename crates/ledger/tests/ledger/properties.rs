@@ -1,0 +1,165 @@
+//! What must hold for any ledger: differences lead to what is desired, and no byte can change unnoticed.
+
+use crate::samples::{day, key, month};
+use domain::Instant;
+use ledger::{
+    Cause, Desired, DesiredSet, EntryKey, Existing, Head, Header, Line, Posting, Sums, Totals, check_totals,
+    difference, totals_of, verify_chain,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// A billion units: sums of all samples stay inside the bound of a row.
+const ATOMS: i128 = 10_i128.pow(24);
+
+fn any_key() -> impl Strategy<Value = EntryKey> {
+    (0..3_i32, 0..3_usize, 0..3_usize, any::<bool>()).prop_map(|(date, pool, tenant, metered)| EntryKey {
+        charge_date: day("2026-10-30").plus(date),
+        meter: metered.then(|| "cpu_core_hours".into()),
+        ..key(["a", "b", "c"][pool], ["acme", "globex", "__idle__"][tenant])
+    })
+}
+
+fn any_desired() -> impl Strategy<Value = Desired> {
+    let money = || prop_oneof![Just(0), -ATOMS..ATOMS];
+    (money(), money(), money(), proptest::option::of(-5..5_i128), proptest::option::of(1..3_i128)).prop_map(
+        |(amount, billed_amount, amount_reporting, quantity, stated)| Desired {
+            amount,
+            billed_amount,
+            amount_reporting,
+            quantity,
+            unit_price: stated,
+            weight: stated,
+            pool_amount: stated,
+            unit: stated.map(|stated| stated.to_string().into()),
+            reason: stated.map(|stated| stated.to_string().into()),
+            ..Desired::default()
+        },
+    )
+}
+
+fn any_parts() -> impl Strategy<Value = Vec<(EntryKey, Desired)>> {
+    vec((any_key(), any_desired()), 0..30)
+}
+
+fn set(parts: &[(EntryKey, Desired)]) -> BTreeMap<EntryKey, Desired> {
+    let mut set = DesiredSet::new();
+    for (key, desired) in parts {
+        set.add(key.clone(), desired.clone());
+    }
+    set.into_map()
+}
+
+/// What the ledger says after the entries of these postings.
+fn sums_of(postings: &[Posting]) -> BTreeMap<EntryKey, Existing> {
+    let mut existing: BTreeMap<EntryKey, Existing> = BTreeMap::new();
+    for entry in postings.iter().flat_map(|posting| &posting.entries) {
+        let stands = existing.entry(entry.key().expect("a cost entry has a key")).or_default();
+        stands.sums = stands.sums.plus(entry.sums());
+    }
+    existing
+}
+
+fn totals(desired: &BTreeMap<EntryKey, Desired>) -> Totals {
+    totals_of(desired.iter().map(|(key, desired)| (key, desired.sums())))
+}
+
+/// Posts what differs, as a run does.
+fn post(postings: &mut Vec<Posting>, desired: &BTreeMap<EntryKey, Desired>) -> bool {
+    let existing = sums_of(postings);
+    let differences = difference(desired.clone(), &existing);
+    if differences.is_empty() {
+        return false;
+    }
+    let lines: Vec<Line> = differences
+        .into_iter()
+        .map(|difference| Line { difference, cause: Cause::First, billing_month: month("2026-11") })
+        .collect();
+    let head = postings.last().map_or(Head::EMPTY, Posting::head);
+    let header = Header::after(&head, Instant::from_micros(7), Some("run".into()));
+    postings.push(Posting::seal_run(header, lines, &existing, &totals(desired)));
+    true
+}
+
+proptest! {
+    /// Whatever was posted before: afterwards the ledger says what is desired, a second run posts nothing,
+    /// pools add up, and the chain holds.
+    #[test]
+    fn postings_lead_to_what_is_desired(states in vec(any_parts(), 1..4)) {
+        let mut postings = Vec::new();
+        for parts in &states {
+            let desired = set(parts);
+            post(&mut postings, &desired);
+
+            let existing = sums_of(&postings);
+            for key in existing.keys().chain(desired.keys()) {
+                let stands = existing.get(key).map(|stands| stands.sums).unwrap_or_default();
+                prop_assert_eq!(stands, desired.get(key).map(Desired::sums).unwrap_or_default());
+            }
+            let found = totals_of(existing.iter().map(|(key, stands)| (key, stands.sums)));
+            prop_assert_eq!(check_totals(&totals(&desired), &found), Ok(()));
+            prop_assert!(!post(&mut postings, &desired), "a second run must post nothing");
+        }
+        let head = postings.last().map_or(Head::EMPTY, Posting::head);
+        prop_assert_eq!(verify_chain(postings), Ok(head));
+    }
+
+    #[test]
+    fn the_order_of_shares_does_not_matter((parts, shuffled) in any_parts().prop_flat_map(|parts| {
+        (Just(parts.clone()), Just(parts).prop_shuffle())
+    })) {
+        prop_assert_eq!(set(&parts), set(&shuffled));
+    }
+
+    #[test]
+    fn differences_come_in_key_order_and_never_for_nothing(before in any_parts(), after in any_parts()) {
+        let existing = set(&before).into_iter().map(|(key, desired)| (key, Existing::from(desired.sums()))).collect();
+        let differences = difference(set(&after), &existing);
+        prop_assert!(differences.windows(2).all(|pair| pair[0].key < pair[1].key));
+        prop_assert!(differences.iter().all(|difference| difference.says.sums() != Sums::default()));
+    }
+}
+
+#[test]
+fn a_key_no_longer_desired_is_taken_back_with_its_unit_and_reason() {
+    let sums = Sums { amount: 5, billed_amount: 6, amount_reporting: 7, quantity: 8 };
+    let stands = Existing { sums, unit: Some("Hours".into()), reason: Some("no_usage".into()) };
+    let existing = BTreeMap::from([(key("old", "acme"), stands)]);
+
+    let differences = difference(BTreeMap::new(), &existing);
+
+    let [only] = &differences[..] else { panic!("one difference, not {differences:?}") };
+    assert!(only.existed);
+    assert_eq!(only.says.sums(), Sums { amount: -5, billed_amount: -6, amount_reporting: -7, quantity: -8 });
+    assert_eq!((only.says.unit.as_deref(), only.says.reason.as_deref()), (Some("Hours"), Some("no_usage")));
+}
+
+#[test]
+fn a_quantity_of_none_counts_as_zero() {
+    let existing = BTreeMap::from([(key("a", "acme"), Existing::from(Sums { amount: 5, ..Sums::default() }))]);
+    let desired =
+        |quantity| BTreeMap::from([(key("a", "acme"), Desired { amount: 5, quantity, ..Desired::default() })]);
+    assert_eq!(difference(desired(None), &existing), []);
+    assert_eq!(difference(desired(Some(0)), &existing), []);
+    assert_eq!(difference(desired(Some(3)), &existing)[0].says.quantity, Some(3));
+}
+
+#[test]
+fn parts_that_disagree_leave_the_statement_out() {
+    let part = |unit_price, reason: &str| Desired {
+        amount: 1,
+        unit_price: Some(unit_price),
+        pool_amount: Some(9),
+        reason: Some(reason.into()),
+        ..Desired::default()
+    };
+    let merged = set(&[
+        (key("a", "acme"), part(1, "remainder")),
+        (key("a", "acme"), part(2, "no_usage")),
+        (key("a", "acme"), part(1, "remainder")),
+    ]);
+    let only = &merged[&key("a", "acme")];
+    assert_eq!((only.amount, only.unit_price, only.pool_amount), (3, None, Some(9)));
+    assert_eq!(only.reason.as_deref(), Some("no_usage"));
+}
