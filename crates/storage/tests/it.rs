@@ -1,3 +1,4 @@
 //! Behaviour of the stores, in one binary so that it links once.
 
 mod catalog;
+mod lake;

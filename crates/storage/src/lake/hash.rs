@@ -1,0 +1,13 @@
+//! SHA-256 and random names, as lower-case hex.
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of some bytes.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// 128 random bits.
+pub(crate) fn random_hex() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}

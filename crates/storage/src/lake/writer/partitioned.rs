@@ -1,0 +1,105 @@
+//! Routes rows to one file per partition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Date32Type};
+use object_store::ObjectStore;
+
+use super::{DataFileWriter, NewFile, PartitionValues, bad};
+use crate::lake::error::LakeError;
+use crate::lake::table::Table;
+
+/// Open files at most; with more partitions the one with most rows is finished first.
+const OPEN_FILES_MAX: usize = 32;
+
+/// Splits rows by their partition columns and writes a file (rarely more) for each partition.
+pub struct PartitionedWriter {
+    store: Arc<dyn ObjectStore>,
+    table: Table,
+    open: BTreeMap<PartitionValues, DataFileWriter>,
+    finished: Vec<NewFile>,
+}
+
+impl PartitionedWriter {
+    pub(in crate::lake) fn new(store: Arc<dyn ObjectStore>, table: Table) -> Self {
+        Self { store, table, open: BTreeMap::new(), finished: Vec::new() }
+    }
+
+    /// Adds rows that carry all columns of the table, partition columns included.
+    ///
+    /// # Errors
+    /// [`LakeError::BadBatch`] if the columns are not those of the table.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        for (values, rows) in split(self.table, batch)? {
+            let part = take_record_batch(batch, &UInt32Array::from(rows))?;
+            self.writer(values).await?.write(&part).await?;
+        }
+        Ok(())
+    }
+
+    /// Completes and syncs all files, in the order of their partitions.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn finish(mut self) -> Result<Vec<NewFile>, LakeError> {
+        for (_, writer) in std::mem::take(&mut self.open) {
+            self.finished.push(writer.finish().await?);
+        }
+        Ok(self.finished)
+    }
+
+    async fn writer(&mut self, values: PartitionValues) -> Result<&mut DataFileWriter, LakeError> {
+        if !self.open.contains_key(&values) {
+            if OPEN_FILES_MAX <= self.open.len() {
+                self.finish_largest().await?;
+            }
+            let writer = DataFileWriter::create(&self.store, self.table, values.clone()).await?;
+            self.open.insert(values.clone(), writer);
+        }
+        Ok(self.open.get_mut(&values).expect("the writer was there or was just inserted"))
+    }
+
+    async fn finish_largest(&mut self) -> Result<(), LakeError> {
+        let largest = self.open.iter().max_by_key(|(_, writer)| writer.rows()).map(|(values, _)| values.clone());
+        if let Some(writer) = largest.and_then(|values| self.open.remove(&values)) {
+            self.finished.push(writer.finish().await?);
+        }
+        Ok(())
+    }
+}
+
+/// The rows of each partition.
+fn split(table: Table, batch: &RecordBatch) -> Result<BTreeMap<PartitionValues, Vec<u32>>, LakeError> {
+    let column = |name: &&'static str| {
+        let column = batch.column_by_name(name).ok_or_else(|| bad(table, format!("column {name} is missing")))?;
+        Ok::<_, LakeError>(((*name).to_owned(), column))
+    };
+    let columns = table.partition_columns().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let mut parts: BTreeMap<PartitionValues, Vec<u32>> = BTreeMap::new();
+    for row in 0..batch.num_rows() {
+        let mut values = PartitionValues::new();
+        for (name, column) in &columns {
+            values.insert(name.clone(), value_text(table, column, row)?);
+        }
+        let row = u32::try_from(row).map_err(|_| bad(table, "a batch has more than 2^32 rows".to_owned()))?;
+        parts.entry(values).or_default().push(row);
+    }
+    Ok(parts)
+}
+
+/// A partition value in Delta's text form.
+pub(super) fn value_text(table: Table, column: &ArrayRef, row: usize) -> Result<Option<String>, LakeError> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    match column.data_type() {
+        DataType::Utf8 => Ok(Some(column.as_string::<i32>().value(row).to_owned())),
+        DataType::Date32 => {
+            Ok(Some(domain::Day::from_epoch_days(column.as_primitive::<Date32Type>().value(row)).to_string()))
+        }
+        other => Err(bad(table, format!("a partition column has type {other}"))),
+    }
+}
