@@ -1,1 +1,32 @@
-//! Work in progress.
+//! Decides who pays how much: pure functions from a day's inputs to exact shares.
+//!
+//! Owns: the split rule, spreading over days, pools, drivers, rating, idle cost, conversion.
+//! Never: I/O, async, the clock, floats, access rights. A function here can be checked by hand.
+//! Start reading at [`split`], then [`day`]; the formulas and a worked example are in `docs/method.md`.
+
+/// What other pools cost their consumers, as weights.
+pub mod by_cost;
+/// Who consumes a pool and with which weight, by method.
+pub mod cells;
+/// One day, all pools.
+pub mod day;
+/// Exact products and quotients of integers of any size.
+pub mod exact;
+/// Pools that stand for many: `for_each`.
+pub mod expand;
+/// Conversion between currencies.
+pub mod fx;
+/// Parts of cost lines that fall on a day, and what conditions see of them.
+pub mod line;
+/// Which lines each pool takes, by component.
+pub mod pool;
+/// Quantity × price.
+pub mod rating;
+/// Cells and components become shares.
+pub mod share;
+/// The only place where cost is divided.
+pub mod split;
+/// A line's amount, day by day.
+pub mod spread;
+/// Quantities of a day, and how they fold into one.
+pub mod usage;

@@ -1,0 +1,505 @@
+//! One day, all pools: a pure function of the day's pinned inputs.
+
+use crate::by_cost::{base_costs, share_by_cost};
+use crate::cells::{Cells, Consumer, cells_of};
+use crate::fx::{FxRate, FxTable, convert_half_even, convert_parts};
+use crate::line::LinePart;
+use crate::pool::{Amounts, Component, ComponentKey, Components, Taken, Trail, take_lines};
+use crate::share::{Converted, Parts, Share, by_category, share, share_out};
+use crate::split::split_exact;
+use crate::usage::{MeterBook, UsageCell};
+use domain::meter::Category;
+use domain::money::MONEY_ATOMS_MAX;
+use domain::policy::{Basis, Follow, Method, Policy, Pool, Tier, UNATTRIBUTED_POOL};
+use domain::rates::RateCard;
+use domain::tenant::{UNATTRIBUTED, VARIANCE};
+use domain::{Currency, Day};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Everything that the result of a day depends on.
+pub struct DayInputs<'a> {
+    /// The day.
+    pub day: Day,
+    /// How long it lasts in the organisation's zone.
+    pub day_seconds: i64,
+    /// The policy that applies, with `for_each` pools expanded.
+    pub policy: &'a Policy,
+    /// The parts of cost lines that fall on the day.
+    pub lines: &'a [LinePart],
+    /// What was measured on the day.
+    pub usage: &'a [UsageCell],
+    /// Tenants that a person entered and that are active on the day.
+    pub active_tenants: &'a BTreeSet<Arc<str>>,
+    /// The rate card that applies.
+    pub rate_card: Option<&'a RateCard>,
+    /// The meters.
+    pub meters: &'a MeterBook,
+    /// Into which every amount is converted.
+    pub reporting_currency: Currency,
+    /// Exchange rates.
+    pub fx: &'a FxTable,
+    /// Maps what a rule yields to a tenant on the day; `None` when it is refused.
+    pub resolve: &'a dyn Fn(&str) -> Option<Arc<str>>,
+}
+
+/// Why a pool keeps its old entries today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRun {
+    /// `fx_missing`, `rate_missing`, `out_of_bound` …
+    pub code: &'static str,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl NotRun {
+    pub(crate) fn new(code: &'static str, detail: String) -> Self {
+        Self { code, detail }
+    }
+}
+
+/// Something that a person should know about a pool's day, though it could be computed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// `negative_driver`, `over_capacity`, `unpriced` …
+    pub code: &'static str,
+    /// The pool.
+    pub pool: String,
+    /// Figures and names.
+    pub detail: String,
+}
+
+impl Finding {
+    pub(crate) fn negative_driver(pool: &Pool, consumer: &Consumer, meter: &str, value: i128) -> Self {
+        let scale = if meter == "cost" { domain::money::MONEY_SCALE } else { domain::quantity::QUANTITY_SCALE };
+        let value = domain::decimal::format_scaled(value, scale, 0);
+        let detail = format!("{meter} of {} is {value}; it weighs nothing", consumer_text(consumer));
+        Self { code: "negative_driver", pool: pool.name.clone(), detail }
+    }
+
+    pub(crate) fn over_capacity(pool: &Pool, meter: &str, used: i128, capacity: i128) -> Self {
+        let text = |atoms| domain::decimal::format_scaled(atoms, domain::quantity::QUANTITY_SCALE, 0);
+        let detail = format!("{meter}: {} used of a capacity of {}", text(used), text(capacity));
+        Self { code: "over_capacity", pool: pool.name.clone(), detail }
+    }
+
+    pub(crate) fn unpriced(pool: &Pool, meter: &str, card: &str) -> Self {
+        let detail = format!("{meter} has no price in rate card `{card}` and counts as 0");
+        Self { code: "unpriced", pool: pool.name.clone(), detail }
+    }
+}
+
+fn consumer_text(consumer: &Consumer) -> String {
+    match consumer {
+        Consumer::Reserved(word) => (*word).to_owned(),
+        Consumer::Values(values) => {
+            values.iter().map(|value| value.as_deref().unwrap_or_default()).collect::<Vec<_>>().join("/")
+        }
+    }
+}
+
+/// What became of one pool on the day.
+#[derive(Clone, Debug)]
+pub struct PoolOutcome {
+    /// The pool's name.
+    pub name: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// Where its amount came from.
+    pub basis: Basis,
+    /// Whether it is an internal estimate.
+    pub memo: bool,
+    /// How it was shared out.
+    pub method: Method,
+    /// What went in.
+    pub components: Vec<PoolComponent>,
+    /// What came out; adds up to what went in, for each component and measure.
+    pub shares: Vec<Share>,
+    /// The same by trail, only when a later pool follows it.
+    pub trailed: Vec<(Share, Trail)>,
+    /// Why it was not run, if so; then there are no shares.
+    pub not_run: Option<NotRun>,
+}
+
+/// What went into a pool under one key.
+#[derive(Clone, Debug)]
+pub struct PoolComponent {
+    /// The key.
+    pub key: ComponentKey,
+    /// Both measures.
+    pub amounts: Amounts,
+    /// The cost metric in the reporting currency.
+    pub reporting: i128,
+    /// The rate, unless the currency is the reporting currency.
+    pub fx: Option<FxRate>,
+    /// How many lines contributed.
+    pub lines: u64,
+}
+
+/// What became of the day.
+#[derive(Clone, Debug, Default)]
+pub struct DayOutcome {
+    /// Every pool of the policy in order, then the lines that no pool takes.
+    pub pools: Vec<PoolOutcome>,
+    /// What a person should know.
+    pub findings: Vec<Finding>,
+}
+
+/// Returns what every pool costs every consumer on the day.
+///
+/// # Source
+/// Spec 3-attribution, sections 1 to 3.
+#[must_use]
+pub fn attribute_day(inputs: &DayInputs<'_>) -> DayOutcome {
+    let taken = take_lines(inputs.policy, inputs.lines, |line| tenant_of_line(inputs, line));
+    let mut findings = Vec::new();
+    let mut outcomes: BTreeMap<usize, PoolOutcome> = BTreeMap::new();
+    let by_cost = inputs.policy.by_cost_order().expect("a checked policy has no circle");
+    let trailed = inputs
+        .policy
+        .pools
+        .iter()
+        .any(|pool| pool.split.as_ref().is_some_and(|split| split.follow == Some(Follow::Invoice)));
+    let plain = (0..inputs.policy.pools.len()).filter(|at| !by_cost.contains(at));
+    for at in plain.chain(by_cost.iter().copied()) {
+        let outcome = Runner { inputs, at, taken: &taken, done: &outcomes, trailed }.run(&mut findings);
+        outcomes.insert(at, outcome);
+    }
+    let mut pools: Vec<PoolOutcome> = outcomes.into_values().collect();
+    pools.extend(unattributed(inputs, &taken));
+    findings.sort();
+    findings.dedup();
+    for outcome in &pools {
+        assert_conserved(outcome);
+    }
+    DayOutcome { pools, findings }
+}
+
+/// Returns the tenant that the policy's rules map the line to; the first rule that yields one wins.
+fn tenant_of_line(inputs: &DayInputs<'_>, line: &LinePart) -> Option<Arc<str>> {
+    let rules = inputs.policy.tenant_rules.iter().filter(|rule| rule.usage.is_none());
+    rules.filter(|rule| rule.when.as_ref().is_none_or(|when| line.fits(when))).find_map(|rule| {
+        let value = |name: &str| name.parse().ok().and_then(|attribute| line.get(&attribute)).map(|value| &**value);
+        let filled = rule.tenant.fill(value)?;
+        filled.parse::<domain::TenantId>().ok()?;
+        (inputs.resolve)(&filled)
+    })
+}
+
+struct Runner<'r, 'a> {
+    inputs: &'r DayInputs<'a>,
+    at: usize,
+    taken: &'r Taken,
+    done: &'r BTreeMap<usize, PoolOutcome>,
+    trailed: bool,
+}
+
+impl Runner<'_, '_> {
+    fn run(&self, findings: &mut Vec<Finding>) -> PoolOutcome {
+        let pool = &self.inputs.policy.pools[self.at];
+        let mut outcome = PoolOutcome {
+            name: pool.name.clone(),
+            tier: pool.tier,
+            basis: pool.basis(),
+            memo: pool.is_memo(),
+            method: pool.method(),
+            components: Vec::new(),
+            shares: Vec::new(),
+            trailed: Vec::new(),
+            not_run: None,
+        };
+        let computed =
+            if pool.basis() == Basis::Rated { self.rated(pool, findings) } else { self.billed(pool, findings) };
+        match computed {
+            Ok((components, shares, trailed)) => {
+                (outcome.components, outcome.shares, outcome.trailed) = (components, shares, trailed)
+            }
+            Err(not_run) => outcome.not_run = Some(not_run),
+        }
+        outcome
+    }
+
+    fn components(&self) -> Components {
+        self.taken.pools.get(&self.at).cloned().unwrap_or_default()
+    }
+
+    fn billed(&self, pool: &Pool, findings: &mut Vec<Finding>) -> Result<Computed, NotRun> {
+        let components = self.components();
+        if components.is_empty() {
+            return Ok(Computed::default());
+        }
+        let pool_components = convert_all(self.inputs, &components)?;
+        let bases = self.bases(pool)?;
+        let cells = cells_of(pool, self.inputs, findings)?;
+        let (mut shares, mut trailed) = (Vec::new(), Vec::new());
+        for (at, (entry, (key, component))) in pool_components.iter().zip(&components).enumerate() {
+            let converted = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
+            match pool.method() {
+                Method::Direct => trailed.extend(direct(pool, &converted)),
+                Method::ByCost => trailed.extend(share_by_cost(pool, &converted, &bases, findings)),
+                _ => {
+                    shares.extend(share_out(&converted, &cells, at == 0));
+                    if self.trailed {
+                        trailed.extend(by_trail(&converted, &cells));
+                    }
+                }
+            }
+        }
+        if matches!(pool.method(), Method::Direct | Method::ByCost) {
+            shares = trailed.iter().map(|(share, _)| share.clone()).collect();
+        }
+        Ok((pool_components, shares, trailed))
+    }
+
+    fn bases(&self, pool: &Pool) -> Result<Vec<crate::by_cost::BaseCost>, NotRun> {
+        if pool.method() != Method::ByCost {
+            return Ok(Vec::new());
+        }
+        let follows = pool.split.as_ref().is_some_and(|split| split.follow == Some(Follow::Invoice));
+        let bases: Vec<(&Pool, &PoolOutcome)> = self
+            .inputs
+            .policy
+            .bases(self.at)
+            .into_iter()
+            .map(|at| (&self.inputs.policy.pools[at], &self.done[&at]))
+            .collect();
+        match bases.iter().find_map(|(pool, outcome)| outcome.not_run.as_ref().map(|not_run| (pool, not_run))) {
+            Some((base, not_run)) => {
+                Err(NotRun::new(not_run.code, format!("pool `{}`, which it follows, was not run", base.name)))
+            }
+            None => Ok(base_costs(&bases, follows)),
+        }
+    }
+
+    fn rated(&self, pool: &Pool, findings: &mut Vec<Finding>) -> Result<Computed, NotRun> {
+        let cells = cells_of(pool, self.inputs, findings)?;
+        let card = self.inputs.rate_card.expect("a rated pool without a card is not run");
+        if pool.is_memo() {
+            return self.memo(&cells, card.currency);
+        }
+        let mut components = self.components();
+        let currencies: BTreeSet<Currency> = components.keys().map(|key| key.currency).collect();
+        if currencies.len() > 1 {
+            return Err(NotRun::new("currency_mixed", format!("the lines it recovers are in {currencies:?}")));
+        }
+        let currency = currencies.first().copied().unwrap_or(card.currency);
+        components.entry(ComponentKey::usage(currency)).or_default();
+        let recovered = rated_total(&cells)?;
+        let recovered = match card.currency == currency {
+            true => recovered,
+            false => convert(self.inputs, recovered, card.currency, currency)?.0,
+        };
+        let pool_components = convert_all(self.inputs, &components)?;
+        let (mut shares, mut trailed) = (Vec::new(), Vec::new());
+        for (entry, (key, component)) in pool_components.iter().zip(&components) {
+            let converted = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
+            let out =
+                recover(self.inputs, &converted, &cells, (*key == ComponentKey::usage(currency)).then_some(recovered))?;
+            trailed.extend(out.iter().map(|share| (share.clone(), Trail::default())));
+            shares.extend(out);
+        }
+        Ok((pool_components.into_iter().filter(|entry| entry.lines > 0).collect(), shares, trailed))
+    }
+
+    fn memo(&self, cells: &Cells, currency: Currency) -> Result<Computed, NotRun> {
+        let total = rated_total(cells)?;
+        let component = Component { amounts: Amounts { amount: total, billed: 0 }, ..Component::default() };
+        let components = Components::from([(ComponentKey::usage(currency), component)]);
+        let pool_components = convert_all(self.inputs, &components)?;
+        let (key, component) = components.first_key_value().expect("one component");
+        let fx = pool_components[0].fx;
+        let converted =
+            Converted { key, component, reporting: pool_components[0].reporting, rate: fx.map(|fx| fx.rate) };
+        let shares = exactly_rated(&converted, cells, total);
+        Ok((pool_components, shares, Vec::new()))
+    }
+}
+
+type Computed = (Vec<PoolComponent>, Vec<Share>, Vec<(Share, Trail)>);
+
+fn rated_total(cells: &Cells) -> Result<i128, NotRun> {
+    let total = cells.cells.values().filter_map(|cell| cell.rated).try_fold(0_i128, i128::checked_add);
+    total
+        .filter(|total| total.abs() <= MONEY_ATOMS_MAX)
+        .ok_or_else(|| NotRun::new("out_of_bound", "the rated amounts add up to more than a row can hold".to_owned()))
+}
+
+fn convert_all(inputs: &DayInputs<'_>, components: &Components) -> Result<Vec<PoolComponent>, NotRun> {
+    let convert_one = |(key, component): (&ComponentKey, &Component)| {
+        let bounded = |amount: i128| amount.abs() <= MONEY_ATOMS_MAX;
+        if !bounded(component.amounts.amount) || !bounded(component.amounts.billed) {
+            return Err(NotRun::new(
+                "out_of_bound",
+                format!("the {} lines of a day add up to more than a row can hold", key.currency),
+            ));
+        }
+        let (reporting, fx) = match key.currency == inputs.reporting_currency {
+            true => (component.amounts.amount, None),
+            false => {
+                let (reporting, fx) =
+                    convert(inputs, component.amounts.amount, key.currency, inputs.reporting_currency)?;
+                (reporting, Some(fx))
+            }
+        };
+        Ok(PoolComponent { key: key.clone(), amounts: component.amounts, reporting, fx, lines: component.lines })
+    };
+    components.iter().map(convert_one).collect()
+}
+
+fn convert(inputs: &DayInputs<'_>, amount: i128, from: Currency, to: Currency) -> Result<(i128, FxRate), NotRun> {
+    let missing = || {
+        NotRun::new(
+            "fx_missing",
+            format!("no rate {from}→{to} within 7 days before {}; enter one with `apportion fx import`", inputs.day),
+        )
+    };
+    let fx = inputs.fx.rate(from, to, inputs.day).ok_or_else(missing)?;
+    let converted = convert_half_even(amount, fx.rate).filter(|amount| amount.abs() <= MONEY_ATOMS_MAX);
+    let converted = converted
+        .ok_or_else(|| NotRun::new("out_of_bound", format!("the amount in {to} is more than a row can hold")))?;
+    Ok((converted, fx))
+}
+
+/// Each line goes whole to its own consumer.
+fn direct(pool: &Pool, converted: &Converted<'_>) -> Vec<(Share, Trail)> {
+    let cells = Cells::whole(UNATTRIBUTED, Some("no_mapping"));
+    let unmapped = cells.cells.values().next().expect("one cell");
+    let entries: Vec<_> = converted.component.by_tenant.iter().collect();
+    let amounts: Vec<i128> = entries.iter().map(|(_, amounts)| amounts.amount).collect();
+    let reporting = convert_parts(converted.reporting, &amounts, converted.rate);
+    let to_share = |(((tenant, category, trail), amounts), reporting): (
+        &(&(Option<Arc<str>>, Category, Trail), &Amounts),
+        i128,
+    )| {
+        let consumer = match tenant {
+            Some(tenant) => {
+                let others = std::iter::repeat_n(None, pool.by().len() - 1);
+                Consumer::Values(std::iter::once(Some(Arc::clone(tenant))).chain(others).collect())
+            }
+            None => Consumer::Reserved(UNATTRIBUTED),
+        };
+        let reason = tenant.is_none().then_some("no_mapping");
+        let parts = Parts { amount: amounts.amount, billed: amounts.billed, reporting };
+        let cell = crate::cells::Cell { category: Some(*category), reason, ..unmapped.clone() };
+        (Share { weight: None, ..share(converted, &(consumer, None), &cell, parts, &cells, false) }, trail.clone())
+    };
+    entries.iter().zip(reporting).map(to_share).collect()
+}
+
+/// The shares of each trail of a component on its own, as weights for pools that follow them.
+fn by_trail(converted: &Converted<'_>, cells: &Cells) -> Vec<(Share, Trail)> {
+    let trails: Vec<_> = converted.component.by_trail.iter().collect();
+    let amounts: Vec<i128> = trails.iter().map(|(_, amounts)| amounts.amount).collect();
+    let reporting = convert_parts(converted.reporting, &amounts, converted.rate);
+    let mut shares = Vec::new();
+    for ((trail, amounts), reporting) in trails.into_iter().zip(reporting) {
+        let by_category = BTreeMap::from([(Category::Other, *amounts)]);
+        let part = Component { amounts: *amounts, by_category, ..Component::default() };
+        let out = share_out(&Converted { component: &part, reporting, ..*converted }, cells, false);
+        shares.extend(out.into_iter().map(|share| (share, trail.clone())));
+    }
+    shares
+}
+
+/// Consumers get their rated amounts, `__variance__` what is left of the lines.
+fn recover(
+    inputs: &DayInputs<'_>,
+    converted: &Converted<'_>,
+    cells: &Cells,
+    recovered: Option<i128>,
+) -> Result<Vec<Share>, NotRun> {
+    let mut shares = Vec::new();
+    let mut left = Parts {
+        amount: converted.component.amounts.amount,
+        billed: converted.component.amounts.billed,
+        reporting: converted.reporting,
+    };
+    if let Some(recovered) = recovered {
+        let reporting = match converted.rate {
+            None => recovered,
+            Some(_) => convert(inputs, recovered, converted.key.currency, inputs.reporting_currency)?.0,
+        };
+        let mut rated = exactly_rated(&Converted { reporting, ..*converted }, cells, recovered);
+        for share in &mut rated {
+            share.billed = share.amount;
+        }
+        shares = rated;
+        (left.amount, left.billed, left.reporting) =
+            (left.amount - recovered, left.billed - recovered, left.reporting - reporting);
+    }
+    let variance = Cells::whole(VARIANCE, None);
+    let (key, cell) = variance.cells.first_key_value().expect("one cell");
+    let whole = Share { weight: None, ..share(converted, key, cell, left, &variance, false) };
+    let is_nothing = left.amount == 0 && left.billed == 0 && left.reporting == 0;
+    shares.extend(by_category(whole, &converted.component.by_category).into_iter().filter(|_| !is_nothing));
+    Ok(shares)
+}
+
+/// One share per cell that *is* its rated amount, or its split of `total` when that was converted.
+fn exactly_rated(converted: &Converted<'_>, cells: &Cells, total: i128) -> Vec<Share> {
+    let weights = cells.weights();
+    let zeros = || vec![0; weights.len()];
+    let amounts = split_exact(total, &weights).unwrap_or_else(zeros);
+    let reporting = split_exact(converted.reporting, &weights).unwrap_or_else(zeros);
+    let parts = amounts.into_iter().zip(reporting).map(|(amount, reporting)| Parts { amount, billed: 0, reporting });
+    let of_cell = |((key, cell), parts)| share(converted, key, cell, parts, cells, true);
+    cells.cells.iter().zip(parts).map(of_cell).collect()
+}
+
+/// The lines that no pool takes, by service.
+fn unattributed(inputs: &DayInputs<'_>, taken: &Taken) -> Option<PoolOutcome> {
+    if taken.unattributed.is_empty() {
+        return None;
+    }
+    let mut outcome = PoolOutcome {
+        name: UNATTRIBUTED_POOL.to_owned(),
+        tier: Tier::Direct,
+        basis: Basis::Billed,
+        memo: false,
+        method: Method::None,
+        components: Vec::new(),
+        shares: Vec::new(),
+        trailed: Vec::new(),
+        not_run: None,
+    };
+    let cells = Cells::whole(UNATTRIBUTED, Some("no_pool"));
+    for (service, components) in &taken.unattributed {
+        let converted = match convert_all(inputs, components) {
+            Ok(converted) => converted,
+            Err(not_run) => {
+                return Some(PoolOutcome {
+                    components: Vec::new(),
+                    shares: Vec::new(),
+                    not_run: Some(not_run),
+                    ..outcome
+                });
+            }
+        };
+        for (entry, (key, component)) in converted.iter().zip(components) {
+            let whole = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
+            let labels: BTreeMap<Arc<str>, Arc<str>> =
+                service.iter().map(|service| (Arc::from("service"), Arc::clone(service))).collect();
+            outcome.shares.extend(share_out(&whole, &cells, false).into_iter().map(|share| Share {
+                weight: None,
+                labels: labels.clone(),
+                ..share
+            }));
+        }
+        outcome.components.extend(converted);
+    }
+    Some(outcome)
+}
+
+/// What went in is what came out, for each key and measure: a wrong bill is worse than a crash.
+fn assert_conserved(outcome: &PoolOutcome) {
+    let mut left: BTreeMap<&ComponentKey, [i128; 3]> = BTreeMap::new();
+    for entry in &outcome.components {
+        let sums = left.entry(&entry.key).or_default();
+        *sums = [sums[0] + entry.amounts.amount, sums[1] + entry.amounts.billed, sums[2] + entry.reporting];
+    }
+    for share in &outcome.shares {
+        let sums = left.entry(&share.component).or_default();
+        *sums = [sums[0] - share.amount, sums[1] - share.billed, sums[2] - share.reporting];
+    }
+    assert!(left.values().all(|sums| *sums == [0; 3]), "pool {} is conserved: {left:?}", outcome.name);
+}

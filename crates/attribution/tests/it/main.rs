@@ -1,0 +1,10 @@
+//! Golden cases and laws of attribution.
+
+/// Builders of a day's inputs.
+mod given;
+/// The golden cases of the split rule.
+mod golden;
+/// Conservation, order independence, zero weights, signs.
+mod laws;
+/// Worked examples of every method.
+mod methods;

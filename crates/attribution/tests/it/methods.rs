@@ -1,0 +1,235 @@
+use crate::given::{Given, money};
+
+const CLUSTER: &str = "[[pool]]\nname='west'\nkind='cluster'\nselect={tags.cluster='west'}\n\
+    split={method='weighted',weights={cpu_core_hours='0.5',memory_gib_hours='0.3',storage_gib_hours='0.15',network_gib='0.05'}}\n";
+
+fn worked_example(extra: &str) -> Given {
+    let mut given = Given::policy(&format!("{CLUSTER}{extra}")).line("100.00", "90.00", &[("tags.cluster", "west")]);
+    for (tenant, quantities) in [("acme", ["10", "40", "100", "2"]), ("globex", ["30", "20", "50", "8"])] {
+        for (meter, amount) in
+            ["cpu_core_hours", "memory_gib_hours", "storage_gib_hours", "network_gib"].into_iter().zip(quantities)
+        {
+            given = given.usage(meter, amount, &[("tenant", tenant), ("cluster", "west")]);
+        }
+        given = given.usage("cpu_core_hours", "1000", &[("tenant", tenant), ("cluster", "east")]);
+    }
+    given
+}
+
+#[test]
+fn the_worked_example_of_the_weighted_method_comes_out_digit_by_digit() {
+    assert_eq!(
+        worked_example("").shares(),
+        [
+            "west acme cpu_core_hours 8.19672131147541",
+            "west acme memory_gib_hours 19.672131147540984",
+            "west acme network_gib 0.163934426229508",
+            "west acme storage_gib_hours 24.590163934426229",
+            "west globex cpu_core_hours 24.590163934426229",
+            "west globex memory_gib_hours 9.836065573770492",
+            "west globex network_gib 0.655737704918033",
+            "west globex storage_gib_hours 12.295081967213115",
+        ]
+    );
+}
+
+#[test]
+fn idle_capacity_is_a_consumer_unless_it_is_spread() {
+    let capacity = "capacity={cpu_core_hours='4'}\n";
+    let idle = |rows: Vec<String>| rows.into_iter().filter(|row| row.contains("__idle__")).collect::<Vec<_>>();
+    // 4 × 24 − 40 = 56 core-hours × 0.5 = 28 of 61 + 28 = 89.
+    assert_eq!(idle(worked_example(capacity).shares()), ["west __idle__ cpu_core_hours 31.460674157303371"]);
+    assert_eq!(idle(worked_example(&format!("{capacity}idle='spread'\n")).shares()), Vec::<String>::new());
+}
+
+#[test]
+fn use_above_capacity_is_reported_and_never_reduced() {
+    let given = worked_example("capacity={cpu_core_hours='1'}\n");
+    assert_eq!(given.shares(), worked_example("").shares());
+    assert!(
+        given
+            .attribute()
+            .findings
+            .iter()
+            .any(|finding| finding.code == "over_capacity" && finding.detail.contains("40 used of a capacity of 24"))
+    );
+}
+
+#[test]
+fn without_usage_the_cost_is_unattributed_and_with_capacity_idle() {
+    let line = |given: Given| given.line("10.00", "10.00", &[("tags.cluster", "west")]).shares();
+    assert_eq!(line(Given::policy(CLUSTER)), ["west __unattributed__ 10.00"]);
+    assert_eq!(
+        line(Given::policy(&format!("{CLUSTER}capacity={{cpu_core_hours='1'}}\nidle='spread'"))),
+        ["west __idle__ cpu_core_hours 10.00"]
+    );
+}
+
+#[test]
+fn resource_shares_make_resources_comparable() {
+    let pool = "[[pool]]\nname='p'\nselect={}\nsplit={method='weighted',normalize='resource_share',weights={cpu_core_hours='0.5',network_gib='0.5'}}";
+    let given = Given::policy(pool)
+        .line("100", "0", &[])
+        .usage("cpu_core_hours", "1", &[("tenant", "a")])
+        .usage("cpu_core_hours", "3", &[("tenant", "b")])
+        .usage("network_gib", "1000", &[("tenant", "a")]);
+    assert_eq!(given.shares(), ["p a cpu_core_hours 12.50", "p a network_gib 50.00", "p b cpu_core_hours 37.50"]);
+}
+
+#[test]
+fn direct_lines_go_whole_to_their_tenant() {
+    let rules = "[[tenant_rule]]\nwhen={tags.Owner='team-*'}\ntenant='{tags.Owner}'\n[[tenant_rule]]\ntenant='acct-{sub_account}'\n";
+    let given = Given::policy(&format!("{rules}[[pool]]\nname='p'\nselect={{}}\nsplit={{method='direct'}}"))
+        .line("1", "0", &[("tags.Owner", "team-a"), ("sub_account", "7")])
+        .line("2", "0", &[("tags.Owner", "other"), ("sub_account", "7")])
+        .line("4", "0", &[]);
+    assert_eq!(given.shares(), ["p __unattributed__ 4.00", "p acct-7 2.00", "p team-a 1.00"]);
+}
+
+#[test]
+fn even_counts_active_tenants_and_those_with_usage() {
+    let given = Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='even'}")
+        .line("1.00", "1.00", &[])
+        .active(&["a", "b"])
+        .usage("log_queries", "0", &[("tenant", "c")]);
+    assert_eq!(given.shares(), ["p a 0.333333333333334", "p b 0.333333333333333", "p c 0.333333333333333"]);
+}
+
+#[test]
+fn even_of_users_counts_each_user_once() {
+    let given = Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='even',of='users'}")
+        .line("3.00", "3.00", &[])
+        .usage("log_queries", "5", &[("tenant", "a"), ("user", "x")])
+        .usage("log_queries", "1", &[("tenant", "a"), ("user", "y")])
+        .usage("mcp_reads", "1", &[("tenant", "a"), ("user", "y")])
+        .usage("mcp_reads", "1", &[("tenant", "b"), ("user", "x")]);
+    assert_eq!(given.shares(), ["p a 2.00", "p b 1.00"]);
+}
+
+#[test]
+fn fixed_percents_leave_a_named_remainder() {
+    let given = Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='fixed',percent={a='60',b='15.5'}}").line(
+        "10",
+        "0",
+        &[],
+    );
+    assert_eq!(given.shares(), ["p __unattributed__ 2.45", "p a 6.00", "p b 1.55"]);
+}
+
+#[test]
+fn rated_memo_cells_are_quantity_times_price() {
+    let given = Given::policy("[[pool]]\nname='llm'\nsplit={method='rated',by=['tenant','workflow'],meters=['llm_tokens']}")
+        .rates("[[price]]\nmeter='llm_tokens'\nprice='0.000003'\nlabels={model='big'}\n[[price]]\nmeter='llm_tokens'\nprice='0.000001'")
+        .usage("llm_tokens", "1000", &[("tenant", "a"), ("workflow", "w"), ("label:model", "big")])
+        .usage("llm_tokens", "500", &[("tenant", "a"), ("workflow", "w")])
+        .usage("llm_tokens", "1", &[("tenant", "a")]);
+    assert_eq!(given.shares(), ["llm a/ llm_tokens 0.000001", "llm a/w llm_tokens 0.0035"]);
+    assert!(given.attribute().pools[0].memo);
+}
+
+#[test]
+fn a_recovering_pool_sums_to_its_lines_by_variance() {
+    let given =
+        Given::policy("[[pool]]\nname='llm'\nrecovers={provider='X'}\nsplit={method='rated',meters=['llm_tokens']}")
+            .rates("[[price]]\nmeter='llm_tokens'\nprice='0.01'")
+            .usage("llm_tokens", "700", &[("tenant", "a")])
+            .line("10.00", "12.00", &[("provider", "X")])
+            .line("1.00", "1.00", &[("provider", "X"), ("charge_category", "Tax")]);
+    let outcome = given.attribute();
+    let shares: Vec<_> = outcome.pools[0].shares.iter().map(|share| (share.amount, share.billed)).collect();
+    assert_eq!(given.shares(), ["llm __variance__ 1.00", "llm a llm_tokens 7.00", "llm __variance__ 3.00"]);
+    assert_eq!(shares, [(money("1"), money("1")), (money("7"), money("7")), (money("3"), money("5"))]);
+}
+
+#[test]
+fn a_recovering_pool_without_lines_sums_to_nothing() {
+    let given =
+        Given::policy("[[pool]]\nname='llm'\nrecovers={provider='X'}\nsplit={method='rated',meters=['llm_tokens']}")
+            .rates("[[price]]\nmeter='llm_tokens'\nprice='0.01'")
+            .usage("llm_tokens", "700", &[("tenant", "a")]);
+    assert_eq!(given.shares(), ["llm a llm_tokens 7.00", "llm __variance__ -7.00"]);
+}
+
+#[test]
+fn by_cost_follows_what_other_pools_cost() {
+    let pools = "[[tenant_rule]]\ntenant='{sub_account}'\n\
+        [[pool]]\nname='tax'\nselect={charge_category='Tax'}\nsplit={method='by_cost',of=['own']}\n\
+        [[pool]]\nname='own'\nselect={}\nsplit={method='direct'}";
+    let given = Given::policy(pools)
+        .line("10", "0", &[("sub_account", "a")])
+        .line("30", "0", &[("sub_account", "b"), ("charge_category", "Purchase")])
+        .line("7", "0", &[("sub_account", "b"), ("charge_category", "Credit")])
+        .line("4", "4", &[("charge_category", "Tax")]);
+    assert_eq!(given.shares()[..2], ["tax a 1.00", "tax b 3.00"]);
+}
+
+#[test]
+fn following_the_invoice_narrows_to_the_same_origin_until_a_cell_remains() {
+    let pools = "[[tenant_rule]]\ntenant='{tags.team}'\n[[pool]]\nname='own'\nselect={charge_category='Usage'}\nsplit={method='direct'}\n\
+        [[pool]]\nname='tax'\nselect={charge_category='Tax'}\nsplit={method='by_cost',follow='invoice'}";
+    let of = |team: &'static str, account: &'static str, service: &'static str| {
+        [("tags.team", team), ("sub_account", account), ("service", service)]
+    };
+    let tax = |account: &'static str, service: &'static str| {
+        [("charge_category", "Tax"), ("sub_account", account), ("service", service)]
+    };
+    let given = Given::policy(pools)
+        .line("10", "0", &of("a", "1", "EC2"))
+        .line("10", "0", &of("b", "1", "S3"))
+        .line("10", "0", &of("c", "2", "S3"))
+        .line("3", "0", &tax("1", "EC2"))
+        .line("4", "0", &tax("1", "RDS"))
+        .line("6", "0", &tax("9", "RDS"));
+    // EC2 of account 1 is a's; RDS has no cost there, so account 1 decides; account 9 is unknown, so the source decides.
+    assert_eq!(sum(&given, "tax a"), money("7"));
+    assert_eq!(sum(&given, "tax b"), money("4"));
+    assert_eq!(sum(&given, "tax c"), money("2"));
+}
+
+fn sum(given: &Given, prefix: &str) -> i128 {
+    let rows = given.shares();
+    let of_prefix = rows.iter().filter(|row| row.starts_with(prefix));
+    of_prefix.map(|row| money(row.rsplit(' ').next().expect("an amount"))).sum()
+}
+
+#[test]
+fn lines_no_pool_takes_are_named_by_service() {
+    let given = Given::policy("").line("5", "5", &[("service", "EC2")]).line("6", "6", &[]);
+    let outcome = given.attribute();
+    assert_eq!(given.shares(), ["unattributed __unattributed__ 6.00", "unattributed __unattributed__ 5.00"]);
+    assert_eq!(outcome.pools[0].shares[1].labels.get("service").map(|service| &**service), Some("EC2"));
+    assert_eq!(outcome.pools[0].shares[1].reason, Some("no_pool"));
+}
+
+#[test]
+fn a_missing_rate_leaves_the_pool_alone() {
+    let pools = "[[pool]]\nname='eur'\nselect={provider='E'}\nsplit={method='even'}\n[[pool]]\nname='usd'\nselect={}\nsplit={method='even'}";
+    let given = Given::policy(pools).active(&["a"]).line("5", "5", &[("provider", "E"), ("currency", "EUR")]).line(
+        "1",
+        "1",
+        &[],
+    );
+    let outcome = given.attribute();
+    assert_eq!(outcome.pools[0].not_run.as_ref().map(|not_run| not_run.code), Some("fx_missing"));
+    assert_eq!(given.shares(), ["usd a 1.00"]);
+    let converted = given.rate("EUR", "USD", "1.1").attribute();
+    assert_eq!(converted.pools[0].shares[0].reporting, money("5.5"));
+}
+
+#[test]
+fn a_negative_driver_weighs_nothing_and_is_listed() {
+    let given = Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='proportional',meter='log_queries'}")
+        .line("10", "0", &[])
+        .usage("log_queries", "-5", &[("tenant", "a")])
+        .usage("log_queries", "5", &[("tenant", "b")]);
+    assert_eq!(given.shares(), ["p b log_queries 10.00"]);
+    assert!(given.attribute().findings.iter().any(|finding| finding.code == "negative_driver"));
+}
+
+#[test]
+fn a_fixed_cost_belongs_to_its_own_pool_before_file_order() {
+    let pools = "[[pool]]\nname='all'\nselect={}\nsplit={method='even'}\n\
+        [[pool]]\nname='temporal'\ntier='overhead'\nfixed={provider='own',amount='310',currency='USD',per='month',from=2026-01-01}";
+    let given = Given::policy(pools).line("10", "10", &[("source", "fixed"), ("tags.apportion:pool", "temporal")]);
+    assert_eq!(given.shares(), ["temporal __overhead__ 10.00"]);
+}
