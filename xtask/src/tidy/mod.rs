@@ -1,5 +1,7 @@
 //! `cargo xtask tidy`: rules that the compiler and clippy cannot see. All findings are printed, then it fails.
 
+/// Configuration keys in the default file and in the docs.
+mod config_docs;
 /// Files at the root, the README's map, length, machine paths.
 mod files;
 /// How `lib.rs` opens and that every module line says what it is for.
@@ -45,6 +47,8 @@ pub fn run(root: &Path) -> Result<()> {
         findings.extend(files::check_text(path, text));
     }
     findings.extend(files::check_root(&texts, manifests.keys().map(String::as_str)));
+
+    findings.extend(config_docs::check(&texts));
 
     println!("tidy: {} files, {} crates, {} findings", texts.len(), manifests.len(), findings.len());
     if findings.is_empty() {
