@@ -8,6 +8,8 @@ mod crash;
 mod interop;
 /// Kept imports and the lock on the data folder.
 mod keeping;
+/// Entries and pool days come back as they were.
+mod ledger_rows;
 /// Every table comes back as it was written.
 mod round_trip;
 /// Sample rows and helpers.
