@@ -135,7 +135,7 @@ def test_every_cell_equals_the_slow_reference(attributed):
 
 def test_the_proof_says_zero_for_every_day_pool_and_measure(attributed):
     apportion, bill, lines, days, _, _, _ = attributed
-    rows = proof_rows(apportion, days)
+    rows = apportion.proof(days)
     assert {row["measure"] for row in rows} == {"amount", "billed_amount"}
     assert all(row["state"] == "proved" and atoms(row["difference"]) == 0 for row in rows if not row["memo"])
     expected = regroup(reference.attribute(lines, bill.policy), lambda cell: (str(cell[0]), cell[1]))
@@ -154,8 +154,3 @@ def test_running_again_posts_nothing(attributed):
     assert apportion.json("attribute", "--range", days)["posting"] is None
     assert apportion.export_ledger(days) == entries
     apportion.run("ledger", "verify")
-
-
-def proof_rows(apportion, days: str) -> list[dict]:
-    answer = apportion.json("ledger", "proof", "--range", days)
-    return answer["rows"] if isinstance(answer, dict) else answer
