@@ -4,6 +4,8 @@
 mod config_docs;
 /// Files at the root, the README's map, length, machine paths.
 mod files;
+/// How long a function may be.
+mod functions;
 /// How `lib.rs` opens and that every module line says what it is for.
 mod headers;
 /// Which crate may use which.
@@ -41,6 +43,7 @@ pub fn run(root: &Path) -> Result<()> {
     for source in &sources {
         findings.extend(words::check(source));
         findings.extend(headers::check(source));
+        findings.extend(functions::check(source));
     }
     for (path, text) in &texts {
         findings.extend(words::check_ledger_is_append_only(path, text));
