@@ -53,7 +53,7 @@ impl Imports {
     {
         let incoming = Path::from(format!("incoming-{}", random_hex()));
         let upload = self.store.put_multipart(&incoming).await.map_err(LakeError::store("keeping an import"))?;
-        let kept = compress(bytes, WriteMultipart::new(upload)).await?;
+        let kept = upload_compressed(bytes, WriteMultipart::new(upload)).await?;
         let name = Path::from(kept.sha256.as_str());
         match self.store.rename_if_not_exists(&incoming, &name).await {
             Ok(()) => {}
@@ -93,9 +93,30 @@ impl Imports {
     }
 }
 
-async fn compress<E>(
+/// Compresses into the upload and completes it, or leaves nothing.
+async fn upload_compressed<E>(
     bytes: impl Stream<Item = Result<Bytes, E>>,
     mut upload: WriteMultipart,
+) -> Result<KeptImport, LakeError>
+where
+    E: Into<std::io::Error>,
+{
+    match compress(bytes, &mut upload).await {
+        Ok(kept) => {
+            upload.finish().await.map_err(LakeError::store("keeping an import"))?;
+            Ok(kept)
+        }
+        Err(error) => {
+            // The first error is the one to tell; a leftover is invisible and harmless.
+            drop(upload.abort().await);
+            Err(error)
+        }
+    }
+}
+
+async fn compress<E>(
+    bytes: impl Stream<Item = Result<Bytes, E>>,
+    upload: &mut WriteMultipart,
 ) -> Result<KeptImport, LakeError>
 where
     E: Into<std::io::Error>,
@@ -115,6 +136,5 @@ where
         }
     }
     upload.put(Bytes::from(encoder.finish().map_err(io())?));
-    upload.finish().await.map_err(LakeError::store("keeping an import"))?;
     Ok(KeptImport { sha256: hex::encode(hash.finalize()), size })
 }

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -126,7 +127,8 @@ fn place(staged: &FsPath, path: &FsPath, mode: &PutMode) -> Result<()> {
     if *mode != PutMode::Create {
         return fs::rename(staged, path).map_err(|source| generic(Box::new(source)));
     }
-    if !path.ends_with(FIRST_LOG_ENTRY) {
+    let is_log_entry = path.parent().is_some_and(|parent| parent.ends_with("_delta_log"));
+    if is_log_entry && !path.ends_with(FIRST_LOG_ENTRY) {
         crate::failpoint::hit("mid-commit");
     }
     fs::hard_link(staged, path).map_err(|source| match source.kind() {
@@ -147,6 +149,16 @@ fn sync_failure(path: &FsPath, source: io::Error) -> Error {
 
 fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     Error::Generic { store: STORE, source }
+}
+
+/// Listings come in name order, as from a bucket: deltalake-core relies on it.
+fn in_name_order(listing: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    let sorted = async move {
+        let mut objects: Vec<ObjectMeta> = listing.try_collect().await?;
+        objects.sort_unstable_by(|left, right| left.location.cmp(&right.location));
+        Ok::<_, Error>(stream::iter(objects.into_iter().map(Ok)))
+    };
+    stream::once(sorted).try_flatten().boxed()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -187,11 +199,11 @@ impl ObjectStore for SyncedLocalStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        in_name_order(self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        in_name_order(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

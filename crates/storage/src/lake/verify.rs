@@ -129,25 +129,31 @@ impl Check {
 
     /// Applies one entry and compares what it says of the entry before it.
     fn entry(&mut self, state: &mut Gathered, version: u64, bytes: &[u8], previous: Option<&str>) {
-        let path = entry_path(self.log.table, version);
-        let before: BTreeSet<String> =
-            if version == 0 { BTreeSet::new() } else { state.files.keys().cloned().collect() };
-        let applied = actions::parse(bytes).and_then(|lines| state.apply(lines));
-        let info = match applied {
-            Ok(info) => info.unwrap_or_default(),
-            Err(reason) => return self.fault(path, Some(version), format!("it cannot be read: {reason}")),
-        };
-        self.link(version, &info, previous);
-        for (name, file) in &state.files {
-            if !before.contains(name) {
-                self.named.insert(name.clone(), (version, Arc::clone(file)));
+        let mut added = Vec::new();
+        let applied = actions::parse(bytes).and_then(|lines| {
+            added.extend(lines.iter().filter_map(|line| line.add.as_ref()).map(|add| add.path.clone()));
+            let removed = lines.iter().filter_map(|line| line.remove.as_ref());
+            removed.for_each(|remove| self.removed(&remove.path));
+            state.apply(lines)
+        });
+        match applied {
+            Ok(info) => self.link(version, &info.unwrap_or_default(), previous),
+            Err(reason) => {
+                let path = entry_path(self.log.table, version);
+                self.fault(path, Some(version), format!("it cannot be read: {reason}"));
             }
         }
-        for gone in before.iter().filter(|name| !state.files.contains_key(*name)) {
-            self.named.remove(gone);
-            // Taken out, kept on disk for readers of older versions: not a stray.
-            self.seen.insert(format!("{}/{gone}", self.log.table.name()));
+        for path in added {
+            if let Some(file) = state.files.get(&path) {
+                self.named.insert(path, (version, Arc::clone(file)));
+            }
         }
+    }
+
+    /// A file taken out stays on disk for readers of older versions: neither checked nor a stray.
+    fn removed(&mut self, path: &str) {
+        self.named.remove(path);
+        self.seen.insert(format!("{}/{path}", self.log.table.name()));
     }
 
     fn link(&mut self, version: u64, info: &CommitInfo, previous: Option<&str>) {

@@ -93,8 +93,8 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Gathered, String> {
 pub(crate) async fn write(log: &TableLog, version: u64) -> Result<(), LakeError> {
     crate::failpoint::hit("checkpoint");
     let name = log.table.name();
-    // The scheme says that listings are unordered; the path is resolved below the lake's root.
-    let location = Url::parse(&format!("file:///{name}/")).expect("table names are plain words");
+    // Any scheme but `file`, which deltalake-core would resolve by itself: the path is below our root.
+    let location = Url::parse(&format!("lake:///{name}/")).expect("table names are plain words");
     let prefixed: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&log.store), name));
     let log_store = default_logstore(prefixed, Arc::clone(&log.store), &location, &StorageConfig::default());
     let mut table = DeltaTable::new(log_store);

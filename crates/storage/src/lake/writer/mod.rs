@@ -111,6 +111,11 @@ impl DataFileWriter {
         Ok(())
     }
 
+    /// Bytes held in memory until the row group is closed.
+    fn buffered_bytes(&self) -> usize {
+        self.writer.memory_size()
+    }
+
     /// Rows so far.
     pub const fn rows(&self) -> u64 {
         self.stats.rows

@@ -14,6 +14,8 @@ use crate::lake::table::Table;
 
 /// Open files at most; with more partitions the one with most rows is finished first.
 const OPEN_FILES_MAX: usize = 32;
+/// Bytes that all open files together keep in memory at most, give or take one batch.
+const BUFFERED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Splits rows by their partition columns and writes a file (rarely more) for each partition.
 pub struct PartitionedWriter {
@@ -36,6 +38,9 @@ impl PartitionedWriter {
         for (values, rows) in split(self.table, batch)? {
             let part = take_record_batch(batch, &UInt32Array::from(rows))?;
             self.writer(values).await?.write(&part).await?;
+            while 1 < self.open.len() && BUFFERED_BYTES_MAX < self.buffered_bytes() {
+                self.finish_largest().await?;
+            }
         }
         Ok(())
     }
@@ -60,6 +65,10 @@ impl PartitionedWriter {
             self.open.insert(values.clone(), writer);
         }
         Ok(self.open.get_mut(&values).expect("the writer was there or was just inserted"))
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.open.values().map(DataFileWriter::buffered_bytes).sum()
     }
 
     async fn finish_largest(&mut self) -> Result<(), LakeError> {
