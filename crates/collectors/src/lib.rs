@@ -1,1 +1,23 @@
-//! Work in progress.
+//! Bills from outside become cost lines: FOCUS files and fixed costs, replaced whole, never appended.
+//!
+//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report.
+//! Never: splitting, posting, HTTP, the wall clock, access rights. A failed import changes nothing.
+//! Start reading at [`import::import_focus`]; how one cell is read is in [`focus`].
+
+/// What can go wrong, in the words of whoever sent the file.
+pub mod error;
+/// How much an import may use.
+pub mod limits;
+
+/// FOCUS files to lines: formats, columns, cells, and what real exports get wrong.
+pub mod focus;
+/// Lines to data files: keys, hashes, columns, the days they touch.
+pub mod cost_lines;
+
+/// A set of files replaces the keys it contains.
+pub mod import;
+/// Recurring and manual costs as cost lines.
+pub mod fixed;
+
+pub use error::ImportError;
+pub use limits::ImportLimits;

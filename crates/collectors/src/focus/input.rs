@@ -1,0 +1,229 @@
+//! Files on disk: compression and format are told by their first bytes, never by their names.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::line::CostLine;
+use super::row::{CellError, RowReader};
+use super::{csv_rows, jsonl_rows, parquet_rows};
+use crate::error::{ImportError, RowError};
+use crate::limits::ImportLimits;
+
+/// Bytes read at once.
+pub(super) const BUFFER_BYTES: usize = 128 * 1024;
+/// Largest window of a zstd frame: 2²⁷ bytes, the most that `zstd` makes unless asked for more.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const PARQUET: &[u8] = b"PAR1";
+const UTF8_BOM: &[u8] = &[0xef, 0xbb, 0xbf];
+/// First bytes of what is not read, and what to do about it.
+const REFUSED: [(&[u8], &str); 5] = [
+    (b"PK\x03\x04", "it is a zip archive or a workbook; unpack it or save it as CSV"),
+    (b"\xfd7zXZ", "it is compressed with xz; use gzip or zstd"),
+    (b"BZh", "it is compressed with bzip2; use gzip or zstd"),
+    (&[0xff, 0xfe], "it is UTF-16 text; save it as UTF-8"),
+    (&[0xfe, 0xff], "it is UTF-16 text; save it as UTF-8"),
+];
+
+/// A file to import: on disk, because it is read more than once and kept afterwards.
+#[derive(Clone, Debug)]
+pub struct InputFile {
+    /// The name its sender knows it by; nothing is concluded from it.
+    pub name: String,
+    /// Where its bytes are.
+    pub path: PathBuf,
+}
+
+/// Told of each row: the line and its place in the file.
+pub type LineSink<'a> = dyn FnMut(&CostLine, u64) -> Result<(), ImportError> + 'a;
+
+/// Reads every row of a FOCUS file; blocks. `bytes_read` counts bytes of the file as it is stored.
+///
+/// # Errors
+/// [`ImportError`] naming file, line and column; or whatever the sink answers.
+pub fn read_focus(
+    file: &InputFile,
+    limits: &ImportLimits,
+    bytes_read: &Arc<AtomicU64>,
+    sink: &mut LineSink<'_>,
+) -> Result<(), ImportError> {
+    let mut rows = Rows {
+        file: &file.name,
+        limits,
+        line: CostLine::default(),
+        reader: RowReader::new(limits.charge_days_max),
+        rows: 0,
+        sink,
+    };
+    let mut disk = File::open(&file.path).map_err(|error| rows.unreadable(&error))?;
+    let magic = first_bytes(&mut disk).map_err(|error| rows.unreadable(&error))?;
+    if magic.starts_with(PARQUET) {
+        return parquet_rows::read(disk, &mut rows);
+    }
+    let counted = BufReader::with_capacity(BUFFER_BYTES, Counted { inner: disk, bytes: Arc::clone(bytes_read) });
+    let decoded: Box<dyn Read> = if magic.starts_with(GZIP) {
+        Box::new(MultiGzDecoder::new(counted))
+    } else if magic.starts_with(ZSTD) {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(counted).map_err(|error| rows.unreadable(&error))?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| rows.unreadable(&error))?;
+        Box::new(decoder)
+    } else {
+        Box::new(counted)
+    };
+    let limited = Limited { inner: decoded, left: limits.decoded_bytes_max };
+    read_text(BufReader::with_capacity(BUFFER_BYTES, limited), &mut rows)
+}
+
+fn read_text(mut text: BufReader<Limited>, rows: &mut Rows<'_, '_>) -> Result<(), ImportError> {
+    let start = text.fill_buf().map_err(|error| rows.io(error))?;
+    if start.starts_with(PARQUET) {
+        return parquet_rows::read(unpacked(text).map_err(|error| rows.io(error))?, rows);
+    }
+    if let Some((_, reason)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
+        return Err(rows.refused((*reason).to_owned()));
+    }
+    if start.starts_with(UTF8_BOM) {
+        text.consume(UTF8_BOM.len());
+    }
+    let start = text.fill_buf().map_err(|error| rows.io(error))?;
+    match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(rows.refused("it is empty".to_owned())),
+        Some(b'{') => jsonl_rows::read(text, rows),
+        Some(b'[') => Err(rows.refused("it is a JSON array; write one object per line".to_owned())),
+        Some(_) => {
+            let delimiter = csv_rows::delimiter(start);
+            csv_rows::read(text, delimiter, rows)
+        }
+    }
+}
+
+/// The state of reading one file, shared by all formats.
+pub(super) struct Rows<'a, 'b> {
+    pub file: &'a str,
+    pub limits: &'a ImportLimits,
+    pub line: CostLine,
+    pub reader: RowReader,
+    pub rows: u64,
+    pub sink: &'a mut LineSink<'b>,
+}
+
+impl Rows<'_, '_> {
+    /// Completes the row that was read from this place and hands it on.
+    pub fn finish_row(&mut self, place: u64) -> Result<(), ImportError> {
+        self.reader.finish(&mut self.line).map_err(|error| self.cell(place, error))?;
+        self.rows += 1;
+        if self.limits.rows_max < self.rows {
+            return Err(self.too_large("rows", self.limits.rows_max, "rows_max"));
+        }
+        (self.sink)(&self.line, place)
+    }
+
+    /// A cell that cannot be read.
+    pub fn cell(&self, place: u64, error: CellError) -> ImportError {
+        ImportError::Row(Box::new(RowError {
+            file: self.file.to_owned(),
+            line: place,
+            column: Some(crate::error::shorten(&error.column)),
+            value: error.value,
+            reason: error.reason,
+            out_of_bound: error.out_of_bound,
+        }))
+    }
+
+    /// A row that cannot be read.
+    pub fn row(&self, place: u64, reason: String) -> ImportError {
+        let file = self.file.to_owned();
+        ImportError::Row(Box::new(RowError { file, line: place, column: None, value: None, reason, out_of_bound: false }))
+    }
+
+    pub fn refused(&self, reason: String) -> ImportError {
+        ImportError::Unreadable { file: self.file.to_owned(), reason }
+    }
+
+    pub fn too_large(&self, what: &'static str, limit: u64, key: &'static str) -> ImportError {
+        ImportError::TooLarge { file: self.file.to_owned(), what, limit, key }
+    }
+
+    pub fn row_too_large(&self) -> ImportError {
+        self.too_large("bytes in one row (is a quote left open?)", self.limits.row_bytes_max as u64, "row_bytes_max")
+    }
+
+    fn unreadable(&self, error: &io::Error) -> ImportError {
+        self.refused(error.to_string())
+    }
+
+    /// An error of a reader below: our own limit, or damage.
+    pub fn io(&self, error: io::Error) -> ImportError {
+        if error.get_ref().is_some_and(|inner| inner.is::<DecodedLimit>()) {
+            return self.too_large("bytes after decompression", self.limits.decoded_bytes_max, "decoded_bytes_max");
+        }
+        if error.get_ref().is_some_and(|inner| inner.is::<RowLimit>()) {
+            return self.row_too_large();
+        }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return self.refused("it is cut off; send the whole file".to_owned());
+        }
+        self.refused(format!("{error}; send the file again"))
+    }
+}
+
+/// More was decompressed than a file may hold.
+#[derive(Debug, thiserror::Error)]
+#[error("decoded size limit")]
+struct DecodedLimit;
+
+/// One row is longer than a row may be.
+#[derive(Debug, thiserror::Error)]
+#[error("row size limit")]
+pub(super) struct RowLimit;
+
+/// Counts the bytes that come off the disk, for the progress bar.
+struct Counted {
+    inner: File,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Stops a bomb before it is buffered.
+pub(super) struct Limited {
+    inner: Box<dyn Read>,
+    left: u64,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(DecodedLimit))?;
+        Ok(read)
+    }
+}
+
+fn first_bytes(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut magic = Vec::new();
+    Read::by_ref(file).take(8).read_to_end(&mut magic)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(magic)
+}
+
+/// Parquet is read from its end, so a compressed file is unpacked to an unnamed one first.
+fn unpacked(mut text: impl BufRead) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut text, &mut file)?;
+    file.flush()?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}
