@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything that the result of a day depends on.
+#[derive(Clone, Copy)]
 pub struct DayInputs<'a> {
     /// The day.
     pub day: Day,
@@ -111,7 +112,7 @@ pub struct PoolOutcome {
     pub memo: bool,
     /// How it was shared out.
     pub method: Method,
-    /// What went in.
+    /// What went in; not converted when it was not run.
     pub components: Vec<PoolComponent>,
     /// What came out; adds up to what went in, for each component and measure.
     pub shares: Vec<Share>,
@@ -151,6 +152,8 @@ pub struct DayOutcome {
 /// Spec 3-attribution, sections 1 to 3.
 #[must_use]
 pub fn attribute_day(inputs: &DayInputs<'_>) -> DayOutcome {
+    let active = active_tenants(inputs);
+    let inputs = &DayInputs { active_tenants: &active, ..*inputs };
     let taken = take_lines(inputs.policy, inputs.lines, |line| tenant_of_line(inputs, line));
     let mut findings = Vec::new();
     let mut outcomes: BTreeMap<usize, PoolOutcome> = BTreeMap::new();
@@ -173,6 +176,15 @@ pub fn attribute_day(inputs: &DayInputs<'_>) -> DayOutcome {
         assert_conserved(outcome);
     }
     DayOutcome { pools, findings }
+}
+
+/// Tenants that count for `even` pools even without usage: those entered and active, and those with a line of their own.
+fn active_tenants(inputs: &DayInputs<'_>) -> BTreeSet<Arc<str>> {
+    let mut active = inputs.active_tenants.clone();
+    if inputs.policy.pools.iter().any(|pool| pool.method() == Method::Even) {
+        active.extend(inputs.lines.iter().filter_map(|line| tenant_of_line(inputs, line)));
+    }
+    active
 }
 
 /// Returns the tenant that the policy's rules map the line to; the first rule that yields one wins.
@@ -214,7 +226,10 @@ impl Runner<'_, '_> {
             Ok((components, shares, trailed)) => {
                 (outcome.components, outcome.shares, outcome.trailed) = (components, shares, trailed)
             }
-            Err(not_run) => outcome.not_run = Some(not_run),
+            Err(not_run) => {
+                outcome.not_run = Some(not_run);
+                outcome.components = unconverted(&self.components());
+            }
         }
         outcome
     }
@@ -313,6 +328,18 @@ impl Runner<'_, '_> {
         let shares = exactly_rated(&converted, cells, total);
         Ok((pool_components, shares, Vec::new()))
     }
+}
+
+/// What went into a pool that was not run.
+fn unconverted(components: &Components) -> Vec<PoolComponent> {
+    let entry = |(key, component): (&ComponentKey, &Component)| PoolComponent {
+        key: key.clone(),
+        amounts: component.amounts,
+        reporting: 0,
+        fx: None,
+        lines: component.lines,
+    };
+    components.iter().map(entry).collect()
 }
 
 type Computed = (Vec<PoolComponent>, Vec<Share>, Vec<(Share, Trail)>);
@@ -492,6 +519,9 @@ fn unattributed(inputs: &DayInputs<'_>, taken: &Taken) -> Option<PoolOutcome> {
 
 /// What went in is what came out, for each key and measure: a wrong bill is worse than a crash.
 fn assert_conserved(outcome: &PoolOutcome) {
+    if outcome.not_run.is_some() {
+        return;
+    }
     let mut left: BTreeMap<&ComponentKey, [i128; 3]> = BTreeMap::new();
     for entry in &outcome.components {
         let sums = left.entry(&entry.key).or_default();

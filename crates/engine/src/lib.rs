@@ -1,1 +1,83 @@
-//! Work in progress.
+//! Turns what is stored into what is owed: runs, postings and every question about the ledger.
+//!
+//! Owns: gathering a day's inputs, posting differences, the one query object, proof, explain, verify.
+//! Never: HTTP, JSON shapes of the wire, formulas (those are `attribution`'s), how entries are stored.
+//! Start reading at [`Engine`], then `run/mod.rs` (writing) and `query/mod.rs` (reading).
+
+/// What can go wrong in a use case.
+pub mod error;
+/// What the binary decides once: zone, reporting currency, limits.
+pub mod settings;
+/// Policies, rate cards and tenants as they applied on a day.
+pub mod books;
+/// Publishing policies and rate cards.
+pub mod publish;
+/// The data of a range of days as `attribution` wants it.
+pub mod inputs;
+/// Running attribution and posting its differences.
+pub mod run;
+/// Which days must run, derived from what changed.
+pub mod due;
+/// Asking the ledger.
+pub mod query;
+
+pub use error::EngineError;
+pub use settings::Settings;
+
+use domain::{Clock, Day};
+use std::sync::Arc;
+use storage::catalog::Catalog;
+use storage::lake::Lake;
+
+/// Everything that reads or writes the ledger, over one lake and one catalog.
+#[derive(Clone)]
+pub struct Engine {
+    /// The tables.
+    pub(crate) lake: Arc<Lake>,
+    /// The relational rows.
+    pub(crate) catalog: Arc<Catalog>,
+    /// Where "now" comes from.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What the binary decided.
+    pub(crate) settings: Arc<Settings>,
+    /// Runs under way and who follows them.
+    pub(crate) hub: Arc<run::Hub>,
+}
+
+impl Engine {
+    /// Returns the engine over these stores.
+    #[must_use]
+    pub fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { lake, catalog, clock, settings: Arc::new(settings), hub: Arc::default() }
+    }
+
+    /// Returns the current day of the organisation's zone.
+    #[must_use]
+    pub fn today(&self) -> Day {
+        self.settings.zone.day_of(self.clock.now())
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the catalog.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Returns the lake.
+    #[must_use]
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Returns the clock.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+}

@@ -1,0 +1,145 @@
+//! Policies, rate cards, tenants, meters and exchange rates as they applied on a day.
+
+use crate::{Engine, EngineError};
+use attribution::fx::FxTable;
+use attribution::usage::MeterBook;
+use domain::meter::{Meter, builtin};
+use domain::policy::Policy;
+use domain::rates::RateCard;
+use domain::tenant::TenantBook;
+use domain::{Currency, Day};
+use std::sync::Arc;
+use storage::catalog::{RuleKind, RuleVersionRow};
+
+/// A version of a policy or rate card, read.
+#[derive(Clone, Debug)]
+pub struct Version<T> {
+    /// Its name.
+    pub name: Arc<str>,
+    /// First day on which it may apply.
+    pub valid_from: Day,
+    /// Hash of its text; empty for the built-in one.
+    pub sha256: Arc<str>,
+    /// What it says.
+    pub content: Arc<T>,
+}
+
+/// All dated rows of the catalog that feed attribution, as recorded up to one moment.
+#[derive(Clone, Debug)]
+pub struct Books {
+    policies: Vec<Version<Policy>>,
+    cards: Vec<Version<RateCard>>,
+    /// Tenants, facts and aliases.
+    pub tenants: TenantBook,
+    /// Meters by name.
+    pub meters: MeterBook,
+    /// Exchange rates.
+    pub fx: FxTable,
+    /// When the newest exchange rate was recorded.
+    pub fx_recorded: i64,
+    /// When the newest meter was recorded.
+    pub meters_recorded: i64,
+}
+
+impl Books {
+    /// Returns the policy that applies on the day: the greatest `valid_from` not after it, the last published of
+    /// equals. Before the first one the built-in policy applies.
+    #[must_use]
+    pub fn policy_on(&self, day: Day) -> &Version<Policy> {
+        version_on(&self.policies, day).expect("the built-in policy applies since 1970")
+    }
+
+    /// Returns the rate card that applies on the day, by the same rule.
+    #[must_use]
+    pub fn card_on(&self, day: Day) -> Option<&Version<RateCard>> {
+        version_on(&self.cards, day)
+    }
+
+    /// Returns every policy that can apply, the built-in one first, then in the order of publication.
+    #[must_use]
+    pub fn policies(&self) -> &[Version<Policy>] {
+        &self.policies
+    }
+
+    /// Returns every rate card, the built-in one first, then in the order of publication.
+    #[must_use]
+    pub fn cards(&self) -> &[Version<RateCard>] {
+        &self.cards
+    }
+}
+
+/// Versions are in the order of publication, so of equal dates the later one wins.
+fn version_on<T>(versions: &[Version<T>], day: Day) -> Option<&Version<T>> {
+    versions.iter().enumerate().filter(|(_, version)| version.valid_from <= day).max_by_key(|(at, version)| (version.valid_from, *at)).map(|(_, version)| version)
+}
+
+impl Engine {
+    /// Returns the books as recorded up to the watermark.
+    ///
+    /// # Errors
+    /// When the catalog fails, or holds a text that this version cannot read.
+    pub async fn books(&self, recorded_up_to: i64) -> Result<Books, EngineError> {
+        let mut policies = vec![builtin_version(Policy::builtin(), |policy| (&policy.version, policy.valid_from))];
+        for row in self.catalog.list_rules(RuleKind::Policy, recorded_up_to).await? {
+            policies.push(read_version(&row, Policy::read)?);
+        }
+        let mut cards = vec![builtin_version(RateCard::starter(), |card| (&card.version, card.valid_from))];
+        for row in self.catalog.list_rules(RuleKind::RateCard, recorded_up_to).await? {
+            cards.push(read_version(&row, RateCard::read)?);
+        }
+        let (fx, fx_recorded) = self.fx_table(recorded_up_to).await?;
+        let (meters, meters_recorded) = self.meter_book(recorded_up_to).await?;
+        let tenants = self.catalog.tenant_book_all_tenants(recorded_up_to).await?;
+        Ok(Books { policies, cards, tenants, meters, fx, fx_recorded, meters_recorded })
+    }
+
+    /// Returns the books as they are now.
+    ///
+    /// # Errors
+    /// As [`Engine::books`].
+    pub async fn books_now(&self) -> Result<Books, EngineError> {
+        self.books(i64::MAX).await
+    }
+
+    async fn fx_table(&self, recorded_up_to: i64) -> Result<(FxTable, i64), EngineError> {
+        let mut rows = self.catalog.fx_rates_upto(recorded_up_to).await?;
+        rows.sort_by_key(|row| row.recorded_at);
+        let mut table = FxTable::default();
+        for row in &rows {
+            let currency = |code: &str| code.parse::<Currency>().map_err(|error| corrupt("an exchange rate", &error));
+            let date: Day = row.day.parse().map_err(|error| corrupt("an exchange rate", &error))?;
+            let rate = row.rate.parse().map_err(|error| corrupt("an exchange rate", &error))?;
+            table.insert(date, currency(&row.from_currency)?, currency(&row.to_currency)?, rate);
+        }
+        Ok((table, rows.last().map_or(0, |row| row.recorded_at)))
+    }
+
+    async fn meter_book(&self, recorded_up_to: i64) -> Result<(MeterBook, i64), EngineError> {
+        let mut rows = self.catalog.meters_upto(recorded_up_to).await?;
+        rows.sort_by_key(|row| row.recorded_at);
+        let mut meters = builtin();
+        for row in &rows {
+            let meter: Meter = serde_json::from_str(&row.body).map_err(|error| corrupt("a meter", &error))?;
+            meters.push(meter);
+        }
+        Ok((MeterBook::new(meters), rows.last().map_or(0, |row| row.recorded_at)))
+    }
+}
+
+fn builtin_version<T>(content: T, name: impl Fn(&T) -> (&String, Day)) -> Version<T> {
+    let (version, valid_from) = name(&content);
+    Version { name: version.as_str().into(), valid_from, sha256: "".into(), content: Arc::new(content) }
+}
+
+fn read_version<T, E: std::fmt::Display>(
+    row: &RuleVersionRow,
+    read: impl Fn(&str, &str) -> Result<T, E>,
+) -> Result<Version<T>, EngineError> {
+    let content = read(&row.version, &row.body).map_err(|error| corrupt(&format!("version `{}`", row.version), &error))?;
+    let valid_from = row.valid_from.parse().map_err(|error| corrupt(&format!("version `{}`", row.version), &error))?;
+    Ok(Version { name: row.version.as_str().into(), valid_from, sha256: row.sha256.as_str().into(), content: Arc::new(content) })
+}
+
+pub(crate) fn corrupt(what: &str, error: &dyn std::fmt::Display) -> EngineError {
+    EngineError::Corrupt { what: what.to_owned(), detail: error.to_string() }
+}

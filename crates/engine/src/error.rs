@@ -1,0 +1,93 @@
+//! What can go wrong in a use case. Knows nothing of HTTP.
+
+use domain::policy::PolicyError;
+use domain::rates::RateError;
+use storage::catalog::CatalogError;
+use storage::lake::LakeError;
+
+/// What can go wrong in a use case.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A parameter cannot be used.
+    #[error("{detail}")]
+    InvalidParameter {
+        /// Name of the parameter.
+        parameter: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// A later release brings it.
+    #[error("{0} is not available yet")]
+    NotAvailable(String),
+    /// No such tenant, or not the caller's.
+    #[error("tenant `{0}` does not exist")]
+    TenantNotFound(String),
+    /// No pool of kind cluster has this name.
+    #[error("cluster `{0}` does not exist; pools of kind `cluster` are in the policy")]
+    ClusterNotFound(String),
+    /// The day was never attributed.
+    #[error("{day} was never attributed for `{pool}`; run `apportion attribute --date {day}`")]
+    NotAttributed {
+        /// The pool or cluster.
+        pool: String,
+        /// The day.
+        day: domain::Day,
+    },
+    /// Some other named thing is missing.
+    #[error("{kind} `{name}` does not exist")]
+    NotFound {
+        /// What kind of thing, e.g. `run`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A run over some of these days is under way.
+    #[error("run {run} is under way for {range}; wait for it or use wait=true")]
+    RunInProgress {
+        /// The run under way.
+        run: String,
+        /// Its days.
+        range: String,
+    },
+    /// The version was used by a posting and cannot change.
+    #[error("{kind} `{version}` was already used by a posting and has other content; publish it under a new version")]
+    VersionInUse {
+        /// `policy` or `rate card`.
+        kind: &'static str,
+        /// The version.
+        version: String,
+    },
+    /// A price is 100 times or more away from the previous card's.
+    #[error("{0}")]
+    SuspiciousPrice(String),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The rate card cannot be used.
+    #[error(transparent)]
+    Rates(#[from] RateError),
+    /// A stored text cannot be read back.
+    #[error("{what} in the store is unreadable: {detail}")]
+    Corrupt {
+        /// Where it lies.
+        what: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The lake failed.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A query failed.
+    #[error("a query failed: {0}")]
+    Query(#[from] datafusion::error::DataFusionError),
+}
+
+impl EngineError {
+    /// Returns the error of a parameter that cannot be used.
+    pub fn parameter(parameter: &str, detail: impl Into<String>) -> Self {
+        Self::InvalidParameter { parameter: parameter.to_owned(), detail: detail.into() }
+    }
+}

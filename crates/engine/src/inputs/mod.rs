@@ -1,0 +1,10 @@
+//! The data of a range of days as `attribution` wants it: DataFusion filters and sums, nothing is divided here.
+
+/// Parts of cost lines by day.
+pub mod lines;
+/// Quantities by day.
+pub mod usage;
+/// Values of dimensions that `for_each` pools are repeated for.
+pub mod repeated;
+/// Reading result columns.
+pub(crate) mod rows;

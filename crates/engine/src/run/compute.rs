@@ -1,0 +1,367 @@
+//! What the ledger should say, and how that differs from what it says.
+
+use super::causes::cause;
+use super::existing;
+use super::view::RunWarning;
+use crate::books::Books;
+use crate::due::{SeenInputs, TouchedDays};
+use crate::inputs::{lines, repeated, usage};
+use crate::{Engine, EngineError};
+use attribution::cells::Consumer;
+use attribution::day::{DayInputs, DayOutcome, PoolOutcome, attribute_day};
+use attribution::expand::expand;
+use attribution::line::AttributeSet;
+use attribution::share::Share;
+use domain::condition::UsageAttribute;
+use domain::dimension::{Dimension, labels_key};
+use domain::policy::{Method, Policy, Pool, Tier};
+use domain::{Day, DayRange};
+use ledger::{Cause, Desired, DesiredSet, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use storage::lake::{PinnedLake, Table};
+
+/// Everything that a run found out about its days.
+pub(super) struct Computed {
+    /// The inputs.
+    pub(super) pinned: PinnedLake,
+    pub(super) books: Books,
+    /// What must be posted.
+    pub(super) lines: Vec<Line>,
+    /// What went into the pools of days that differ.
+    pub(super) pool_days: Vec<PoolDay>,
+    /// What each day saw.
+    pub(super) seen: BTreeMap<Day, SeenInputs>,
+    /// Pools that were not run, and why.
+    pub(super) not_run: BTreeMap<(Day, String), String>,
+    /// What a person should know.
+    pub(super) warnings: BTreeSet<RunWarning>,
+    /// Tenants that rules yielded and nobody knew.
+    pub(super) new_tenants: BTreeSet<Arc<str>>,
+    /// Versions that the differences rest on, with the hashes of their texts.
+    pub(super) policies: BTreeSet<(Arc<str>, Arc<str>)>,
+    pub(super) cards: BTreeSet<(Arc<str>, Arc<str>)>,
+}
+
+impl Computed {
+    pub(super) fn new(pinned: PinnedLake, books: Books) -> Self {
+        Self {
+            pinned,
+            books,
+            lines: Vec::new(),
+            pool_days: Vec::new(),
+            seen: BTreeMap::new(),
+            not_run: BTreeMap::new(),
+            warnings: BTreeSet::new(),
+            new_tenants: BTreeSet::new(),
+            policies: BTreeSet::new(),
+            cards: BTreeSet::new(),
+        }
+    }
+}
+
+/// A day's outcome in the ledger's terms.
+struct DayDesired {
+    desired: DesiredSet,
+    totals: Totals,
+    pool_days: Vec<PoolDay>,
+    not_run: BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// Computes some days and adds what differs.
+    pub(super) async fn compute_piece(
+        &self,
+        computed: &mut Computed,
+        run: &str,
+        piece: DayRange,
+        progress: impl Fn(Day),
+    ) -> Result<(), EngineError> {
+        let session = self.session(&computed.pinned)?;
+        let books = computed.books.clone();
+        let policies = policies_of(&books, piece);
+        let attributes = AttributeSet::needed_by(policies.iter().copied());
+        let mut lines = lines::load(&session, piece, &self.settings.zone, &attributes).await?;
+        let mut cells = usage::load(&session, piece, &books, &policies).await?;
+        let repeated = repeated::first_days(&session, &policies, piece.to()).await?;
+        let mut existing = split_by_day(existing::load(&session, piece).await?);
+        let before = self.seen_inputs().await?;
+        let touched = TouchedDays::read(&computed.pinned).await?;
+        for day in piece.days() {
+            let version = books.policy_on(day);
+            let policy = expand(&version.content, &repeated.up_to(day));
+            let (parts, usage) = (lines.days.remove(&day).unwrap_or_default(), cells.remove(&day).unwrap_or_default());
+            let outcome = self.attribute(day, &books, &policy, &parts, &usage, &mut computed.new_tenants);
+            let inputs = inputs_json(&computed.pinned, lines.imports.get(&day), &books, day);
+            let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &inputs);
+            note_findings(computed, day, &outcome);
+            let now = SeenInputs::of_day(day, &books, &computed.pinned);
+            let why = cause(day, before.get(&day), &now, &touched);
+            computed.seen.insert(day, now);
+            add_differences(computed, day, wanted, existing.remove(&day).unwrap_or_default(), why);
+            progress(day);
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn attribute(
+        &self,
+        day: Day,
+        books: &Books,
+        policy: &Policy,
+        lines: &[attribution::line::LinePart],
+        usage: &[attribution::usage::UsageCell],
+        new_tenants: &mut BTreeSet<Arc<str>>,
+    ) -> DayOutcome {
+        let found = RefCell::new(BTreeSet::new());
+        let resolve = |value: &str| {
+            let tenant = books.tenants.resolve(value, day);
+            if !books.tenants.knows(&tenant) {
+                if self.settings.reject_unknown_tenants {
+                    return None;
+                }
+                found.borrow_mut().insert(Arc::clone(&tenant));
+            }
+            Some(tenant)
+        };
+        let active: BTreeSet<Arc<str>> = books.tenants.entered_and_active(day).cloned().collect();
+        let outcome = attribute_day(&DayInputs {
+            day,
+            day_seconds: self.settings.zone.day_range(day).seconds(),
+            policy,
+            lines,
+            usage,
+            active_tenants: &active,
+            rate_card: books.card_on(day).map(|card| &*card.content),
+            meters: &books.meters,
+            reporting_currency: self.settings.reporting_currency,
+            fx: &books.fx,
+            resolve: &resolve,
+        });
+        new_tenants.extend(found.into_inner());
+        outcome
+    }
+
+    fn in_ledger_terms(&self, run: &str, day: Day, policy: &Policy, books: &Books, outcome: &DayOutcome, inputs: &Arc<str>) -> DayDesired {
+        let mut wanted = DayDesired { desired: DesiredSet::new(), totals: Totals::new(), pool_days: Vec::new(), not_run: BTreeMap::new() };
+        let policy_version = &books.policy_on(day).name;
+        let card_version = books.card_on(day).map(|card| &card.name);
+        for pool in &outcome.pools {
+            let rule = policy.pools.iter().find(|rule| rule.name == pool.name);
+            let name: Arc<str> = pool.name.as_str().into();
+            let rows = pool_days_of(run, day, pool, &name, inputs, self.settings.reporting_currency);
+            wanted.pool_days.extend(rows);
+            if let Some(not_run) = &pool.not_run {
+                wanted.not_run.insert(pool.name.clone(), format!("{}: {}", not_run.code, not_run.detail));
+                continue;
+            }
+            for entry in &pool.components {
+                let what = PoolOfDay { charge_date: day, pool: Arc::clone(&name), currency: entry.key.currency };
+                let measures = Measures { amount: entry.amounts.amount, billed_amount: entry.amounts.billed, amount_reporting: entry.reporting };
+                let total = wanted.totals.entry(what).or_default();
+                *total = total.plus(measures);
+            }
+            for share in pool.shares.iter().filter(|share| says_something(share)) {
+                let component = pool.components.iter().find(|entry| entry.key == share.component);
+                let fx = component.and_then(|entry| entry.fx);
+                let desired = Desired {
+                    amount: share.amount,
+                    billed_amount: share.billed,
+                    amount_reporting: share.reporting,
+                    quantity: share.quantity,
+                    unit: share.unit.clone(),
+                    unit_price: share.unit_price,
+                    weight: share.weight,
+                    pool_amount: Some(share.pool_amount),
+                    reason: share.reason.map(Into::into),
+                    policy_version: Some(Arc::clone(policy_version)),
+                    rate_card_version: card_version.filter(|_| pool.method == Method::Rated).cloned(),
+                    fx_rate: fx.map(|fx| fx.rate.atoms()),
+                    fx_date: fx.map(|fx| fx.date),
+                };
+                wanted.desired.add(key_of(day, pool, rule, &name, share), desired);
+            }
+        }
+        wanted
+    }
+}
+
+fn policies_of(books: &Books, piece: DayRange) -> Vec<&Policy> {
+    let mut names = BTreeSet::new();
+    let versions = piece.days().map(|day| books.policy_on(day));
+    versions.filter(|version| names.insert((&version.name, &version.sha256))).map(|version| &*version.content).collect()
+}
+
+fn says_something(share: &Share) -> bool {
+    share.amount != 0 || share.billed != 0 || share.reporting != 0 || share.quantity.is_some_and(|quantity| quantity != 0)
+}
+
+fn key_of(day: Day, pool: &PoolOutcome, rule: Option<&Pool>, name: &Arc<str>, share: &Share) -> EntryKey {
+    let by = rule.map_or(&[][..], Pool::by);
+    let mut labels = share.labels.clone();
+    let mut plain: BTreeMap<&Dimension, Arc<str>> = BTreeMap::new();
+    let consumer = match &share.consumer {
+        Consumer::Reserved(word) => (*word).to_owned(),
+        Consumer::Values(values) => {
+            for (dimension, value) in by.iter().zip(values) {
+                match (dimension, value) {
+                    (Dimension::Label(key), Some(value)) => drop(labels.insert(Arc::clone(key), Arc::clone(value))),
+                    (plain_one, Some(value)) => drop(plain.insert(plain_one, Arc::clone(value))),
+                    (_, None) => {}
+                }
+            }
+            if let Some(cluster) = rule.and_then(own_cluster) {
+                plain.entry(&Dimension::Cluster).or_insert(cluster);
+            }
+            let parts: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
+            ledger::consumer(&parts)
+        }
+    };
+    let value = |dimension: Dimension| plain.get(&dimension).cloned();
+    EntryKey {
+        charge_date: day,
+        tier: if share.overhead { Tier::Overhead } else { pool.tier },
+        basis: pool.basis,
+        memo: pool.memo,
+        status: Status::Final,
+        charge_category: share.component.charge_category.clone(),
+        pool: Arc::clone(name),
+        method: Some(pool.method),
+        consumer: consumer.into(),
+        tenant: value(Dimension::Tenant),
+        user: value(Dimension::User),
+        workflow: value(Dimension::Workflow),
+        repo: value(Dimension::Repo),
+        task_class: value(Dimension::TaskClass),
+        cluster: value(Dimension::Cluster),
+        labels_key: labels_key(&labels).into(),
+        provider: share.component.provider.clone(),
+        service: share.component.service.clone(),
+        source: share.component.source.clone(),
+        commitment_status: share.component.commitment_status.clone(),
+        invoice_id: share.component.invoice_id.clone(),
+        category: Some(share.category.as_str().into()),
+        meter: share.meter.clone(),
+        currency: share.component.currency,
+    }
+}
+
+/// The one cluster that a pool reads usage of, if its conditions name exactly one.
+fn own_cluster(pool: &Pool) -> Option<Arc<str>> {
+    let drivers = &pool.split.as_ref()?.drivers;
+    let cluster = UsageAttribute::Dimension(Dimension::Cluster);
+    drivers.tests().find(|(attribute, _)| *attribute == cluster).and_then(|(_, patterns)| match patterns.as_slice() {
+        [only] if !only.as_str().contains('*') => Some(only.as_str().into()),
+        _ => None,
+    })
+}
+
+fn pool_days_of(run: &str, day: Day, pool: &PoolOutcome, name: &Arc<str>, inputs: &Arc<str>, reporting: domain::Currency) -> Vec<PoolDay> {
+    let state = pool.not_run.as_ref().map_or(PoolState::Run, |not_run| PoolState::NotRun(not_run.code.into()));
+    let blank = PoolDay {
+        run: run.into(),
+        charge_date: day,
+        pool: Arc::clone(name),
+        tier: pool.tier,
+        basis: pool.basis,
+        memo: pool.memo,
+        method: pool.method,
+        state: state.clone(),
+        charge_category: None,
+        service: None,
+        provider: None,
+        source: None,
+        commitment_status: None,
+        invoice_id: None,
+        category: None,
+        amount: 0,
+        billed_amount: 0,
+        currency: reporting,
+        amount_reporting: pool.not_run.is_none().then_some(0),
+        fx_rate: None,
+        fx_date: None,
+        lines: 0,
+        inputs: Arc::clone(inputs),
+    };
+    if pool.components.is_empty() {
+        return vec![blank];
+    }
+    let row = |entry: &attribution::day::PoolComponent| PoolDay {
+        charge_category: entry.key.charge_category.clone(),
+        service: entry.key.service.clone(),
+        provider: entry.key.provider.clone(),
+        source: entry.key.source.clone(),
+        commitment_status: entry.key.commitment_status.clone(),
+        invoice_id: entry.key.invoice_id.clone(),
+        amount: entry.amounts.amount,
+        billed_amount: entry.amounts.billed,
+        currency: entry.key.currency,
+        amount_reporting: pool.not_run.is_none().then_some(entry.reporting),
+        fx_rate: entry.fx.map(|fx| fx.rate.atoms()),
+        fx_date: entry.fx.map(|fx| fx.date),
+        lines: i64::try_from(entry.lines).unwrap_or(i64::MAX),
+        ..blank.clone()
+    };
+    pool.components.iter().map(row).collect()
+}
+
+fn inputs_json(pinned: &PinnedLake, imports: Option<&BTreeSet<Arc<str>>>, books: &Books, day: Day) -> Arc<str> {
+    let imports: Vec<&str> = imports.into_iter().flatten().map(|import| &**import).collect();
+    serde_json::json!({
+        "imports": imports,
+        "cost_lines": pinned.table(Table::CostLines).version(),
+        "usage": pinned.table(Table::Usage).version(),
+        "policy_version": &*books.policy_on(day).name,
+        "rate_card_version": books.card_on(day).map(|card| &*card.name),
+    })
+    .to_string()
+    .into()
+}
+
+fn note_findings(computed: &mut Computed, day: Day, outcome: &DayOutcome) {
+    for finding in &outcome.findings {
+        computed.warnings.insert(RunWarning {
+            code: finding.code.to_owned(),
+            day: Some(day),
+            pool: Some(finding.pool.clone()),
+            detail: finding.detail.clone(),
+        });
+    }
+}
+
+fn split_by_day(existing: BTreeMap<EntryKey, Existing>) -> BTreeMap<Day, BTreeMap<EntryKey, Existing>> {
+    let mut days: BTreeMap<Day, BTreeMap<EntryKey, Existing>> = BTreeMap::new();
+    for (key, stands) in existing {
+        days.entry(key.charge_date).or_default().insert(key, stands);
+    }
+    days
+}
+
+/// Adds what differs on a day. Pools that were not run are left out on all sides, so they keep their entries.
+fn add_differences(computed: &mut Computed, day: Day, wanted: DayDesired, mut existing: BTreeMap<EntryKey, Existing>, why: Cause) {
+    existing.retain(|key, _| !wanted.not_run.contains_key(&*key.pool));
+    let desired = wanted.desired.into_map();
+    let says = ledger::totals_of(desired.iter().map(|(key, desired)| (key, desired.sums())));
+    let balance = ledger::check_totals(&wanted.totals, &says);
+    assert!(balance.is_ok(), "a day must conserve cost: {}", balance.expect_err("not ok"));
+    let differences = ledger::difference(desired, &existing);
+    for (pool, detail) in &wanted.not_run {
+        let (code, detail) = detail.split_once(": ").unwrap_or((detail, ""));
+        computed.warnings.insert(RunWarning { code: code.to_owned(), day: Some(day), pool: Some(pool.clone()), detail: detail.to_owned() });
+        computed.not_run.insert((day, pool.clone()), code.to_owned());
+    }
+    if differences.is_empty() {
+        return;
+    }
+    computed.pool_days.extend(wanted.pool_days);
+    let policy = computed.books.policy_on(day);
+    computed.policies.insert((Arc::clone(&policy.name), Arc::clone(&policy.sha256)));
+    let rests_on_card = differences.iter().any(|difference| difference.says.rate_card_version.is_some());
+    if let Some(card) = computed.books.card_on(day).filter(|_| rests_on_card) {
+        computed.cards.insert((Arc::clone(&card.name), Arc::clone(&card.sha256)));
+    }
+    let line = |difference| Line { difference, cause: why, billing_month: day.month() };
+    computed.lines.extend(differences.into_iter().map(line));
+}

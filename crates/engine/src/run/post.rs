@@ -1,0 +1,261 @@
+//! Writing one posting, all or nothing.
+
+use super::compute::Computed;
+use super::view::{RunBody, RunStatus, RunWarning};
+use super::RunRequest;
+use crate::{Engine, EngineError};
+use domain::{Day, Instant};
+use ledger::{EntryKind, Head, Header, Posting};
+use std::collections::{BTreeMap, BTreeSet};
+use storage::catalog::{MetaKey, PostingRow, RuleKind, RunDayRow, RunPoolStateRow, RunRow};
+use storage::lake::{Commit, CommitRecord, LakeError, PinnedTable, Table, ledger_rows, pool_day_rows};
+
+/// Rows written to a data file at once.
+const BATCH_ROWS: usize = 8192;
+/// How often a commit to `pool_days` is tried again because another run committed meanwhile.
+const POOL_DAYS_ATTEMPTS_MAX: u32 = 20;
+
+/// What a run did.
+pub(super) struct Posted {
+    posting: Option<i64>,
+    entries: i64,
+    warnings: Vec<RunWarning>,
+    not_run: i64,
+}
+
+impl Posted {
+    pub(super) fn nothing(computed: &Computed) -> Self {
+        Self::new(computed, None)
+    }
+
+    fn new(computed: &Computed, posting: Option<i64>) -> Self {
+        Self {
+            posting,
+            entries: i64::try_from(computed.lines.len()).expect("entries are counted in 32 bits"),
+            warnings: computed.warnings.iter().cloned().collect(),
+            not_run: i64::try_from(computed.not_run.len()).expect("pools are few"),
+        }
+    }
+
+    pub(super) fn write_to(&self, row: &mut RunRow) {
+        row.status = RunStatus::Succeeded.as_str().to_owned();
+        row.posting = self.posting;
+        row.entries = self.entries;
+        row.warnings = serde_json::to_string(&self.warnings).expect("warnings are JSON");
+        row.body = serde_json::to_string(&RunBody { not_run: self.not_run }).expect("a body is JSON");
+    }
+}
+
+impl Engine {
+    /// Posts what differs, and notes what the run saw.
+    ///
+    /// # Errors
+    /// [`LakeError::Conflict`] when somebody else posted since the inputs were pinned: nothing was posted.
+    pub(super) async fn post(&self, run: &str, request: &RunRequest, mut computed: Computed) -> Result<Posted, EngineError> {
+        widen(&mut computed, request);
+        let known = self.create_tenants(&mut computed).await?;
+        drop_out_of_bound(&mut computed);
+        let posted = match computed.lines.is_empty() {
+            true => Posted::nothing(&computed),
+            false => {
+                self.fix_what_postings_rest_on(&computed).await?;
+                let files = self.write_pool_days(run, &computed).await?;
+                match self.write_posting(run, &computed).await {
+                    Ok(posting) => Posted::new(&computed, Some(posting)),
+                    Err(EngineError::Lake(conflict @ LakeError::Conflict { .. })) => {
+                        self.take_back_pool_days(files).await?;
+                        return Err(conflict.into());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        self.note_days(run, &computed, known).await?;
+        Ok(posted)
+    }
+
+    /// Creates the tenants that rules yielded; returns when the newest fact was recorded after that.
+    async fn create_tenants(&self, computed: &mut Computed) -> Result<Option<Instant>, EngineError> {
+        if computed.new_tenants.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<String> = computed.new_tenants.iter().map(ToString::to_string).collect();
+        self.catalog.ensure_tenants(&ids, self.clock.now().micros()).await?;
+        Ok(self.catalog.tenant_book_all_tenants(i64::MAX).await?.recorded_up_to())
+    }
+
+    async fn fix_what_postings_rest_on(&self, computed: &Computed) -> Result<(), EngineError> {
+        let now = self.clock.now().micros();
+        self.catalog.set_meta_once(MetaKey::ReportingCurrency, self.settings.reporting_currency.code()).await?;
+        // The built-in versions have no row and never change.
+        let published = |versions: &BTreeSet<_>| versions.iter().filter(|(_, sha256): &&(_, std::sync::Arc<str>)| !sha256.is_empty()).cloned().collect::<Vec<_>>();
+        for (kind, versions) in [(RuleKind::Policy, &computed.policies), (RuleKind::RateCard, &computed.cards)] {
+            for (version, sha256) in published(versions) {
+                self.catalog.mark_rule_used(kind, &version, &sha256, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what went into the pools; it counts only once a posting names the run.
+    async fn write_pool_days(&self, run: &str, computed: &Computed) -> Result<Vec<String>, EngineError> {
+        let mut writer = self.lake.partitioned(Table::PoolDays);
+        for rows in computed.pool_days.chunks(BATCH_ROWS) {
+            writer.write(&pool_day_rows::to_batch(rows)?).await?;
+        }
+        let adds = writer.finish().await?;
+        let paths = adds.iter().map(|file| file.path.clone()).collect();
+        let metadata = serde_json::json!({ "run": run });
+        for _ in 1..POOL_DAYS_ATTEMPTS_MAX {
+            let pinned = self.lake.pin_table(Table::PoolDays).await?;
+            let mut commit = Commit::new(self.clock.now(), "pool_days");
+            commit.adds.clone_from(&adds);
+            commit.metadata.clone_from(&metadata);
+            match self.lake.commit(&pinned, commit).await {
+                Err(LakeError::Conflict { .. }) => {}
+                done => return done.map(|_| paths).map_err(Into::into),
+            }
+        }
+        Err(EngineError::RunInProgress { run: run.to_owned(), range: "the same tables".to_owned() })
+    }
+
+    /// Removes the pool days of an attempt that did not post: the next attempt has the same run.
+    async fn take_back_pool_days(&self, paths: Vec<String>) -> Result<(), EngineError> {
+        for _ in 1..POOL_DAYS_ATTEMPTS_MAX {
+            let pinned = self.lake.pin_table(Table::PoolDays).await?;
+            let mut commit = Commit::new(self.clock.now(), "pool_days");
+            commit.removes.clone_from(&paths);
+            match self.lake.commit(&pinned, commit).await {
+                Err(LakeError::Conflict { .. }) => {}
+                done => return done.map(drop).map_err(Into::into),
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the entries as the version after the pinned one, or not at all.
+    async fn write_posting(&self, run: &str, computed: &Computed) -> Result<i64, EngineError> {
+        let pinned = computed.pinned.table(Table::Ledger);
+        let head = head_of(&pinned.head_commit().await?)?;
+        let header = Header::after(&head, self.clock.now(), Some(run.into()));
+        let posting = Posting::seal(header, EntryKind::Cost, computed.lines.clone());
+        let mut writer = self.lake.partitioned(Table::Ledger);
+        for entries in posting.entries.chunks(BATCH_ROWS) {
+            writer.write(&ledger_rows::to_batch(entries)?).await?;
+        }
+        let mut commit = Commit::new(posting.header.booked_at, "posting");
+        commit.adds = writer.finish().await?;
+        commit.metadata = metadata_of(&posting, computed);
+        let committed = self.lake.commit(pinned, commit).await?;
+        self.cache_posting(&committed).await?;
+        Ok(posting.header.posting)
+    }
+
+    /// Copies the header of the newest posting into the catalog.
+    async fn cache_posting(&self, committed: &PinnedTable) -> Result<(), EngineError> {
+        let record = committed.head_commit().await?;
+        if let Some(row) = posting_row(&record, committed.log_head().sha256)? {
+            self.catalog.insert_posting(&row).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_days(&self, run: &str, computed: &Computed, known: Option<Instant>) -> Result<(), EngineError> {
+        let updated_at = self.clock.now().micros();
+        let mut days = Vec::with_capacity(computed.seen.len());
+        for (day, seen) in &computed.seen {
+            let mut seen = seen.clone();
+            seen.tenants = known.map_or(seen.tenants, |known| known.micros().max(seen.tenants));
+            let inputs = serde_json::to_string(&seen).expect("versions are JSON");
+            days.push(RunDayRow { day: day.to_string(), run: run.to_owned(), inputs, updated_at });
+        }
+        let state = |((day, pool), reason): (&(Day, String), &String)| RunPoolStateRow {
+            day: day.to_string(),
+            pool: pool.clone(),
+            run: run.to_owned(),
+            state: "not_run".to_owned(),
+            reason: Some(reason.clone()),
+        };
+        let states: Vec<RunPoolStateRow> = computed.not_run.iter().map(state).collect();
+        Ok(self.catalog.record_run_days(&days, &states).await?)
+    }
+}
+
+/// A run that was asked for some pools posts everything when something else changed too, and says so.
+fn widen(computed: &mut Computed, request: &RunRequest) {
+    let Some(pools) = &request.pools else { return };
+    let asked = |pool: &str| pools.iter().any(|asked| asked == pool);
+    let mut others: BTreeMap<Day, BTreeSet<String>> = BTreeMap::new();
+    for line in &computed.lines {
+        let key = &line.difference.key;
+        if !asked(&key.pool) {
+            others.entry(key.charge_date).or_default().insert(key.pool.to_string());
+        }
+    }
+    for (day, pools) in others {
+        let names: Vec<String> = pools.into_iter().collect();
+        let detail = format!("{} changed too and was posted with it", names.join(", "));
+        computed.warnings.insert(RunWarning { code: "widened".to_owned(), day: Some(day), pool: None, detail });
+    }
+}
+
+/// A difference that no row can hold leaves its pool's day as it was.
+fn drop_out_of_bound(computed: &mut Computed) {
+    let out = |line: &ledger::Line| line.is_out_of_bound();
+    let pools: BTreeSet<(Day, String)> =
+        computed.lines.iter().filter(|line| out(line)).map(|line| (line.difference.key.charge_date, line.difference.key.pool.to_string())).collect();
+    if pools.is_empty() {
+        return;
+    }
+    computed.lines.retain(|line| !pools.contains(&(line.difference.key.charge_date, line.difference.key.pool.to_string())));
+    for (day, pool) in pools {
+        let detail = "a difference is larger than a row can hold".to_owned();
+        computed.warnings.insert(RunWarning { code: "out_of_bound".to_owned(), day: Some(day), pool: Some(pool.clone()), detail });
+        computed.not_run.insert((day, pool), "out_of_bound".to_owned());
+    }
+}
+
+/// The posting's header as the commit carries it, so that the catalog's cache can be rebuilt.
+fn metadata_of(posting: &Posting, computed: &Computed) -> serde_json::Value {
+    let days: BTreeSet<String> = computed.lines.iter().map(|line| line.difference.key.charge_date.to_string()).collect();
+    let names = |versions: &BTreeSet<(std::sync::Arc<str>, std::sync::Arc<str>)>| versions.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    serde_json::json!({
+        "posting": posting.header.posting,
+        "run": posting.header.run.as_deref(),
+        "booked_at": posting.header.booked_at.micros(),
+        "entries": posting.entries.len(),
+        "hash": posting.hash.to_string(),
+        "prev_hash": posting.header.prev_hash.to_string(),
+        "days": days,
+        "policy_versions": names(&computed.policies),
+        "rate_card_versions": names(&computed.cards),
+    })
+}
+
+/// Returns the head of the chain as the ledger's newest commit states it.
+pub(super) fn head_of(record: &CommitRecord) -> Result<Head, EngineError> {
+    let says = &record.metadata;
+    let Some(posting) = says.get("posting").and_then(serde_json::Value::as_i64) else { return Ok(Head::EMPTY) };
+    let wrong = || crate::books::corrupt(&format!("the commit of posting {posting}"), &says);
+    let booked_at = says.get("booked_at").and_then(serde_json::Value::as_i64).ok_or_else(wrong)?;
+    let hash = says.get("hash").and_then(serde_json::Value::as_str).and_then(|hash| hash.parse().ok()).ok_or_else(wrong)?;
+    Ok(Head { posting, booked_at: Some(Instant::from_micros(booked_at)), hash })
+}
+
+/// Returns the catalog's row of a posting, or none for a commit that is none.
+pub(super) fn posting_row(record: &CommitRecord, log_sha256: String) -> Result<Option<PostingRow>, EngineError> {
+    let head = head_of(record)?;
+    let Some(booked_at) = head.booked_at else { return Ok(None) };
+    let text = |name: &str| record.metadata.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    Ok(Some(PostingRow {
+        posting: head.posting,
+        run: text("run"),
+        booked_at: booked_at.micros(),
+        version: i64::try_from(record.version).expect("versions are small"),
+        entries: record.metadata.get("entries").and_then(serde_json::Value::as_i64).unwrap_or(0),
+        hash: head.hash.to_string(),
+        prev_hash: text("prev_hash").unwrap_or_default(),
+        log_sha256,
+        body: record.metadata.to_string(),
+    }))
+}

@@ -1,0 +1,51 @@
+//! Caches of the catalog from the lake, which alone decides.
+
+use super::post::posting_row;
+use crate::{Engine, EngineError};
+use storage::lake::Table;
+
+impl Engine {
+    /// Rebuilds the catalog's postings from the ledger's log and ends the runs that a dead process left behind.
+    ///
+    /// Call it once at the start of a process, before anything reads the ledger.
+    ///
+    /// # Errors
+    /// When lake or catalog fail.
+    pub async fn repair(&self) -> Result<(), EngineError> {
+        let pinned = self.lake.pin_table(Table::Ledger).await?;
+        let mut rows = Vec::new();
+        for record in pinned.commits_since(None).await? {
+            let sha256 = pinned.log_hash(record.version).await?;
+            rows.extend(posting_row(&record, sha256)?);
+        }
+        self.keep_recorded_hashes(&mut rows).await?;
+        self.catalog.replace_all_postings(&rows).await?;
+        self.end_posted_runs(&rows).await?;
+        self.catalog.fail_interrupted_runs(self.clock.now().micros()).await?;
+        Ok(())
+    }
+
+    /// A run that died after its posting was committed has succeeded.
+    async fn end_posted_runs(&self, postings: &[storage::catalog::PostingRow]) -> Result<(), EngineError> {
+        for posting in postings {
+            let Some(run) = &posting.run else { continue };
+            let Some(mut row) = self.catalog.run(run).await?.filter(|row| row.finished_at.is_none()) else { continue };
+            row.status = super::RunStatus::Succeeded.as_str().to_owned();
+            row.finished_at = Some(posting.booked_at);
+            (row.posting, row.entries) = (Some(posting.posting), posting.entries);
+            self.catalog.update_run(&row).await?;
+        }
+        Ok(())
+    }
+
+    /// A hash that the catalog recorded when it saw the posting is evidence: it is never replaced by what the
+    /// store says today.
+    async fn keep_recorded_hashes(&self, rows: &mut [storage::catalog::PostingRow]) -> Result<(), EngineError> {
+        for row in rows {
+            if let Some(known) = self.catalog.posting_all_tenants(row.posting).await? {
+                *row = known;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! What the binary decides once.
+
+use domain::{Currency, Zone};
+
+/// Settings of the organisation and limits of queries.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Decides where a day begins.
+    pub zone: Zone,
+    /// Into which every amount is converted for totals.
+    pub reporting_currency: Currency,
+    /// How many days back changed catalog rows make days due.
+    pub trailing_days: i32,
+    /// Memory that queries may use before they spill or fail.
+    pub memory_bytes_max: usize,
+    /// Threads of a query.
+    pub threads: usize,
+    /// Whether tenants may see pool totals and ratios.
+    pub disclose_pools: bool,
+    /// Whether unknown tenants are refused rather than created.
+    pub reject_unknown_tenants: bool,
+    /// Longest range of days one query may ask for.
+    pub range_days_max: i32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            zone: Zone::utc(),
+            reporting_currency: Currency::USD,
+            trailing_days: 35,
+            memory_bytes_max: 2 << 30,
+            threads: 2,
+            disclose_pools: false,
+            reject_unknown_tenants: false,
+            range_days_max: 3660,
+        }
+    }
+}
