@@ -73,7 +73,7 @@ pub(super) fn prepare(pinned: &PinnedTable, commit: Commit) -> Result<Entry, Lak
     lines.extend(removes.into_iter().map(|remove| LogLine { remove: Some(remove), ..LogLine::default() }));
     let at = commit.at;
     lines.extend(commit.adds.into_iter().map(|file| LogLine { add: Some(add(file, at)), ..LogLine::default() }));
-    Ok(Entry { version: pinned.version() + 1, commit_id, bytes: actions::render(&lines) })
+    Ok(Entry { version: pinned.version() + 1, commit_id, bytes: actions::render_sealed(lines) })
 }
 
 /// Writes a prepared entry, if its version is still free.

@@ -101,10 +101,11 @@ fn first_entry(table: Table, now: Instant) -> Vec<u8> {
         is_blind_append: Some(true),
         apportion: Some("null".to_owned()),
         apportion_at: Some(now.micros()),
+        apportion_commit: Some(random_hex()),
         ..CommitInfo::default()
     };
     let protocol = Protocol { min_reader_version: 1, min_writer_version: 2 };
-    actions::render(&[
+    actions::render_sealed(vec![
         LogLine { commit_info: Some(info), ..LogLine::default() },
         LogLine { protocol: Some(protocol), ..LogLine::default() },
         LogLine { meta_data: Some(metadata(table, now)), ..LogLine::default() },

@@ -21,9 +21,12 @@ use domain::Instant;
 use object_store::ObjectStore;
 use tokio::sync::Mutex;
 
+use checked::Checked;
 use log::TableLog;
 use log::state::TableState;
 
+/// Data files whose bytes are known to be right.
+mod checked;
 /// Typed columns of a batch.
 mod columns;
 /// One put-if-absent per commit.
@@ -83,6 +86,7 @@ struct LakeInner {
     store: Arc<dyn ObjectStore>,
     /// The newest version known, by table, in the order of [`Table::ALL`].
     newest: [Mutex<Arc<TableState>>; 5],
+    checked: Arc<Checked>,
 }
 
 /// One version of every table.
@@ -125,7 +129,7 @@ impl Lake {
             newest.push(Mutex::new(Arc::new(create::open_table(&log, now).await?)));
         }
         let newest = newest.try_into().expect("one state per table");
-        Ok(Self { inner: Arc::new(LakeInner { id, store, newest }) })
+        Ok(Self { inner: Arc::new(LakeInner { id, store, newest, checked: Arc::default() }) })
     }
 
     /// The lake's random id, fixed when it was made.
@@ -197,8 +201,10 @@ impl Lake {
     /// [`LakeError::SyncFailed`] if nobody knows whether the commit is on stable storage.
     pub async fn commit(&self, pinned: &PinnedTable, commit: Commit) -> Result<PinnedTable, LakeError> {
         let log = self.log(pinned.table());
+        let written: Vec<String> = commit.adds.iter().map(|file| file.sha256.clone()).collect();
         let entry = commit::prepare(pinned, commit)?;
         commit::write(&log, &entry).await?;
+        written.iter().for_each(|sha256| self.inner.checked.note(sha256));
         let state = Arc::new(log.next(TableState::clone(&pinned.state), &entry.bytes)?);
         {
             let mut newest = self.inner.newest[pinned.table() as usize].lock().await;
@@ -206,11 +212,8 @@ impl Lake {
                 *newest = Arc::clone(&state);
             }
         }
-        if state.version % log::checkpoint::CHECKPOINT_EVERY == 0
-            && let Err(error) = log::checkpoint::write(&log, state.version).await
-        {
-            // The commit stands; the next checkpoint makes good for this one.
-            tracing::warn!(table = %log.table, version = state.version, ?error, "no checkpoint was written");
+        if state.version.is_multiple_of(log::checkpoint::CHECKPOINT_EVERY) {
+            log::checkpoint::write_or_warn(&log, state.version).await;
         }
         Ok(self.pinned(log.table, state))
     }
@@ -228,6 +231,11 @@ impl Lake {
     }
 
     fn pinned(&self, table: Table, state: Arc<TableState>) -> PinnedTable {
-        PinnedTable { log: self.log(table), lake_id: Arc::clone(&self.inner.id), state }
+        PinnedTable {
+            log: self.log(table),
+            lake_id: Arc::clone(&self.inner.id),
+            state,
+            checked: Arc::clone(&self.inner.checked),
+        }
     }
 }

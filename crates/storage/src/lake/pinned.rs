@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::checked::Checked;
 use super::error::LakeError;
 use super::log::TableLog;
 use super::log::actions::{self, CommitInfo};
@@ -19,6 +20,7 @@ pub struct PinnedTable {
     pub(super) log: TableLog,
     pub(super) lake_id: Arc<str>,
     pub(super) state: Arc<TableState>,
+    pub(super) checked: Arc<Checked>,
 }
 
 /// What the log says about one commit.

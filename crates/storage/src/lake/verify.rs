@@ -1,6 +1,6 @@
 //! Finding any change to the stored files of a table.
 //!
-//! Every log entry names the hash of the entry before it, every `add` the hash of its file; the newest
+//! Every log entry names its own hash and that of the entry before it, every `add` the hash of its file; the newest
 //! entry is compared with a head recorded outside the store. Nothing here trusts what it reads, and
 //! nothing panics on damage: what cannot be read is a fault that names its file.
 
@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
-use sha2::{Digest, Sha256};
 
+use super::checked;
 use super::error::LakeError;
 use super::hash::sha256_hex;
 use super::log::actions::{self, CommitInfo};
@@ -134,17 +134,19 @@ impl Check {
             added.extend(lines.iter().filter_map(|line| line.add.as_ref()).map(|add| add.path.clone()));
             let removed = lines.iter().filter_map(|line| line.remove.as_ref());
             removed.for_each(|remove| self.removed(&remove.path));
-            state.apply(lines)
+            let info = state.apply(lines)?;
+            actions::check_seal(bytes, info.as_ref())?;
+            Ok(info)
         });
         match applied {
             Ok(info) => self.link(version, &info.unwrap_or_default(), previous),
             Err(reason) => {
                 let path = entry_path(self.log.table, version);
-                self.fault(path, Some(version), format!("it cannot be read: {reason}"));
+                self.fault(path, Some(version), reason);
             }
         }
         for path in added {
-            if let Some(file) = state.files.get(&path) {
+            if let Some(file) = state.files.get(path.as_str()) {
                 self.named.insert(path, (version, Arc::clone(file)));
             }
         }
@@ -216,7 +218,7 @@ impl Check {
             let path = format!("{}/{}", self.log.table.name(), file.path);
             self.seen.insert(path.clone());
             self.report.data_files += 1;
-            if let Some(reason) = check_data_file(self.log.store.as_ref(), &path, &file).await? {
+            if let Some(reason) = checked::fault(self.log.store.as_ref(), &path, &file).await? {
                 self.fault(path, Some(version), reason);
             }
         }
@@ -239,23 +241,4 @@ fn same(left: &Gathered, right: &Gathered) -> bool {
         && left.metadata == right.metadata
         && left.files == right.files
         && left.txns == right.txns
-}
-
-/// What is wrong with a data file, if anything; reads it once, in pieces.
-async fn check_data_file(store: &dyn ObjectStore, path: &str, file: &LakeFile) -> Result<Option<String>, LakeError> {
-    let found = match store.get(&Path::from(path)).await {
-        Ok(found) => found,
-        Err(StoreError::NotFound { .. }) => return Ok(Some("the data file is missing".to_owned())),
-        Err(error) => return Err(LakeError::store(format!("reading {path}"))(error)),
-    };
-    if found.meta.size != file.size {
-        return Ok(Some(format!("it has {} bytes, the log says {}", found.meta.size, file.size)));
-    }
-    let mut hash = Sha256::new();
-    let mut stream = found.into_stream();
-    while let Some(bytes) = stream.try_next().await.map_err(LakeError::store(format!("reading {path}")))? {
-        hash.update(&bytes);
-    }
-    let same = file.sha256() == Some(hex::encode(hash.finalize()).as_str());
-    Ok((!same).then(|| "its bytes are not those that were committed".to_owned()))
 }

@@ -44,7 +44,7 @@ async fn deltalake_reads_the_same_tables() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_is_one_that_deltalake_opens() {
     let folder = TempDir::new().unwrap();
     let lake = sample::open(folder.path()).await;

@@ -107,6 +107,45 @@ async fn a_damaged_checkpoint_or_hint_never_changes_what_is_read() {
 }
 
 #[tokio::test]
+async fn a_changed_data_file_is_never_read() {
+    let folder = TempDir::new().unwrap();
+    ledger(folder.path(), 3).await;
+    let data = stored(folder.path()).into_iter().find(|path| path.extension().unwrap() == "parquet").unwrap();
+    let original = std::fs::read(&data).unwrap();
+    for at in (0..original.len()).step_by(original.len() / 20 + 1) {
+        let mut changed = original.clone();
+        changed[at] ^= 1;
+        std::fs::write(&data, &changed).unwrap();
+        let pinned = sample::open(folder.path()).await.pin_table(TABLE).await.unwrap();
+        let error = sample::session(&pinned).sql("SELECT sum(amount) FROM ledger").await.unwrap().collect().await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("is damaged: its bytes are not those that were committed"), "byte {at}: {error}");
+    }
+    std::fs::write(&data, &original).unwrap();
+    let pinned = sample::open(folder.path()).await.pin_table(TABLE).await.unwrap();
+    assert_eq!(sample::count(&pinned).await, 12);
+}
+
+/// The newest entry has no successor that names its hash; its own seal tells.
+#[tokio::test]
+async fn a_flipped_bit_in_the_newest_entry_stops_the_opening() {
+    let folder = TempDir::new().unwrap();
+    ledger(folder.path(), 3).await;
+    let path = folder.path().join("lake/ledger/_delta_log/00000000000000000003.json");
+    let original = std::fs::read(&path).unwrap();
+    for bit in 0..original.len() * 8 {
+        let mut changed = original.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        if bit % 7 != 0 {
+            continue;
+        }
+        std::fs::write(&path, &changed).unwrap();
+        let opened = storage::lake::Lake::open(&folder.path().join("lake"), NOW).await;
+        assert!(opened.is_err(), "bit {bit} opened");
+    }
+}
+
+#[tokio::test]
 async fn missing_cut_and_foreign_files_are_told_apart() {
     let folder = TempDir::new().unwrap();
     let head = ledger(folder.path(), 3).await;
@@ -138,7 +177,7 @@ async fn a_damaged_or_missing_entry_stops_the_opening_and_is_named() {
     let text = String::from_utf8(original.clone()).unwrap();
     std::fs::write(&path, text.replace("\"operation\":\"append\"", "\"operation\":\"appenD\"")).unwrap();
     let error = storage::lake::Lake::open(&folder.path().join("lake"), NOW).await.unwrap_err();
-    assert!(error.to_string().starts_with("ledger/_delta_log/00000000000000000003.json is damaged"), "{error}");
+    assert!(error.to_string().starts_with("ledger/_delta_log/00000000000000000002.json is damaged"), "{error}");
     std::fs::remove_file(&path).unwrap();
     let error = storage::lake::Lake::open(&folder.path().join("lake"), NOW).await.unwrap_err();
     assert!(

@@ -89,8 +89,20 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Gathered, String> {
     Ok(gathered)
 }
 
+/// Writes a checkpoint if it can. The commits stand without it; the next one makes good for it.
+pub(crate) async fn write_or_warn(log: &TableLog, version: u64) {
+    let (table, log) = (log.table, log.clone());
+    // A task of its own: neither a caller that goes away nor a panic in there harms the commit.
+    let written = tokio::spawn(async move { write(&log, version).await }).await;
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%table, version, ?error, "no checkpoint was written"),
+        Err(error) => tracing::warn!(%table, version, %error, "the checkpoint was abandoned"),
+    }
+}
+
 /// Writes the checkpoint of a version and then the hint that makes it count.
-pub(crate) async fn write(log: &TableLog, version: u64) -> Result<(), LakeError> {
+async fn write(log: &TableLog, version: u64) -> Result<(), LakeError> {
     crate::failpoint::hit("checkpoint");
     let name = log.table.name();
     // Any scheme but `file`, which deltalake-core would resolve by itself: the path is below our root.

@@ -53,8 +53,8 @@ pub(crate) struct TableState {
     /// SHA-256 of the bytes of this version's log entry.
     pub log_sha256: String,
     pub protocol: Protocol,
-    pub metadata: MetaData,
-    pub files: BTreeMap<String, Arc<LakeFile>>,
+    pub metadata: Arc<MetaData>,
+    pub files: BTreeMap<Arc<str>, Arc<LakeFile>>,
     pub txns: BTreeMap<String, i64>,
 }
 
@@ -62,8 +62,8 @@ pub(crate) struct TableState {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gathered {
     pub protocol: Option<Protocol>,
-    pub metadata: Option<MetaData>,
-    pub files: BTreeMap<String, Arc<LakeFile>>,
+    pub metadata: Option<Arc<MetaData>>,
+    pub files: BTreeMap<Arc<str>, Arc<LakeFile>>,
     pub txns: BTreeMap<String, i64>,
 }
 
@@ -76,17 +76,17 @@ impl Gathered {
                 self.protocol = Some(protocol);
             }
             if let Some(metadata) = line.meta_data {
-                self.metadata = Some(metadata);
+                self.metadata = Some(Arc::new(metadata));
             }
             if let Some(txn) = line.txn {
                 self.txns.insert(txn.app_id, txn.version);
             }
             if let Some(remove) = line.remove {
-                self.files.remove(&remove.path);
+                self.files.remove(remove.path.as_str());
             }
             if let Some(add) = line.add {
                 let file = LakeFile::from_add(add)?;
-                self.files.insert(file.path.clone(), Arc::new(file));
+                self.files.insert(file.path.as_str().into(), Arc::new(file));
             }
             info = line.commit_info.or(info);
         }
@@ -120,6 +120,7 @@ impl TableState {
             txns: self.txns,
         };
         let info = gathered.apply(actions::parse(bytes)?)?;
+        actions::check_seal(bytes, info.as_ref())?;
         if let Some(named) = info.as_ref().and_then(|info| info.prev_log_sha256.as_ref())
             && *named != self.log_sha256
         {
@@ -132,6 +133,7 @@ impl TableState {
     pub fn first(bytes: &[u8]) -> Result<(Self, Option<CommitInfo>), String> {
         let mut gathered = Gathered::default();
         let info = gathered.apply(actions::parse(bytes)?)?;
+        actions::check_seal(bytes, info.as_ref())?;
         Ok((gathered.into_state(0, sha256_hex(bytes))?, info))
     }
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
-use datafusion::common::{DFSchema, Result, Statistics, project_schema, stats::Precision};
+use datafusion::common::{DFSchema, DataFusionError, Result, Statistics, project_schema, stats::Precision};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -129,8 +129,11 @@ impl TableProvider for LakeTable {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
         }
+        let store = &self.pinned.log.store;
+        let checked = self.pinned.checked.check(store.as_ref(), self.table(), &files).await;
+        checked.map_err(|error| DataFusionError::External(Box::new(error)))?;
         let url = ObjectStoreUrl::parse(format!("lake://{}", self.pinned.lake_id))?;
-        session.runtime_env().register_object_store(url.as_ref(), Arc::clone(&self.pinned.log.store));
+        session.runtime_env().register_object_store(url.as_ref(), Arc::clone(store));
 
         let scan_schema = TableSchema::builder(self.table().file_schema())
             .with_table_partition_cols(partition_fields(self.table()))
