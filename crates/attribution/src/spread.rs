@@ -19,9 +19,9 @@ pub struct LineTimes {
 /// The days a line touches and how many of its seconds fall on each, in order; never empty.
 pub type DaySeconds = Vec<(Day, u64)>;
 
-/// Longest charge period that is spread day by day; a longer one is cut to its first days' proportion
-/// only by rejecting the bill, so this bounds the work of a broken date.
-pub const SPREAD_DAYS_MAX: i32 = 3700;
+/// Longest charge period that is spread day by day, a century; imports refuse longer ones, so this only
+/// bounds the work of a broken date.
+pub const SPREAD_DAYS_MAX: i32 = 36_600;
 
 /// Returns the days over which a line's cost (all but BilledCost) is spread.
 ///

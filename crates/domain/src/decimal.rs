@@ -18,6 +18,16 @@ pub enum DecimalError {
     /// The number is too large to be stored.
     #[error("`{0}` is out of bound")]
     OutOfBound(String),
+    /// The number is outside what a stored row may hold of its kind.
+    #[error("`{text}` is out of bound: it must lie between {min} and {max}")]
+    NotBetween {
+        /// The number as it was spelled.
+        text: String,
+        /// Smallest value.
+        min: String,
+        /// Largest value.
+        max: String,
+    },
 }
 
 /// Longest number text accepted; real bills carry up to about 40 digits.

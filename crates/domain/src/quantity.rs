@@ -36,8 +36,12 @@ macro_rules! scaled_decimal {
             /// Not a decimal, or outside the bound of a stored row.
             pub fn parse_rounding(text: &str) -> Result<(Self, bool), DecimalError> {
                 let parsed = decimal::parse_scaled(text, $scale)?;
-                let value = Self::from_atoms(parsed.atoms)
-                    .ok_or_else(|| DecimalError::OutOfBound(text.trim().chars().take(60).collect()))?;
+                let bound = |atoms| decimal::format_scaled(atoms, $scale, 0);
+                let value = Self::from_atoms(parsed.atoms).ok_or_else(|| DecimalError::NotBetween {
+                    text: text.trim().chars().take(60).collect(),
+                    min: bound($min),
+                    max: bound($max),
+                })?;
                 Ok((value, parsed.rounded))
             }
         }

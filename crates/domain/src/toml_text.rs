@@ -163,7 +163,10 @@ mod tests {
             "valid_from = 2026-11-01\nweigth = \"1\"",
             "policy.toml:2:1: unknown key `weigth`; did you mean `weight`?",
         );
-        check("valid_from = 2026-11-01\nweight = \"-1\"", "policy.toml:2:10: `-1` is out of bound");
+        check(
+            "valid_from = 2026-11-01\nweight = \"-1\"",
+            "policy.toml:2:10: `-1` is out of bound: it must lie between 0 and 1000000000",
+        );
     }
 
     #[test]

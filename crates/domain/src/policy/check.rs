@@ -1,0 +1,129 @@
+//! What contradicts itself, by pool and rule.
+
+use super::{Method, Normalize, OneOrMany, PolicyError, Pool, Split, TenantRule, Tier, UNATTRIBUTED_POOL};
+use crate::condition::{ChargeAttribute, UsageAttribute};
+use crate::dimension::Dimension;
+
+/// Hundred percent in atoms of [`crate::Weight`].
+const HUNDRED_PERCENT: i128 = 100_000_000;
+
+impl Pool {
+    pub(super) fn check(&self) -> Result<(), PolicyError> {
+        if self.name.is_empty() || self.name.len() > 200 || self.name.chars().any(char::is_control) {
+            return Err(self.invalid("a pool's name has 1 to 200 printable bytes"));
+        }
+        if self.name == UNATTRIBUTED_POOL || self.name.starts_with("__") {
+            return Err(self.invalid("the name is reserved"));
+        }
+        if self.source.is_some() || self.method() == Method::Window {
+            return Err(PolicyError::NotAvailable {
+                place: self.place(),
+                what: "cost carried by events and method `window`".to_owned(),
+            });
+        }
+        if self.name.contains("{each}") != self.for_each.is_some() {
+            return Err(self.invalid("`{each}` in the name and `for_each` go together"));
+        }
+        let origins = [self.select.is_some(), self.recovers.is_some(), self.fixed.is_some()];
+        if origins.iter().filter(|given| **given).count() > 1 {
+            return Err(self.invalid("give one of `select`, `recovers` and `fixed`"));
+        }
+        if self.recovers.is_some() && self.method() != Method::Rated {
+            return Err(self.invalid("`recovers` needs method `rated`"));
+        }
+        if self.is_memo() && self.method() != Method::Rated {
+            return Err(self.invalid("nothing is selected: add `select`, `recovers` or `fixed`, or use method `rated` for an internal estimate"));
+        }
+        let Some(split) = &self.split else {
+            return Err(self.invalid("`split` is missing; only a pool of tier overhead may leave it out"));
+        };
+        if split.by.first() != Some(&Dimension::Tenant) {
+            return Err(self.invalid("`by` must start with `tenant`"));
+        }
+        self.check_method(split)
+    }
+
+    fn check_method(&self, split: &Split) -> Result<(), PolicyError> {
+        let given = [
+            ("weights", !split.weights.is_empty(), split.method == Method::Weighted),
+            ("normalize", split.normalize != Normalize::None, split.method == Method::Weighted),
+            ("meter", split.meter.is_some(), split.method == Method::Proportional),
+            ("meters", !split.meters.is_empty(), split.method == Method::Rated),
+            ("of", split.of.is_some(), matches!(split.method, Method::Even | Method::ByCost)),
+            ("percent", !split.percent.is_empty(), split.method == Method::Fixed),
+            ("follow", split.follow.is_some(), split.method == Method::ByCost),
+            ("event_type", split.event_type.is_some(), false),
+            ("key", split.key.is_some(), false),
+            ("window", split.window.is_some(), false),
+            ("each", split.each.is_some(), false),
+        ];
+        if let Some((key, ..)) = given.iter().find(|(_, given, fits)| *given && !fits) {
+            return Err(self.invalid(&format!("`{key}` does not go with method `{}`", split.method.as_str())));
+        }
+        match split.method {
+            Method::Weighted if split.weights.is_empty() => Err(self.invalid("method `weighted` needs `weights`")),
+            Method::Weighted if split.weights.values().all(|weight| weight.atoms() == 0) => {
+                Err(self.invalid("all `weights` are zero"))
+            }
+            Method::Proportional if split.meter.is_none() => Err(self.invalid("method `proportional` needs `meter`")),
+            Method::Fixed if split.percent.is_empty() => Err(self.invalid("method `fixed` needs `percent`")),
+            Method::Fixed if split.percent.values().map(|percent| percent.atoms()).sum::<i128>() > HUNDRED_PERCENT => {
+                Err(self.invalid("the percents add up to more than 100"))
+            }
+            Method::Fixed if split.percent.keys().any(|tenant| tenant.parse::<crate::TenantId>().is_err()) => {
+                Err(self.invalid("`percent` names something that is not a tenant id"))
+            }
+            Method::Fixed | Method::Even if split.by.len() > 1 && !self.is_even_of_users() => {
+                Err(self.invalid(&format!("method `{}` splits by tenant only", split.method.as_str())))
+            }
+            Method::Even
+                if !matches!(split.of.as_ref().map(OneOrMany::words), None | Some([_])) || !self.known_even() =>
+            {
+                Err(self.invalid("`of` of method `even` is `active` or `users`"))
+            }
+            Method::None if self.tier != Tier::Overhead => Err(self.invalid("method `none` is for tier overhead only")),
+            _ if !self.capacity.is_empty()
+                && split.method != Method::Weighted
+                && split.method != Method::Proportional =>
+            {
+                Err(self.invalid("`capacity` goes with methods `weighted` and `proportional`"))
+            }
+            Method::Weighted => match self.capacity.keys().find(|meter| !split.weights.contains_key(*meter)) {
+                Some(meter) => Err(self.invalid(&format!("`capacity` names `{meter}`, which has no weight"))),
+                None => Ok(()),
+            },
+            Method::Proportional => match self.capacity.keys().find(|meter| Some(*meter) != split.meter.as_ref()) {
+                Some(meter) => Err(self.invalid(&format!("`capacity` names `{meter}`, which is not the pool's meter"))),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn known_even(&self) -> bool {
+        let of = self.split.as_ref().and_then(|split| split.of.as_ref());
+        of.is_none_or(|of| of.words().iter().all(|word| word == "active" || word == "users"))
+    }
+
+    fn place(&self) -> String {
+        format!("pool \"{}\"", self.name)
+    }
+
+    pub(super) fn invalid(&self, problem: &str) -> PolicyError {
+        invalid(&self.place(), problem)
+    }
+}
+
+pub(super) fn check_rule(rule: &TenantRule) -> Result<(), PolicyError> {
+    let place = format!("tenant_rule \"{}\"", rule.tenant.as_str());
+    let unknown = match (&rule.when, &rule.usage) {
+        (Some(_), Some(_)) => return Err(invalid(&place, "give `when` or `usage`, not both")),
+        (_, None) => rule.tenant.placeholders().find_map(|name| name.parse::<ChargeAttribute>().err()),
+        (None, Some(_)) => rule.tenant.placeholders().find_map(|name| name.parse::<UsageAttribute>().err()),
+    };
+    unknown.map_or(Ok(()), |error| Err(invalid(&place, &error.to_string())))
+}
+
+pub(super) fn invalid(place: &str, problem: &str) -> PolicyError {
+    PolicyError::Invalid { place: place.to_owned(), problem: problem.to_owned() }
+}

@@ -1,0 +1,256 @@
+//! Pools and rules: who pays for what. One TOML file is one version.
+
+/// What contradicts itself.
+mod check;
+/// Pools and how they are shared out.
+mod pool;
+/// What a pool, tier, basis or method can be.
+mod words;
+
+pub use pool::{Capacity, FixedCost, OneOrMany, Pool, Split};
+pub use words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
+
+use crate::Day;
+use crate::condition::{ChargeAttribute, Conditions, Template, UsageAttribute};
+use crate::toml_text::{TomlError, parse_toml};
+use check::{check_rule, invalid};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// A version of pools and rules.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Name of the version.
+    pub version: String,
+    /// First day on which it applies.
+    pub valid_from: Day,
+    /// What fills `amount` unless a pool says otherwise.
+    #[serde(default)]
+    pub cost_metric: CostMetric,
+    /// To whom cost lines, usage rows and events belong; first match wins.
+    #[serde(default, rename = "tenant_rule")]
+    pub tenant_rules: Vec<TenantRule>,
+    /// The pools in order; the first that matches a line takes it.
+    #[serde(default, rename = "pool")]
+    pub pools: Vec<Pool>,
+}
+
+/// Maps what a line or usage row carries to a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantRule {
+    /// Conditions on cost lines.
+    #[serde(default)]
+    pub when: Option<Conditions<ChargeAttribute>>,
+    /// Conditions on usage rows and events instead.
+    #[serde(default)]
+    pub usage: Option<Conditions<UsageAttribute>>,
+    /// The tenant, with placeholders.
+    pub tenant: Template,
+}
+
+/// What is wrong with a policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Not readable.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    /// Readable but contradictory.
+    #[error("{place}: {problem}")]
+    Invalid {
+        /// `pool "x"` or `policy`.
+        place: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A later release brings it.
+    #[error("{place}: {what} is not available yet")]
+    NotAvailable {
+        /// `pool "x"`.
+        place: String,
+        /// What is asked for.
+        what: String,
+    },
+}
+
+/// Name of the pool of lines that no pool takes.
+pub const UNATTRIBUTED_POOL: &str = "unattributed";
+impl Policy {
+    /// Returns the policy that the TOML text describes, checked.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with file and line, or the pool that contradicts itself.
+    pub fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
+        parse_toml::<Self>(file, text)?.checked()
+    }
+
+    /// Returns the policy with its defaults filled in.
+    ///
+    /// # Errors
+    /// [`PolicyError::Invalid`] or [`PolicyError::NotAvailable`] for the first pool that cannot be used.
+    pub fn checked(mut self) -> Result<Self, PolicyError> {
+        if self.version.is_empty() || self.version.len() > 100 {
+            return Err(invalid("policy", "the version must have 1 to 100 bytes"));
+        }
+        for rule in &self.tenant_rules {
+            check_rule(rule)?;
+        }
+        for pool in &mut self.pools {
+            pool.fill_defaults();
+        }
+        let mut names = BTreeSet::new();
+        for (index, pool) in self.pools.iter().enumerate() {
+            if !names.insert(pool.name.as_str()) {
+                return Err(pool.invalid("the name is given twice"));
+            }
+            pool.check()?;
+            self.check_bases(index)?;
+        }
+        self.check_cycles()?;
+        Ok(self)
+    }
+
+    /// Returns the built-in policy: one memo pool over the snapshots.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let text = "version = \"default\"\nvalid_from = 1970-01-01\n[[pool]]\nname = \"platform-usage\"\n\
+                    split = { method = \"rated\", by = [\"tenant\"], meters = [\"*\"], where = { origin = \"snapshot\" } }\n";
+        Self::read("built-in policy", text).expect("the built-in policy is valid")
+    }
+
+    /// Returns the positions of the pools whose cost a `by_cost` pool follows.
+    #[must_use]
+    pub fn bases(&self, index: usize) -> Vec<usize> {
+        let pool = &self.pools[index];
+        match pool.split.as_ref().and_then(|split| split.of.as_ref()) {
+            Some(of) => (0..self.pools.len()).filter(|other| of.words().contains(&self.pools[*other].name)).collect(),
+            None => {
+                (0..index).filter(|other| matches!(self.pools[*other].tier, Tier::Direct | Tier::Amortized)).collect()
+            }
+        }
+    }
+
+    fn check_bases(&self, index: usize) -> Result<(), PolicyError> {
+        let pool = &self.pools[index];
+        let Some(split) = pool.split.as_ref().filter(|split| split.method == Method::ByCost) else { return Ok(()) };
+        for name in split.of.iter().flat_map(OneOrMany::words) {
+            if name == &pool.name {
+                return Err(pool.invalid("`of` names the pool itself"));
+            }
+            if !self.pools.iter().any(|other| &other.name == name) {
+                let names = self.pools.iter().map(|other| other.name.as_str());
+                let hint = crate::toml_text::nearest(name, names)
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return Err(pool.invalid(&format!("`of` names the unknown pool `{name}`{hint}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_cycles(&self) -> Result<(), PolicyError> {
+        self.by_cost_order().map(|_| ())
+    }
+
+    /// Returns the positions of the `by_cost` pools in an order in which every pool comes after its bases.
+    ///
+    /// # Errors
+    /// [`PolicyError::Invalid`] for a cycle.
+    pub fn by_cost_order(&self) -> Result<Vec<usize>, PolicyError> {
+        let is_by_cost = |index: &usize| self.pools[*index].method() == Method::ByCost;
+        let mut waiting: Vec<usize> = (0..self.pools.len()).filter(is_by_cost).collect();
+        let mut ordered = Vec::new();
+        while !waiting.is_empty() {
+            let ready = waiting.iter().position(|index| self.bases(*index).iter().all(|base| !waiting.contains(base)));
+            let Some(ready) = ready else {
+                let names: Vec<&str> = waiting.iter().map(|index| self.pools[*index].name.as_str()).collect();
+                return Err(invalid(
+                    "policy",
+                    &format!("the by_cost pools {} follow each other in a circle", names.join(", ")),
+                ));
+            };
+            ordered.push(waiting.remove(ready));
+        }
+        Ok(ordered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pools: &str, expected: &str) {
+        let text = format!("version = 'v'\nvalid_from = 2026-01-01\n{pools}");
+        let result = Policy::read("policy.toml", &text).map_or_else(|error| error.to_string(), |_| "ok".to_owned());
+        assert_eq!(result, expected, "{pools}");
+    }
+
+    #[test]
+    fn every_method_is_accepted_with_its_keys() {
+        check("[[pool]]\nname='a'\nselect={}\nsplit={method='direct'}", "ok");
+        check(
+            "[[pool]]\nname='a'\nkind='cluster'\nselect={tags.cluster='a'}\nsplit={method='weighted',weights={cpu_core_hours='0.5'}}\ncapacity={cpu_core_hours='64'}",
+            "ok",
+        );
+        check("[[pool]]\nname='a'\nselect={}\nsplit={method='proportional',meter='log_queries'}", "ok");
+        check("[[pool]]\nname='a'\nselect={}\nsplit={method='even',of='users'}", "ok");
+        check("[[pool]]\nname='a'\nselect={}\nsplit={method='fixed',percent={acme='60'}}", "ok");
+        check("[[pool]]\nname='a'\nrecovers={provider='X'}\nsplit={method='rated',meters=['llm_*']}", "ok");
+        check("[[pool]]\nname='a'\nselect={charge_category='Tax'}\nsplit={method='by_cost',follow='invoice'}", "ok");
+        check(
+            "[[pool]]\nname='a'\ntier='overhead'\nfixed={provider='own',amount='310.00',currency='USD',per='month',from=2026-01-01}",
+            "ok",
+        );
+        check(
+            "[[pool]]\nname='a-{each}'\nfor_each='cluster'\nselect={tags.cluster='{each}'}\nsplit={method='even'}",
+            "ok",
+        );
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='weighted'}",
+            "pool \"a\": method `weighted` needs `weights`",
+        );
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='weighted',weights={x='-1'}}",
+            "policy.toml:6:37: `-1` is out of bound: it must lie between 0 and 1000000000",
+        );
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='fixed',percent={a='60',b='41'}}",
+            "pool \"a\": the percents add up to more than 100",
+        );
+        check(
+            "[[pool]]\nname='a'\nsplit={method='even'}",
+            "pool \"a\": nothing is selected: add `select`, `recovers` or `fixed`, or use method `rated` for an internal estimate",
+        );
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='none'}",
+            "pool \"a\": method `none` is for tier overhead only",
+        );
+        check("[[pool]]\nname='a'\nselct={}", "policy.toml:5:1: unknown key `selct`; did you mean `select`?");
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='window',event_type='x'}",
+            "pool \"a\": cost carried by events and method `window` is not available yet",
+        );
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='by_cost',of=['b']}\n[[pool]]\nname='b'\nselect={}\nsplit={method='by_cost',of=['a']}",
+            "policy: the by_cost pools a, b follow each other in a circle",
+        );
+        check(
+            "[[tenant_rule]]\nwhen={}\ntenant='{subaccount}'",
+            "tenant_rule \"{subaccount}\": unknown condition key `subaccount`; did you mean `sub_account`?",
+        );
+    }
+
+    #[test]
+    fn a_cluster_without_where_reads_its_own_usage() {
+        let policy = Policy::read(
+            "p",
+            "version='v'\nvalid_from=2026-01-01\n[[pool]]\nname='west'\nkind='cluster'\nselect={}\nsplit={method='proportional',meter='m'}",
+        );
+        let drivers = policy.expect("valid").pools[0].split.clone().expect("a split").drivers;
+        assert!(drivers.hold(|_| Some("west")) && !drivers.hold(|_| Some("east")));
+    }
+}

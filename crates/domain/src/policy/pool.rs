@@ -1,0 +1,237 @@
+//! Pools and how they are shared out.
+
+use super::words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
+use crate::condition::{ChargeAttribute, Conditions, Pattern, UsageAttribute};
+use crate::dimension::Dimension;
+use crate::{Currency, Day, Price, Quantity, Weight};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A named cost that is shared out by one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// Unique name; may contain `{each}`.
+    pub name: String,
+    /// What it stands for.
+    #[serde(default)]
+    pub kind: PoolKind,
+    /// How close it is to its cause.
+    #[serde(default)]
+    pub tier: Tier,
+    /// What fills `amount`, if not the policy's metric.
+    #[serde(default)]
+    pub cost_metric: Option<CostMetric>,
+    /// Cost lines that are shared out.
+    #[serde(default)]
+    pub select: Option<Conditions<ChargeAttribute>>,
+    /// Cost lines that rated amounts recover.
+    #[serde(default)]
+    pub recovers: Option<Conditions<ChargeAttribute>>,
+    /// Events that carry the cost (a later release).
+    #[serde(default)]
+    pub source: Option<serde_json::Value>,
+    /// A recurring cost that this pool takes.
+    #[serde(default)]
+    pub fixed: Option<FixedCost>,
+    /// The rule.
+    #[serde(default)]
+    pub split: Option<Split>,
+    /// Capacity per hour, or a meter that measures it, by meter.
+    #[serde(default)]
+    pub capacity: BTreeMap<String, Capacity>,
+    /// How unused capacity is shown.
+    #[serde(default)]
+    pub idle: Idle,
+    /// One pool per value of this dimension.
+    #[serde(default)]
+    pub for_each: Option<Dimension>,
+    /// What components keep.
+    #[serde(default)]
+    pub detail: Vec<Detail>,
+}
+
+/// Capacity of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    /// So much per hour.
+    PerHour(Quantity),
+    /// What this meter measured.
+    Meter(String),
+}
+
+impl<'de> Deserialize<'de> for Capacity {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = crate::toml_text::DecimalText::deserialize(deserializer)?.0;
+        match text.parse::<Quantity>() {
+            Ok(quantity) if quantity.atoms() >= 0 => Ok(Self::PerHour(quantity)),
+            Ok(_) => Err(serde::de::Error::custom(format!("capacity `{text}` is negative"))),
+            Err(_) if text.starts_with(|first: char| first.is_ascii_alphabetic()) => Ok(Self::Meter(text)),
+            Err(error) => Err(serde::de::Error::custom(error)),
+        }
+    }
+}
+
+/// A recurring or one-off cost that nobody sends a bill file for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedCost {
+    /// Who is paid.
+    pub provider: String,
+    /// For what.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// How much each period costs.
+    pub amount: Price,
+    /// In which currency.
+    pub currency: Currency,
+    /// Length of a period.
+    pub per: FixedPer,
+    /// First day.
+    pub from: Day,
+    /// Last day, if it ends.
+    #[serde(default)]
+    pub to: Option<Day>,
+}
+
+/// One word or a list of words.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One word.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// Returns the words.
+    #[must_use]
+    pub fn words(&self) -> &[String] {
+        match self {
+            Self::One(word) => std::slice::from_ref(word),
+            Self::Many(words) => words,
+        }
+    }
+}
+
+/// The rule of a pool. Which keys a method needs is checked by [`Policy::check`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The method.
+    pub method: Method,
+    /// What a consumer is; starts with the tenant.
+    #[serde(default)]
+    pub by: Vec<Dimension>,
+    /// `weighted`: weight by meter.
+    #[serde(default)]
+    pub weights: BTreeMap<String, Weight>,
+    /// `weighted`: how resources compare.
+    #[serde(default)]
+    pub normalize: Normalize,
+    /// `proportional`: the meter.
+    #[serde(default)]
+    pub meter: Option<String>,
+    /// `rated`: meters by glob.
+    #[serde(default)]
+    pub meters: Vec<String>,
+    /// `even`: active or users; `by_cost`: pools.
+    #[serde(default)]
+    pub of: Option<OneOrMany>,
+    /// `fixed`: percent by tenant.
+    #[serde(default)]
+    pub percent: BTreeMap<String, Weight>,
+    /// `by_cost`: narrows each component to the cost of its own origin.
+    #[serde(default)]
+    pub follow: Option<Follow>,
+    /// Restricts the drivers.
+    #[serde(default, rename = "where")]
+    pub drivers: Conditions<UsageAttribute>,
+    /// `window` (a later release): the consuming events.
+    #[serde(default)]
+    pub event_type: Option<String>,
+    /// `window`: the key.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// `window`: its length.
+    #[serde(default)]
+    pub window: Option<String>,
+    /// `window`: what each read weighs.
+    #[serde(default)]
+    pub each: Option<String>,
+}
+
+impl Pool {
+    /// Returns the method by which the pool is shared out.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.split.as_ref().map_or(Method::None, |split| split.method)
+    }
+
+    /// Returns where the pool's amount comes from.
+    #[must_use]
+    pub fn basis(&self) -> Basis {
+        if self.select.is_some() || self.fixed.is_some() { Basis::Billed } else { Basis::Rated }
+    }
+
+    /// Returns whether the pool is an internal estimate beside the money.
+    #[must_use]
+    pub fn is_memo(&self) -> bool {
+        self.select.is_none() && self.recovers.is_none() && self.fixed.is_none()
+    }
+
+    /// Returns what a consumer of this pool is.
+    #[must_use]
+    pub fn by(&self) -> &[Dimension] {
+        self.split.as_ref().map_or(&[], |split| &split.by)
+    }
+
+    pub(super) fn fill_defaults(&mut self) {
+        if self.split.is_none() && self.tier == Tier::Overhead {
+            self.split = Some(Split::none());
+        }
+        let kind = self.kind;
+        let name = self.name.clone();
+        if let Some(split) = &mut self.split {
+            if !split.by.contains(&Dimension::Tenant) {
+                split.by.insert(0, Dimension::Tenant);
+            }
+            if kind == PoolKind::Cluster && split.drivers.is_empty() {
+                split.drivers =
+                    Conditions::new(vec![(UsageAttribute::Dimension(Dimension::Cluster), vec![Pattern::new(&name)])]);
+            }
+            if split.method == Method::Rated && split.meters.is_empty() {
+                split.meters.push("*".to_owned());
+            }
+        }
+    }
+
+    /// Returns whether the pool is split evenly over users rather than active tenants.
+    #[must_use]
+    pub fn is_even_of_users(&self) -> bool {
+        let of = self.split.as_ref().and_then(|split| split.of.as_ref());
+        self.method() == Method::Even && of.is_some_and(|of| of.words() == ["users"])
+    }
+}
+
+impl Split {
+    fn none() -> Self {
+        Self {
+            method: Method::None,
+            by: Vec::new(),
+            weights: BTreeMap::new(),
+            normalize: Normalize::None,
+            meter: None,
+            meters: Vec::new(),
+            of: None,
+            percent: BTreeMap::new(),
+            follow: None,
+            drivers: Conditions::default(),
+            event_type: None,
+            key: None,
+            window: None,
+            each: None,
+        }
+    }
+}
