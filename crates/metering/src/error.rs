@@ -1,0 +1,65 @@
+use storage::catalog::CatalogError;
+use storage::lake::LakeError;
+
+/// What can go wrong in metering. Knows nothing of HTTP; a refused event is a [`Refusal`](crate::refusal::Refusal).
+#[derive(Debug, thiserror::Error)]
+pub enum MeteringError {
+    /// The file cannot be read or decompressed.
+    #[error("the event file cannot be read: {0}; check that it is complete and compressed with gzip or zstd, or not at all")]
+    Unreadable(#[source] std::io::Error),
+    /// A file that is one JSON list is not JSON, so that no item can be told from the next.
+    #[error("the JSON list of events is broken at item {index}: {detail}; nothing was imported")]
+    BrokenList {
+        /// Number of the item, from 0.
+        index: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A meter's definition cannot be used.
+    #[error("meter `{meter}`: {problem}")]
+    InvalidMeter {
+        /// Its name.
+        meter: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A meter has usage, so what its numbers mean is fixed.
+    #[error("meter `{meter}` has usage, so its {field} cannot change; give the new definition another name")]
+    MeterInUse {
+        /// Its name.
+        meter: String,
+        /// The first defining field that differs.
+        field: &'static str,
+    },
+    /// A path of `[ingest.map]` cannot be used.
+    #[error("ingest.map.{dimension}: {problem}")]
+    InvalidMap {
+        /// The dimension it is given for.
+        dimension: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// What the lake or the catalog holds is not what was written.
+    #[error("{what} cannot be read back: {problem}; run `apportion ledger verify` and restore the file from a backup")]
+    Damaged {
+        /// What it should be.
+        what: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The lake failed.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Reading the stored events failed.
+    #[error("reading stored events failed")]
+    Query(#[from] datafusion::error::DataFusionError),
+    /// Shaping rows failed.
+    #[error("arrow failed")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The thread that reads the file died.
+    #[error("the reading thread stopped unexpectedly")]
+    Worker(#[from] tokio::task::JoinError),
+}

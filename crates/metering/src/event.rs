@@ -1,0 +1,272 @@
+use crate::json::{self, Member};
+use crate::refusal::{Refusal, RefusalCode};
+use domain::Instant;
+use domain::dimension::{Dimensions, PLAIN, labels_key};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Longest event accepted, as text.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Longest attribute, dimension or label accepted.
+pub const ATTRIBUTE_BYTES_MAX: usize = 4096;
+/// Type of the event that takes another one back; a later release brings it.
+pub const RETRACTION_TYPE: &str = "apportion.retract";
+
+/// Labels by key, in byte order.
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+/// One CloudEvent 1.0, parsed and checked by itself, before any rule of the organisation.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Attribute `id`: unique per tenant and source.
+    pub id: Arc<str>,
+    /// Attribute `source`.
+    pub source: Arc<str>,
+    /// Attribute `type`: decides which meters look at it.
+    pub kind: Arc<str>,
+    /// Attribute `time`; `None` lets the receiver set it.
+    pub time: Option<Instant>,
+    /// Tenant, user, workflow, repo, task class, cluster and `data.labels`, as far as the event names them.
+    pub dimensions: Dimensions,
+    /// Canonical JSON of the labels.
+    pub labels_key: Arc<str>,
+    /// The data, for JSONPath; null when there is none.
+    pub data: Value,
+    /// The data as it was written.
+    pub data_text: Option<Arc<str>>,
+}
+
+/// Returns the event that the text is.
+///
+/// The tenant is the extension attribute `tenant`, else `subject`; user, workflow, repo, task class
+/// (`taskclass`) and cluster are the extension attribute of that name, else the field of that name in `data`.
+///
+/// # Errors
+/// A [`Refusal`] with `invalid_event`, or `not_available` for a retraction.
+///
+/// # Source
+/// Spec 2-model, section 3; CloudEvents 1.0, JSON event format.
+pub fn parse_event(text: &str) -> Result<Event, Refusal> {
+    if EVENT_BYTES_MAX < text.len() {
+        return Err(Refusal::invalid(format!("longer than {EVENT_BYTES_MAX} bytes")));
+    }
+    let members = json::parse_object(text).map_err(|error| Refusal {
+        not_json: matches!(error, json::JsonError::Syntax { .. }),
+        ..Refusal::invalid(error.to_string())
+    })?;
+    let attributes = Attributes(members);
+    let id = attributes.required("id")?;
+    attributes.event(&id).map_err(|refusal| refusal.of(&id))
+}
+
+/// The attributes of one event, each of a name of its own.
+struct Attributes<'a>(Vec<Member<'a>>);
+
+impl Attributes<'_> {
+    fn event(self, id: &Arc<str>) -> Result<Event, Refusal> {
+        if self.text("specversion")?.as_deref() != Some("1.0") {
+            return Err(Refusal::invalid("`specversion` must be \"1.0\""));
+        }
+        let kind = self.required("type")?;
+        let source = self.required("source")?;
+        let time = self.time()?;
+        let mut dimensions = Dimensions { labels: self.labels()?, ..Dimensions::default() };
+        dimensions.plain[0] = self.text("tenant")?.map_or_else(|| self.text("subject"), |tenant| Ok(Some(tenant)))?;
+        for (at, dimension) in PLAIN.iter().enumerate().skip(1) {
+            dimensions.plain[at] = self.dimension(&dimension.to_string())?;
+        }
+        if &*kind == RETRACTION_TYPE {
+            return Err(Refusal::new(RefusalCode::NotAvailable, "retractions are not available yet"));
+        }
+        if self.find("data_base64").is_some() {
+            return Err(Refusal::invalid("`data_base64` is not read; send the data as JSON in `data`"));
+        }
+        let labels_key = labels_key(&dimensions.labels).into();
+        let data = self.0.into_iter().find(|member| member.key == "data").filter(|member| !member.value.is_null());
+        let (data, data_text) = data.map_or((Value::Null, None), |member| (member.value, Some(member.text.into())));
+        Ok(Event { id: Arc::clone(id), source, kind, time, dimensions, labels_key, data, data_text })
+    }
+
+    fn find(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|member| member.key == name).map(|member| &member.value).filter(|value| !value.is_null())
+    }
+
+    /// The attribute as text; null and empty text count as absent.
+    fn text(&self, name: &str) -> Result<Option<Arc<str>>, Refusal> {
+        let Some(value) = self.find(name) else { return Ok(None) };
+        let text = scalar_text(value).ok_or_else(|| Refusal::invalid(format!("`{name}` must be text")))?;
+        checked(name, text)
+    }
+
+    fn required(&self, name: &str) -> Result<Arc<str>, Refusal> {
+        match self.find(name) {
+            None | Some(Value::String(_)) => {}
+            Some(_) => return Err(Refusal::invalid(format!("`{name}` must be text"))),
+        }
+        self.text(name)?.ok_or_else(|| Refusal::invalid(format!("`{name}` is missing")))
+    }
+
+    fn time(&self) -> Result<Option<Instant>, Refusal> {
+        let Some(value) = self.find("time") else { return Ok(None) };
+        let time = value.as_str().and_then(|text| text.parse::<Instant>().ok()).filter(|time| is_storable(*time));
+        time.map(Some).ok_or_else(|| {
+            let shown: String = value.to_string().chars().take(60).collect();
+            Refusal::invalid(format!("`time` is {shown}; write it as \"2026-10-31T23:59:59Z\""))
+        })
+    }
+
+    fn dimension(&self, name: &str) -> Result<Option<Arc<str>>, Refusal> {
+        // Names of CloudEvents attributes have no underscore.
+        if let Some(value) = self.text(&name.replace('_', ""))? {
+            return Ok(Some(value));
+        }
+        match self.find("data").and_then(|data| data.get(name)) {
+            Some(value @ (Value::String(_) | Value::Number(_))) => {
+                checked(name, scalar_text(value).expect("strings and numbers are scalars"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn labels(&self) -> Result<Labels, Refusal> {
+        let labels = match self.find("data").and_then(|data| data.get("labels")) {
+            None | Some(Value::Null) => return Ok(Labels::new()),
+            Some(Value::Object(labels)) => labels,
+            Some(_) => return Err(Refusal::invalid("`data.labels` must be an object")),
+        };
+        let mut read = Labels::new();
+        for (key, value) in labels.iter().filter(|(_, value)| !value.is_null()) {
+            let text = scalar_text(value)
+                .filter(|text| text.len() <= ATTRIBUTE_BYTES_MAX && key.len() <= ATTRIBUTE_BYTES_MAX)
+                .filter(|text| !text.contains('\0'))
+                .ok_or_else(|| Refusal::invalid("the values of `data.labels` must be short text, numbers or booleans"))?;
+            read.insert(key.as_str().into(), text.into());
+        }
+        Ok(read)
+    }
+}
+
+/// Returns the text of a string, number or boolean; `None` for anything else.
+#[must_use]
+pub fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The text as a value of an attribute or dimension; empty text counts as absent.
+pub(crate) fn checked(name: &str, text: String) -> Result<Option<Arc<str>>, Refusal> {
+    if ATTRIBUTE_BYTES_MAX < text.len() {
+        return Err(Refusal::invalid(format!("`{name}` is longer than {ATTRIBUTE_BYTES_MAX} bytes")));
+    }
+    if text.contains('\0') {
+        return Err(Refusal::invalid(format!("`{name}` contains a NUL character")));
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+/// Days before year 1 have no name in tables.
+fn is_storable(time: Instant) -> bool {
+    const YEAR_ONE_MICROS: i64 = -62_135_510_400_000_000;
+    YEAR_ONE_MICROS <= time.micros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::dimension::Dimension;
+
+    fn event(extra: &str) -> Result<Event, Refusal> {
+        parse_event(&format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#))
+    }
+
+    fn check(extra: &str, dimension: &Dimension, expected: Option<&str>) {
+        let event = event(extra).expect("a valid event");
+        assert_eq!(event.dimensions.get(dimension).map(|value| &**value), expected, "{extra}");
+    }
+
+    #[test]
+    fn the_tenant_is_the_extension_attribute_else_the_subject() {
+        check(r#","tenant":"a","subject":"b""#, &Dimension::Tenant, Some("a"));
+        check(r#","tenant":"","subject":"b""#, &Dimension::Tenant, Some("b"));
+        check(r#","tenant":null,"subject":"b""#, &Dimension::Tenant, Some("b"));
+        check(r#","data":{"tenant":"a"}"#, &Dimension::Tenant, None);
+        check(r#","tenant":17"#, &Dimension::Tenant, Some("17"));
+    }
+
+    #[test]
+    fn other_dimensions_are_the_attribute_else_the_field_in_data() {
+        check(r#","user":"u","data":{"user":"v"}"#, &Dimension::User, Some("u"));
+        check(r#","data":{"user":"v"}"#, &Dimension::User, Some("v"));
+        check(r#","data":{"user":42}"#, &Dimension::User, Some("42"));
+        check(r#","data":{"user":{"id":1}}"#, &Dimension::User, None);
+        check(r#","taskclass":"big""#, &Dimension::TaskClass, Some("big"));
+        check(r#","data":{"task_class":"big"}"#, &Dimension::TaskClass, Some("big"));
+        check(r#","workflow":"w""#, &Dimension::Workflow, Some("w"));
+        check(r#","repo":"r""#, &Dimension::Repo, Some("r"));
+        check(r#","data":{"cluster":"c"}"#, &Dimension::Cluster, Some("c"));
+    }
+
+    #[test]
+    fn labels_are_scalars_of_data_labels() {
+        let parsed = event(r#","data":{"labels":{"b":1.50,"a":"x","c":true,"d":null}}"#).expect("a valid event");
+        assert_eq!(&*parsed.labels_key, r#"{"a":"x","b":"1.50","c":"true"}"#);
+        assert!(event(r#","data":{"labels":{"a":[1]}}"#).is_err());
+        assert!(event(r#","data":{"labels":[]}"#).is_err());
+    }
+
+    #[test]
+    fn data_keeps_the_text_it_was_written_as() {
+        let parsed = event(r#","data": {"v": 1.10e2} "#).expect("a valid event");
+        assert_eq!(parsed.data_text.as_deref(), Some(r#"{"v": 1.10e2}"#));
+        assert_eq!(event("").expect("a valid event").data_text, None);
+    }
+
+    #[test]
+    fn times_are_rfc_3339_with_an_offset() {
+        let time = |text: &str| event(&format!(r#","time":"{text}""#)).map(|event| event.time.map(Instant::micros));
+        assert_eq!(time("1970-01-01T01:00:00.000001+01:00"), Ok(Some(1)));
+        for bad in ["yesterday", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "-004000-01-01T00:00:00Z", ""] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+        assert!(event(r#","time":1700000000"#).is_err());
+        assert_eq!(event(r#","time":null"#).map(|event| event.time), Ok(None));
+    }
+
+    #[test]
+    fn what_is_not_an_event_is_refused_with_its_id_if_it_has_one() {
+        let refusals: [(&str, Option<&str>, bool); 13] = [
+            ("{", None, true),
+            ("17", None, true),
+            (r#"{"specversion":"1.0","source":"/s","type":"t"}"#, None, false),
+            (r#"{"specversion":"1.0","id":"","source":"/s","type":"t"}"#, None, false),
+            (r#"{"specversion":"1.0","id":7,"source":"/s","type":"t"}"#, None, false),
+            (r#"{"specversion":"0.3","id":"7","source":"/s","type":"t"}"#, Some("7"), false),
+            (r#"{"id":"7","source":"/s","type":"t"}"#, Some("7"), false),
+            (r#"{"specversion":"1.0","id":"7","type":"t"}"#, Some("7"), false),
+            (r#"{"specversion":"1.0","id":"7","source":"/s"}"#, Some("7"), false),
+            (r#"{"specversion":"1.0","id":"7","id":"7","source":"/s","type":"t"}"#, None, false),
+            (r#"{"specversion":"1.0","id":"7","source":"/s","type":"t","data":{"a":1,"a":2}}"#, None, false),
+            (r#"{"specversion":"1.0","id":"7","source":"/s","type":"t","user":"a\u0000"}"#, Some("7"), false),
+            (r#"{"specversion":"1.0","id":"7","source":"/s","type":"t","data_base64":"AA=="}"#, Some("7"), false),
+        ];
+        for (text, id, not_json) in refusals {
+            let refusal = parse_event(text).expect_err(text);
+            assert_eq!(
+                (refusal.code, refusal.id.as_deref(), refusal.not_json),
+                (RefusalCode::InvalidEvent, id, not_json),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn retractions_come_later() {
+        let text = r#"{"specversion":"1.0","id":"7","source":"/s","type":"apportion.retract","tenant":"a","data":{}}"#;
+        assert_eq!(parse_event(text).map(|_| ()).map_err(|refusal| refusal.code), Err(RefusalCode::NotAvailable));
+    }
+}

@@ -1,0 +1,151 @@
+//! Imports event files: every event counts exactly once, whenever the process dies.
+
+use crate::content::event_key;
+use crate::error::MeteringError;
+use crate::meters::MeterSet;
+use crate::rules::{EventRules, KnownTenants};
+use domain::Instant;
+use pass::{Pass, run_pass};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use std::sync::Arc;
+use storage::catalog::Catalog;
+use storage::lake::{Imports, KeptImport, Lake, LakeError, NewFile, PinnedTable, Table};
+use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
+
+/// What an import says about itself.
+mod report;
+/// A file split into the texts of its events.
+mod reader;
+/// One reading of a file.
+mod pass;
+/// Which events are stored already.
+mod stored;
+/// The two commits, and their repair.
+mod commits;
+
+pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
+pub use pass::Progress;
+pub use reader::{EventReader, Item};
+pub use report::{EventImportReport, REJECTED_LISTED_MAX, RejectedEvent};
+
+#[cfg(test)]
+mod tests;
+
+/// What an import works with.
+#[derive(Clone, Debug)]
+pub struct EventImportContext {
+    /// Where events and usage go.
+    pub lake: Lake,
+    /// Where tenants are known and imports noted.
+    pub catalog: Catalog,
+    /// Where the file is kept.
+    pub imports: Imports,
+    /// The time of the import.
+    pub now: Instant,
+    /// What the organisation decides about events.
+    pub rules: Arc<EventRules>,
+    /// The meters in force.
+    pub meters: Arc<MeterSet>,
+}
+
+/// Imports one event file and returns what came of it; when nothing is new, nothing is stored.
+///
+/// The file may be NDJSON, one JSON list or one object, plain or compressed with gzip or zstd. It is
+/// kept under its hash, then read as a stream: memory holds a bounded number of events, and 80 bytes
+/// or so for each id of the file. Ids are checked against all stored events, exactly.
+///
+/// # Errors
+/// [`MeteringError::Unreadable`] and [`MeteringError::BrokenList`] for a file that cannot be read to
+/// its end; then nothing is stored. Otherwise if lake or catalog fail.
+pub async fn import_events(
+    ctx: &EventImportContext,
+    name: &str,
+    input: impl AsyncRead + Send,
+    progress: Progress,
+) -> Result<EventImportReport, MeteringError> {
+    complete_usage(&ctx.lake).await?;
+    let kept = ctx.imports.keep(ReaderStream::with_capacity(input, 64 * 1024)).await?;
+    let book = ctx.catalog.tenant_book_all_tenants(i64::MAX).await?;
+    let tenants = KnownTenants::new(Arc::new(book));
+    let mut known = Known::default();
+    loop {
+        let stored = Arc::new(known.stored.clone());
+        let pass = run_pass(ctx, &kept.sha256, tenants.clone(), stored, &progress).await?;
+        if let Some(report) = commit_if_new(ctx, name, &kept, pass, &mut known).await? {
+            return Ok(report);
+        }
+        // Some of the events are stored already; read again, knowing which.
+    }
+}
+
+/// What was learned about stored events.
+#[derive(Default)]
+struct Known {
+    stored: HashMap<[u8; 32], crate::content::StoredContent>,
+    files_read: BTreeSet<String>,
+}
+
+/// Commits what the pass wrote, unless the table turns out to hold events that the pass took as new.
+async fn commit_if_new(
+    ctx: &EventImportContext,
+    name: &str,
+    kept: &KeptImport,
+    pass: Pass,
+    known: &mut Known,
+) -> Result<Option<EventImportReport>, MeteringError> {
+    let keys: HashSet<_> = pass.keys.iter().copied().collect();
+    loop {
+        let pinned = ctx.lake.pin_table(Table::UsageEvents).await?;
+        if learn(&pinned, &keys, known).await? {
+            discard(&ctx.lake, pass.event_files.iter().chain(&pass.usage_files)).await;
+            return Ok(None);
+        }
+        let mut report = pass.report.clone();
+        if report.accepted == 0 {
+            return Ok(Some(report));
+        }
+        report.import_id = Some(import_id(&ctx.lake, pinned.version() + 1));
+        ctx.catalog.ensure_tenants(&report.tenants_created, ctx.now.micros()).await?;
+        let says = EventsCommit::new(name, kept, report.clone(), pass.meters.clone(), &pass.usage_files);
+        match commits::commit_events(&ctx.lake, &pinned, ctx.now, &pass.event_files, &says).await {
+            Ok(committed) => {
+                complete_usage(&ctx.lake).await?;
+                commits::note(&ctx.catalog, &says, committed.version(), ctx.now).await?;
+                return Ok(Some(report));
+            }
+            // Somebody else was first, perhaps with the same events.
+            Err(LakeError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Looks up the keys in files not read so far; returns whether any was found.
+async fn learn(pinned: &PinnedTable, keys: &HashSet<[u8; 32]>, known: &mut Known) -> Result<bool, MeteringError> {
+    let is_unread = |path: &String| !known.files_read.contains(path);
+    let unread: Vec<String> = pinned.files().map(|file| file.path.clone()).filter(is_unread).collect();
+    let found = stored::stored_contents(pinned, &unread, keys).await?;
+    known.files_read.extend(unread);
+    let is_news = !found.is_empty();
+    known.stored.extend(found);
+    Ok(is_news)
+}
+
+/// Removes files that no commit will name. One that stays is only a waste of space.
+async fn discard(lake: &Lake, files: impl Iterator<Item = &NewFile>) {
+    for file in files {
+        let path = Path::from(format!("{}/{}", file.table.name(), file.path));
+        if let Err(error) = lake.store().delete(&path).await {
+            tracing::warn!(%path, ?error, "a data file of no commit could not be removed");
+        }
+    }
+}
+
+/// Unique, because the version of a table is.
+fn import_id(lake: &Lake, version: u64) -> String {
+    let hash = event_key(lake.id(), "usage_events", &version.to_string());
+    format!("events-{}", hex::encode(&hash[..8]))
+}

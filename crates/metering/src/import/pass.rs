@@ -1,0 +1,182 @@
+//! One reading of an event file: decisions on a thread of their own, data files written beside it.
+
+use super::EventImportContext;
+use super::reader::{EventReader, Item};
+use super::report::EventImportReport;
+use crate::content::{EventKey, StoredContent};
+use crate::error::MeteringError;
+use crate::event::EVENT_BYTES_MAX;
+use crate::intake::{Intake, Outcome};
+use crate::meters::MeterSet;
+use crate::refusal::Refusal;
+use crate::rows::{event_batch, usage_batch};
+use crate::rules::{KnownTenants, PlacedEvent};
+use arrow::array::RecordBatch;
+use domain::{Day, Instant};
+use std::collections::{BTreeSet, HashMap};
+use std::io::Read;
+use std::sync::Arc;
+use storage::lake::{NewFile, Table};
+use tokio::sync::mpsc;
+
+/// Accepted events kept in memory before they are sorted and written.
+const EVENTS_BUFFERED_MAX: usize = 128 * 1024;
+/// Bytes of their data.
+const DATA_BYTES_BUFFERED_MAX: usize = 64 * 1024 * 1024;
+/// Keys of the roll-up kept in memory before they are written; rows of one key add up.
+const ROLLUP_KEYS_MAX: usize = 512 * 1024;
+/// Rows handed over at a time.
+const BATCH_ROWS: usize = 16 * 1024;
+/// Batches on their way between the two sides.
+const BATCHES_WAITING_MAX: usize = 4;
+/// Events between two reports of progress.
+const PROGRESS_EVENTS: u64 = 10_000;
+
+/// What one reading found, and the files that it wrote.
+pub(super) struct Pass {
+    pub report: EventImportReport,
+    pub keys: Vec<EventKey>,
+    pub event_files: Vec<NewFile>,
+    pub usage_files: Vec<NewFile>,
+    /// Names of the meters that got usage.
+    pub meters: BTreeSet<String>,
+}
+
+/// Told how many events were read so far.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Reads the kept file once; `stored` is what is known of stored events.
+pub(super) async fn run_pass(
+    ctx: &EventImportContext,
+    sha256: &str,
+    tenants: KnownTenants,
+    stored: Arc<HashMap<EventKey, StoredContent>>,
+    progress: &Progress,
+) -> Result<Pass, MeteringError> {
+    let input = ctx.imports.open_import(sha256).await?;
+    let intake = Intake::new(Arc::clone(&ctx.rules), Arc::clone(&ctx.meters), tenants, ctx.now, stored);
+    let (sender, mut receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+    let reading = Reading::new(intake, Arc::clone(&ctx.meters), ctx.now, sender, Arc::clone(progress));
+    let reading = tokio::task::spawn_blocking(move || reading.run(input));
+    let mut events = ctx.lake.partitioned(Table::UsageEvents);
+    let mut usage = ctx.lake.partitioned(Table::Usage);
+    while let Some(rows) = receiver.recv().await {
+        match rows {
+            Rows::Events(batch) => events.write(&batch).await?,
+            Rows::Usage(batch) => usage.write(&batch).await?,
+        }
+    }
+    let done = reading.await??;
+    let (event_files, usage_files) = (events.finish().await?, usage.finish().await?);
+    Ok(Pass { report: done.report, keys: done.keys, event_files, usage_files, meters: done.meters })
+}
+
+enum Rows {
+    Events(RecordBatch),
+    Usage(RecordBatch),
+}
+
+/// The side that reads and decides.
+struct Reading {
+    intake: Intake,
+    meters: Arc<MeterSet>,
+    now: Instant,
+    sender: mpsc::Sender<Rows>,
+    progress: Progress,
+    buffer: Vec<PlacedEvent>,
+    buffered_bytes: usize,
+    days: BTreeSet<Day>,
+    used_meters: BTreeSet<usize>,
+}
+
+struct Done {
+    report: EventImportReport,
+    keys: Vec<EventKey>,
+    meters: BTreeSet<String>,
+}
+
+impl Reading {
+    fn new(
+        intake: Intake,
+        meters: Arc<MeterSet>,
+        now: Instant,
+        sender: mpsc::Sender<Rows>,
+        progress: Progress,
+    ) -> Self {
+        let (days, used_meters) = (BTreeSet::new(), BTreeSet::new());
+        Self { intake, meters, now, sender, progress, buffer: Vec::new(), buffered_bytes: 0, days, used_meters }
+    }
+
+    fn run(mut self, input: Box<dyn Read + Send>) -> Result<Done, MeteringError> {
+        let mut reader = EventReader::open(input)?;
+        let is_list = reader.is_list();
+        let mut report = EventImportReport::default();
+        let mut read = 0;
+        while let Some((index, item)) = reader.next_item()? {
+            let outcome = match item {
+                Item::Text(text) => self.intake.offer(text),
+                Item::TooLong => Outcome::Refused(Refusal::invalid(format!("longer than {EVENT_BYTES_MAX} bytes"))),
+                Item::NotUtf8 => Outcome::Refused(Refusal::invalid("not UTF-8")),
+            };
+            match outcome {
+                Outcome::Accepted(placed) => self.keep(*placed)?,
+                Outcome::Duplicate => {}
+                Outcome::Refused(refusal) if is_list && refusal.not_json => {
+                    return Err(MeteringError::BrokenList { index, detail: refusal.detail });
+                }
+                Outcome::Refused(refusal) => report.reject(index, refusal),
+            }
+            read = index + 1;
+            if read % PROGRESS_EVENTS == 0 {
+                (self.progress)(read);
+            }
+        }
+        (self.progress)(read);
+        self.flush_events()?;
+        self.flush_usage()?;
+        report.count(&self.intake.counts, &self.meters);
+        report.tenants_created = self.intake.tenants.created();
+        report.days = self.days.iter().copied().collect();
+        let meters = self.used_meters.iter().map(|at| self.meters.meter(*at).name.clone()).collect();
+        Ok(Done { report, keys: self.intake.keys().copied().collect(), meters })
+    }
+
+    fn keep(&mut self, mut placed: PlacedEvent) -> Result<(), MeteringError> {
+        placed.event.data = serde_json::Value::Null; // measured already; the text is what is stored
+        self.buffered_bytes += placed.event.data_text.as_ref().map_or(0, |text| text.len());
+        self.buffer.push(placed);
+        if EVENTS_BUFFERED_MAX <= self.buffer.len() || DATA_BYTES_BUFFERED_MAX <= self.buffered_bytes {
+            self.flush_events()?;
+        }
+        if ROLLUP_KEYS_MAX <= self.intake.rollup.len() {
+            self.flush_usage()?;
+        }
+        Ok(())
+    }
+
+    fn flush_events(&mut self) -> Result<(), MeteringError> {
+        let mut events = std::mem::take(&mut self.buffer);
+        self.buffered_bytes = 0;
+        // By day for few files, by tenant for short columns and files that can be skipped.
+        events.sort_by(|left, right| (left.day, &left.tenant, left.time).cmp(&(right.day, &right.tenant, right.time)));
+        for rows in events.chunks(BATCH_ROWS) {
+            self.send(Rows::Events(event_batch(rows, self.now)?));
+        }
+        Ok(())
+    }
+
+    fn flush_usage(&mut self) -> Result<(), MeteringError> {
+        let rows = self.intake.rollup.drain_sorted();
+        self.days.extend(rows.iter().map(|(key, _)| key.day));
+        self.used_meters.extend(rows.iter().map(|(key, _)| key.meter));
+        for rows in rows.chunks(BATCH_ROWS) {
+            self.send(Rows::Usage(usage_batch(rows, &self.meters)?));
+        }
+        Ok(())
+    }
+
+    fn send(&self, rows: Rows) {
+        // If the writing side is gone it has failed and says so itself.
+        drop(self.sender.blocking_send(rows));
+    }
+}

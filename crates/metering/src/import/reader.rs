@@ -1,0 +1,295 @@
+//! Splits an event file into the texts of its events, without keeping more than one of them.
+
+use crate::error::MeteringError;
+use crate::event::EVENT_BYTES_MAX;
+use crate::json;
+use std::io::{BufRead, BufReader, Cursor, Read};
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// One item of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// Its text.
+    Text(&'a str),
+    /// It is longer than an event may be.
+    TooLong,
+    /// It is not UTF-8.
+    NotUtf8,
+}
+
+/// How a file holds its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// One object per line.
+    Lines,
+    /// One JSON list.
+    List,
+    /// One object over several lines.
+    Single,
+    /// Nothing is left.
+    Done,
+}
+
+/// Reads the events of a file one after the other, whatever its compression and layout.
+pub struct EventReader {
+    input: Box<dyn BufRead>,
+    layout: Layout,
+    item: Vec<u8>,
+    index: u64,
+}
+
+impl EventReader {
+    /// Recognises compression (gzip, zstd, none) and layout (lines, one JSON list, one object) by content.
+    ///
+    /// # Errors
+    /// If the input cannot be read.
+    pub fn open(input: impl Read + 'static) -> Result<Self, MeteringError> {
+        Self::recognise(input).map_err(MeteringError::Unreadable)
+    }
+
+    fn recognise(input: impl Read + 'static) -> std::io::Result<Self> {
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
+        let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
+        let input: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
+            Box::new(flate2::bufread::MultiGzDecoder::new(input))
+        } else if magic == [0x28, 0xb5, 0x2f, 0xfd] {
+            Box::new(zstd::stream::read::Decoder::with_buffer(input)?)
+        } else {
+            Box::new(input)
+        };
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
+        let mut head = read_head(&mut input, EVENT_BYTES_MAX + 1)?;
+        if head.starts_with("\u{feff}".as_bytes()) {
+            head.drain(..3);
+        }
+        let (layout, start) = layout_of(&head);
+        head.drain(..start);
+        Ok(Self { input: Box::new(Cursor::new(head).chain(input)), layout, item: Vec::new(), index: 0 })
+    }
+
+    /// Returns whether the file is one JSON document, so that a broken item breaks all of it.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.layout == Layout::List
+    }
+
+    /// Returns the next item with its number from 0; `None` at the end.
+    ///
+    /// # Errors
+    /// If the input cannot be read, or a JSON list is broken.
+    pub fn next_item(&mut self) -> Result<Option<(u64, Item<'_>)>, MeteringError> {
+        self.item.clear();
+        let index = self.index;
+        let found = match self.layout {
+            Layout::Lines => self.next_line().map_err(MeteringError::Unreadable)?,
+            Layout::List => self.next_of_list()?,
+            Layout::Single => {
+                self.layout = Layout::Done;
+                self.input.read_to_end(&mut self.item).map_err(MeteringError::Unreadable)?;
+                true
+            }
+            Layout::Done => false,
+        };
+        if !found {
+            return Ok(None);
+        }
+        self.index += 1;
+        if EVENT_BYTES_MAX < self.item.len() {
+            return Ok(Some((index, Item::TooLong)));
+        }
+        Ok(Some((index, std::str::from_utf8(&self.item).map_or(Item::NotUtf8, Item::Text))))
+    }
+
+    /// Reads the next line that is not blank.
+    fn next_line(&mut self) -> std::io::Result<bool> {
+        loop {
+            self.item.clear();
+            let mut is_end = true;
+            loop {
+                let chunk = self.input.fill_buf()?;
+                if chunk.is_empty() {
+                    break;
+                }
+                is_end = false;
+                let newline = chunk.iter().position(|byte| *byte == b'\n');
+                let used = newline.map_or(chunk.len(), |at| at + 1);
+                keep(&mut self.item, &chunk[..newline.unwrap_or(used)]);
+                self.input.consume(used);
+                if newline.is_some() {
+                    break;
+                }
+            }
+            if is_end {
+                return Ok(false);
+            }
+            if !self.item.iter().all(u8::is_ascii_whitespace) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads up to the comma or bracket after the next item of the list.
+    fn next_of_list(&mut self) -> Result<bool, MeteringError> {
+        let end = self.scan_item()?;
+        let is_blank = self.item.iter().all(u8::is_ascii_whitespace);
+        match end {
+            Some(b']') => {
+                self.layout = Layout::Done;
+                self.expect_end()?;
+                if is_blank && self.index == 0 {
+                    return Ok(false);
+                }
+            }
+            Some(_) => {}
+            None => return Err(self.broken("the file ends inside the list")),
+        }
+        if is_blank { Err(self.broken("an item is missing")) } else { Ok(true) }
+    }
+
+    /// Reads one item of a list and returns the byte that ended it; `None` at the end of the file.
+    fn scan_item(&mut self) -> Result<Option<u8>, MeteringError> {
+        let (mut depth, mut in_text, mut is_escaped) = (0_u64, false, false);
+        loop {
+            let chunk = self.input.fill_buf().map_err(MeteringError::Unreadable)?;
+            if chunk.is_empty() {
+                return Ok(None);
+            }
+            let end = chunk.iter().position(|byte| {
+                match (*byte, in_text) {
+                    (_, true) if is_escaped => is_escaped = false,
+                    (b'\\', true) => is_escaped = true,
+                    (b'"', _) => in_text = !in_text,
+                    (b',' | b']', false) if depth == 0 => return true,
+                    (b'{' | b'[', false) => depth += 1,
+                    (b'}' | b']', false) => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                false
+            });
+            keep(&mut self.item, &chunk[..end.unwrap_or(chunk.len())]);
+            let ended_by = end.map(|at| chunk[at]);
+            let used = end.map_or(chunk.len(), |at| at + 1);
+            self.input.consume(used);
+            if ended_by.is_some() {
+                return Ok(ended_by);
+            }
+        }
+    }
+
+    fn expect_end(&mut self) -> Result<(), MeteringError> {
+        loop {
+            let chunk = self.input.fill_buf().map_err(MeteringError::Unreadable)?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            if !chunk.iter().all(u8::is_ascii_whitespace) {
+                return Err(self.broken("something follows the list"));
+            }
+            let used = chunk.len();
+            self.input.consume(used);
+        }
+    }
+
+    fn broken(&self, detail: &str) -> MeteringError {
+        MeteringError::BrokenList { index: self.index, detail: detail.to_owned() }
+    }
+}
+
+/// Appends bytes, but never more than one beyond the longest event: enough to see that it is too long.
+fn keep(item: &mut Vec<u8>, bytes: &[u8]) {
+    let room = (EVENT_BYTES_MAX + 1).saturating_sub(item.len());
+    item.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// Reads the first bytes, fewer only if there are no more.
+fn read_head(input: &mut impl Read, bytes_max: usize) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    input.by_ref().take(bytes_max as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The layout, and where the first item may begin: behind the bracket that opens a list.
+fn layout_of(head: &[u8]) -> (Layout, usize) {
+    let start = head.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(head.len());
+    match head.get(start) {
+        Some(b'[') => (Layout::List, start + 1),
+        Some(b'{') if is_one_object(&head[start..]) => (Layout::Single, start),
+        _ => (Layout::Lines, 0),
+    }
+}
+
+/// Whether a short file is one object whose first line alone is not.
+fn is_one_object(head: &[u8]) -> bool {
+    let first_line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let parses = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| json::parse_object(text).is_ok());
+    head.len() <= EVENT_BYTES_MAX && first_line.len() < head.len() && !parses(first_line) && parses(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn read(bytes: Vec<u8>) -> Result<Vec<String>, String> {
+        let mut reader = EventReader::open(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+        let mut items = Vec::new();
+        while let Some((index, item)) = reader.next_item().map_err(|error| error.to_string())? {
+            assert_eq!(index, items.len() as u64);
+            items.push(match item {
+                Item::Text(text) => text.trim().to_owned(),
+                other => format!("{other:?}"),
+            });
+        }
+        Ok(items)
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(read(text.into()), Ok(expected.iter().map(|item| (*item).to_owned()).collect()), "{text:?}");
+    }
+
+    #[test]
+    fn lines_lists_and_single_objects_are_recognised() {
+        check("", &[]);
+        check("\n\n", &[]);
+        check("{\"a\":1}\r\n\n{\"b\":2}\n", &["{\"a\":1}", "{\"b\":2}"]);
+        check("{\"a\":1}\n{broken\n{\"b\":2}", &["{\"a\":1}", "{broken", "{\"b\":2}"]);
+        check("{broken\n{\"b\":2}", &["{broken", "{\"b\":2}"]);
+        check("\u{feff}{\"a\":1}", &["{\"a\":1}"]);
+        check("{\n \"a\": 1\n}\n", &["{\n \"a\": 1\n}"]);
+        check(" [ {\"a\":[1,2]} , {\"b\":\"],\\\"{\"} ] \n", &["{\"a\":[1,2]}", "{\"b\":\"],\\\"{\"}"]);
+        check("[]", &[]);
+        check("[ ]", &[]);
+        check("[1]", &["1"]);
+    }
+
+    #[test]
+    fn a_broken_list_is_refused_whole() {
+        for text in ["[", "[1", "[1,", "[1,]", "[,1]", "[1,,2]", "[1]]", "[1] x", "[\"a]", "[{]"] {
+            assert!(read(text.into()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn compression_is_recognised_by_content() {
+        let text = "{\"a\":1}\n{\"b\":2}\n";
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let expected = Ok(vec!["{\"a\":1}".to_owned(), "{\"b\":2}".to_owned()]);
+        assert_eq!(read(gzip.clone()), expected);
+        assert_eq!(read(zstd::encode_all(text.as_bytes(), 1).unwrap()), expected);
+        let twice = read([gzip.clone(), gzip.clone()].concat()).unwrap();
+        assert_eq!(twice.len(), 4, "a gzip file may have several members");
+        assert!(read(gzip[..gzip.len() - 4].to_vec()).is_err(), "a cut file is not half a file");
+    }
+
+    #[test]
+    fn items_that_are_too_long_or_not_text_do_not_stop_the_file() {
+        let long = "x".repeat(3 * EVENT_BYTES_MAX);
+        check(&format!("{long}\n{{}}\n"), &["TooLong", "{}"]);
+        check(&format!("[\"{long}\",{{}}]"), &["TooLong", "{}"]);
+        assert_eq!(read(b"\xff\n{}\n".to_vec()), Ok(vec!["NotUtf8".to_owned(), "{}".to_owned()]));
+    }
+}

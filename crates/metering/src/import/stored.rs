@@ -1,0 +1,106 @@
+//! Which of the incoming events are stored already, decided exactly by reading the table.
+
+use crate::content::{Content, EventKey, StoredContent, event_key};
+use crate::error::MeteringError;
+use crate::json::parse_value;
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use datafusion::prelude::SessionContext;
+use domain::Instant;
+use domain::dimension::{Dimensions, PLAIN};
+use futures::TryStreamExt;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use storage::lake::{LakeTable, PinnedTable};
+
+/// Files whose ids are read together; only where one is wanted, the content is read too.
+const FILES_TOGETHER: usize = 16;
+
+const ID_COLUMNS: [&str; 3] = ["tenant", "source", "id"];
+const CONTENT_COLUMNS: [&str; 13] = [
+    "tenant", "source", "id", "type", "time", "received_at", "user", "workflow", "repo", "task_class", "cluster",
+    "labels_key", "data",
+];
+
+/// Returns the content of the stored events of these keys, read from the files of the given paths.
+pub(super) async fn stored_contents(
+    pinned: &PinnedTable,
+    paths: &[String],
+    keys: &HashSet<EventKey>,
+) -> Result<HashMap<EventKey, StoredContent>, MeteringError> {
+    let mut found = HashMap::new();
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let session = SessionContext::new();
+    for paths in paths.chunks(FILES_TOGETHER) {
+        let mut is_hit = false;
+        read(&session, pinned, paths, &ID_COLUMNS, |batch| {
+            is_hit = is_hit || rows_wanted(batch, keys)?.next().is_some();
+            Ok(())
+        })
+        .await?;
+        if is_hit {
+            read(&session, pinned, paths, &CONTENT_COLUMNS, |batch| {
+                for (row, key) in rows_wanted(batch, keys)? {
+                    found.insert(key, content_of(batch, row)?);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    Ok(found)
+}
+
+async fn read(
+    session: &SessionContext,
+    pinned: &PinnedTable,
+    paths: &[String],
+    columns: &[&str],
+    mut each: impl FnMut(&RecordBatch) -> Result<(), MeteringError>,
+) -> Result<(), MeteringError> {
+    let table = LakeTable::of_files(pinned, |file| paths.contains(&file.path));
+    let mut batches = session.read_table(Arc::new(table))?.select_columns(columns)?.execute_stream().await?;
+    while let Some(batch) = batches.try_next().await? {
+        each(&batch)?;
+    }
+    Ok(())
+}
+
+fn rows_wanted<'b>(
+    batch: &'b RecordBatch,
+    keys: &'b HashSet<EventKey>,
+) -> Result<impl Iterator<Item = (usize, EventKey)> + use<'b>, MeteringError> {
+    let [tenant, source, id] =
+        [text_column(batch, "tenant")?, text_column(batch, "source")?, text_column(batch, "id")?];
+    let key = move |row| (row, event_key(tenant.value(row), source.value(row), id.value(row)));
+    Ok((0..batch.num_rows()).map(key).filter(|(_, key)| keys.contains(key)))
+}
+
+fn content_of(batch: &RecordBatch, row: usize) -> Result<StoredContent, MeteringError> {
+    let mut dimensions = Dimensions::default();
+    for (at, dimension) in PLAIN.iter().enumerate().skip(1) {
+        let column = text_column(batch, &dimension.to_string())?;
+        dimensions.plain[at] = column.is_valid(row).then(|| column.value(row).into());
+    }
+    let instant = |name: &str| {
+        let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        column.map(|column| Instant::from_micros(column.value(row))).ok_or_else(|| damaged(name, "it is no time"))
+    };
+    let data = text_column(batch, "data")?;
+    let data = data.is_valid(row).then(|| parse_value(data.value(row))).transpose();
+    let data = data.map_err(|error| damaged("data", &error.to_string()))?;
+    let (kind, labels_key) = (text_column(batch, "type")?, text_column(batch, "labels_key")?);
+    let (time, received_at) = (instant("time")?, instant("received_at")?);
+    Ok(Content::of_stored(kind.value(row), &dimensions, labels_key.value(row), data.as_ref(), time, received_at))
+}
+
+fn text_column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, MeteringError> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    column.ok_or_else(|| damaged(name, "it is no text"))
+}
+
+fn damaged(column: &str, problem: &str) -> MeteringError {
+    MeteringError::Damaged { what: format!("column {column} of usage_events"), problem: problem.to_owned() }
+}

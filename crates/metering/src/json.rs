@@ -1,0 +1,419 @@
+//! A strict JSON parser.
+//!
+//! Why not serde_json's own: it keeps the last of two equal keys, allows another depth than ours, and
+//! reads an object with one particular private key as a number. The values are serde_json's, so that
+//! JSONPath works on them; numbers keep their digits.
+
+use serde_json::{Map, Number, Value};
+
+/// Deepest nesting of objects and lists; the event itself is level one.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Most members of the outermost object; they are compared with each other one by one.
+pub const MEMBERS_MAX: usize = 256;
+
+/// What is wrong with a JSON text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is not JSON.
+    #[error("not valid JSON at byte {at}: {problem}")]
+    Syntax {
+        /// Offset in bytes.
+        at: usize,
+        /// What was expected.
+        problem: &'static str,
+    },
+    /// Nested too deeply.
+    #[error("nested deeper than {JSON_DEPTH_MAX} levels")]
+    TooDeep,
+    /// An object has the same key twice.
+    #[error("the key {0:?} stands twice in one object")]
+    DuplicateKey(String),
+    /// A key contains a NUL character.
+    #[error("a key contains a NUL character")]
+    NulInName,
+    /// The outermost object has too many members.
+    #[error("more than {MEMBERS_MAX} attributes")]
+    TooManyMembers,
+}
+
+/// One member of the outermost object: its value, and the text it was written as.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// Its exact text.
+    pub text: &'a str,
+}
+
+/// Returns the members of the one object that the text is.
+///
+/// # Errors
+/// [`JsonError`]; anything but an object is a syntax error.
+pub fn parse_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
+    parser.skip_space();
+    let mut members: Vec<Member<'_>> = Vec::new();
+    parser.object(1, |key, value, text| {
+        if members.iter().any(|member| member.key == key) {
+            return Err(JsonError::DuplicateKey(shorten(&key)));
+        }
+        if MEMBERS_MAX <= members.len() {
+            return Err(JsonError::TooManyMembers);
+        }
+        members.push(Member { key, value, text });
+        Ok(())
+    })?;
+    parser.end()?;
+    Ok(members)
+}
+
+/// Returns the value that the text is.
+///
+/// # Errors
+/// [`JsonError`].
+pub fn parse_value(text: &str) -> Result<Value, JsonError> {
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
+    parser.skip_space();
+    let value = parser.value(1)?;
+    parser.end()?;
+    Ok(value)
+}
+
+/// Writes a value in the one form that equal values share: keys in byte order, no spaces.
+pub fn write_canonical(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().collect();
+            members.sort_unstable_by_key(|(key, _)| key.as_bytes());
+            write_list(b"{", members, out, |(key, value), out| {
+                write_string(key, out);
+                out.push(b':');
+                write_canonical(value, out);
+            });
+            out.push(b'}');
+        }
+        Value::Array(items) => {
+            write_list(b"[", items, out, |item, out| write_canonical(item, out));
+            out.push(b']');
+        }
+        Value::String(text) => write_string(text, out),
+        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Null => out.extend_from_slice(b"null"),
+    }
+}
+
+fn write_list<T>(open: &[u8], items: impl IntoIterator<Item = T>, out: &mut Vec<u8>, write: impl Fn(T, &mut Vec<u8>)) {
+    out.extend_from_slice(open);
+    for (at, item) in items.into_iter().enumerate() {
+        if at != 0 {
+            out.push(b',');
+        }
+        write(item, out);
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("text is always JSON");
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn syntax<T>(&self, problem: &'static str) -> Result<T, JsonError> {
+        Err(JsonError::Syntax { at: self.at, problem })
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), JsonError> {
+        if self.peek() != Some(byte) {
+            return self.syntax(problem);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), JsonError> {
+        self.skip_space();
+        if self.at < self.bytes.len() { self.syntax("expected the end") } else { Ok(()) }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+        match self.peek() {
+            Some(b'{') => {
+                let mut map = Map::new();
+                self.object(depth, |key, value, _| match map.insert(key.clone(), value) {
+                    None => Ok(()),
+                    Some(_) => Err(JsonError::DuplicateKey(shorten(&key))),
+                })?;
+                Ok(Value::Object(map))
+            }
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => self.syntax("expected a value"),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, JsonError> {
+        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+            return self.syntax("expected a value");
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn object(
+        &mut self,
+        depth: usize,
+        mut add: impl FnMut(String, Value, &'a str) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.expect(b'{', "expected an object")?;
+        if JSON_DEPTH_MAX < depth {
+            return Err(JsonError::TooDeep);
+        }
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.skip_space();
+            let key = self.string()?;
+            if key.contains('\0') {
+                return Err(JsonError::NulInName);
+            }
+            self.skip_space();
+            self.expect(b':', "expected `:`")?;
+            self.skip_space();
+            let start = self.at;
+            let value = self.value(depth + 1)?;
+            add(key, value, &self.text[start..self.at])?;
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return self.syntax("expected `,` or `}`"),
+            }
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+        if JSON_DEPTH_MAX < depth {
+            return Err(JsonError::TooDeep);
+        }
+        self.at += 1;
+        let mut items = Vec::new();
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Array(items));
+        }
+        loop {
+            self.skip_space();
+            items.push(self.value(depth + 1)?);
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                _ => return self.syntax("expected `,` or `]`"),
+            }
+        }
+        self.at += 1;
+        Ok(Value::Array(items))
+    }
+
+    fn number(&mut self) -> Result<Value, JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let number: Result<Number, _> = self.text[start..self.at].parse();
+        number.map(Value::Number).or_else(|_| self.syntax("expected a number"))
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if start == self.at { self.syntax("expected a digit") } else { Ok(()) }
+    }
+
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.expect(b'"', "expected a string")?;
+        let mut out = String::new();
+        let mut start = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    out.push_str(&self.text[start..self.at]);
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    out.push_str(&self.text[start..self.at]);
+                    self.at += 1;
+                    out.push(self.escape()?);
+                    start = self.at;
+                }
+                Some(0..0x20) => return self.syntax("a control character must be escaped"),
+                Some(_) => self.at += 1,
+                None => return self.syntax("the string does not end"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let escaped = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode_escape(),
+            _ => return self.syntax("unknown escape"),
+        };
+        self.at += 1;
+        Ok(escaped)
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, JsonError> {
+        let first = self.hex_unit()?;
+        let code = match first {
+            0xD800..0xDC00 => {
+                if self.peek() != Some(b'\\') {
+                    return self.syntax("half of a surrogate pair");
+                }
+                self.at += 1;
+                if self.peek() != Some(b'u') {
+                    return self.syntax("half of a surrogate pair");
+                }
+                match self.hex_unit()? {
+                    second @ 0xDC00..0xE000 => 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00),
+                    _ => return self.syntax("half of a surrogate pair"),
+                }
+            }
+            other => other,
+        };
+        char::from_u32(code).map_or_else(|| self.syntax("half of a surrogate pair"), Ok)
+    }
+
+    /// Reads `uXXXX`.
+    fn hex_unit(&mut self) -> Result<u32, JsonError> {
+        let digits = self.bytes.get(self.at + 1..self.at + 5).unwrap_or_default();
+        if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return self.syntax("expected four hex digits");
+        }
+        let digit = |byte: &u8| char::from(*byte).to_digit(16).expect("checked to be a hex digit");
+        self.at += 5;
+        Ok(digits.iter().fold(0, |code, byte| code * 16 + digit(byte)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, expected: Option<&str>) {
+        let canonical = parse_value(text).ok().map(|value| {
+            let mut out = Vec::new();
+            write_canonical(&value, &mut out);
+            String::from_utf8(out).unwrap()
+        });
+        assert_eq!(canonical.as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn values_have_one_canonical_text_with_exact_numbers() {
+        check(r#" { "b" : 1.10 , "a" : [ 1e-7 , 0E-6176 , true , null ] } "#, Some(r#"{"a":[1e-7,0e-6176,true,null],"b":1.10}"#));
+        check("123456789012345678901234567890.10", Some("123456789012345678901234567890.10"));
+        check(r#""\u00e9\ud83d\ude00\/\n""#, Some("\"é😀/\\n\""));
+        check(r#"{"$serde_json::private::Number":"x"}"#, Some(r#"{"$serde_json::private::Number":"x"}"#));
+        check("[]", Some("[]"));
+        check("{}", Some("{}"));
+    }
+
+    #[test]
+    fn anything_that_is_not_json_is_refused() {
+        let broken = [
+            "", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", ".5", "+1", "1e", "NaN", "nul", "'a'", "\"\t\"", "\"\\x\"",
+            "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u12\"", "\"", "{a:1}", "{\"a\" 1}", "[1 2]", "1 2",
+            "{\"a\":}", "[", "]", "\u{feff}1",
+        ];
+        for text in broken {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn duplicate_keys_depth_and_nul_are_told_apart_from_syntax() {
+        assert_eq!(parse_object(r#"{"a":1,"a":1}"#).err(), Some(JsonError::DuplicateKey("a".into())));
+        assert_eq!(parse_object(r#"{"x":{"a":1,"\u0061":2}}"#).err(), Some(JsonError::DuplicateKey("a".into())));
+        assert_eq!(parse_object(r#"{"a\u0000":1}"#).err(), Some(JsonError::NulInName));
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(parse_object(&nested(JSON_DEPTH_MAX)).is_ok());
+        assert_eq!(parse_object(&nested(JSON_DEPTH_MAX + 1)).err(), Some(JsonError::TooDeep));
+        assert_eq!(parse_object(&"{\"a\":".repeat(100_000)).err(), Some(JsonError::TooDeep));
+        assert!(matches!(parse_object("[1]"), Err(JsonError::Syntax { .. })));
+    }
+
+    #[test]
+    fn members_know_the_text_they_were_written_as() {
+        let members = parse_object(r#"{"data": {"b": 1.0,  "a":2} , "id":"x"}"#).unwrap();
+        assert_eq!(members[0].text, r#"{"b": 1.0,  "a":2}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_it_accepts_only_what_serde_json_accepts(text in "[\\[\\]{}\",:0-9eE.+\\-\\\\ua-f tn]{0,40}") {
+            if parse_value(&text).is_ok() {
+                prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok());
+            }
+        }
+    }
+}

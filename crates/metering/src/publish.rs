@@ -1,0 +1,148 @@
+use crate::error::MeteringError;
+use domain::Instant;
+use domain::meter::{Meter, builtin};
+use std::collections::{BTreeMap, BTreeSet};
+use storage::catalog::{Catalog, MeterRow};
+
+/// Who entered a meter that stands in meters.toml or is built in.
+const ENTERED_BY_FILE: &str = "file";
+const ACTIVE: &str = "active";
+const HIDDEN: &str = "hidden";
+
+/// Publishes the meters of meters.toml, built-in ones included; returns the names whose definition changed.
+///
+/// All or none: they are checked before the first is written. A meter that was published from the
+/// file and is no longer there is hidden; its usage stays.
+///
+/// # Errors
+/// [`MeteringError::MeterInUse`] if a meter that has usage would mean something else.
+pub async fn publish_meters(catalog: &Catalog, meters: Vec<Meter>, now: Instant) -> Result<Vec<String>, MeteringError> {
+    let recorded: BTreeMap<String, MeterRow> =
+        catalog.meters_upto(i64::MAX).await?.into_iter().map(|row| (row.name.clone(), row)).collect();
+    let defaults: BTreeMap<String, Meter> = builtin().into_iter().map(|meter| (meter.name.clone(), meter)).collect();
+    for meter in &meters {
+        let before = match recorded.get(&meter.name) {
+            Some(row) => Some(from_row(row)?),
+            None => defaults.get(&meter.name).cloned(),
+        };
+        if let Some(field) = before.and_then(|before| defining_difference(&before, meter))
+            && catalog.meter_in_use(&meter.name).await?
+        {
+            return Err(MeteringError::MeterInUse { meter: meter.name.clone(), field });
+        }
+    }
+    let names: BTreeSet<&String> = meters.iter().map(|meter| &meter.name).collect();
+    let is_gone = |row: &&MeterRow| row.entered_by == ENTERED_BY_FILE && row.state == ACTIVE && !names.contains(&row.name);
+    let mut changed = Vec::new();
+    for row in recorded.values().filter(is_gone) {
+        if catalog.put_meter(&row.name, &row.body, HIDDEN, ENTERED_BY_FILE, now.micros()).await? {
+            changed.push(row.name.clone());
+        }
+    }
+    for meter in &meters {
+        if catalog.put_meter(&meter.name, &to_row_body(meter), ACTIVE, ENTERED_BY_FILE, now.micros()).await? {
+            changed.push(meter.name.clone());
+        }
+    }
+    Ok(changed)
+}
+
+/// Returns the meters in force, by name: those of the catalog, and the built-in ones it says nothing about.
+///
+/// # Errors
+/// If the catalog fails or holds something that is no meter.
+pub async fn meters(catalog: &Catalog) -> Result<Vec<Meter>, MeteringError> {
+    let mut meters: BTreeMap<String, Meter> = builtin().into_iter().map(|meter| (meter.name.clone(), meter)).collect();
+    for row in catalog.meters_upto(i64::MAX).await? {
+        if row.state == ACTIVE {
+            meters.insert(row.name.clone(), from_row(&row)?);
+        } else {
+            meters.remove(&row.name);
+        }
+    }
+    Ok(meters.into_values().collect())
+}
+
+/// The first field that decides what a meter's numbers mean and differs. The category does not:
+/// it says only under which heading they appear.
+fn defining_difference(before: &Meter, after: &Meter) -> Option<&'static str> {
+    let differs = [
+        ("unit", before.unit != after.unit),
+        ("kind", before.kind != after.kind),
+        ("event_type", before.event_type != after.event_type),
+        ("value", before.value != after.value),
+        ("aggregation", before.aggregation != after.aggregation),
+        ("group_by", before.group_by != after.group_by),
+    ];
+    differs.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)
+}
+
+fn to_row_body(meter: &Meter) -> String {
+    serde_json::to_string(meter).expect("a meter has text keys only")
+}
+
+fn from_row(row: &MeterRow) -> Result<Meter, MeteringError> {
+    serde_json::from_str(&row.body).map_err(|error| MeteringError::Damaged {
+        what: format!("meter `{}` of the catalog", row.name),
+        problem: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::meter::{Category, read_meters};
+
+    async fn catalog() -> (tempfile::TempDir, Catalog) {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.db")).await.unwrap();
+        (folder, catalog)
+    }
+
+    fn file(text: &str) -> Vec<Meter> {
+        read_meters("meters.toml", text).unwrap()
+    }
+
+    const BUILDS: &str = "[[meter]]\nname = 'builds'\nunit = 'Builds'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'build'\naggregation = 'count'";
+
+    #[tokio::test]
+    async fn what_a_used_meter_means_cannot_change() {
+        let (_folder, catalog) = catalog().await;
+        let now = Instant::from_micros(1);
+        publish_meters(&catalog, file(BUILDS), now).await.unwrap();
+        let other_unit = BUILDS.replace("'Builds'", "'Runs'");
+        assert_eq!(publish_meters(&catalog, file(&other_unit), now).await.unwrap(), ["builds"]);
+        catalog.mark_meter_used("builds", 1).await.unwrap();
+        let refused = publish_meters(&catalog, file(BUILDS), now).await;
+        assert!(matches!(refused, Err(MeteringError::MeterInUse { field: "unit", .. })), "{refused:?}");
+        let other_heading = other_unit.replace("'other'", "'compute'");
+        assert_eq!(publish_meters(&catalog, file(&other_heading), now).await.unwrap(), ["builds"]);
+        let builds = meters(&catalog).await.unwrap().into_iter().find(|meter| meter.name == "builds").unwrap();
+        assert_eq!((builds.unit.as_str(), builds.category), ("Runs", Category::Compute));
+    }
+
+    #[tokio::test]
+    async fn a_built_in_meter_with_usage_is_as_fixed_as_any() {
+        let (_folder, catalog) = catalog().await;
+        catalog.mark_meter_used("log_queries", 1).await.unwrap();
+        let replaced = BUILDS.replace("'builds'", "'log_queries'");
+        let refused = publish_meters(&catalog, file(&replaced), Instant::from_micros(1)).await;
+        assert!(matches!(refused, Err(MeteringError::MeterInUse { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn meters_come_and_go_with_the_file() {
+        let (_folder, catalog) = catalog().await;
+        let now = Instant::from_micros(1);
+        assert_eq!(meters(&catalog).await.unwrap().len(), builtin().len());
+        publish_meters(&catalog, file(BUILDS), now).await.unwrap();
+        assert_eq!(publish_meters(&catalog, file(BUILDS), now).await.unwrap(), Vec::<String>::new());
+        assert_eq!(meters(&catalog).await.unwrap().len(), builtin().len() + 1);
+        assert_eq!(publish_meters(&catalog, file(""), now).await.unwrap(), ["builds"]);
+        assert_eq!(meters(&catalog).await.unwrap(), {
+            let mut expected = builtin();
+            expected.sort_by(|left, right| left.name.cmp(&right.name));
+            expected
+        });
+    }
+}

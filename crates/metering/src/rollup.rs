@@ -1,0 +1,235 @@
+use crate::event::Labels;
+use crate::meters::{MeterSet, MeteredValue};
+use crate::refusal::{Refusal, RefusalCode};
+use crate::rules::PlacedEvent;
+use domain::{Day, Instant, Quantity};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What usage is kept apart by. Orders as the table is sorted: day, tenant, meter, hour.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsageKey {
+    /// Day of the organisation's zone.
+    pub day: Day,
+    /// Whose usage.
+    pub tenant: Arc<str>,
+    /// Position of the meter in its [`MeterSet`].
+    pub meter: usize,
+    /// When the clock hour of the zone begins.
+    pub hour: Instant,
+    /// User, workflow, repo, task class, cluster.
+    pub plain: [Option<Arc<str>>; 5],
+    /// Canonical JSON of the labels.
+    pub labels_key: Arc<str>,
+}
+
+/// The values of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageCell {
+    /// The labels.
+    pub labels: Arc<Labels>,
+    /// Σ value, in atoms of 10⁻⁹, within the bound of a stored row.
+    pub sum: i128,
+    /// Number of values.
+    pub count: i64,
+    /// Smallest value.
+    pub min: i128,
+    /// Largest value.
+    pub max: i128,
+    /// Value with the greatest time; of equal times that of the greater event id.
+    pub last: i128,
+    /// Its time.
+    pub last_at: Instant,
+    last_id: Arc<str>,
+}
+
+/// Sums of usage per clock hour and full key.
+///
+/// Rows of several roll-ups of one key add up: sum and count by sum, min and max by themselves, last
+/// by the greatest `last_at`.
+#[derive(Debug, Default)]
+pub struct Rollup {
+    cells: HashMap<UsageKey, UsageCell>,
+}
+
+impl Rollup {
+    /// Returns how many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Returns whether there is no usage.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Adds what the meters read from one event: all values or none.
+    ///
+    /// # Errors
+    /// `out_of_bound` if a sum would become too large to be stored.
+    pub fn add(&mut self, placed: &PlacedEvent, values: Vec<MeteredValue>, meters: &MeterSet) -> Result<(), Refusal> {
+        let keyed: Vec<(UsageKey, MeteredValue)> =
+            values.into_iter().map(|value| (usage_key(placed, &value), value)).collect();
+        for (key, value) in &keyed {
+            let sum = self.cells.get(key).map_or(0, |cell| cell.sum);
+            // Two numbers within the bound of a row are far from the limits of an i128.
+            if Quantity::from_atoms(sum + value.quantity.atoms()).is_none() {
+                let meter = &meters.meter(value.meter).name;
+                let detail = format!("the sum of meter `{meter}` in the hour from {} would be too large", key.hour);
+                return Err(Refusal::new(RefusalCode::OutOfBound, detail));
+            }
+        }
+        for (key, value) in keyed {
+            let atoms = value.quantity.atoms();
+            match self.cells.get_mut(&key) {
+                Some(cell) => cell.add(atoms, placed.time, &placed.event.id),
+                None => {
+                    let cell = UsageCell::first(atoms, placed.time, &placed.event.id, value.labels);
+                    self.cells.insert(key, cell);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns all rows in the order of their keys, and forgets them.
+    #[must_use]
+    pub fn drain_sorted(&mut self) -> Vec<(UsageKey, UsageCell)> {
+        let mut rows: Vec<_> = std::mem::take(&mut self.cells).into_iter().collect();
+        rows.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        rows
+    }
+}
+
+fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
+    let [_, plain @ ..] = placed.event.dimensions.plain.clone();
+    UsageKey {
+        day: placed.day,
+        tenant: Arc::clone(&placed.tenant),
+        meter: value.meter,
+        hour: placed.hour,
+        plain,
+        labels_key: Arc::clone(&value.labels_key),
+    }
+}
+
+impl UsageCell {
+    fn first(atoms: i128, time: Instant, id: &Arc<str>, labels: Arc<Labels>) -> Self {
+        Self { labels, sum: atoms, count: 1, min: atoms, max: atoms, last: atoms, last_at: time, last_id: Arc::clone(id) }
+    }
+
+    fn add(&mut self, atoms: i128, time: Instant, id: &Arc<str>) {
+        self.sum += atoms;
+        self.count += 1;
+        self.min = self.min.min(atoms);
+        self.max = self.max.max(atoms);
+        if (self.last_at, &self.last_id) < (time, id) {
+            self.last = atoms;
+            self.last_at = time;
+            self.last_id = Arc::clone(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::parse_event;
+    use crate::rules::EventRules;
+    use domain::meter::builtin;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn meters() -> MeterSet {
+        MeterSet::new(builtin()).unwrap()
+    }
+
+    fn placed(zone: &str, tenant: &str, id: u32, time: &str, kind: &str, value: &str) -> PlacedEvent {
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"{id:04}","source":"/s","type":"{kind}","tenant":"{tenant}","time":"{time}","data":{{"value":{value}}}}}"#
+        );
+        EventRules::new(zone.parse().unwrap()).place(parse_event(&text).unwrap(), Instant::from_micros(0)).unwrap()
+    }
+
+    fn add(rollup: &mut Rollup, meters: &MeterSet, event: &PlacedEvent) -> Result<(), RefusalCode> {
+        let values = meters.measure(&event.event).unwrap().values;
+        rollup.add(event, values, meters).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_sum_that_would_leave_the_bound_refuses_the_event_and_changes_nothing() {
+        let (meters, mut rollup) = (meters(), Rollup::default());
+        let event = |id, value| placed("UTC", "a", id, "2026-01-01T00:00:00Z", "log_queries", value);
+        assert_eq!(add(&mut rollup, &meters, &event(1, "1e18")), Ok(()));
+        assert_eq!(add(&mut rollup, &meters, &event(2, "0.000000001")), Err(RefusalCode::OutOfBound));
+        assert_eq!(add(&mut rollup, &meters, &event(3, "0")), Ok(()));
+        let rows = rollup.drain_sorted();
+        assert_eq!((rows.len(), rows[0].1.sum, rows[0].1.count), (1, 10_i128.pow(27), 2));
+    }
+
+    #[test]
+    fn the_last_value_is_that_of_the_greatest_time_then_id() {
+        let (meters, mut rollup) = (meters(), Rollup::default());
+        for (id, time, value) in [(2, "00:10:00", "5"), (1, "00:20:00", "7"), (3, "00:20:00", "-2"), (2, "00:20:00", "9"), (9, "00:05:00", "1")] {
+            let event = placed("UTC", "a", id, &format!("2026-01-01T{time}Z"), "member_count", value);
+            assert_eq!(add(&mut rollup, &meters, &event), Ok(()));
+        }
+        let (key, cell) = rollup.drain_sorted().remove(0);
+        let units = |atoms: i128| atoms / 1_000_000_000;
+        assert_eq!([units(cell.last), units(cell.min), units(cell.max), units(cell.sum)], [-2, -2, 9, 20]);
+        assert_eq!((cell.last_at, key.hour), ("2026-01-01T00:20:00Z".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn hours_are_clock_hours_of_the_zone_also_when_clocks_change() {
+        let hour = |zone: &str, time: &str| {
+            let event = placed(zone, "a", 1, time, "log_queries", "1");
+            (event.day.to_string(), event.hour.to_string())
+        };
+        let expect = |day: &str, hour: &str| (day.to_owned(), hour.to_owned());
+        // The clock hour 02:00 happens twice on this day; its two runs are different hours.
+        assert_eq!(hour("Europe/Berlin", "2026-10-25T00:30:00Z"), expect("2026-10-25", "2026-10-25T00:00:00Z"));
+        assert_eq!(hour("Europe/Berlin", "2026-10-25T01:30:00Z"), expect("2026-10-25", "2026-10-25T01:00:00Z"));
+        assert_eq!(hour("Europe/Berlin", "2026-10-25T22:59:59Z"), expect("2026-10-25", "2026-10-25T22:00:00Z"));
+        assert_eq!(hour("Europe/Berlin", "2026-10-25T23:00:00Z"), expect("2026-10-26", "2026-10-25T23:00:00Z"));
+        // Hours of a zone off by half an hour begin at half past in UTC.
+        assert_eq!(hour("Asia/Kolkata", "2026-01-01T18:29:59Z"), expect("2026-01-01", "2026-01-01T17:30:00Z"));
+        assert_eq!(hour("Asia/Kolkata", "2026-01-01T18:30:00Z"), expect("2026-01-02", "2026-01-01T18:30:00Z"));
+    }
+
+    proptest! {
+        /// However events arrive, the rows say what a plain loop over all of them says.
+        #[test]
+        fn rows_equal_a_slow_sum(
+            events in proptest::collection::vec((0..3_u8, 0..50_i64, 0..3_u8, -1_000_000_000_000_i64..1_000_000_000_000), 0..60),
+        ) {
+            const KINDS: [&str; 3] = ["member_count", "storage_bytes", "monitored_host_count"];
+            let (meters, mut rollup) = (meters(), Rollup::default());
+            let mut slow: BTreeMap<(String, u8, i64), Vec<(i64, usize, i128)>> = BTreeMap::new();
+            for (at, (tenant, half_hour, kind, nanos)) in events.iter().enumerate() {
+                let tenant = format!("t{tenant}");
+                let time = Instant::from_micros(half_hour * 1_800_000_000);
+                let value = domain::decimal::format_scaled(i128::from(*nanos), 9, 0);
+                let event = placed("UTC", &tenant, u32::try_from(at).unwrap(), &time.to_string(), KINDS[usize::from(*kind)], &value);
+                prop_assert_eq!(add(&mut rollup, &meters, &event), Ok(()));
+                slow.entry((tenant, *kind, half_hour / 2)).or_default().push((*half_hour, at, i128::from(*nanos)));
+            }
+            let rows = rollup.drain_sorted();
+            prop_assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            prop_assert_eq!(rows.len(), slow.len());
+            for (key, cell) in rows {
+                let name = meters.meter(key.meter).name.as_str();
+                let kind = u8::try_from(KINDS.iter().position(|kind| *kind == name).unwrap()).unwrap();
+                let values = &slow[&(key.tenant.to_string(), kind, key.hour.micros() / 3_600_000_000)];
+                let atoms = || values.iter().map(|(_, _, atoms)| *atoms);
+                prop_assert_eq!(cell.sum, atoms().sum::<i128>());
+                prop_assert_eq!(usize::try_from(cell.count).unwrap(), values.len());
+                prop_assert_eq!(Some(cell.min), atoms().min());
+                prop_assert_eq!(Some(cell.max), atoms().max());
+                prop_assert_eq!(cell.last, values.iter().max().unwrap().2);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Events and usage as rows of their tables.
+
+use crate::event::Labels;
+use crate::meters::MeterSet;
+use crate::rollup::{UsageCell, UsageKey};
+use crate::rules::{ORIGIN_EVENTS, PlacedEvent};
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::error::ArrowError;
+use domain::Instant;
+use domain::dimension::PLAIN;
+use std::sync::Arc;
+use storage::lake::{Table, schemas};
+
+/// Returns accepted events as rows of `usage_events`.
+pub(crate) fn event_batch(events: &[PlacedEvent], received_at: Instant) -> Result<RecordBatch, ArrowError> {
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Date32Array::from_iter_values(events.iter().map(|placed| placed.day.epoch_days()))),
+        instants(events.iter().map(|placed| placed.time)),
+        instants(events.iter().map(|_| received_at)),
+        texts(events.iter().map(|placed| &*placed.tenant)),
+        texts(events.iter().map(|placed| &*placed.event.source)),
+        texts(events.iter().map(|placed| &*placed.event.id)),
+        texts(events.iter().map(|placed| &*placed.event.kind)),
+    ];
+    for at in 1..PLAIN.len() {
+        columns.push(optional_texts(events.iter().map(|placed| placed.event.dimensions.plain[at].as_deref())));
+    }
+    columns.push(labels(events.iter().map(|placed| &placed.event.dimensions.labels))?);
+    columns.push(texts(events.iter().map(|placed| &*placed.event.labels_key)));
+    columns.push(optional_texts(events.iter().map(|placed| placed.event.data_text.as_deref())));
+    RecordBatch::try_new(Table::UsageEvents.schema(), columns)
+}
+
+/// Returns a roll-up as rows of `usage`.
+pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)], meters: &MeterSet) -> Result<RecordBatch, ArrowError> {
+    let keys = || rows.iter().map(|(key, _)| key);
+    let cells = || rows.iter().map(|(_, cell)| cell);
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Date32Array::from_iter_values(keys().map(|key| key.day.epoch_days()))),
+        instants(keys().map(|key| key.hour)),
+        texts(keys().map(|key| &*key.tenant)),
+    ];
+    for at in 0..PLAIN.len() - 1 {
+        columns.push(optional_texts(keys().map(|key| key.plain[at].as_deref())));
+    }
+    columns.push(labels(cells().map(|cell| &*cell.labels))?);
+    columns.push(texts(keys().map(|key| &*key.labels_key)));
+    columns.push(texts(keys().map(|key| meters.meter(key.meter).name.as_str())));
+    columns.push(texts(keys().map(|key| meters.meter(key.meter).unit.as_str())));
+    columns.push(texts(keys().map(|key| meters.meter(key.meter).kind.as_str())));
+    columns.push(texts(keys().map(|_| ORIGIN_EVENTS)));
+    columns.push(quantities(cells().map(|cell| cell.sum))?);
+    columns.push(Arc::new(Int64Array::from_iter_values(cells().map(|cell| cell.count))));
+    columns.push(quantities(cells().map(|cell| cell.min))?);
+    columns.push(quantities(cells().map(|cell| cell.max))?);
+    columns.push(quantities(cells().map(|cell| cell.last))?);
+    columns.push(instants(cells().map(|cell| cell.last_at)));
+    RecordBatch::try_new(Table::Usage.schema(), columns)
+}
+
+fn instants(values: impl Iterator<Item = Instant>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(values.map(Instant::micros)).with_timezone("UTC"))
+}
+
+fn texts<'v>(values: impl Iterator<Item = &'v str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn optional_texts<'v>(values: impl Iterator<Item = Option<&'v str>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn quantities(atoms: impl Iterator<Item = i128>) -> Result<ArrayRef, ArrowError> {
+    Ok(Arc::new(Decimal128Array::from_iter_values(atoms).with_precision_and_scale(38, 9)?))
+}
+
+fn labels<'v>(values: impl Iterator<Item = &'v Labels>) -> Result<ArrayRef, ArrowError> {
+    let mut builder = schemas::map_builder();
+    for labels in values {
+        for (key, value) in labels {
+            builder.keys().append_value(key);
+            builder.values().append_value(value);
+        }
+        builder.append(true)?;
+    }
+    Ok(Arc::new(builder.finish()))
+}

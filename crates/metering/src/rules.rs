@@ -1,0 +1,316 @@
+use crate::error::MeteringError;
+use crate::event::{Event, checked, scalar_text};
+use crate::refusal::{Refusal, RefusalCode};
+use domain::condition::UsageAttribute;
+use domain::dimension::Dimension;
+use domain::policy::{Policy, TenantRule};
+use domain::tenant::{TenantBook, TenantId};
+use domain::{Day, Instant, Zone};
+use serde_json_path::JsonPath;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How far ahead of the clock an event's time may be.
+pub const FUTURE_SECONDS_MAX: i64 = 3600;
+/// Origin of usage that comes from events, as conditions see it and the table holds it.
+pub const ORIGIN_EVENTS: &str = "events";
+
+/// What happens with a tenant that nobody entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownTenants {
+    /// It is created, active.
+    #[default]
+    Create,
+    /// Its events are refused.
+    Reject,
+}
+
+/// What the organisation decides about events.
+#[derive(Clone, Debug)]
+pub struct EventRules {
+    /// Where days and hours begin.
+    pub zone: Zone,
+    /// `[ingest.map]`.
+    pub map: DimensionMap,
+    /// Tenant rules of the policies, for events that name no tenant.
+    pub tenant_rules: TenantRules,
+    /// `[tenants] unknown`.
+    pub unknown_tenants: UnknownTenants,
+    /// `[ingest] past_days`; `None` accepts any age, as imports do.
+    pub past_days_max: Option<i32>,
+}
+
+impl EventRules {
+    /// Returns the rules that hold without any configuration.
+    #[must_use]
+    pub fn new(zone: Zone) -> Self {
+        Self {
+            zone,
+            map: DimensionMap::default(),
+            tenant_rules: TenantRules::default(),
+            unknown_tenants: UnknownTenants::default(),
+            past_days_max: None,
+        }
+    }
+
+    /// Returns where and when the event belongs, with mapped dimensions and the tenant filled in.
+    ///
+    /// # Errors
+    /// `tenant_missing`, or `invalid_event` for a text that cannot be a tenant id or a dimension.
+    pub fn place(&self, mut event: Event, now: Instant) -> Result<PlacedEvent, Refusal> {
+        self.map.apply(&mut event)?;
+        let time = event.time.unwrap_or(now);
+        let day = self.zone.day_of(time);
+        let named = event.dimensions.get(&Dimension::Tenant).map(|tenant| tenant.to_string());
+        let named = named.or_else(|| self.tenant_rules.tenant_of(&event, day));
+        let named = named.ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::TenantMissing,
+                "name the tenant in the attribute `tenant` or `subject`, or give a tenant rule with `usage`",
+            )
+        })?;
+        let tenant: TenantId = named.parse().map_err(|error| Refusal::invalid(format!("{error}")))?;
+        event.dimensions.set(&Dimension::Tenant, Some(tenant.shared()));
+        Ok(PlacedEvent { tenant: tenant.shared(), time, day, hour: self.zone.hour_of(time), event })
+    }
+
+    /// Checks the event's time against the clock.
+    ///
+    /// # Errors
+    /// `time_in_future` or `time_too_old`.
+    pub fn check_time(&self, placed: &PlacedEvent, now: Instant) -> Result<(), Refusal> {
+        if now.plus_micros(FUTURE_SECONDS_MAX * domain::time::MICROS_PER_SECOND) < placed.time {
+            let detail = format!("{} is more than an hour ahead of {now}", placed.time);
+            return Err(Refusal::new(RefusalCode::TimeInFuture, detail));
+        }
+        let oldest = self.past_days_max.map(|days| self.zone.day_of(now).plus(-days));
+        match oldest {
+            Some(oldest) if placed.day < oldest => {
+                Err(Refusal::new(RefusalCode::TimeTooOld, format!("{} is before {oldest}", placed.day)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An event that knows its tenant, time and day.
+#[derive(Clone, Debug)]
+pub struct PlacedEvent {
+    /// The event; its dimensions include the tenant.
+    pub event: Event,
+    /// The incoming tenant value. Aliases and merges are applied per day at attribution, not here.
+    pub tenant: Arc<str>,
+    /// The event's time, or the receiver's where it has none.
+    pub time: Instant,
+    /// Day of the organisation's zone.
+    pub day: Day,
+    /// When the clock hour of that zone begins.
+    pub hour: Instant,
+}
+
+/// Dimensions that are read from `data` by JSONPath instead of by name.
+#[derive(Clone, Debug, Default)]
+pub struct DimensionMap(Vec<(Dimension, JsonPath)>);
+
+impl DimensionMap {
+    /// Returns the map of these paths by dimension name.
+    ///
+    /// # Errors
+    /// [`MeteringError::InvalidMap`] for an unknown dimension or a text that is not a JSONPath.
+    pub fn new(paths: &BTreeMap<String, String>) -> Result<Self, MeteringError> {
+        let read = |(name, path): (&String, &String)| {
+            let invalid = |problem: String| MeteringError::InvalidMap { dimension: name.clone(), problem };
+            let dimension: Dimension = name.parse().map_err(|error| invalid(format!("{error}")))?;
+            let parsed = JsonPath::parse(path).map_err(|error| invalid(format!("`{path}` is not a JSONPath: {error}")))?;
+            Ok((dimension, parsed))
+        };
+        paths.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// A path that finds nothing leaves what the event says.
+    fn apply(&self, event: &mut Event) -> Result<(), Refusal> {
+        let mut labels_changed = false;
+        for (dimension, path) in &self.0 {
+            let found = path.query(&event.data).first().and_then(scalar_text);
+            let Some(text) = found else { continue };
+            if let Some(value) = checked(&dimension.to_string(), text)? {
+                labels_changed |= matches!(dimension, Dimension::Label(_));
+                event.dimensions.set(dimension, Some(value));
+            }
+        }
+        if labels_changed {
+            event.labels_key = domain::dimension::labels_key(&event.dimensions.labels).into();
+        }
+        Ok(())
+    }
+}
+
+/// The tenant rules with `usage = …` of every policy, by the day from which they hold.
+#[derive(Clone, Debug, Default)]
+pub struct TenantRules(Vec<(Day, Vec<TenantRule>)>);
+
+impl TenantRules {
+    /// Returns the rules of these policies, given in the order of their publication.
+    #[must_use]
+    pub fn of_policies<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Self {
+        let usage_rules = |policy: &Policy| {
+            let rules = policy.tenant_rules.iter().filter(|rule| rule.usage.is_some()).cloned().collect();
+            (policy.valid_from, rules)
+        };
+        Self(policies.into_iter().map(usage_rules).collect())
+    }
+
+    /// Returns the tenant that the policy valid on the day gives the event: the first rule that fits it.
+    ///
+    /// The policy with the greatest `valid_from` up to the day counts; of equal ones the one published last.
+    #[must_use]
+    pub fn tenant_of(&self, event: &Event, day: Day) -> Option<String> {
+        let value_of = |attribute: &UsageAttribute| match attribute {
+            UsageAttribute::Dimension(dimension) => event.dimensions.get(dimension).map(|value| &**value),
+            UsageAttribute::Origin => Some(ORIGIN_EVENTS),
+        };
+        let valid = self.0.iter().filter(|(from, _)| *from <= day).max_by_key(|(from, _)| *from);
+        let (_, rules) = valid?;
+        rules.iter().find_map(|rule| {
+            let fits = rule.usage.as_ref().is_some_and(|conditions| conditions.hold(value_of));
+            fits.then(|| rule.tenant.fill(|name| name.parse().ok().and_then(|attribute| value_of(&attribute))))?
+        })
+    }
+}
+
+/// Which tenants exist, and which ones an import is about to create.
+#[derive(Clone, Debug, Default)]
+pub struct KnownTenants {
+    book: Arc<TenantBook>,
+    created: std::collections::BTreeSet<Arc<str>>,
+}
+
+impl KnownTenants {
+    /// Returns the tenants of the book.
+    #[must_use]
+    pub fn new(book: Arc<TenantBook>) -> Self {
+        Self { book, created: std::collections::BTreeSet::new() }
+    }
+
+    /// Returns whether the value is a tenant, or an alias of one on that day.
+    #[must_use]
+    pub fn knows(&self, tenant: &str, day: Day) -> bool {
+        self.book.knows(tenant) || self.created.contains(tenant) || self.book.knows(&self.book.resolve(tenant, day))
+    }
+
+    /// Notes a tenant that is to be created.
+    pub fn create(&mut self, tenant: &Arc<str>) {
+        self.created.insert(Arc::clone(tenant));
+    }
+
+    /// Returns the tenants to create, in byte order.
+    #[must_use]
+    pub fn created(&self) -> Vec<String> {
+        self.created.iter().map(|tenant| tenant.to_string()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::parse_event;
+
+    fn event(extra: &str) -> Event {
+        parse_event(&format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#)).unwrap()
+    }
+
+    fn instant(text: &str) -> Instant {
+        text.parse().unwrap()
+    }
+
+    fn tenant(rules: &EventRules, extra: &str) -> Result<String, RefusalCode> {
+        let placed = rules.place(event(extra), instant("2026-11-20T00:00:00Z"));
+        placed.map(|placed| placed.tenant.to_string()).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn the_policy_of_the_day_finds_a_missing_tenant() {
+        let policy = |from: &str, rules: &str| {
+            Policy::read("policy.toml", &format!("version = '{from}'\nvalid_from = {from}\n{rules}")).unwrap()
+        };
+        let rule = |usage: &str, tenant: &str| format!("[[tenant_rule]]\nusage = {usage}\ntenant = '{tenant}'\n");
+        let old = policy("2026-01-01", &rule("{ cluster = 'c*' }", "old-{cluster}"));
+        let new = policy("2026-11-01", &(rule("{ repo = '*' }", "{user}-team") + &rule("{ origin = 'events' }", "rest")));
+        let mut rules = EventRules::new(Zone::utc());
+        rules.tenant_rules = TenantRules::of_policies([&old, &new]);
+        assert_eq!(tenant(&rules, r#","time":"2026-10-31T23:59:59Z","cluster":"c1""#), Ok("old-c1".into()));
+        assert_eq!(tenant(&rules, r#","time":"2026-10-31T23:59:59Z","cluster":"x""#), Err(RefusalCode::TenantMissing));
+        assert_eq!(tenant(&rules, r#","cluster":"c1""#), Ok("rest".into()));
+        assert_eq!(tenant(&rules, r#","repo":"r","user":"u""#), Ok("u-team".into()));
+        assert_eq!(tenant(&rules, r#","repo":"r""#), Ok("rest".into()), "a rule without its placeholder does not fit");
+        assert_eq!(tenant(&rules, r#","repo":"r","tenant":"a""#), Ok("a".into()));
+        assert_eq!(tenant(&rules, r#","time":"2025-01-01T00:00:00Z""#), Err(RefusalCode::TenantMissing));
+    }
+
+    #[test]
+    fn reserved_and_unprintable_tenants_are_refused() {
+        let rules = EventRules::new(Zone::utc());
+        assert_eq!(tenant(&rules, r#","tenant":"__idle__""#), Err(RefusalCode::InvalidEvent));
+        assert_eq!(tenant(&rules, &format!(r#","tenant":"{}""#, "x".repeat(201))), Err(RefusalCode::InvalidEvent));
+        assert_eq!(tenant(&rules, r#","tenant":"a\nb""#), Err(RefusalCode::InvalidEvent));
+    }
+
+    #[test]
+    fn mapped_dimensions_come_from_data() {
+        let mut rules = EventRules::new(Zone::utc());
+        let paths = [("user", "$.actor.id"), ("tenant", "$.org"), ("label:env", "$.env")];
+        let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned()));
+        rules.map = DimensionMap::new(&BTreeMap::from(paths)).unwrap();
+        let placed = rules.place(event(r#","user":"x","data":{"actor":{"id":7},"org":"o","env":"e"}"#), instant("2026-01-01T00:00:00Z"));
+        let placed = placed.unwrap();
+        assert_eq!(placed.event.dimensions.get(&Dimension::User).map(|user| &**user), Some("7"));
+        assert_eq!((&*placed.tenant, &*placed.event.labels_key), ("o", r#"{"env":"e"}"#));
+        assert!(DimensionMap::new(&BTreeMap::from([("usr".to_owned(), "$.a".to_owned())])).is_err());
+    }
+
+    #[test]
+    fn times_are_checked_against_the_clock() {
+        let now = instant("2026-11-20T12:00:00Z");
+        let check = |time: &str, past_days_max: Option<i32>, expected: Option<RefusalCode>| {
+            let rules = EventRules { past_days_max, ..EventRules::new(Zone::utc()) };
+            let placed = rules.place(event(&format!(r#","tenant":"a","time":"{time}""#)), now).unwrap();
+            assert_eq!(rules.check_time(&placed, now).err().map(|refusal| refusal.code), expected, "{time}");
+        };
+        check("2026-11-20T13:00:00Z", None, None);
+        check("2026-11-20T13:00:00.000001Z", None, Some(RefusalCode::TimeInFuture));
+        check("1999-01-01T00:00:00Z", None, None);
+        check("2026-11-10T00:00:00Z", Some(10), None);
+        check("2026-11-09T23:59:59Z", Some(10), Some(RefusalCode::TimeTooOld));
+    }
+
+    #[test]
+    fn aliases_are_known_on_their_days() {
+        let alias = domain::tenant::TenantAlias {
+            alias: "acme-inc".into(),
+            tenant: "acme".into(),
+            valid_from: None,
+            valid_to: Some("2026-11-10".parse().unwrap()),
+            recorded_at: Instant::from_micros(1),
+        };
+        let fact = domain::tenant::TenantFact {
+            tenant: "acme".into(),
+            valid_from: None,
+            valid_to: None,
+            recorded_at: Instant::from_micros(1),
+            entered: true,
+            active: true,
+            name: None,
+            slug: None,
+            plan: None,
+            parent: None,
+            merged_into: None,
+        };
+        let mut known = KnownTenants::new(Arc::new(TenantBook::new(vec![fact], vec![alias])));
+        let day = |text: &str| text.parse::<Day>().unwrap();
+        assert!(known.knows("acme", day("2026-11-11")) && known.knows("acme-inc", day("2026-11-10")));
+        assert!(!known.knows("acme-inc", day("2026-11-11")));
+        known.create(&"new".into());
+        assert!(known.knows("new", day("2026-11-11")));
+        assert_eq!(known.created(), ["new"]);
+    }
+}
