@@ -1,0 +1,247 @@
+//! Cost by any dimension: the answer to [`CostQuery`].
+
+use super::as_of::{AsOf, Head};
+use super::cost_query::{CostQuery, Measure};
+use super::params::QueryLimits;
+use super::{cost_query, cursor};
+use crate::{Engine, EngineError};
+use domain::tenant::TenantBook;
+use domain::{Currency, Day, DayRange, TenantScope};
+use fold::Folded;
+use serde::{Deserialize, Serialize};
+
+/// Adding up what DataFusion grouped.
+mod fold;
+/// What the answer says about itself.
+mod meta;
+/// Shares, rounding, order and pages.
+mod page;
+/// The query that DataFusion runs.
+mod scan;
+
+pub use meta::{Conservation, CostMeta};
+
+/// One row: the cost of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CostRow {
+    /// Name and value of each grouped key.
+    pub key: Vec<(String, String)>,
+    /// The cost in atoms.
+    pub cost: i128,
+    /// Its parts, unless tier or status is grouped.
+    pub parts: Option<CostParts>,
+    /// Part of the total in millionths; none when the total is not positive.
+    pub share: Option<i64>,
+    /// Cost of the range before and the difference, with `compare=prev`.
+    pub previous: Option<Previous>,
+    /// First day and cost of every bucket, with a granularity.
+    pub series: Option<Vec<(Day, i128)>>,
+}
+
+/// Parts of a row's cost, in atoms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CostParts {
+    /// Of tier direct.
+    pub direct: i128,
+    /// Of tier amortized.
+    pub amortized: i128,
+    /// Of status pending.
+    pub pending: i128,
+}
+
+/// The range before, in atoms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Previous {
+    /// Its cost.
+    pub cost: i128,
+    /// The row's cost less that.
+    pub change: i128,
+}
+
+/// Totals over all pages, in atoms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostTotals {
+    /// What all rows add up to.
+    pub cost: i128,
+    /// What reserved consumers have of it; none for a caller who sees some tenants only.
+    pub reserved: Option<ReservedTotals>,
+    /// Estimates beside the money; never part of `cost` unless the question names memo.
+    pub memo: i128,
+}
+
+/// What each reserved consumer has of the total, in atoms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReservedTotals {
+    /// `__overhead__`.
+    pub overhead: i128,
+    /// `__idle__`.
+    pub idle: i128,
+    /// `__unattributed__`.
+    pub unattributed: i128,
+    /// `__unconsumed__`.
+    pub unconsumed: i128,
+    /// `__variance__`.
+    pub variance: i128,
+}
+
+/// The answer to a [`CostQuery`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CostTable {
+    /// The rows of this page.
+    pub rows: Vec<CostRow>,
+    /// Totals over all pages.
+    pub totals: CostTotals,
+    /// What the answer says about itself.
+    pub meta: CostMeta,
+    /// Where the next page begins; none on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Where a page begins, and the state that all pages show.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Place {
+    from: i32,
+    to: i32,
+    posting: i64,
+    facts: i64,
+    offset: usize,
+}
+
+/// What is summed: a column of the ledger and of `pool_days`, and the currency of the sums.
+#[derive(Clone, Copy, Debug)]
+struct Summed {
+    column: &'static str,
+    /// Only entries booked in this currency.
+    booked_in: Option<Currency>,
+    shown: Currency,
+}
+
+impl Engine {
+    /// Returns what bounds questions about cost.
+    #[must_use]
+    pub fn cost_limits(&self) -> QueryLimits {
+        self.query_limits(cost_query::COST_ROWS_DEFAULT, cost_query::COST_ROWS_MAX)
+    }
+
+    /// Returns what bounds a list of at most so many rows a page.
+    #[must_use]
+    pub fn query_limits(&self, rows_default: usize, rows_max: usize) -> QueryLimits {
+        QueryLimits { today: self.today(), range_days_max: self.settings.range_days_max, rows_default, rows_max }
+    }
+
+    /// Returns what the tenants in scope cost, as the query asks.
+    ///
+    /// Rows of all pages add up to `totals.cost`. A row that only the range before has is shown with cost 0.
+    ///
+    /// # Errors
+    /// For a cursor of another question, a tenant named outside the scope, several currencies where one is
+    /// needed, or when a store fails.
+    pub async fn costs(&self, scope: &TenantScope, query: &CostQuery) -> Result<CostTable, EngineError> {
+        super::select::check_named_tenants(scope, &query.filter)?;
+        let (query, mut head, offset) = self.resume(scope, query).await?;
+        let session = self.session_now().await?;
+        let book = self.book_for(&query, &mut head).await?;
+        let days = query.selected_days();
+        let summed = self.summed(&session, scope, &query, &head).await?;
+
+        let scan = scan::Scan { scope, query: &query, summed, head: &head };
+        let current = fold::fold(&query, &book, &scan.groups(&session, days, true).await?)?;
+        let previous = match query.compare_prev {
+            true => {
+                let groups = scan.groups(&session, query.previous_days(), false).await?;
+                Some(fold::fold(&query, &book, &groups)?.rows)
+            }
+            false => None,
+        };
+        let meta = self.cost_meta(&session, &scan, days).await?;
+        let Folded { rows, reserved, memo } = current;
+        let reserved = (*scope == TenantScope::All).then_some(reserved);
+        let totals = CostTotals { cost: rows.values().map(|group| group.cost).sum(), reserved, memo };
+        let (rows, totals) = page::shape(&query, days, summed.shown, rows, previous, totals);
+
+        let count = rows.len();
+        let rows: Vec<CostRow> = rows.into_iter().skip(offset).take(query.limit).collect();
+        let end = offset + rows.len();
+        let next_cursor = (end < count).then(|| {
+            let place = Place {
+                from: query.range.from().epoch_days(),
+                to: query.range.to().epoch_days(),
+                posting: head.number(),
+                facts: head.recorded_up_to,
+                offset: end,
+            };
+            cursor::encode(&question(scope, &query), &place)
+        });
+        Ok(CostTable { rows, totals, meta, next_cursor })
+    }
+
+    /// The query with the range, the state and the offset that its cursor pins, if it has one.
+    async fn resume(&self, scope: &TenantScope, query: &CostQuery) -> Result<(CostQuery, Head, usize), EngineError> {
+        let Some(text) = &query.cursor else {
+            return Ok((query.clone(), self.head(query.as_of.as_ref()).await?, 0));
+        };
+        let place: Place = cursor::decode(&question(scope, query), text)?;
+        let pinned = DayRange::new(Day::from_epoch_days(place.from), Day::from_epoch_days(place.to));
+        // A rolling range moves on at midnight; the pages keep the days of the first one.
+        let near = |range: &DayRange| {
+            let moved = |a: Day, b: Day| (a.epoch_days() - b.epoch_days()).abs() <= 1;
+            moved(range.from(), query.range.from()) && moved(range.to(), query.range.to())
+        };
+        let range = pinned.filter(near).ok_or_else(|| {
+            EngineError::parameter("cursor", "the cursor belongs to another range; leave it out to start over")
+        })?;
+        let mut head = self.head(Some(&AsOf::Posting(place.posting))).await?;
+        head.recorded_up_to = place.facts;
+        Ok((CostQuery { range, ..query.clone() }, head, place.offset))
+    }
+
+    /// The facts that the query looks up; pins them, so that later pages look up the same.
+    async fn book_for(&self, query: &CostQuery, head: &mut Head) -> Result<TenantBook, EngineError> {
+        if !fold::looks_up_tenants(query) {
+            return Ok(TenantBook::default());
+        }
+        let book = self.catalog.tenant_book_all_tenants(head.recorded_up_to).await?;
+        if let Some(newest) = book.recorded_up_to() {
+            head.recorded_up_to = newest.micros();
+        }
+        Ok(book)
+    }
+
+    async fn summed(
+        &self,
+        session: &datafusion::prelude::SessionContext,
+        scope: &TenantScope,
+        query: &CostQuery,
+        head: &Head,
+    ) -> Result<Summed, EngineError> {
+        let reporting = self.settings.reporting_currency;
+        let column = query.measure.as_str();
+        match (query.currency, query.measure) {
+            (Some(currency), _) => Ok(Summed { column, booked_in: Some(currency), shown: currency }),
+            (None, Measure::Amount) => Ok(Summed { column: "amount_reporting", booked_in: None, shown: reporting }),
+            (None, Measure::BilledAmount) => {
+                let any = Summed { column, booked_in: None, shown: reporting };
+                let scan = scan::Scan { scope, query, summed: any, head };
+                match &scan.currencies(session).await?[..] {
+                    [] => Ok(any),
+                    [only] => Ok(Summed { column, booked_in: Some(*only), shown: *only }),
+                    several => {
+                        let codes: Vec<&str> = several.iter().map(Currency::code).collect();
+                        let detail = format!(
+                            "billed amounts are in {}; name one of them with `currency`, because different currencies are never added",
+                            codes.join(", ")
+                        );
+                        Err(EngineError::parameter("measure", detail))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Everything about a question that its pages must have in common, but the range.
+fn question(scope: &TenantScope, query: &CostQuery) -> String {
+    let days = DayRange::single(Day::from_epoch_days(0));
+    format!("{scope:?} {:?}", CostQuery { range: days, limit: 0, cursor: None, ..query.clone() })
+}
+

@@ -1,0 +1,126 @@
+//! Shares, rounding and order of the rows.
+
+use super::super::cost_query::{CostQuery, Granularity, SortKey};
+use super::super::keys::{Column, GroupKey};
+use super::super::shares::{self, WHOLE};
+use super::fold::{Group, bucket_of};
+use super::{CostParts, CostRow, CostTotals, Previous, ReservedTotals};
+use domain::{Currency, Day, DayRange};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// Returns all rows in the order asked, and the totals, both rounded if asked.
+pub(super) fn shape(
+    query: &CostQuery,
+    days: DayRange,
+    currency: Currency,
+    mut groups: BTreeMap<Vec<String>, Group>,
+    previous: Option<BTreeMap<Vec<String>, Group>>,
+    totals: CostTotals,
+) -> (Vec<CostRow>, CostTotals) {
+    let previous: Option<BTreeMap<Vec<String>, i128>> =
+        previous.map(|groups| groups.into_iter().map(|(key, group)| (key, group.cost)).collect());
+    for key in previous.iter().flatten().map(|(key, _)| key) {
+        if !groups.contains_key(key) {
+            groups.insert(key.clone(), Group::default());
+        }
+    }
+    // Rows are in key order here, so that equal remainders go to the lower key.
+    let buckets = buckets(query.granularity, days);
+    let shows_parts = !query.group_by.iter().any(|key| matches!(key, GroupKey::Column(Column::Tier | Column::Status)));
+    let mut rows: Vec<CostRow> = groups
+        .into_iter()
+        .map(|(key, group)| CostRow {
+            cost: group.cost,
+            parts: shows_parts.then_some(group.parts),
+            share: None,
+            previous: previous.as_ref().map(|previous| {
+                let cost = previous.get(&key).copied().unwrap_or_default();
+                Previous { cost, change: group.cost - cost }
+            }),
+            series: buckets.as_ref().map(|buckets| {
+                buckets.iter().map(|day| (*day, group.series.get(day).copied().unwrap_or_default())).collect()
+            }),
+            key: query.group_by.iter().map(ToString::to_string).zip(key).collect(),
+        })
+        .collect();
+    set_shares(&mut rows);
+    let totals = if query.round_minor { round(&mut rows, totals, currency) } else { totals };
+    sort(query, &mut rows);
+    (rows, totals)
+}
+
+fn buckets(granularity: Granularity, days: DayRange) -> Option<Vec<Day>> {
+    (granularity != Granularity::None).then(|| {
+        let mut buckets: Vec<Day> = days.days().map(|day| bucket_of(granularity, day)).collect();
+        buckets.dedup();
+        buckets
+    })
+}
+
+fn set_shares(rows: &mut [CostRow]) {
+    let costs: Vec<i128> = rows.iter().map(|row| row.cost).collect();
+    let Some(parts) = shares::parts_of(WHOLE, &costs) else { return };
+    for (row, part) in rows.iter_mut().zip(parts) {
+        row.share = Some(part);
+    }
+}
+
+/// Rounds every column so that its rows add up to its rounded total, and each series to its row.
+fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTotals {
+    fn column(rows: &mut [CostRow], currency: Currency, field: impl Fn(&mut CostRow) -> Option<&mut i128>) {
+        let exact: Vec<i128> = rows.iter_mut().map(|row| field(row).map_or(0, |atoms| *atoms)).collect();
+        let rounded = shares::round_all_to_minor_units(&exact, currency);
+        for (row, rounded) in rows.iter_mut().zip(rounded) {
+            if let Some(atoms) = field(row) {
+                *atoms = rounded;
+            }
+        }
+    }
+    column(rows, currency, |row| Some(&mut row.cost));
+    column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.direct));
+    column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.amortized));
+    column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.pending));
+    column(rows, currency, |row| row.previous.as_mut().map(|previous| &mut previous.cost));
+    for row in rows {
+        if let Some(previous) = &mut row.previous {
+            previous.change = row.cost - previous.cost;
+        }
+        if let Some(series) = &mut row.series {
+            let exact: Vec<i128> = series.iter().map(|(_, atoms)| *atoms).collect();
+            let rounded = shares::round_all_to_total(&exact, row.cost, currency);
+            series.iter_mut().zip(rounded).for_each(|((_, atoms), rounded)| *atoms = rounded);
+        }
+    }
+    let one = |atoms| shares::round_to_minor_units(atoms, currency);
+    CostTotals {
+        cost: one(totals.cost),
+        memo: one(totals.memo),
+        reserved: totals.reserved.map(|reserved| ReservedTotals {
+            overhead: one(reserved.overhead),
+            idle: one(reserved.idle),
+            unattributed: one(reserved.unattributed),
+            unconsumed: one(reserved.unconsumed),
+            variance: one(reserved.variance),
+        }),
+    }
+}
+
+fn sort(query: &CostQuery, rows: &mut [CostRow]) {
+    let parts = |row: &CostRow| row.parts.unwrap_or_else(CostParts::default);
+    let previous = |row: &CostRow| row.previous.unwrap_or_else(Previous::default);
+    let by_key = |left: &CostRow, right: &CostRow| left.key.cmp(&right.key);
+    rows.sort_by(|left, right| {
+        let order = match query.sort.key {
+            SortKey::Key => by_key(left, right),
+            SortKey::Cost => left.cost.cmp(&right.cost),
+            SortKey::Direct => parts(left).direct.cmp(&parts(right).direct),
+            SortKey::Amortized => parts(left).amortized.cmp(&parts(right).amortized),
+            SortKey::Pending => parts(left).pending.cmp(&parts(right).pending),
+            SortKey::Previous => previous(left).cost.cmp(&previous(right).cost),
+            SortKey::Change => previous(left).change.cmp(&previous(right).change),
+        };
+        let order = if query.sort.descending { order.reverse() } else { order };
+        if order == Ordering::Equal { by_key(left, right) } else { order }
+    });
+}

@@ -1,0 +1,313 @@
+//! Where one amount comes from: the pool, the rule, the drivers, the bill, and every change since.
+//!
+//! Everything is recomputed by the split rule; an answer that does not match says so. A caller who sees some
+//! tenants only gets own quantities, prices, amounts, rules and causes: in a pool of two, anything about the
+//! whole would give the other away.
+
+use super::as_of::{AsOf, Head};
+use super::columns::rows;
+use super::params::{Params, QueryLimits};
+use super::select::{self, all_of, charged_in};
+use super::pool_days;
+use crate::{Engine, EngineError};
+use cells::PoolCells;
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::prelude::{Expr, SessionContext, ident, lit};
+use domain::tenant::RESERVED;
+use domain::{Currency, Day, DayRange, Instant, TenantScope};
+use ledger::PoolDay;
+use std::collections::{BTreeMap, BTreeSet};
+use storage::lake::Table;
+
+/// The lines of bills that went into a pool.
+mod bills;
+/// All cells of a pool on a day, recomputed.
+mod cells;
+
+pub use bills::{BillImport, BillLine};
+pub use cells::{ExplainedCell, ExplainedComponent};
+
+/// With fewer tenants in a pool its totals would give a peer away, whatever the settings say.
+const DISCLOSED_FROM_TENANTS: usize = 5;
+
+/// Which amount is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainQuery {
+    /// Whose.
+    pub tenant: String,
+    /// Of which day.
+    pub date: Day,
+    /// In which pool; all of them for none.
+    pub pool: Option<String>,
+    /// Which state of the ledger; the newest when none is named.
+    pub as_of: Option<AsOf>,
+}
+
+impl ExplainQuery {
+    /// Returns the question that the query parameters of a request ask.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidParameter`] for an unknown parameter, a value that is none, or without `tenant` and
+    /// `date`.
+    pub fn parse<K: AsRef<str>, V: AsRef<str>>(given: &[(K, V)], _limits: &QueryLimits) -> Result<Self, EngineError> {
+        let mut params = Params::new(given)?;
+        let missing = |name: &'static str| EngineError::parameter(name, format!("`{name}` is required"));
+        let query = Self {
+            tenant: params.text("tenant").ok_or_else(|| missing("tenant"))?,
+            date: params.parsed("date")?.ok_or_else(|| missing("date"))?,
+            pool: params.text("pool"),
+            as_of: params.parsed("as_of")?,
+        };
+        params.finish()?;
+        Ok(query)
+    }
+}
+
+/// What a tenant paid on a day, explained. Money in atoms of 10⁻¹⁵, quantities of 10⁻⁹.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whose amount.
+    pub tenant: String,
+    /// Of which day.
+    pub date: Day,
+    /// The reporting currency, in which `cost` and `memo` are.
+    pub currency: Currency,
+    /// What the tenant paid that day in the pools shown, estimates aside.
+    pub cost: i128,
+    /// Its estimates.
+    pub memo: i128,
+    /// The pools in which it has a share.
+    pub pools: Vec<ExplainedPool>,
+    /// The posting that the answer shows.
+    pub posting: Option<i64>,
+}
+
+/// One pool's part of the amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedPool {
+    /// The pool.
+    pub pool: String,
+    /// Its tier.
+    pub tier: String,
+    /// Where its amount comes from.
+    pub basis: String,
+    /// Whether it is an estimate beside the money.
+    pub memo: bool,
+    /// How it is shared out.
+    pub method: String,
+    /// Versions of the policy named by the entries.
+    pub policy_versions: Vec<String>,
+    /// Versions of the rate card named by the entries.
+    pub rate_card_versions: Vec<String>,
+    /// What the tenant paid, in the reporting currency.
+    pub cost: i128,
+    /// Its shares by component.
+    pub components: Vec<ExplainedComponent>,
+    /// Every posting that changed the amount, in order, and why.
+    pub changes: Vec<Change>,
+    /// Whether the recomputed shares are the posted ones; none where nothing can be recomputed.
+    pub matches: Option<bool>,
+    /// Whether totals of the pool are shown.
+    pub disclosed: bool,
+    /// How many tenants have a share; none when not disclosed.
+    pub tenants: Option<usize>,
+    /// The bills that went in; none when not disclosed or when the pool takes no cost lines.
+    pub bills: Option<Vec<BillImport>>,
+    /// Imports and versions that the run read, each JSON; empty when not disclosed.
+    pub inputs: Vec<String>,
+}
+
+/// One posting that changed the amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The posting.
+    pub posting: i64,
+    /// When it was booked.
+    pub booked_at: Option<Instant>,
+    /// Why.
+    pub cause: Option<String>,
+    /// Whether it is a correction of a closed month.
+    pub correction: bool,
+    /// In which currency.
+    pub currency: String,
+    /// By how much the amount changed.
+    pub amount: i128,
+    /// By how much the billed amount changed.
+    pub billed_amount: i128,
+}
+
+/// The pool's own words, the same for all of its entries on a day.
+struct PoolWords {
+    tier: String,
+    basis: String,
+    memo: bool,
+    method: String,
+    cost: i128,
+    policy_versions: BTreeSet<String>,
+    rate_card_versions: BTreeSet<String>,
+}
+
+/// A pool's name and whether it holds estimates.
+type PoolId = (String, bool);
+
+impl Engine {
+    /// Returns where a tenant's cost of a day comes from.
+    ///
+    /// # Errors
+    /// [`EngineError::TenantNotFound`] also for a tenant outside the scope, [`EngineError::NotAttributed`] for a day
+    /// without any posting, or when a store fails.
+    pub async fn explain(&self, scope: &TenantScope, query: &ExplainQuery) -> Result<Explanation, EngineError> {
+        let is_reserved = *scope == TenantScope::All && RESERVED.contains(&query.tenant.as_str());
+        if !is_reserved {
+            self.check_tenant_exists(scope, &query.tenant).await?;
+        }
+        let head = self.head(query.as_of.as_ref()).await?;
+        let history = self.history_all_tenants(&head, Some(DayRange::single(query.date))).await?;
+        let session = self.session_now().await?;
+        let own = own_pools(&session, &head, query).await?;
+        if own.is_empty() && !history.was_posted(query.date) {
+            let pool = query.pool.clone().unwrap_or_else(|| query.tenant.clone());
+            return Err(EngineError::NotAttributed { pool, day: query.date });
+        }
+        let day = DayRange::single(query.date);
+        let put_in = pool_days::that_count(&session, &history, Some(day), query.pool.as_deref()).await?;
+        let mut pools = Vec::new();
+        for ((pool, memo), words) in own {
+            let went_in: Vec<PoolDay> =
+                put_in.iter().filter(|row| *row.pool == *pool && row.memo == memo).cloned().collect();
+            pools.push(self.explain_pool(scope, query, (&session, &head), pool, words, &went_in).await?);
+        }
+        let total = |memo: bool| pools.iter().filter(|pool| pool.memo == memo).map(|pool| pool.cost).sum();
+        Ok(Explanation {
+            tenant: query.tenant.clone(),
+            date: query.date,
+            currency: self.settings.reporting_currency,
+            cost: total(false),
+            memo: total(true),
+            pools,
+            posting: head.posting,
+        })
+    }
+
+    async fn explain_pool(
+        &self,
+        scope: &TenantScope,
+        query: &ExplainQuery,
+        (session, head): (&SessionContext, &Head),
+        pool: String,
+        words: PoolWords,
+        went_in: &[PoolDay],
+    ) -> Result<ExplainedPool, EngineError> {
+        let cells = PoolCells::load(session, head, query.date, &pool, words.memo).await?;
+        let tenants = cells.tenants();
+        let disclosed = match scope {
+            TenantScope::All => true,
+            TenantScope::Only(_) => self.settings.disclose_pools && DISCLOSED_FROM_TENANTS <= tenants,
+        };
+        let mut components = cells.explain(&query.tenant, &words.method, &words.basis, went_in);
+        let checked: Vec<bool> =
+            components.iter().flat_map(|component| &component.cells).filter_map(|cell| cell.matches).collect();
+        if !disclosed {
+            components.iter_mut().for_each(ExplainedComponent::redact);
+        }
+        let takes_lines = went_in.iter().any(|row| row.lines > 0);
+        let bills = match disclosed && takes_lines {
+            true => Some(self.bills_of(query.date, &pool, went_in).await?),
+            false => None,
+        };
+        let inputs: BTreeSet<String> = went_in.iter().map(|row| row.inputs.to_string()).collect();
+        Ok(ExplainedPool {
+            changes: changes(session, head, query, &pool, words.memo).await?,
+            pool,
+            tier: words.tier,
+            basis: words.basis,
+            memo: words.memo,
+            method: words.method,
+            policy_versions: words.policy_versions.into_iter().collect(),
+            rate_card_versions: words.rate_card_versions.into_iter().collect(),
+            cost: words.cost,
+            components,
+            matches: (!checked.is_empty()).then(|| checked.iter().all(|matches| *matches)),
+            disclosed,
+            tenants: disclosed.then_some(tenants),
+            bills,
+            inputs: if disclosed { inputs.into_iter().collect() } else { Vec::new() },
+        })
+    }
+}
+
+/// Entries of the tenant or reserved consumer on the day.
+fn own_entries(head: &Head, query: &ExplainQuery) -> Expr {
+    let column = if RESERVED.contains(&query.tenant.as_str()) { "consumer" } else { "tenant" };
+    let own = [
+        select::of_cost(),
+        select::up_to_posting(head.number()),
+        charged_in(DayRange::single(query.date)),
+        ident(column).eq(lit(query.tenant.as_str())),
+    ];
+    all_of(own.into_iter().chain(query.pool.as_ref().map(|pool| ident("pool").eq(lit(pool.as_str())))))
+}
+
+async fn own_pools(
+    session: &SessionContext,
+    head: &Head,
+    query: &ExplainQuery,
+) -> Result<BTreeMap<PoolId, PoolWords>, EngineError> {
+    let columns = ["pool", "memo", "tier", "basis", "method", "policy_version", "rate_card_version"].map(ident);
+    let batches = session
+        .table(Table::Ledger.name())
+        .await?
+        .filter(own_entries(head, query))?
+        .aggregate(columns.to_vec(), vec![sum(ident("amount_reporting")).alias("cost")])?
+        .collect()
+        .await?;
+    let mut pools: BTreeMap<PoolId, PoolWords> = BTreeMap::new();
+    for row in rows(&batches) {
+        let text = |index| row.text_or_empty(index).to_owned();
+        let words = pools.entry((text(0), row.is_true(1))).or_insert_with(|| PoolWords {
+            tier: text(2),
+            basis: text(3),
+            memo: row.is_true(1),
+            method: text(4),
+            cost: 0,
+            policy_versions: BTreeSet::new(),
+            rate_card_versions: BTreeSet::new(),
+        });
+        words.cost += row.atoms(7);
+        words.policy_versions.extend(row.text(5).map(str::to_owned));
+        words.rate_card_versions.extend(row.text(6).map(str::to_owned));
+    }
+    Ok(pools)
+}
+
+async fn changes(
+    session: &SessionContext,
+    head: &Head,
+    query: &ExplainQuery,
+    pool: &str,
+    memo: bool,
+) -> Result<Vec<Change>, EngineError> {
+    let of_pool = [own_entries(head, query), ident("pool").eq(lit(pool)), ident("memo").eq(lit(memo))];
+    let columns = ["posting", "booked_at", "cause", "charge_class", "currency"].map(ident);
+    let batches = session
+        .table(Table::Ledger.name())
+        .await?
+        .filter(all_of(of_pool))?
+        .aggregate(
+            columns.to_vec(),
+            vec![sum(ident("amount")).alias("amount"), sum(ident("billed_amount")).alias("billed")],
+        )?
+        .sort(vec![ident("posting").sort(true, true), ident("cause").sort(true, true), ident("currency").sort(true, true)])?
+        .collect()
+        .await?;
+    let change = |row: super::columns::Row<'_>| Change {
+        posting: row.int(0).unwrap_or_default(),
+        booked_at: row.micros(1).map(Instant::from_micros),
+        cause: row.text(2).map(str::to_owned),
+        correction: row.text(3) == Some("correction"),
+        currency: row.text_or_empty(4).to_owned(),
+        amount: row.atoms(5),
+        billed_amount: row.atoms(6),
+    };
+    Ok(rows(&batches).map(change).collect())
+}

@@ -1,0 +1,77 @@
+//! Asking the ledger. Every answer names the posting it shows, and that posting repeats it.
+//!
+//! Every function takes the caller's [`domain::TenantScope`]; those that cross tenants end in
+//! `_all_tenants`. DataFusion filters and sums, `attribution` divides, and what is left here is shape.
+
+/// Query parameters of a request, each of them used exactly once.
+pub mod params;
+/// What rows can be grouped and filtered by.
+pub mod keys;
+/// The filter language: `cluster:west,east -tier:overhead`.
+pub mod filter;
+/// The one query object.
+pub mod cost_query;
+/// Opaque continuation of a list.
+pub mod cursor;
+/// Which state of the ledger is asked.
+pub mod as_of;
+/// Pinned tables as DataFusion tables.
+pub mod session;
+/// Reading the columns of a result.
+pub mod columns;
+/// Conditions that every question about the ledger shares.
+pub mod select;
+/// Shares of a total and rounding to minor units.
+pub mod shares;
+/// Which run counts for a day, told by the postings.
+pub mod history;
+/// What went into the pools.
+pub mod pool_days;
+/// How much of the cost was measured.
+pub mod coverage;
+/// Cost by any dimension.
+pub mod costs;
+/// Rows of a table as they are.
+pub mod table;
+/// Entries as they are.
+pub mod entries;
+/// Headers of postings.
+pub mod postings;
+/// That what went in is what came out.
+pub mod proof;
+/// That nothing was changed.
+pub mod verify;
+/// Where one amount comes from.
+pub mod explain;
+/// Bills, line by line.
+pub mod cost_lines;
+/// Costs that nobody is charged for, and fixed costs.
+pub mod overhead;
+/// Shared clusters (S2).
+pub mod clusters;
+
+pub use as_of::{AsOf, Head};
+pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
+pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, ReservedTotals};
+pub use coverage::Coverage;
+pub use cost_lines::CostLineFilter;
+pub use entries::EntryFilter;
+pub use explain::{ExplainQuery, Explanation};
+pub use filter::Filter;
+pub use keys::GroupKey;
+pub use params::{Params, QueryLimits};
+pub use proof::{ProofAnswer, ProofFilter};
+pub use table::{Cell, TablePage};
+pub use verify::{VerifyFault, VerifyReport};
+pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Where the next page begins; none on the last one.
+    pub next_cursor: Option<String>,
+    /// The posting that all pages show; none before the first posting.
+    pub posting: Option<i64>,
+}

@@ -1,0 +1,44 @@
+//! Pinned tables as DataFusion tables.
+
+use crate::{Engine, EngineError};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use std::sync::Arc;
+use storage::lake::{LakeTable, PinnedLake, Table};
+
+impl Engine {
+    /// Returns a session in which every table of the pinned lake stands under its name.
+    ///
+    /// # Errors
+    /// When DataFusion refuses its limits.
+    pub fn session(&self, pinned: &PinnedLake) -> Result<SessionContext, EngineError> {
+        let session = self.empty_session()?;
+        for table in Table::ALL {
+            session.register_table(table.name(), Arc::new(LakeTable::new(pinned.table(table))))?;
+        }
+        Ok(session)
+    }
+
+    /// Returns a session without tables, within the limits of memory and threads.
+    ///
+    /// # Errors
+    /// When DataFusion refuses its limits.
+    pub fn empty_session(&self) -> Result<SessionContext, EngineError> {
+        let config = SessionConfig::new()
+            .with_target_partitions(self.settings.threads.max(1))
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(true);
+        let memory = Arc::new(FairSpillPool::new(self.settings.memory_bytes_max));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc()?;
+        Ok(SessionContext::new_with_config_rt(config, runtime))
+    }
+
+    /// Returns a session over the newest version of every table.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub(crate) async fn session_now(&self) -> Result<SessionContext, EngineError> {
+        self.session(&self.lake.pin().await?)
+    }
+}

@@ -1,0 +1,173 @@
+//! That nothing was changed: files, chain, sums and proofs, in this order.
+
+use super::as_of::{Head, hash_text};
+use super::proof::ProofFilter;
+use super::select::up_to_posting;
+use crate::{Engine, EngineError};
+use futures::TryStreamExt;
+use ledger::{Chain, Entry, Posting, ProofState};
+use std::collections::BTreeSet;
+use storage::lake::{FileReport, Table, ledger_rows};
+
+/// What no check inside one store can find.
+const NOTE: &str = "finds any change older than the newest head recorded outside this store; a rewrite of the whole store and of every published head cannot be found from inside";
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Whether nothing is wrong.
+    pub ok: bool,
+    /// `sha256:` and the hash of the newest posting whose chain holds; none for an empty ledger.
+    pub head: Option<String>,
+    /// Postings whose hash was recomputed from the stored entries.
+    pub postings: i64,
+    /// Their entries.
+    pub entries: u64,
+    /// Data files of the ledger whose hash was recomputed.
+    pub files: u64,
+    /// Proof rows that were checked.
+    pub proofs_checked: usize,
+    /// What is wrong; the first posting that fails comes first.
+    pub faults: Vec<VerifyFault>,
+    /// What such a check cannot find.
+    pub note: &'static str,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VerifyFault {
+    /// The posting that fails, if one can be named.
+    pub posting: Option<i64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// The chain as it was read.
+struct Read {
+    chain: Chain,
+    hashes: BTreeSet<String>,
+    entries: u64,
+    fault: Option<VerifyFault>,
+}
+
+impl Engine {
+    /// Returns whether the stored ledger is what was posted.
+    ///
+    /// `expect_head` is the newest head known from outside the store, such as `meta.ledger_head` of an answer:
+    /// the ledger must contain it.
+    ///
+    /// # Errors
+    /// Only if a store fails; damage is reported.
+    pub async fn verify_all_tenants(&self, expect_head: Option<&str>) -> Result<VerifyReport, EngineError> {
+        let newest = self.head(None).await?;
+        let files = self.lake.verify_files(Table::Ledger, None).await?;
+        let mut faults = self.file_faults(&files).await?;
+        let read = self.read_chain().await;
+        faults.extend(read.fault);
+        faults.extend(missing_heads(&read.hashes, &newest, expect_head));
+        let proofs_checked = if faults.is_empty() { self.check_proofs(&mut faults).await? } else { 0 };
+        faults.sort_by_key(|fault| (fault.posting.is_none(), fault.posting));
+        let head = read.chain.head();
+        Ok(VerifyReport {
+            ok: faults.is_empty(),
+            head: (head.posting > 0).then(|| hash_text(&head.hash.to_string())),
+            postings: head.posting,
+            entries: read.entries,
+            files: files.data_files,
+            proofs_checked,
+            faults,
+            note: NOTE,
+        })
+    }
+
+    async fn file_faults(&self, files: &FileReport) -> Result<Vec<VerifyFault>, EngineError> {
+        if files.faults.is_empty() {
+            return Ok(Vec::new());
+        }
+        let postings = self.catalog.list_postings_all_tenants(None, i64::MAX).await?;
+        let posting_of = |version: Option<u64>| {
+            let version = i64::try_from(version?).ok()?;
+            postings.iter().find(|row| row.version == version).map(|row| row.posting)
+        };
+        let fault = |fault: &storage::lake::FileFault| VerifyFault {
+            posting: posting_of(fault.version),
+            what: format!("{}: {}", fault.file, fault.reason),
+        };
+        Ok(files.faults.iter().map(fault).collect())
+    }
+
+    /// Recomputes the chain from the stored entries up to the first posting that fails.
+    async fn read_chain(&self) -> Read {
+        let mut read = Read { chain: Chain::start(), hashes: BTreeSet::new(), entries: 0, fault: None };
+        if let Err(fault) = self.walk(&mut read).await {
+            read.fault = Some(fault);
+        }
+        read
+    }
+
+    async fn walk(&self, read: &mut Read) -> Result<(), VerifyFault> {
+        let unreadable = |error: EngineError| VerifyFault {
+            posting: None,
+            what: format!("the stored entries cannot be read: {error}"),
+        };
+        let frame = self.entries_frame(up_to_posting(i64::MAX)).await.map_err(unreadable)?;
+        let mut batches = frame.execute_stream().await.map_err(|error| unreadable(error.into()))?;
+        let mut open: Vec<Entry> = Vec::new();
+        while let Some(batch) = batches.try_next().await.map_err(|error| unreadable(error.into()))? {
+            for entry in ledger_rows::from_batch(&batch).map_err(|error| unreadable(error.into()))? {
+                if open.first().is_some_and(|first| first.posting != entry.posting) {
+                    read.accept(std::mem::take(&mut open))?;
+                }
+                open.push(entry);
+            }
+        }
+        if open.is_empty() { Ok(()) } else { read.accept(open) }
+    }
+
+    async fn check_proofs(&self, faults: &mut Vec<VerifyFault>) -> Result<usize, EngineError> {
+        let proof = self.proof_all_tenants(&ProofFilter::all()).await?;
+        for row in proof.rows.iter().filter(|row| row.state == ProofState::Failed) {
+            faults.push(VerifyFault {
+                posting: row.postings.last().copied(),
+                what: format!(
+                    "pool `{}` on {}: {} in {} differs from what went in by {}",
+                    row.pool,
+                    row.charge_date,
+                    row.measure.as_str(),
+                    row.currency,
+                    domain::money::format_atoms(row.difference)
+                ),
+            });
+        }
+        Ok(proof.rows.len())
+    }
+}
+
+impl Read {
+    fn accept(&mut self, entries: Vec<Entry>) -> Result<(), VerifyFault> {
+        let count = entries.len();
+        let checked = Posting::from_stored(entries).and_then(|posting| self.chain.accept(&posting));
+        checked.map_err(|fault| VerifyFault { posting: Some(fault.posting), what: fault.what.to_string() })?;
+        self.hashes.insert(hash_text(&self.chain.head().hash.to_string()));
+        self.entries += count as u64;
+        Ok(())
+    }
+}
+
+/// Heads that are known from elsewhere must be in the chain: a ledger cut short is whole in itself.
+fn missing_heads(found: &BTreeSet<String>, newest: &Head, expected: Option<&str>) -> Vec<VerifyFault> {
+    let mut faults = Vec::new();
+    if let Some(hash) = newest.hash.as_ref().filter(|hash| !found.contains(*hash)) {
+        faults.push(VerifyFault {
+            posting: newest.posting,
+            what: format!("the catalog knows this posting as {hash}, the stored ledger does not hold it"),
+        });
+    }
+    if let Some(expected) = expected.map(hash_text).filter(|expected| !found.contains(expected)) {
+        faults.push(VerifyFault {
+            posting: None,
+            what: format!("the expected head {expected} is not in the stored ledger: postings were cut off or rewritten"),
+        });
+    }
+    faults
+}
