@@ -70,7 +70,12 @@ impl Books {
 
 /// Versions are in the order of publication, so of equal dates the later one wins.
 fn version_on<T>(versions: &[Version<T>], day: Day) -> Option<&Version<T>> {
-    versions.iter().enumerate().filter(|(_, version)| version.valid_from <= day).max_by_key(|(at, version)| (version.valid_from, *at)).map(|(_, version)| version)
+    versions
+        .iter()
+        .enumerate()
+        .filter(|(_, version)| version.valid_from <= day)
+        .max_by_key(|(at, version)| (version.valid_from, *at))
+        .map(|(_, version)| version)
 }
 
 impl Engine {
@@ -135,9 +140,15 @@ fn read_version<T, E: std::fmt::Display>(
     row: &RuleVersionRow,
     read: impl Fn(&str, &str) -> Result<T, E>,
 ) -> Result<Version<T>, EngineError> {
-    let content = read(&row.version, &row.body).map_err(|error| corrupt(&format!("version `{}`", row.version), &error))?;
+    let content =
+        read(&row.version, &row.body).map_err(|error| corrupt(&format!("version `{}`", row.version), &error))?;
     let valid_from = row.valid_from.parse().map_err(|error| corrupt(&format!("version `{}`", row.version), &error))?;
-    Ok(Version { name: row.version.as_str().into(), valid_from, sha256: row.sha256.as_str().into(), content: Arc::new(content) })
+    Ok(Version {
+        name: row.version.as_str().into(),
+        valid_from,
+        sha256: row.sha256.as_str().into(),
+        content: Arc::new(content),
+    })
 }
 
 pub(crate) fn corrupt(what: &str, error: &dyn std::fmt::Display) -> EngineError {

@@ -67,7 +67,9 @@ impl DueDays {
         let mut ranges: Vec<DayRange> = Vec::new();
         for day in &self.due {
             match ranges.last_mut() {
-                Some(last) if last.to().plus(1) == *day => *last = DayRange::new(last.from(), *day).expect("days ascend"),
+                Some(last) if last.to().plus(1) == *day => {
+                    *last = DayRange::new(last.from(), *day).expect("days ascend")
+                }
                 _ => ranges.push(DayRange::single(*day)),
             }
         }

@@ -4,22 +4,22 @@
 //! Never: HTTP, JSON shapes of the wire, formulas (those are `attribution`'s), how entries are stored.
 //! Start reading at [`Engine`], then `run/mod.rs` (writing) and `query/mod.rs` (reading).
 
-/// What can go wrong in a use case.
-pub mod error;
-/// What the binary decides once: zone, reporting currency, limits.
-pub mod settings;
 /// Policies, rate cards and tenants as they applied on a day.
 pub mod books;
-/// Publishing policies and rate cards.
-pub mod publish;
-/// The data of a range of days as `attribution` wants it.
-pub mod inputs;
-/// Running attribution and posting its differences.
-pub mod run;
 /// Which days must run, derived from what changed.
 pub mod due;
+/// What can go wrong in a use case.
+pub mod error;
+/// The data of a range of days as `attribution` wants it.
+pub mod inputs;
+/// Publishing policies and rate cards.
+pub mod publish;
 /// Asking the ledger.
 pub mod query;
+/// Running attribution and posting its differences.
+pub mod run;
+/// What the binary decides once: zone, reporting currency, limits.
+pub mod settings;
 
 pub use error::EngineError;
 pub use settings::Settings;

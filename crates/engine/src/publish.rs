@@ -64,7 +64,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Rates`], [`EngineError::SuspiciousPrice`] or [`EngineError::VersionInUse`].
-    pub async fn publish_rate_card(&self, text: &str, file: &str, confirmed: bool) -> Result<PublishedVersion, EngineError> {
+    pub async fn publish_rate_card(
+        &self,
+        text: &str,
+        file: &str,
+        confirmed: bool,
+    ) -> Result<PublishedVersion, EngineError> {
         let card = self.validate_rate_card(text, file).await?;
         let known = self.catalog.rule(RuleKind::RateCard, &card.version).await?;
         let is_new = known.is_none_or(|row| row.sha256 != sha256(text));
@@ -99,7 +104,14 @@ impl Engine {
         Ok(card)
     }
 
-    async fn publish(&self, kind: RuleKind, word: &'static str, version: &str, valid_from: Day, text: &str) -> Result<PublishedVersion, EngineError> {
+    async fn publish(
+        &self,
+        kind: RuleKind,
+        word: &'static str,
+        version: &str,
+        valid_from: Day,
+        text: &str,
+    ) -> Result<PublishedVersion, EngineError> {
         let publication = Publication {
             version: version.to_owned(),
             valid_from: valid_from.to_string(),
@@ -107,20 +119,27 @@ impl Engine {
             format: "toml".to_owned(),
             sha256: sha256(text),
         };
-        let outcome = self.catalog.publish_rule(kind, &publication, self.clock.now().micros()).await.map_err(|error| match error {
-            CatalogError::VersionInUse { version, .. } => EngineError::VersionInUse { kind: word, version },
-            other => other.into(),
-        })?;
+        let outcome = self.catalog.publish_rule(kind, &publication, self.clock.now().micros()).await.map_err(
+            |error| match error {
+                CatalogError::VersionInUse { version, .. } => EngineError::VersionInUse { kind: word, version },
+                other => other.into(),
+            },
+        )?;
         let into_the_past = outcome != Published::Unchanged && valid_from < self.today();
         Ok(PublishedVersion { version: version.to_owned(), outcome, affected_from: valid_from, into_the_past })
     }
 
     async fn refuse_suspicious_prices(&self, card: &RateCard) -> Result<(), EngineError> {
         let books = self.books_now().await?;
-        let Some(previous) = books.cards().last().filter(|previous| *previous.name != *card.version) else { return Ok(()) };
+        let Some(previous) = books.cards().last().filter(|previous| *previous.name != *card.version) else {
+            return Ok(());
+        };
         for row in &card.prices {
-            let before = previous.content.prices.iter().find(|before| before.meter == row.meter && before.labels == row.labels);
-            let Some(before) = before.filter(|before| before.price.atoms() != 0 && row.price.atoms() != 0) else { continue };
+            let before =
+                previous.content.prices.iter().find(|before| before.meter == row.meter && before.labels == row.labels);
+            let Some(before) = before.filter(|before| before.price.atoms() != 0 && row.price.atoms() != 0) else {
+                continue;
+            };
             if is_suspicious(before.price, row.price) {
                 let (meter, old, new) = (&row.meter, before.price, row.price);
                 return Err(EngineError::SuspiciousPrice(format!(
@@ -179,7 +198,12 @@ impl Engine {
         self.rule(RuleKind::RateCard, "rate card", version).await
     }
 
-    async fn rule(&self, kind: RuleKind, word: &'static str, version: &str) -> Result<(VersionSummary, String), EngineError> {
+    async fn rule(
+        &self,
+        kind: RuleKind,
+        word: &'static str,
+        version: &str,
+    ) -> Result<(VersionSummary, String), EngineError> {
         let row = self.catalog.rule(kind, version).await?;
         let row = row.ok_or_else(|| EngineError::NotFound { kind: word, name: version.to_owned() })?;
         Ok((summary(&row)?, row.body))

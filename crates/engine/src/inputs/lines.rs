@@ -32,7 +32,12 @@ type Parts = BTreeMap<PartKey, (Cost, u64)>;
 ///
 /// # Errors
 /// When a query fails or a stored currency is none.
-pub async fn load(session: &SessionContext, range: DayRange, zone: &Zone, attributes: &AttributeSet) -> Result<Lines, EngineError> {
+pub async fn load(
+    session: &SessionContext,
+    range: DayRange,
+    zone: &Zone,
+    attributes: &AttributeSet,
+) -> Result<Lines, EngineError> {
     let mut parts = Parts::new();
     add_single_days(session, range, attributes, &mut parts).await?;
     add_spread(session, range, zone, attributes, &mut parts).await?;
@@ -82,7 +87,12 @@ fn named(attributes: &AttributeSet) -> String {
     columns.iter().enumerate().map(|(at, column)| format!("{column} AS a{at}")).collect::<Vec<_>>().join(", ")
 }
 
-async fn add_single_days(session: &SessionContext, range: DayRange, attributes: &AttributeSet, parts: &mut Parts) -> Result<(), EngineError> {
+async fn add_single_days(
+    session: &SessionContext,
+    range: DayRange,
+    attributes: &AttributeSet,
+    parts: &mut Parts,
+) -> Result<(), EngineError> {
     let sums: Vec<String> = COSTS.iter().map(|cost| format!("sum(coalesce({cost}, 0)) AS {cost}")).collect();
     let sql = format!(
         "SELECT charge_date_from, billing_currency, {named}, {sums}, count(*) AS lines FROM cost_lines \
@@ -105,7 +115,13 @@ async fn add_single_days(session: &SessionContext, range: DayRange, attributes: 
     Ok(())
 }
 
-async fn add_spread(session: &SessionContext, range: DayRange, zone: &Zone, attributes: &AttributeSet, parts: &mut Parts) -> Result<(), EngineError> {
+async fn add_spread(
+    session: &SessionContext,
+    range: DayRange,
+    zone: &Zone,
+    attributes: &AttributeSet,
+    parts: &mut Parts,
+) -> Result<(), EngineError> {
     let sql = format!(
         "SELECT charge_period_start, charge_period_end, billing_period_start, billing_period_end, billing_currency, {}, {} FROM cost_lines \
          WHERE charge_date_from <> charge_date_to AND {}",
@@ -117,11 +133,17 @@ async fn add_spread(session: &SessionContext, range: DayRange, zone: &Zone, attr
     while let Some(batch) = batches.try_next().await? {
         let rows = Rows(&batch);
         let (start, end) = (rows.instants("charge_period_start")?, rows.instants("charge_period_end")?);
-        let (billing_start, billing_end) = (rows.instants("billing_period_start")?, rows.instants("billing_period_end")?);
+        let (billing_start, billing_end) =
+            (rows.instants("billing_period_start")?, rows.instants("billing_period_end")?);
         let facts = Facts::read(&rows, attributes)?;
         for row in 0..batch.num_rows() {
             let billing_start = billing_start[row].or(start[row]).unwrap_or(domain::Instant::from_micros(0));
-            let times = LineTimes { charge_start: start[row], charge_end: end[row], billing_start, billing_end: billing_end[row] };
+            let times = LineTimes {
+                charge_start: start[row],
+                charge_end: end[row],
+                billing_start,
+                billing_end: billing_end[row],
+            };
             for (day, cost) in cost_by_day(facts.cost(row), &times, zone) {
                 if range.contains(day) {
                     add(parts, (day, facts.currency(row)?, facts.values(row)), cost, 1);
@@ -137,7 +159,8 @@ async fn add_spread(session: &SessionContext, range: DayRange, zone: &Zone, attr
 pub fn cost_by_day(cost: Cost, times: &LineTimes, zone: &Zone) -> BTreeMap<Day, Cost> {
     let mut days: BTreeMap<Day, Cost> = BTreeMap::new();
     let cost_days = cost_days(times, zone);
-    let (effective, contracted, list) = (spread(cost.effective, &cost_days), spread(cost.contracted, &cost_days), spread(cost.list, &cost_days));
+    let (effective, contracted, list) =
+        (spread(cost.effective, &cost_days), spread(cost.contracted, &cost_days), spread(cost.list, &cost_days));
     for (at, (day, _)) in cost_days.iter().enumerate() {
         let of_day = days.entry(*day).or_default();
         (of_day.effective, of_day.contracted, of_day.list) = (effective[at], contracted[at], list[at]);
@@ -171,7 +194,12 @@ impl Facts {
         Ok(Self {
             currencies: rows.texts("billing_currency")?,
             attributes: (0..count).map(|at| rows.texts(&format!("a{at}"))).collect::<Result<_, _>>()?,
-            costs: [rows.decimals(COSTS[0])?, rows.decimals(COSTS[1])?, rows.decimals(COSTS[2])?, rows.decimals(COSTS[3])?],
+            costs: [
+                rows.decimals(COSTS[0])?,
+                rows.decimals(COSTS[1])?,
+                rows.decimals(COSTS[2])?,
+                rows.decimals(COSTS[3])?,
+            ],
         })
     }
 
@@ -191,14 +219,13 @@ impl Facts {
 }
 
 async fn imports(session: &SessionContext, range: DayRange) -> Result<BTreeMap<Day, BTreeSet<Arc<str>>>, EngineError> {
-    let sql = format!(
-        "SELECT DISTINCT charge_date_from, charge_date_to, import_id FROM cost_lines WHERE {}",
-        overlap(range)
-    );
+    let sql =
+        format!("SELECT DISTINCT charge_date_from, charge_date_to, import_id FROM cost_lines WHERE {}", overlap(range));
     let mut days: BTreeMap<Day, BTreeSet<Arc<str>>> = BTreeMap::new();
     for batch in session.sql(&sql).await?.collect().await? {
         let rows = Rows(&batch);
-        let (from, to, imports) = (rows.days("charge_date_from")?, rows.days("charge_date_to")?, rows.texts("import_id")?);
+        let (from, to, imports) =
+            (rows.days("charge_date_from")?, rows.days("charge_date_to")?, rows.texts("import_id")?);
         for row in 0..batch.num_rows() {
             let touched = DayRange::new(from[row].max(range.from()), to[row].min(range.to()));
             for day in touched.into_iter().flat_map(|touched| touched.days()) {

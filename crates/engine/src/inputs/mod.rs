@@ -2,9 +2,9 @@
 
 /// Parts of cost lines by day.
 pub mod lines;
-/// Quantities by day.
-pub mod usage;
 /// Values of dimensions that `for_each` pools are repeated for.
 pub mod repeated;
 /// Reading result columns.
 pub(crate) mod rows;
+/// Quantities by day.
+pub mod usage;

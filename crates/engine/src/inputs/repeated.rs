@@ -29,7 +29,8 @@ impl FirstDays {
 /// # Errors
 /// When the query fails.
 pub async fn first_days(session: &SessionContext, policies: &[&Policy], to: Day) -> Result<FirstDays, EngineError> {
-    let dimensions: BTreeSet<&Dimension> = policies.iter().flat_map(|policy| attribution::expand::repeated_dimensions(policy)).collect();
+    let dimensions: BTreeSet<&Dimension> =
+        policies.iter().flat_map(|policy| attribution::expand::repeated_dimensions(policy)).collect();
     let mut found = FirstDays::default();
     for dimension in dimensions {
         let column = super::usage::column(dimension);

@@ -15,7 +15,8 @@ impl Rows<'_> {
 
     /// The texts of a column, whatever way the engine holds them.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<Option<Arc<str>>>, EngineError> {
-        let column = arrow::compute::cast(self.column(name)?, &DataType::Utf8).map_err(|error| unexpected(name, error))?;
+        let column =
+            arrow::compute::cast(self.column(name)?, &DataType::Utf8).map_err(|error| unexpected(name, error))?;
         let texts = column.as_string::<i32>();
         // Neighbouring rows often repeat a value: share it.
         let mut last: Option<Arc<str>> = None;
@@ -28,25 +29,31 @@ impl Rows<'_> {
 
     /// The integers of a decimal column, nulls as they are.
     pub(crate) fn decimals(&self, name: &str) -> Result<Vec<Option<i128>>, EngineError> {
-        let column = self.column(name)?.as_primitive_opt::<Decimal128Type>().ok_or_else(|| unexpected(name, "not a decimal"))?;
+        let column =
+            self.column(name)?.as_primitive_opt::<Decimal128Type>().ok_or_else(|| unexpected(name, "not a decimal"))?;
         Ok(column.iter().collect())
     }
 
     /// The integers of a whole-number column, null as zero.
     pub(crate) fn integers(&self, name: &str) -> Result<Vec<i64>, EngineError> {
-        let column = arrow::compute::cast(self.column(name)?, &DataType::Int64).map_err(|error| unexpected(name, error))?;
+        let column =
+            arrow::compute::cast(self.column(name)?, &DataType::Int64).map_err(|error| unexpected(name, error))?;
         Ok(column.as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect())
     }
 
     /// The days of a date column.
     pub(crate) fn days(&self, name: &str) -> Result<Vec<domain::Day>, EngineError> {
-        let column = self.column(name)?.as_primitive_opt::<Date32Type>().ok_or_else(|| unexpected(name, "not a date"))?;
+        let column =
+            self.column(name)?.as_primitive_opt::<Date32Type>().ok_or_else(|| unexpected(name, "not a date"))?;
         Ok(column.iter().map(|day| domain::Day::from_epoch_days(day.unwrap_or_default())).collect())
     }
 
     /// The instants of a timestamp column.
     pub(crate) fn instants(&self, name: &str) -> Result<Vec<Option<domain::Instant>>, EngineError> {
-        let column = self.column(name)?.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| unexpected(name, "not a time"))?;
+        let column = self
+            .column(name)?
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .ok_or_else(|| unexpected(name, "not a time"))?;
         Ok(column.iter().map(|micros| micros.map(domain::Instant::from_micros)).collect())
     }
 }

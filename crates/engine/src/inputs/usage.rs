@@ -42,7 +42,13 @@ pub async fn load(
         let (min, max) = (Rows(&batch).decimals("min")?, Rows(&batch).decimals("max")?);
         for (row, key) in keys(&batch, &dimensions)?.into_iter().enumerate() {
             has_last |= books.meters.aggregation(&key.meter, key.kind) == Aggregation::Last;
-            let measure = Measure { sum: sum[row].unwrap_or(0), count: i128::from(count[row]), min: min[row], max: max[row], last: 0 };
+            let measure = Measure {
+                sum: sum[row].unwrap_or(0),
+                count: i128::from(count[row]),
+                min: min[row],
+                max: max[row],
+                last: 0,
+            };
             cells.entry(key).or_default().fold(&measure);
         }
     }
@@ -75,10 +81,16 @@ fn needed_dimensions(policies: &[&Policy], books: &Books) -> Vec<Dimension> {
         for pool in &policy.pools {
             needed.extend(pool.by().iter().cloned());
             needed.extend(pool.is_even_of_users().then_some(Dimension::User));
-            needed.extend(pool.split.iter().flat_map(|split| split.drivers.tests()).filter_map(|(attribute, _)| dimension_of(attribute)));
+            needed.extend(
+                pool.split
+                    .iter()
+                    .flat_map(|split| split.drivers.tests())
+                    .filter_map(|(attribute, _)| dimension_of(attribute)),
+            );
         }
         for rule in &policy.tenant_rules {
-            let tested = rule.usage.iter().flat_map(|usage| usage.tests()).filter_map(|(attribute, _)| dimension_of(attribute));
+            let tested =
+                rule.usage.iter().flat_map(|usage| usage.tests()).filter_map(|(attribute, _)| dimension_of(attribute));
             needed.extend(tested);
             if rule.usage.is_some() {
                 needed.extend(rule.tenant.placeholders().filter_map(|name| name.parse().ok()));
@@ -98,7 +110,8 @@ fn dimension_of(attribute: &UsageAttribute) -> Option<Dimension> {
 }
 
 fn select_list(dimensions: &[Dimension]) -> String {
-    let columns: Vec<String> = dimensions.iter().enumerate().map(|(at, dimension)| format!("{} AS d{at}", column(dimension))).collect();
+    let columns: Vec<String> =
+        dimensions.iter().enumerate().map(|(at, dimension)| format!("{} AS d{at}", column(dimension))).collect();
     format!("usage_date, origin, meter, unit, kind, {}", columns.join(", "))
 }
 
@@ -123,8 +136,13 @@ fn sums_sql(range: DayRange, dimensions: &[Dimension]) -> String {
 
 /// The last value of the day per full key, then summed.
 fn last_sql(range: DayRange, dimensions: &[Dimension]) -> String {
-    let full = "usage_date, origin, meter, unit, kind, tenant, \"user\", workflow, repo, task_class, cluster, labels_key";
-    let inner: Vec<String> = dimensions.iter().enumerate().map(|(at, dimension)| format!("first_value({}) AS d{at}", column(dimension))).collect();
+    let full =
+        "usage_date, origin, meter, unit, kind, tenant, \"user\", workflow, repo, task_class, cluster, labels_key";
+    let inner: Vec<String> = dimensions
+        .iter()
+        .enumerate()
+        .map(|(at, dimension)| format!("first_value({}) AS d{at}", column(dimension)))
+        .collect();
     let outer: Vec<String> = (0..dimensions.len()).map(|at| format!("d{at}")).collect();
     format!(
         "SELECT usage_date, origin, meter, unit, kind, {outer}, sum(last) AS last FROM (\
@@ -142,8 +160,10 @@ fn keys(batch: &arrow::array::RecordBatch, dimensions: &[Dimension]) -> Result<V
     let required = |name: &str| -> Result<Vec<Arc<str>>, EngineError> {
         Ok(rows.texts(name)?.into_iter().map(Option::unwrap_or_default).collect())
     };
-    let (origins, meters, units, kinds) = (required("origin")?, required("meter")?, required("unit")?, required("kind")?);
-    let values: Vec<Vec<Option<Arc<str>>>> = (0..dimensions.len()).map(|at| rows.texts(&format!("d{at}"))).collect::<Result<_, _>>()?;
+    let (origins, meters, units, kinds) =
+        (required("origin")?, required("meter")?, required("unit")?, required("kind")?);
+    let values: Vec<Vec<Option<Arc<str>>>> =
+        (0..dimensions.len()).map(|at| rows.texts(&format!("d{at}"))).collect::<Result<_, _>>()?;
     let key = |row: usize| {
         let kind = match &*kinds[row] {
             "counter" => MeterKind::Counter,
@@ -171,7 +191,14 @@ fn by_day(cells: BTreeMap<Key, Measure>, dimensions: &[Dimension], books: &Books
         }
         let tenant = tenant_of(&placed, &key.origin, key.day, books);
         placed.set(&Dimension::Tenant, tenant);
-        let cell = UsageCell { dimensions: placed, origin: key.origin, meter: key.meter, unit: key.unit, kind: key.kind, measure };
+        let cell = UsageCell {
+            dimensions: placed,
+            origin: key.origin,
+            meter: key.meter,
+            unit: key.unit,
+            kind: key.kind,
+            measure,
+        };
         days.entry(key.day).or_default().push(cell);
     }
     days
@@ -188,7 +215,8 @@ fn tenant_of(placed: &Dimensions, origin: &Arc<str>, day: Day, books: &Books) ->
     };
     let rules = books.policy_on(day).content.tenant_rules.iter();
     rules.filter(|rule| rule.usage.as_ref().is_some_and(|usage| usage.hold(value))).find_map(|rule| {
-        let filled = rule.tenant.fill(|name| name.parse::<UsageAttribute>().ok().and_then(|attribute| value(&attribute)))?;
+        let filled =
+            rule.tenant.fill(|name| name.parse::<UsageAttribute>().ok().and_then(|attribute| value(&attribute)))?;
         filled.parse::<TenantId>().ok().map(|tenant| books.tenants.resolve(tenant.as_str(), day))
     })
 }

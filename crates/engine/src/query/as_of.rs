@@ -125,7 +125,9 @@ mod tests {
         for text in ["posting:0", "posting:12", "2026-10-31", "2026-10-31T12:00:00Z"] {
             assert_eq!(text.parse::<AsOf>().map(|as_of| as_of.to_string()), Ok(text.to_owned()));
         }
-        for text in ["12", "posting:", "posting:-1", "posting:+1", "yesterday", "2026-13-01", "posting:99999999999999999999"] {
+        for text in
+            ["12", "posting:", "posting:-1", "posting:+1", "yesterday", "2026-13-01", "posting:99999999999999999999"]
+        {
             assert!(text.parse::<AsOf>().is_err(), "{text}");
         }
     }

@@ -92,13 +92,15 @@ impl Engine {
             .limit(0, Some(filter.limit + 1))?
             .collect()
             .await?;
-        let columns: Vec<String> = Table::CostLines.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let columns: Vec<String> =
+            Table::CostLines.schema().fields().iter().map(|field| field.name().clone()).collect();
         let mut rows = to_rows(&batches);
         let more = filter.limit < rows.len();
         rows.truncate(filter.limit);
-        let next_cursor = rows.last().filter(|_| more).map(|last| {
-            cursor::encode(&question, &Place { version, after: order_of(&columns, last) })
-        });
+        let next_cursor = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| cursor::encode(&question, &Place { version, after: order_of(&columns, last) }));
         Ok(TablePage { columns, rows, next_cursor })
     }
 }

@@ -179,7 +179,8 @@ impl CostQuery {
             filter: Filter::parse(&params.text("filter").unwrap_or_default())?,
             compare_prev: params.word("compare", &[("none", false), ("prev", true)])?,
             view: params.word("view", &[("posted", View::Posted), ("current_rates", View::CurrentRates)])?,
-            measure: params.word("measure", &[("amount", Measure::Amount), ("billed_amount", Measure::BilledAmount)])?,
+            measure: params
+                .word("measure", &[("amount", Measure::Amount), ("billed_amount", Measure::BilledAmount)])?,
             currency: params.parsed("currency")?,
             round_minor: params.word("round", &[("none", false), ("minor", true)])?,
             as_of: params.parsed("as_of")?,
@@ -255,7 +256,10 @@ fn sort(text: Option<String>) -> Result<Sort, EngineError> {
     found.map(|key| Sort { key, descending }).ok_or_else(|| {
         let known: Vec<&str> = SORT_KEYS.iter().map(|(known, _)| *known).collect();
         let word = super::params::shorten(word);
-        EngineError::parameter("sort", format!("cannot sort by `{word}`; use one of {}, `-` before it for descending", known.join(", ")))
+        EngineError::parameter(
+            "sort",
+            format!("cannot sort by `{word}`; use one of {}, `-` before it for descending", known.join(", ")),
+        )
     })
 }
 
@@ -265,7 +269,8 @@ mod tests {
 
     fn parse(given: &[(&str, &str)]) -> Result<CostQuery, String> {
         let today = "2026-11-20".parse().expect("a day");
-        let limits = QueryLimits { today, range_days_max: 3660, rows_default: COST_ROWS_DEFAULT, rows_max: COST_ROWS_MAX };
+        let limits =
+            QueryLimits { today, range_days_max: 3660, rows_default: COST_ROWS_DEFAULT, rows_max: COST_ROWS_MAX };
         CostQuery::parse(given, &limits).map_err(|error| error.to_string())
     }
 

@@ -120,7 +120,11 @@ impl Engine {
     ///
     /// # Errors
     /// For an unknown state, or when a store fails.
-    pub async fn coverage_all_tenants(&self, range: DayRange, as_of: Option<&AsOf>) -> Result<CoverageAnswer, EngineError> {
+    pub async fn coverage_all_tenants(
+        &self,
+        range: DayRange,
+        as_of: Option<&AsOf>,
+    ) -> Result<CoverageAnswer, EngineError> {
         let head = self.head(as_of).await?;
         let session = self.session_now().await?;
         let money = Expr::IsNotTrue(Box::new(ident("memo")));

@@ -137,9 +137,10 @@ impl Engine {
         let more = filter.limit < rows.len();
         rows.truncate(filter.limit);
         redact(scope, &mut rows);
-        let next_cursor = rows.last().filter(|_| more).map(|last| {
-            cursor::encode(&question, &Place { head, posting: last.posting, line: last.line })
-        });
+        let next_cursor = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| cursor::encode(&question, &Place { head, posting: last.posting, line: last.line }));
         Ok(Page { rows, next_cursor, posting: (head > 0).then_some(head) })
     }
 

@@ -126,10 +126,10 @@ impl Engine {
             if row.state != "not_run" {
                 continue;
             }
-            let day = row.day.parse().map_err(|_| EngineError::Corrupt {
-                what: "a pool's state".to_owned(),
-                detail: row.day.clone(),
-            })?;
+            let day = row
+                .day
+                .parse()
+                .map_err(|_| EngineError::Corrupt { what: "a pool's state".to_owned(), detail: row.day.clone() })?;
             history.not_run.insert((day, row.pool), row.reason.unwrap_or_default());
         }
         Ok(())

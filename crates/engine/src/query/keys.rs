@@ -166,7 +166,10 @@ mod tests {
     #[test]
     fn unknown_doubled_and_too_many_keys_are_refused() {
         check("tennant", "unknown key `tennant`; did you mean `tenant`?");
-        check("tenant,", "unknown key ``; known are tenant, user, workflow, repo, task_class, cluster, plan, parent, pool, tier, status, basis, memo, origin, charge_category, category, meter, label:<key>");
+        check(
+            "tenant,",
+            "unknown key ``; known are tenant, user, workflow, repo, task_class, cluster, plan, parent, pool, tier, status, basis, memo, origin, charge_category, category, meter, label:<key>",
+        );
         check("pool,pool", "`pool` is given twice");
         check("tenant,user,pool,tier,meter", "group by at most 4 keys");
     }

@@ -3,58 +3,59 @@
 //! Every function takes the caller's [`domain::TenantScope`]; those that cross tenants end in
 //! `_all_tenants`. DataFusion filters and sums, `attribution` divides, and what is left here is shape.
 
-/// Query parameters of a request, each of them used exactly once.
-pub mod params;
-/// What rows can be grouped and filtered by.
-pub mod keys;
-/// The filter language: `cluster:west,east -tier:overhead`.
-pub mod filter;
-/// The one query object.
-pub mod cost_query;
-/// Opaque continuation of a list.
-pub mod cursor;
 /// Which state of the ledger is asked.
 pub mod as_of;
-/// Pinned tables as DataFusion tables.
-pub mod session;
+/// Shared clusters (S2).
+pub mod clusters;
 /// Reading the columns of a result.
 pub mod columns;
-/// Conditions that every question about the ledger shares.
-pub mod select;
-/// Shares of a total and rounding to minor units.
-pub mod shares;
-/// Which run counts for a day, told by the postings.
-pub mod history;
-/// What went into the pools.
-pub mod pool_days;
-/// How much of the cost was measured.
-pub mod coverage;
+/// Bills, line by line.
+pub mod cost_lines;
+/// The one query object.
+pub mod cost_query;
 /// Cost by any dimension.
 pub mod costs;
-/// Rows of a table as they are.
-pub mod table;
+/// How much of the cost was measured.
+pub mod coverage;
+/// Opaque continuation of a list.
+pub mod cursor;
 /// Entries as they are.
 pub mod entries;
+/// Where one amount comes from.
+pub mod explain;
+/// The filter language: `cluster:west,east -tier:overhead`.
+pub mod filter;
+/// Which run counts for a day, told by the postings.
+pub mod history;
+/// What rows can be grouped and filtered by.
+pub mod keys;
+/// Costs that nobody is charged for, and fixed costs.
+pub mod overhead;
+/// Query parameters of a request, each of them used exactly once.
+pub mod params;
+/// What went into the pools.
+pub mod pool_days;
 /// Headers of postings.
 pub mod postings;
 /// That what went in is what came out.
 pub mod proof;
+/// Conditions that every question about the ledger shares.
+pub mod select;
+/// Pinned tables as DataFusion tables.
+pub mod session;
+/// Shares of a total and rounding to minor units.
+pub mod shares;
+/// Rows of a table as they are.
+pub mod table;
 /// That nothing was changed.
 pub mod verify;
-/// Where one amount comes from.
-pub mod explain;
-/// Bills, line by line.
-pub mod cost_lines;
-/// Costs that nobody is charged for, and fixed costs.
-pub mod overhead;
-/// Shared clusters (S2).
-pub mod clusters;
 
 pub use as_of::{AsOf, Head};
+pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
+pub use cost_lines::CostLineFilter;
 pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
 pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, ReservedTotals};
 pub use coverage::Coverage;
-pub use cost_lines::CostLineFilter;
 pub use entries::EntryFilter;
 pub use explain::{ExplainQuery, Explanation};
 pub use filter::Filter;
@@ -63,7 +64,6 @@ pub use params::{Params, QueryLimits};
 pub use proof::{ProofAnswer, ProofFilter};
 pub use table::{Cell, TablePage};
 pub use verify::{VerifyFault, VerifyReport};
-pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,7 +64,11 @@ impl Engine {
     ///
     /// # Errors
     /// For an unknown state, or when a store fails.
-    pub async fn overhead_all_tenants(&self, range: DayRange, as_of: Option<&AsOf>) -> Result<OverheadAnswer, EngineError> {
+    pub async fn overhead_all_tenants(
+        &self,
+        range: DayRange,
+        as_of: Option<&AsOf>,
+    ) -> Result<OverheadAnswer, EngineError> {
         let head = self.head(as_of).await?;
         let session = self.session_now().await?;
         let money = Expr::IsNotTrue(Box::new(ident("memo")));
@@ -87,8 +91,15 @@ impl Engine {
         let pools: Vec<OverheadPool> = rows(&batches)
             .map(|row| OverheadPool { pool: text(&row, 0), consumer: text(&row, 1), cost: row.atoms(2) })
             .collect();
-        let columns =
-            ["source", "service_provider_name", "service_name", "charge_period_start", "charge_period_end", "effective_cost", "billing_currency"];
+        let columns = [
+            "source",
+            "service_provider_name",
+            "service_name",
+            "charge_period_start",
+            "charge_period_end",
+            "effective_cost",
+            "billing_currency",
+        ];
         let batches = session
             .table(Table::CostLines.name())
             .await?

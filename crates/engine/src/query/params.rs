@@ -58,7 +58,8 @@ impl Params {
     /// # Errors
     /// When its text is not one.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, EngineError> {
-        let parse = |text: String| text.parse().map_err(|error: T::Err| EngineError::parameter(name, error.to_string()));
+        let parse =
+            |text: String| text.parse().map_err(|error: T::Err| EngineError::parameter(name, error.to_string()));
         self.text(name).map(parse).transpose()
     }
 
@@ -135,7 +136,8 @@ impl Params {
 
 fn check_length(range: DayRange, limits: &QueryLimits) -> Result<(), EngineError> {
     if limits.range_days_max < range.len() {
-        let detail = format!("{} days are more than the {} one question may ask for", range.len(), limits.range_days_max);
+        let detail =
+            format!("{} days are more than the {} one question may ask for", range.len(), limits.range_days_max);
         return Err(EngineError::parameter("range", detail));
     }
     Ok(())
@@ -151,7 +153,12 @@ mod tests {
     use super::*;
 
     fn limits() -> QueryLimits {
-        QueryLimits { today: "2026-11-20".parse().expect("a day"), range_days_max: 400, rows_default: 100, rows_max: 1000 }
+        QueryLimits {
+            today: "2026-11-20".parse().expect("a day"),
+            range_days_max: 400,
+            rows_default: 100,
+            rows_max: 1000,
+        }
     }
 
     fn range(given: &[(&str, &str)]) -> String {
@@ -169,14 +176,20 @@ mod tests {
         assert_eq!(range(&[("from", "2026-10-02"), ("to", "2026-10-03")]), "2026-10-02..2026-10-03");
         assert_eq!(range(&[("from", "2026-10-02")]), "`from` needs `to`");
         assert_eq!(range(&[("range", "7d"), ("to", "2026-10-03")]), "give either `range` or `from` and `to`");
-        assert_eq!(range(&[("from", "2026-10-04"), ("to", "2026-10-03")]), "`to` (2026-10-03) lies before `from` (2026-10-04)");
+        assert_eq!(
+            range(&[("from", "2026-10-04"), ("to", "2026-10-03")]),
+            "`to` (2026-10-03) lies before `from` (2026-10-04)"
+        );
         assert!(range(&[("range", "500d")]).starts_with("500 days are more"));
     }
 
     #[test]
     fn a_parameter_nobody_knows_or_given_twice_is_refused() {
         assert_eq!(range(&[("rnge", "7d")]), "unknown parameter `rnge`; did you mean `range`?");
-        assert_eq!(Params::new(&[("a", "1"), ("a", "1")]).expect_err("twice").to_string(), "parameter `a` is given twice");
+        assert_eq!(
+            Params::new(&[("a", "1"), ("a", "1")]).expect_err("twice").to_string(),
+            "parameter `a` is given twice"
+        );
     }
 
     #[test]

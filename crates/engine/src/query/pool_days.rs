@@ -17,8 +17,8 @@ const RUNS_NAMED_MAX: usize = 500;
 /// The rows of `pool_days` that can count: those of the range, if there is one, by runs that posted.
 fn that_can_count(history: &History, range: Option<DayRange>) -> Expr {
     let runs = history.runs();
-    let named = (runs.len() <= RUNS_NAMED_MAX)
-        .then(|| ident("run").in_list(runs.into_iter().map(lit).collect(), false));
+    let named =
+        (runs.len() <= RUNS_NAMED_MAX).then(|| ident("run").in_list(runs.into_iter().map(lit).collect(), false));
     all_of(range.map(charged_in).into_iter().chain(named))
 }
 
@@ -72,7 +72,11 @@ struct PoolRuns<'a> {
 
 impl<'a> PoolRuns<'a> {
     fn note(&mut self, run: &'a str, ran: bool) {
-        if ran { self.ran.insert(run) } else { self.not_run.insert(run) };
+        if ran {
+            self.ran.insert(run)
+        } else {
+            self.not_run.insert(run)
+        };
     }
 
     fn counted<'h>(&self, history: &'h History, day: Day) -> Option<&'h str> {

@@ -222,7 +222,8 @@ async fn ledger_sums(
 }
 
 fn sum_key(row: &super::columns::Row<'_>) -> Result<(Day, String, Currency, bool), EngineError> {
-    let corrupt = |what: &str| EngineError::Corrupt { what: what.to_owned(), detail: "a run's entry lacks it".to_owned() };
+    let corrupt =
+        |what: &str| EngineError::Corrupt { what: what.to_owned(), detail: "a run's entry lacks it".to_owned() };
     let day = row.day(0).ok_or_else(|| corrupt("charge_date of an entry"))?;
     let currency = row.text_or_empty(2).parse().map_err(|_| corrupt("currency of an entry"))?;
     Ok((day, row.text_or_empty(1).to_owned(), currency, row.is_true(3)))
@@ -274,4 +275,3 @@ fn totals(rows: &[ProofRow]) -> Vec<ProofTotal> {
     }
     totals.into_values().collect()
 }
-

@@ -53,9 +53,8 @@ pub fn round_all_to_total(amounts: &[i128], total: i128, currency: Currency) -> 
     let has_positive = positive.iter().any(|amount| *amount != 0);
     let below = if has_positive { round_to_minor_units(negative.iter().sum(), currency) } else { total };
     let above = total - below;
-    let share = |total: i128, weights: &[i128]| {
-        split_like(total / unit, weights).unwrap_or_else(|| vec![0; weights.len()])
-    };
+    let share =
+        |total: i128, weights: &[i128]| split_like(total / unit, weights).unwrap_or_else(|| vec![0; weights.len()]);
     let (above, below) = (share(above, &positive), share(below, &negative));
     above.iter().zip(&below).map(|(above, below)| (above + below) * unit).collect()
 }

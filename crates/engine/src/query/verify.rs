@@ -166,7 +166,9 @@ fn missing_heads(found: &BTreeSet<String>, newest: &Head, expected: Option<&str>
     if let Some(expected) = expected.map(hash_text).filter(|expected| !found.contains(expected)) {
         faults.push(VerifyFault {
             posting: None,
-            what: format!("the expected head {expected} is not in the stored ledger: postings were cut off or rewritten"),
+            what: format!(
+                "the expected head {expected} is not in the stored ledger: postings were cut off or rewritten"
+            ),
         });
     }
     faults

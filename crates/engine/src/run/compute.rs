@@ -16,7 +16,9 @@ use domain::condition::UsageAttribute;
 use domain::dimension::{Dimension, labels_key};
 use domain::policy::{Method, Policy, Pool, Tier};
 use domain::{Day, DayRange};
-use ledger::{Cause, Desired, DesiredSet, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
+use ledger::{
+    Cause, Desired, DesiredSet, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals,
+};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +29,10 @@ pub(super) struct Computed {
     /// The inputs.
     pub(super) pinned: PinnedLake,
     pub(super) books: Books,
+    /// What the last run of each day saw.
+    before: BTreeMap<Day, SeenInputs>,
+    /// Which days commits touched.
+    touched: TouchedDays,
     /// What must be posted.
     pub(super) lines: Vec<Line>,
     /// What went into the pools of days that differ.
@@ -45,10 +51,18 @@ pub(super) struct Computed {
 }
 
 impl Computed {
-    pub(super) fn new(pinned: PinnedLake, books: Books) -> Self {
+    /// Returns nothing found out yet about these inputs.
+    pub(super) fn new(
+        pinned: PinnedLake,
+        books: Books,
+        before: BTreeMap<Day, SeenInputs>,
+        touched: TouchedDays,
+    ) -> Self {
         Self {
             pinned,
             books,
+            before,
+            touched,
             lines: Vec::new(),
             pool_days: Vec::new(),
             seen: BTreeMap::new(),
@@ -86,8 +100,6 @@ impl Engine {
         let mut cells = usage::load(&session, piece, &books, &policies).await?;
         let repeated = repeated::first_days(&session, &policies, piece.to()).await?;
         let mut existing = split_by_day(existing::load(&session, piece).await?);
-        let before = self.seen_inputs().await?;
-        let touched = TouchedDays::read(&computed.pinned).await?;
         for day in piece.days() {
             let version = books.policy_on(day);
             let policy = expand(&version.content, &repeated.up_to(day));
@@ -97,7 +109,7 @@ impl Engine {
             let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &inputs);
             note_findings(computed, day, &outcome);
             let now = SeenInputs::of_day(day, &books, &computed.pinned);
-            let why = cause(day, before.get(&day), &now, &touched);
+            let why = cause(day, computed.before.get(&day), &now, &computed.touched);
             computed.seen.insert(day, now);
             add_differences(computed, day, wanted, existing.remove(&day).unwrap_or_default(), why);
             progress(day);
@@ -144,8 +156,21 @@ impl Engine {
         outcome
     }
 
-    fn in_ledger_terms(&self, run: &str, day: Day, policy: &Policy, books: &Books, outcome: &DayOutcome, inputs: &Arc<str>) -> DayDesired {
-        let mut wanted = DayDesired { desired: DesiredSet::new(), totals: Totals::new(), pool_days: Vec::new(), not_run: BTreeMap::new() };
+    fn in_ledger_terms(
+        &self,
+        run: &str,
+        day: Day,
+        policy: &Policy,
+        books: &Books,
+        outcome: &DayOutcome,
+        inputs: &Arc<str>,
+    ) -> DayDesired {
+        let mut wanted = DayDesired {
+            desired: DesiredSet::new(),
+            totals: Totals::new(),
+            pool_days: Vec::new(),
+            not_run: BTreeMap::new(),
+        };
         let policy_version = &books.policy_on(day).name;
         let card_version = books.card_on(day).map(|card| &card.name);
         for pool in &outcome.pools {
@@ -159,7 +184,11 @@ impl Engine {
             }
             for entry in &pool.components {
                 let what = PoolOfDay { charge_date: day, pool: Arc::clone(&name), currency: entry.key.currency };
-                let measures = Measures { amount: entry.amounts.amount, billed_amount: entry.amounts.billed, amount_reporting: entry.reporting };
+                let measures = Measures {
+                    amount: entry.amounts.amount,
+                    billed_amount: entry.amounts.billed,
+                    amount_reporting: entry.reporting,
+                };
                 let total = wanted.totals.entry(what).or_default();
                 *total = total.plus(measures);
             }
@@ -195,7 +224,10 @@ fn policies_of(books: &Books, piece: DayRange) -> Vec<&Policy> {
 }
 
 fn says_something(share: &Share) -> bool {
-    share.amount != 0 || share.billed != 0 || share.reporting != 0 || share.quantity.is_some_and(|quantity| quantity != 0)
+    share.amount != 0
+        || share.billed != 0
+        || share.reporting != 0
+        || share.quantity.is_some_and(|quantity| quantity != 0)
 }
 
 fn key_of(day: Day, pool: &PoolOutcome, rule: Option<&Pool>, name: &Arc<str>, share: &Share) -> EntryKey {
@@ -258,7 +290,14 @@ fn own_cluster(pool: &Pool) -> Option<Arc<str>> {
     })
 }
 
-fn pool_days_of(run: &str, day: Day, pool: &PoolOutcome, name: &Arc<str>, inputs: &Arc<str>, reporting: domain::Currency) -> Vec<PoolDay> {
+fn pool_days_of(
+    run: &str,
+    day: Day,
+    pool: &PoolOutcome,
+    name: &Arc<str>,
+    inputs: &Arc<str>,
+    reporting: domain::Currency,
+) -> Vec<PoolDay> {
     let state = pool.not_run.as_ref().map_or(PoolState::Run, |not_run| PoolState::NotRun(not_run.code.into()));
     let blank = PoolDay {
         run: run.into(),
@@ -340,7 +379,13 @@ fn split_by_day(existing: BTreeMap<EntryKey, Existing>) -> BTreeMap<Day, BTreeMa
 }
 
 /// Adds what differs on a day. Pools that were not run are left out on all sides, so they keep their entries.
-fn add_differences(computed: &mut Computed, day: Day, wanted: DayDesired, mut existing: BTreeMap<EntryKey, Existing>, why: Cause) {
+fn add_differences(
+    computed: &mut Computed,
+    day: Day,
+    wanted: DayDesired,
+    mut existing: BTreeMap<EntryKey, Existing>,
+    why: Cause,
+) {
     existing.retain(|key, _| !wanted.not_run.contains_key(&*key.pool));
     let desired = wanted.desired.into_map();
     let says = ledger::totals_of(desired.iter().map(|(key, desired)| (key, desired.sums())));
@@ -349,7 +394,12 @@ fn add_differences(computed: &mut Computed, day: Day, wanted: DayDesired, mut ex
     let differences = ledger::difference(desired, &existing);
     for (pool, detail) in &wanted.not_run {
         let (code, detail) = detail.split_once(": ").unwrap_or((detail, ""));
-        computed.warnings.insert(RunWarning { code: code.to_owned(), day: Some(day), pool: Some(pool.clone()), detail: detail.to_owned() });
+        computed.warnings.insert(RunWarning {
+            code: code.to_owned(),
+            day: Some(day),
+            pool: Some(pool.clone()),
+            detail: detail.to_owned(),
+        });
         computed.not_run.insert((day, pool.clone()), code.to_owned());
     }
     if differences.is_empty() {

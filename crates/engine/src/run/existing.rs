@@ -10,15 +10,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const TEXTS: [&str; 18] = [
-    "charge_category", "tenant", "user", "workflow", "repo", "task_class", "cluster", "provider", "service", "source",
-    "commitment_status", "invoice_id", "category", "meter", "pool", "consumer", "labels_key", "currency",
+    "charge_category",
+    "tenant",
+    "user",
+    "workflow",
+    "repo",
+    "task_class",
+    "cluster",
+    "provider",
+    "service",
+    "source",
+    "commitment_status",
+    "invoice_id",
+    "category",
+    "meter",
+    "pool",
+    "consumer",
+    "labels_key",
+    "currency",
 ];
 
 /// Returns the sums by key of the days' entries.
 ///
 /// # Errors
 /// When the query fails or an entry holds a word that was never written.
-pub(super) async fn load(session: &SessionContext, range: DayRange) -> Result<BTreeMap<EntryKey, Existing>, EngineError> {
+pub(super) async fn load(
+    session: &SessionContext,
+    range: DayRange,
+) -> Result<BTreeMap<EntryKey, Existing>, EngineError> {
     let texts = TEXTS.map(|name| format!("\"{name}\"")).join(", ");
     let (first, last) = (range.from().month(), range.to().month());
     let sql = format!(
@@ -40,8 +59,10 @@ pub(super) async fn load(session: &SessionContext, range: DayRange) -> Result<BT
 fn read(rows: &Rows<'_>, count: usize, existing: &mut BTreeMap<EntryKey, Existing>) -> Result<(), EngineError> {
     let days = rows.days("charge_date")?;
     let text = |name: &str| rows.texts(name);
-    let (tiers, bases, statuses, methods, memos) = (text("tier")?, text("basis")?, text("status")?, text("method")?, text("memo")?);
-    let columns: BTreeMap<&str, Vec<Option<Arc<str>>>> = TEXTS.iter().map(|name| Ok((*name, text(name)?))).collect::<Result<_, EngineError>>()?;
+    let (tiers, bases, statuses, methods, memos) =
+        (text("tier")?, text("basis")?, text("status")?, text("method")?, text("memo")?);
+    let columns: BTreeMap<&str, Vec<Option<Arc<str>>>> =
+        TEXTS.iter().map(|name| Ok((*name, text(name)?))).collect::<Result<_, EngineError>>()?;
     let decimals = |name: &str| rows.decimals(name);
     let (amount, billed) = (decimals("amount")?, decimals("billed_amount")?);
     let (reporting, quantity) = (decimals("amount_reporting")?, decimals("quantity")?);

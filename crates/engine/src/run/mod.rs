@@ -3,25 +3,25 @@
 //! A run pins its inputs, computes what the ledger should say, and posts what differs in one commit. If
 //! somebody else posted meanwhile, it starts again; so two runs at once post once.
 
+/// Why a difference arose.
+mod causes;
 /// What the ledger should say.
 mod compute;
 /// What the ledger says.
 mod existing;
-/// Why a difference arose.
-mod causes;
-/// Writing one posting, all or nothing.
-mod post;
 /// Runs under way and who follows them.
 mod hub;
-/// Runs as callers see them.
-mod view;
+/// Writing one posting, all or nothing.
+mod post;
 /// Caches of the catalog from the lake.
 mod repair;
+/// Runs as callers see them.
+mod view;
 
 pub use hub::{Hub, RunProgress};
 pub use view::{RunStatus, RunView, RunWarning};
 
-use crate::due::DueDays;
+use crate::due::{DueDays, TouchedDays};
 use crate::{Engine, EngineError};
 use compute::Computed;
 use domain::{Day, DayRange};
@@ -153,7 +153,10 @@ impl Engine {
                 self.hub.open(&row.id);
                 Ok(row)
             }
-            Some(other) => Err(EngineError::RunInProgress { run: other.id, range: format!("{}..{}", other.from_day, other.to_day) }),
+            Some(other) => Err(EngineError::RunInProgress {
+                run: other.id,
+                range: format!("{}..{}", other.from_day, other.to_day),
+            }),
         }
     }
 
@@ -197,14 +200,18 @@ impl Engine {
                 done => return done,
             }
         }
-        Err(EngineError::RunInProgress { run: run.to_owned(), range: format!("{ATTEMPTS_MAX} attempts over the same days") })
+        Err(EngineError::RunInProgress {
+            run: run.to_owned(),
+            range: format!("{ATTEMPTS_MAX} attempts over the same days"),
+        })
     }
 
     async fn compute(&self, run: &str, request: &RunRequest) -> Result<Computed, EngineError> {
         let watermark = self.catalog.pin_recorded_at(self.clock.now().micros()).await?;
         let pinned = self.lake.pin().await?;
         let books = self.books(watermark).await?;
-        let mut computed = Computed::new(pinned, books);
+        let touched = TouchedDays::read(&pinned).await?;
+        let mut computed = Computed::new(pinned, books, self.seen_inputs().await?, touched);
         let mut from = request.range.from();
         while from <= request.range.to() {
             let to = from.plus(DAYS_AT_ONCE - 1).min(request.range.to());

@@ -1,8 +1,8 @@
 //! Writing one posting, all or nothing.
 
+use super::RunRequest;
 use super::compute::Computed;
 use super::view::{RunBody, RunStatus, RunWarning};
-use super::RunRequest;
 use crate::{Engine, EngineError};
 use domain::{Day, Instant};
 use ledger::{EntryKind, Head, Header, Posting};
@@ -51,7 +51,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`LakeError::Conflict`] when somebody else posted since the inputs were pinned: nothing was posted.
-    pub(super) async fn post(&self, run: &str, request: &RunRequest, mut computed: Computed) -> Result<Posted, EngineError> {
+    pub(super) async fn post(
+        &self,
+        run: &str,
+        request: &RunRequest,
+        mut computed: Computed,
+    ) -> Result<Posted, EngineError> {
         widen(&mut computed, request);
         let known = self.create_tenants(&mut computed).await?;
         drop_out_of_bound(&mut computed);
@@ -88,7 +93,13 @@ impl Engine {
         let now = self.clock.now().micros();
         self.catalog.set_meta_once(MetaKey::ReportingCurrency, self.settings.reporting_currency.code()).await?;
         // The built-in versions have no row and never change.
-        let published = |versions: &BTreeSet<_>| versions.iter().filter(|(_, sha256): &&(_, std::sync::Arc<str>)| !sha256.is_empty()).cloned().collect::<Vec<_>>();
+        let published = |versions: &BTreeSet<_>| {
+            versions
+                .iter()
+                .filter(|(_, sha256): &&(_, std::sync::Arc<str>)| !sha256.is_empty())
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         for (kind, versions) in [(RuleKind::Policy, &computed.policies), (RuleKind::RateCard, &computed.cards)] {
             for (version, sha256) in published(versions) {
                 self.catalog.mark_rule_used(kind, &version, &sha256, now).await?;
@@ -202,23 +213,37 @@ fn widen(computed: &mut Computed, request: &RunRequest) {
 /// A difference that no row can hold leaves its pool's day as it was.
 fn drop_out_of_bound(computed: &mut Computed) {
     let out = |line: &ledger::Line| line.is_out_of_bound();
-    let pools: BTreeSet<(Day, String)> =
-        computed.lines.iter().filter(|line| out(line)).map(|line| (line.difference.key.charge_date, line.difference.key.pool.to_string())).collect();
+    let pools: BTreeSet<(Day, String)> = computed
+        .lines
+        .iter()
+        .filter(|line| out(line))
+        .map(|line| (line.difference.key.charge_date, line.difference.key.pool.to_string()))
+        .collect();
     if pools.is_empty() {
         return;
     }
-    computed.lines.retain(|line| !pools.contains(&(line.difference.key.charge_date, line.difference.key.pool.to_string())));
+    computed
+        .lines
+        .retain(|line| !pools.contains(&(line.difference.key.charge_date, line.difference.key.pool.to_string())));
     for (day, pool) in pools {
         let detail = "a difference is larger than a row can hold".to_owned();
-        computed.warnings.insert(RunWarning { code: "out_of_bound".to_owned(), day: Some(day), pool: Some(pool.clone()), detail });
+        computed.warnings.insert(RunWarning {
+            code: "out_of_bound".to_owned(),
+            day: Some(day),
+            pool: Some(pool.clone()),
+            detail,
+        });
         computed.not_run.insert((day, pool), "out_of_bound".to_owned());
     }
 }
 
 /// The posting's header as the commit carries it, so that the catalog's cache can be rebuilt.
 fn metadata_of(posting: &Posting, computed: &Computed) -> serde_json::Value {
-    let days: BTreeSet<String> = computed.lines.iter().map(|line| line.difference.key.charge_date.to_string()).collect();
-    let names = |versions: &BTreeSet<(std::sync::Arc<str>, std::sync::Arc<str>)>| versions.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    let days: BTreeSet<String> =
+        computed.lines.iter().map(|line| line.difference.key.charge_date.to_string()).collect();
+    let names = |versions: &BTreeSet<(std::sync::Arc<str>, std::sync::Arc<str>)>| {
+        versions.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+    };
     serde_json::json!({
         "posting": posting.header.posting,
         "run": posting.header.run.as_deref(),
@@ -238,7 +263,8 @@ pub(super) fn head_of(record: &CommitRecord) -> Result<Head, EngineError> {
     let Some(posting) = says.get("posting").and_then(serde_json::Value::as_i64) else { return Ok(Head::EMPTY) };
     let wrong = || crate::books::corrupt(&format!("the commit of posting {posting}"), &says);
     let booked_at = says.get("booked_at").and_then(serde_json::Value::as_i64).ok_or_else(wrong)?;
-    let hash = says.get("hash").and_then(serde_json::Value::as_str).and_then(|hash| hash.parse().ok()).ok_or_else(wrong)?;
+    let hash =
+        says.get("hash").and_then(serde_json::Value::as_str).and_then(|hash| hash.parse().ok()).ok_or_else(wrong)?;
     Ok(Head { posting, booked_at: Some(Instant::from_micros(booked_at)), hash })
 }
 

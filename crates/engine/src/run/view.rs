@@ -103,7 +103,12 @@ impl RunView {
             status: RunStatus::from_word(&row.status).ok_or_else(|| wrong(&row.status))?,
             from: row.from_day.parse().map_err(|error| wrong(&error))?,
             to: row.to_day.parse().map_err(|error| wrong(&error))?,
-            pools: row.pools.as_ref().map(|pools| serde_json::from_str(pools)).transpose().map_err(|error| wrong(&error))?,
+            pools: row
+                .pools
+                .as_ref()
+                .map(|pools| serde_json::from_str(pools))
+                .transpose()
+                .map_err(|error| wrong(&error))?,
             dry_run: row.dry_run,
             posting: row.posting,
             entries: row.entries,

@@ -15,10 +15,10 @@ use domain::{Currency, Day, DayRange, Weight};
 use std::collections::BTreeMap;
 use storage::lake::Table;
 
-/// What a tenant paid for clusters, day by day.
-mod tenants;
 /// Which clusters were shared on a day.
 mod shared;
+/// What a tenant paid for clusters, day by day.
+mod tenants;
 
 pub use tenants::{TenantBreakdown, TrendPoint};
 
@@ -121,7 +121,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError::InvalidParameter`] for a day that has not come, [`EngineError::ClusterNotFound`],
     /// [`EngineError::NotAttributed`], or when a store fails.
-    pub async fn cluster_attribution_all_tenants(&self, cluster: &str, date: Day) -> Result<ClusterAttribution, EngineError> {
+    pub async fn cluster_attribution_all_tenants(
+        &self,
+        cluster: &str,
+        date: Day,
+    ) -> Result<ClusterAttribution, EngineError> {
         let pool = self.cluster_pool(cluster, date).await?;
         let head = self.head(None).await?;
         let sums = self.cluster_sums(cluster, date, head.number()).await?;
@@ -138,7 +142,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::cluster_attribution_all_tenants`].
-    pub async fn cluster_comparison_all_tenants(&self, cluster: &str, date: Day) -> Result<ClusterComparison, EngineError> {
+    pub async fn cluster_comparison_all_tenants(
+        &self,
+        cluster: &str,
+        date: Day,
+    ) -> Result<ClusterComparison, EngineError> {
         let attribution = self.cluster_attribution_all_tenants(cluster, date).await?;
         let usage_percentages = usage_percentages(&attribution.tenants);
         Ok(ClusterComparison { attribution, usage_percentages })
@@ -266,7 +274,8 @@ impl Sums {
 fn usage_percentages(tenants: &[ClusterTenant]) -> Vec<BTreeMap<String, Option<i64>>> {
     let mut by_id: Vec<usize> = (0..tenants.len()).collect();
     by_id.sort_by_key(|at| &tenants[*at].tenant);
-    let resources: std::collections::BTreeSet<&String> = tenants.iter().flat_map(|tenant| tenant.usage.keys()).collect();
+    let resources: std::collections::BTreeSet<&String> =
+        tenants.iter().flat_map(|tenant| tenant.usage.keys()).collect();
     let mut found = vec![BTreeMap::new(); tenants.len()];
     for resource in resources {
         let used: Vec<i128> =

@@ -1,7 +1,7 @@
 //! Which clusters were shared on a day.
 
-use crate::{Engine, EngineError};
 use crate::inputs::usage;
+use crate::{Engine, EngineError};
 use domain::dimension::Dimension;
 use domain::policy::{Pool, PoolKind};
 use domain::{Day, DayRange};

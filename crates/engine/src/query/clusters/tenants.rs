@@ -67,8 +67,9 @@ impl Engine {
     ) -> Result<TenantBreakdown, EngineError> {
         self.check_tenant_exists(scope, tenant).await?;
         self.check_not_future("startDate", start)?;
-        let range = DayRange::new(start, end.plus(-1))
-            .ok_or_else(|| EngineError::parameter("endDate", "`endDate` is exclusive and must lie after `startDate`"))?;
+        let range = DayRange::new(start, end.plus(-1)).ok_or_else(|| {
+            EngineError::parameter("endDate", "`endDate` is exclusive and must lie after `startDate`")
+        })?;
         if self.settings.range_days_max < range.len() {
             let detail = format!("{} days are more than {}", range.len(), self.settings.range_days_max);
             return Err(EngineError::parameter("endDate", detail));

@@ -127,7 +127,9 @@ impl Source {
                 let word = row.text_or_empty(*word);
                 if word.is_empty() { label_of(row.text_or_empty(*labels), label) } else { Ok(word.to_owned()) }
             }
-            Self::Plan { tenant, day } => Ok(fact(row, *tenant, *day, |tenant, day| book.fact(tenant, day)?.plan.clone())),
+            Self::Plan { tenant, day } => {
+                Ok(fact(row, *tenant, *day, |tenant, day| book.fact(tenant, day)?.plan.clone()))
+            }
             Self::Parent { tenant, day } => {
                 Ok(fact(row, *tenant, *day, |tenant, day| book.fact(tenant, day)?.parent.clone()))
             }
@@ -154,10 +156,8 @@ fn label_of(labels_key: &str, label: &str) -> Result<String, EngineError> {
     if matches!(labels_key, "" | "{}") {
         return Ok(String::new());
     }
-    let labels = ledger::labels_of_key(labels_key).ok_or_else(|| EngineError::Corrupt {
-        what: "labels of an entry".to_owned(),
-        detail: labels_key.to_owned(),
-    })?;
+    let labels = ledger::labels_of_key(labels_key)
+        .ok_or_else(|| EngineError::Corrupt { what: "labels of an entry".to_owned(), detail: labels_key.to_owned() })?;
     Ok(labels.get(label).map_or_else(String::new, |value| value.to_string()))
 }
 
@@ -170,9 +170,7 @@ fn bucket(query: &CostQuery, charged: Option<Day>, billing_month: &str) -> Resul
     })?;
     let day = match query.clock {
         super::super::Clock::Charged => charged.unwrap_or_else(|| month.first_day()),
-        super::super::Clock::Billed => {
-            charged.filter(|day| day.month() == month).unwrap_or_else(|| month.first_day())
-        }
+        super::super::Clock::Billed => charged.filter(|day| day.month() == month).unwrap_or_else(|| month.first_day()),
     };
     Ok(bucket_of(query.granularity, day))
 }

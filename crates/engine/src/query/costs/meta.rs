@@ -132,7 +132,10 @@ async fn gather(
         .table(Table::Ledger.name())
         .await?
         .filter(all_of(scan.base().into_iter().chain([select::selected_by(clock, days)])))?
-        .aggregate(grouped, vec![sum(ident(scan.summed.column)).alias("total"), max(ident("charge_date")).alias("last")])?
+        .aggregate(
+            grouped,
+            vec![sum(ident(scan.summed.column)).alias("total"), max(ident("charge_date")).alias("last")],
+        )?
         .collect()
         .await?;
     let mut gathered = Gathered::default();

@@ -244,4 +244,3 @@ fn question(scope: &TenantScope, query: &CostQuery) -> String {
     let days = DayRange::single(Day::from_epoch_days(0));
     format!("{scope:?} {:?}", CostQuery { range: days, limit: 0, cursor: None, ..query.clone() })
 }
-

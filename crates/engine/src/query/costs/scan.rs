@@ -115,7 +115,8 @@ impl Scan<'_> {
         let codes = rows(&batches).filter_map(|row| row.text(0));
         let mut found = codes
             .map(|code| {
-                let corrupt = |_| EngineError::Corrupt { what: "a currency in the ledger".to_owned(), detail: code.to_owned() };
+                let corrupt =
+                    |_| EngineError::Corrupt { what: "a currency in the ledger".to_owned(), detail: code.to_owned() };
                 code.parse().map_err(corrupt)
             })
             .collect::<Result<Vec<Currency>, _>>()?;

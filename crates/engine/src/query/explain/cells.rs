@@ -139,7 +139,8 @@ impl PoolCells {
         let states = ["weight", "unit_price", "fx_rate", "fx_date", "unit", "reason"];
         let newest = || vec![ident("posting").sort(true, true), ident("line").sort(true, true)];
         let sums = sums.into_iter().map(|column| sum(ident(column)).alias(format!("sum_{column}")));
-        let states = states.into_iter().map(|column| last_value(ident(column), newest()).alias(format!("last_{column}")));
+        let states =
+            states.into_iter().map(|column| last_value(ident(column), newest()).alias(format!("last_{column}")));
         let measures: Vec<Expr> = sums.chain(states).collect();
         let batches = session
             .table(Table::Ledger.name())
@@ -181,7 +182,13 @@ impl PoolCells {
     }
 
     /// Returns the components in which the tenant, or the reserved consumer, has cells.
-    pub(super) fn explain(&self, tenant: &str, method: &str, basis: &str, went_in: &[PoolDay]) -> Vec<ExplainedComponent> {
+    pub(super) fn explain(
+        &self,
+        tenant: &str,
+        method: &str,
+        basis: &str,
+        went_in: &[PoolDay],
+    ) -> Vec<ExplainedComponent> {
         let mut found = Vec::new();
         for (key, cells) in &self.0 {
             let is_own = |cell: &CellSum| cell.tenant.as_deref() == Some(tenant) || cell.consumer == tenant;

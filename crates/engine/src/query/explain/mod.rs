@@ -7,8 +7,8 @@
 use super::as_of::{AsOf, Head};
 use super::columns::rows;
 use super::params::{Params, QueryLimits};
-use super::select::{self, all_of, charged_in};
 use super::pool_days;
+use super::select::{self, all_of, charged_in};
 use crate::{Engine, EngineError};
 use cells::PoolCells;
 use datafusion::functions_aggregate::expr_fn::sum;
@@ -297,7 +297,11 @@ async fn changes(
             columns.to_vec(),
             vec![sum(ident("amount")).alias("amount"), sum(ident("billed_amount")).alias("billed")],
         )?
-        .sort(vec![ident("posting").sort(true, true), ident("cause").sort(true, true), ident("currency").sort(true, true)])?
+        .sort(vec![
+            ident("posting").sort(true, true),
+            ident("cause").sort(true, true),
+            ident("currency").sort(true, true),
+        ])?
         .collect()
         .await?;
     let change = |row: super::columns::Row<'_>| Change {
