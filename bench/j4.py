@@ -52,8 +52,8 @@ def main() -> None:
         (folder / "policy.toml").write_text(POLICY)
         command = [binary, "--config", str(folder / "apportion.toml")]
 
-        generated = ["bench-data", "usage", "--rows", str(ROWS), "--tenants", str(TENANTS), "--date", DAY]
-        seconds, _, _ = measure([*command, *generated])
+        generator = os.environ["USAGE_ROWS_BIN"]
+        seconds, _, _ = measure([generator, str(folder / "data"), str(ROWS), str(TENANTS), DAY])
         files = [uri.removeprefix("file://") for uri in DeltaTable(str(folder / "data/lake/usage")).file_uris()]
         size = sum(Path(file).stat().st_size for file in files)
         print(f"{ROWS:,} usage rows, {TENANTS:,} tenants, {len(files)} files, {size / 2**20:.0f} MiB, made in {seconds:.0f} s")
