@@ -1,2 +1,35 @@
 //! The binary: parses arguments and dispatches.
-fn main() {}
+//!
+//! Owns: the command line, configuration, the choice of back ends, the demo.
+//! Never: business rules. Every command asks the REST API, over HTTP or in process.
+//! Start reading at [`cli`]; the only place that chooses back ends is [`wiring`].
+
+/// What can be typed: commands and flags.
+mod cli;
+/// One REST API, reached over HTTP or in process.
+mod client;
+/// One file per group of commands.
+mod commands;
+/// `apportion.toml`, environment and flags, with the origin of each value.
+mod config;
+/// Seeded sample data.
+mod demo;
+/// Exit codes and the failures that carry one.
+mod exit;
+/// Commands of later releases: listed, refused.
+mod later;
+/// Tables, JSON, NDJSON and CSV on standard output.
+mod output;
+/// Progress bars on standard error.
+mod progress;
+/// Publishes the files of `[files]` before anything attributes or serves.
+mod publish;
+/// The one place that opens stores and builds the router.
+mod wiring;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    commands::main()
+}

@@ -1,0 +1,108 @@
+//! `attribute` and `runs`: computes shares for a range of days and posts the differences.
+
+use super::Context;
+use crate::cli::{AttributeArgs, RunsCommand};
+use crate::client::{Call, Client};
+use crate::exit::{Exit, Failure, exit_of_error};
+use crate::progress::{follow_run, spinner};
+use anyhow::Result;
+use domain::range::parse_range;
+use domain::{Clock as _, Zone};
+use serde_json::{Value, json};
+
+/// Runs `attribute`.
+pub async fn run(context: &Context, args: AttributeArgs) -> Result<Exit> {
+    let mut body = if args.due { json!({ "due": true }) } else { days_of(context, &args)? };
+    if !args.pools.is_empty() {
+        body["pools"] = json!(args.pools);
+    }
+    if args.dry_run {
+        body["dry_run"] = json!(true);
+    }
+    let client = context.client_with_files().await?;
+    let run = start_and_wait(&client, &body, context.output.shows_progress()).await?;
+    context.output.answer(&run, &[])?;
+    exit_of_run(&run)
+}
+
+/// Returns how the process ends after a run.
+///
+/// # Errors
+/// The run failed.
+pub fn exit_of_run(run: &Value) -> Result<Exit> {
+    if run.get("status").and_then(Value::as_str) == Some("failed") {
+        let reason = ["error", "detail"].iter().find_map(|key| run.get(*key)).map_or_else(String::new, crate::output::plain);
+        return Err(Failure::new(Exit::Failure, format!("the run failed: {reason}")).into());
+    }
+    let warnings = run.get("warnings").and_then(Value::as_array).is_some_and(|warnings| !warnings.is_empty());
+    Ok(if warnings { Exit::Partial } else { Exit::Ok })
+}
+
+fn days_of(context: &Context, args: &AttributeArgs) -> Result<Value> {
+    let globals = &context.globals;
+    let usage = |text: &str| Failure::new(Exit::Usage, text);
+    match (&args.date, &globals.range, &globals.from, &globals.to) {
+        (Some(day), ..) => Ok(json!({ "from": day, "to": day })),
+        (None, Some(range), ..) => {
+            let zone = context.config().map_or_else(|_| Zone::utc(), |loaded| loaded.config.zone());
+            let today = zone.day_of(crate::wiring::WallClock.now());
+            let days = parse_range(range, today, false).map_err(|error| Failure::new(Exit::Conflict, error.to_string()))?;
+            Ok(json!({ "from": days.from().to_string(), "to": days.to().to_string() }))
+        }
+        (None, None, Some(from), Some(to)) => Ok(json!({ "from": from, "to": to })),
+        (None, None, None, None) => Err(usage("say which days: --range, --from and --to, --date or --due").into()),
+        _ => Err(usage("--from and --to go together").into()),
+    }
+}
+
+/// Starts a run, shows its progress on a terminal and returns it when it is done.
+///
+/// # Errors
+/// The API's refusal. A run that overlaps is waited for.
+pub async fn start_and_wait(client: &Client, body: &Value, shown: bool) -> Result<Value> {
+    if shown {
+        match client.json(Call::post("/runs").json(body)).await {
+            Ok(run) => {
+                let Some(id) = run.get("id").and_then(Value::as_str).map(str::to_owned) else { return Ok(run) };
+                follow_run(client, &id, shown).await?;
+                return client.json(Call::get(format!("/runs/{id}"))).await;
+            }
+            // Another run holds these days: wait for it below.
+            Err(error) if exit_of_error(&error) == Exit::Conflict && error.to_string().contains("progress") => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let bar = spinner(shown, "attributing");
+    let run = client.json(Call::post("/runs").query("wait", "true").json(body)).await;
+    bar.finish_and_clear();
+    run
+}
+
+/// Runs `runs …`.
+pub async fn runs(context: &Context, command: RunsCommand) -> Result<Exit> {
+    let client = context.client().await?;
+    match command {
+        RunsCommand::List => context.print_list(&client, "/runs", context.days(), &[]).await,
+        RunsCommand::Show { id } => {
+            let path = format!("/runs/{}", crate::client::percent_encode(&id));
+            context.print(&client, Call::get(path), &[]).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(run: &str, expected: Result<Exit, &str>) {
+        let run: Value = serde_json::from_str(run).expect("JSON");
+        assert_eq!(exit_of_run(&run).map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{run}");
+    }
+
+    #[test]
+    fn warnings_are_partial_and_a_failed_run_fails() {
+        check(r#"{"status":"succeeded","warnings":[]}"#, Ok(Exit::Ok));
+        check(r#"{"status":"succeeded","warnings":[{"code":"fx_missing"}]}"#, Ok(Exit::Partial));
+        check(r#"{"status":"failed","warnings":[],"error":"disk full"}"#, Err("the run failed: disk full"));
+    }
+}

@@ -1,0 +1,126 @@
+//! `check`: validates all configuration and says what each pool selects.
+
+use super::Context;
+use crate::cli::Format;
+use crate::client::Call;
+use crate::exit::{Exit, Failure};
+use crate::publish::{Kind, TOML, read_text};
+use anyhow::Result;
+use axum::body::Body;
+use domain::meter::{Meter, read_meters};
+use domain::policy::{Method, Policy, Pool};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Checks every file; with `--range`, also what the policy would do to the imported lines of those days.
+pub async fn run(context: &Context) -> Result<Exit> {
+    let config = context.config()?.config;
+    config.check_available()?;
+    let meters = match config.files.meters.exists() {
+        true => {
+            let text = read_text(&config.files.meters)?;
+            read_meters(&config.files.meters.display().to_string(), &text)
+                .map_err(|error| Failure::new(Exit::Conflict, error.to_string()))?
+        }
+        false => domain::meter::builtin(),
+    };
+    if config.files.rates.exists() {
+        Kind::Rates.check(&config.files.rates, &read_text(&config.files.rates)?)?;
+    }
+    let (policy, text) = match config.files.policy.exists() {
+        true => {
+            let text = read_text(&config.files.policy)?;
+            Kind::Policy.check(&config.files.policy, &text)?;
+            (Policy::read("policy.toml", &text)?, text)
+        }
+        false => (Policy::builtin(), String::new()),
+    };
+    let selections = selections_of(&text);
+    let rows: Vec<Value> = policy.pools.iter().map(|pool| row_of(pool, &selections)).collect();
+    let warnings = warnings_of(&policy, &meters);
+    for warning in &warnings {
+        context.output.warn(warning);
+    }
+    let days = context.days();
+    if days.is_empty() {
+        context.output.answer(&json!({ "policy": policy.version, "rows": rows, "warnings": warnings }), &[])?;
+    } else {
+        if context.output.format == Format::Table {
+            context.output.answer(&json!({ "rows": rows }), &[])?;
+        }
+        let client = context.client().await?;
+        let call = Call::post("/policies/validate").queries(days).body(TOML, Body::from(text));
+        context.output.answer(&client.json(call).await?, &[])?;
+    }
+    context.output.note("configuration is valid");
+    Ok(Exit::Ok)
+}
+
+/// Returns what each pool selects, in the words of the file.
+fn selections_of(text: &str) -> BTreeMap<String, String> {
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let pools = table.get("pool").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let describe = |pool: &toml::Value| {
+        let name = pool.get("name")?.as_str()?.to_owned();
+        let words = ["select", "recovers", "fixed"].iter().find_map(|word| Some((word, pool.get(*word)?)));
+        let words = words.map_or_else(|| "nothing (an internal estimate)".to_owned(), |(word, value)| match value {
+            toml::Value::Table(table) if table.is_empty() => format!("{word}: everything"),
+            value => format!("{word}: {}", value.to_string().replace('\n', " ")),
+        });
+        Some((name, words))
+    };
+    pools.iter().filter_map(describe).collect()
+}
+
+fn row_of(pool: &Pool, selections: &BTreeMap<String, String>) -> Value {
+    json!({
+        "pool": pool.name,
+        "kind": pool.kind.as_str(),
+        "tier": pool.tier.as_str(),
+        "method": pool.method().as_str(),
+        "selects": selections.get(&pool.name).map_or("nothing (an internal estimate)", String::as_str),
+    })
+}
+
+/// Meters that nobody defines, and drivers that two pools share.
+fn warnings_of(policy: &Policy, meters: &[Meter]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut drivers: BTreeMap<String, &str> = BTreeMap::new();
+    for pool in &policy.pools {
+        let Some(split) = &pool.split else { continue };
+        for meter in split.weights.keys().chain(&split.meter) {
+            if !meters.iter().any(|known| &known.name == meter) {
+                let near = domain::toml_text::nearest(meter, meters.iter().map(|known| known.name.as_str()));
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                warnings.push(format!("pool \"{}\": no meter `{meter}`{hint}", pool.name));
+            }
+            if split.method == Method::Rated {
+                continue;
+            }
+            let driver = format!("{meter} {:?}", split.drivers);
+            if let Some(other) = drivers.insert(driver, &pool.name) {
+                warnings.push(format!("pools \"{other}\" and \"{}\" share the driver {meter}", pool.name));
+            }
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_meters_and_shared_drivers_are_warned_about() {
+        let text = "version='v'\nvalid_from=2026-01-01\n\
+            [[pool]]\nname='a'\nselect={provider='X'}\nsplit={method='proportional',meter='log_queris'}\n\
+            [[pool]]\nname='b'\nselect={}\nsplit={method='proportional',meter='log_queris'}";
+        let policy = Policy::read("p", text).expect("valid");
+        let warnings = warnings_of(&policy, &domain::meter::builtin());
+        assert_eq!(warnings[0], "pool \"a\": no meter `log_queris`; did you mean `log_queries`?");
+        assert_eq!(warnings.last().map(String::as_str), Some("pools \"a\" and \"b\" share the driver log_queris"));
+        let selections = selections_of(text);
+        assert_eq!(selections["b"], "select: everything");
+        assert!(selections["a"].contains("provider"), "{}", selections["a"]);
+    }
+}

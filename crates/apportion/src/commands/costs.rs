@@ -1,0 +1,91 @@
+//! `costs`, `explain` and `coverage`: questions to the ledger.
+
+use super::Context;
+use crate::cli::{CostsArgs, ExplainArgs, Format};
+use crate::client::Call;
+use crate::exit::Exit;
+use crate::output::plain;
+use anyhow::Result;
+use serde_json::Value;
+
+/// Runs `costs`.
+pub async fn run(context: &Context, args: CostsArgs) -> Result<Exit> {
+    let call = Call::get("/costs")
+        .queries(context.days())
+        .query("group_by", &args.by)
+        .maybe("filter", context.globals.filter.as_ref())
+        .maybe("granularity", args.granularity)
+        .maybe("compare", args.compare)
+        .maybe("view", args.view)
+        .maybe("clock", args.clock)
+        .maybe("measure", args.measure)
+        .maybe("currency", args.currency)
+        .maybe("round", args.round)
+        .maybe("as_of", args.as_of)
+        .maybe("sort", args.sort)
+        .maybe("limit", args.top)
+        .maybe("cursor", args.cursor);
+    let client = context.client().await?;
+    let answer = client.json(call).await?;
+    context.output.answer(&answer, &[])?;
+    if context.output.format == Format::Table {
+        context.output.text(&summary_of(&answer))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Returns the lines below the table: days, totals and what proves them.
+fn summary_of(answer: &Value) -> String {
+    let meta = &answer["meta"];
+    let totals = answer["totals"].as_object().into_iter().flatten();
+    let parts = totals.filter(|(name, amount)| *name == "cost" || plain(amount) != "0.00");
+    let parts: Vec<String> = parts.map(|(name, amount)| format!("{name} {}", plain(amount))).collect();
+    let range = &meta["range"];
+    let mut text = format!(
+        "\n{} to {} ({}), {}: {}\n",
+        plain(&range["from"]),
+        plain(&range["to"]),
+        plain(&range["timezone"]),
+        plain(&meta["currency"]),
+        parts.join(" · ")
+    );
+    if let Some(conservation) = meta.get("conservation").filter(|value| value.is_object()) {
+        let (lines, difference) = (plain(&conservation["cost_lines"]), plain(&conservation["difference"]));
+        text.push_str(&format!("imported cost lines {lines}, difference {difference}\n"));
+    }
+    text
+}
+
+/// Runs `explain`.
+pub async fn explain(context: &Context, args: ExplainArgs) -> Result<Exit> {
+    let call = Call::get("/explain")
+        .query("tenant", args.tenant)
+        .query("date", args.date)
+        .maybe("pool", args.pool)
+        .maybe("as_of", args.as_of);
+    let client = context.client().await?;
+    context.print(&client, call, &[]).await
+}
+
+/// Runs `coverage`.
+pub async fn coverage(context: &Context) -> Result<Exit> {
+    let client = context.client().await?;
+    context.print(&client, Call::get("/coverage").queries(context.days()), &[]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_is_not_zero_and_the_difference() {
+        let answer = serde_json::json!({
+            "totals": { "cost": "48210.55", "idle": "144.48", "variance": "0.00" },
+            "meta": { "range": { "from": "2026-10-21", "to": "2026-11-19", "timezone": "UTC" }, "currency": "USD",
+                      "conservation": { "cost_lines": "48210.55", "difference": "0.00" } },
+        });
+        let expected = "\n2026-10-21 to 2026-11-19 (UTC), USD: cost 48210.55 · idle 144.48\n\
+                        imported cost lines 48210.55, difference 0.00\n";
+        assert_eq!(summary_of(&answer), expected);
+    }
+}

@@ -1,0 +1,167 @@
+//! `demo`: seeded data in a temporary folder, attributed, proved and served.
+
+use super::{Context, attribute, import, serve};
+use crate::cli::DemoArgs;
+use crate::client::{Call, Client};
+use crate::config::Config;
+use crate::demo::{Demo, Plan};
+use crate::exit::{Exit, Failure};
+use crate::output::{plain, rows_of};
+use anyhow::{Context as _, Result};
+use axum::body::Body;
+use domain::money::{format_atoms, parse_atoms};
+use domain::{Clock as _, Day, DayRange};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Where the demo listens unless told otherwise.
+const LISTEN: &str = "127.0.0.1:8082";
+/// Rows of the printed leaderboard.
+const TOP: &str = "10";
+
+/// Runs `demo`.
+pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
+    let last_day = match &args.until {
+        Some(day) => day.parse().map_err(|error: domain::time::TimeError| Failure::new(Exit::Conflict, error.to_string()))?,
+        None => domain::Zone::utc().day_of(crate::wiring::WallClock.now()).plus(-1),
+    };
+    let plan = Plan { tenants: args.tenants, days: args.days, seed: args.seed, last_day };
+    let (folder, _temporary) = folder_of(&args)?;
+    let say = |text: &str| context.output.note(text);
+    say(&format!("making {} tenants and {} days of data, seed {} ...", plan.tenants, plan.days, plan.seed));
+    let demo = Demo::generate(&plan);
+    demo.write(&folder).context("cannot write the demo's files")?;
+    let config = config_of(&folder);
+    let store = crate::wiring::open_local(&config).await?;
+    let client = Client::Local(store.router.clone());
+    load(context, &client, &demo, &folder, &config).await?;
+    let exit = print_result(context, &client, &plan).await?;
+    if args.no_serve {
+        return Ok(exit);
+    }
+    let listener = match (&args.listen, serve::bind(LISTEN).await) {
+        (Some(address), _) => serve::bind(address).await?,
+        (None, Ok(listener)) => listener,
+        (None, Err(_)) => serve::bind("127.0.0.1:0").await?,
+    };
+    context.output.text(&format!("url    {}", serve::url_of(&listener, "/")?))?;
+    context.output.text(&format!("token  {}", token_of(&store, &config)?))?;
+    say("stop with Ctrl-C");
+    serve::serve(listener, "/", store.router.clone()).await?;
+    Ok(Exit::Ok)
+}
+
+/// Returns the demo's folder; a temporary one goes away with the second part, unless nothing is served.
+fn folder_of(args: &DemoArgs) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+    match &args.folder {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            if std::fs::read_dir(folder)?.next().is_some() {
+                let message = format!("{} is not empty; the demo needs a new or empty folder", folder.display());
+                return Err(Failure::new(Exit::Conflict, message).into());
+            }
+            Ok((folder.clone(), None))
+        }
+        None => {
+            let temporary = tempfile::Builder::new().prefix("apportion-demo-").tempdir()?;
+            Ok((temporary.path().to_owned(), Some(temporary)))
+        }
+    }
+}
+
+fn config_of(folder: &Path) -> Config {
+    let mut config = Config::default();
+    config.org.name = "Demo".to_owned();
+    config.storage.data = folder.join("apportion-data");
+    config.files.policy = folder.join("policy.toml");
+    config.files.rates = folder.join("rates.toml");
+    config.files.meters = folder.join("meters.toml");
+    config
+}
+
+fn token_of(store: &crate::wiring::LocalStore, config: &Config) -> Result<String> {
+    match &store.first_token {
+        Some(token) => Ok(token.clone()),
+        None => Ok(std::fs::read_to_string(config.storage.data.join("admin.token"))?.trim().to_owned()),
+    }
+}
+
+/// Hands everything to the API, as a person with the command line would.
+async fn load(context: &Context, client: &Client, demo: &Demo, folder: &Path, config: &Config) -> Result<()> {
+    let say = |text: &str| context.output.note(text);
+    let shown = context.output.shows_progress();
+    crate::publish::publish_files(client, config, true).await?;
+    for tenant in &demo.tenants {
+        client.json(Call::put(format!("/tenants/{}", tenant.id)).json(&tenant.body())).await?;
+    }
+    client.json(Call::put("/fx-rates").body("text/csv", Body::from(demo.fx_csv.clone()))).await?;
+    for cost in &demo.fixed_costs {
+        client.json(Call::post("/fixed-costs").json(cost)).await?;
+    }
+    for source in &demo.sources {
+        let files: Vec<PathBuf> = source.files.iter().map(|file| folder.join(&file.name)).collect();
+        let report = import::import_focus(client, &files, source.name, true, shown).await?;
+        say(&format!("imported {} rows of {}", plain(&report["rows"]), source.name));
+    }
+    let report = import::import_events(client, Body::from(demo.events.clone())).await?;
+    say(&format!("imported {} usage events", plain(&report["accepted"])));
+    for range in [demo.sample_days, demo.days] {
+        let body = json!({ "from": range.from().to_string(), "to": range.to().to_string() });
+        say(&format!("attributing {} to {} ...", range.from(), range.to()));
+        let run = attribute::start_and_wait(client, &body, shown).await?;
+        attribute::exit_of_run(&run)?;
+    }
+    Ok(())
+}
+
+/// Prints the leaderboard, whether its rows sum to the cost lines, and the last line of the proof.
+async fn print_result(context: &Context, client: &Client, plan: &Plan) -> Result<Exit> {
+    let days = plan.range();
+    let call = |limit: &str| {
+        Call::get("/costs")
+            .query("from", days.from())
+            .query("to", days.to())
+            .query("group_by", "tenant")
+            .query("limit", limit)
+    };
+    let top = client.json(call(TOP)).await?;
+    context.output.text(&format!("\nwho costs how much, {} to {}:", days.from(), days.to()))?;
+    let table = crate::output::Output { format: crate::cli::Format::Table, ..context.output };
+    table.answer(&json!({ "rows": rows_of(&top).unwrap_or_default() }), &["tenant", "cost", "share"])?;
+    let all = client.json(call("10000")).await?;
+    let sum = sum_of(rows_of(&all).unwrap_or_default(), "cost")?;
+    let lines = plain(&all["meta"]["conservation"]["cost_lines"]);
+    let difference = sum - atoms_of(&lines)?;
+    context.output.text(&format!(
+        "\nrows sum to the imported cost lines: {} {} in {} rows, difference {}",
+        format_atoms(sum),
+        plain(&all["meta"]["currency"]),
+        rows_of(&all).unwrap_or_default().len(),
+        format_atoms(difference)
+    ))?;
+    let proof = print_proof(context, client, days.to()).await?;
+    Ok(if difference == 0 && proof { Exit::Ok } else { Exit::Partial })
+}
+
+async fn print_proof(context: &Context, client: &Client, day: Day) -> Result<bool> {
+    let range = DayRange::single(day);
+    let query = [("from", range.from().to_string()), ("to", range.to().to_string())];
+    let rows = client.all_rows("/ledger/proof", &query).await?;
+    let proved = rows.iter().filter(|row| row["memo"] != json!(true)).next_back();
+    let Some(last) = proved else { return Ok(false) };
+    let part = |name: &str| plain(&last[name]);
+    context.output.text(&format!(
+        "last line of the proof: {} {} {} {}: in {} = shares {} + idle {} + unattributed {} + unconsumed {} + variance {} + overhead {}, difference {}\n",
+        part("charge_date"), part("pool"), part("measure"), part("currency"), part("amount_in"), part("shares"),
+        part("idle"), part("unattributed"), part("unconsumed"), part("variance"), part("overhead"), part("difference"),
+    ))?;
+    Ok(rows.iter().all(|row| row["state"] == json!("proved")))
+}
+
+fn sum_of(rows: &[Value], name: &str) -> Result<i128> {
+    rows.iter().map(|row| atoms_of(&plain(&row[name]))).sum()
+}
+
+fn atoms_of(text: &str) -> Result<i128> {
+    Ok(parse_atoms(text).with_context(|| format!("`{text}` is not an amount"))?.atoms)
+}

@@ -1,0 +1,89 @@
+//! `export`: every row of the ledger or of the cost lines, page by page.
+
+use super::Context;
+use crate::cli::{ExportArgs, ExportCommand, ExportFormat, Format};
+use crate::client::Call;
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, take_rows};
+use crate::progress::spinner;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::io::Write;
+
+/// Rows per request; bounds the memory of an export of any size.
+const PAGE_ROWS: u32 = 1000;
+
+/// Runs `export …`.
+pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
+    let (path, args) = match command {
+        ExportCommand::Ledger(args) => ("/ledger/entries", args),
+        ExportCommand::CostLines(args) => ("/cost-lines", args),
+    };
+    if args.format == ExportFormat::Parquet {
+        return Err(Failure::not_available("`--format parquet` (the tables under lake/ are Parquet already)").into());
+    }
+    let client = context.client().await?;
+    let mut sink = sink_of(&args)?;
+    let bar = spinner(context.output.shows_progress(), "exporting");
+    let (mut cursor, mut count): (Option<String>, usize) = (None, 0);
+    let mut columns = Vec::new();
+    loop {
+        let call = Call::get(path).queries(context.days()).query("limit", PAGE_ROWS).maybe("cursor", cursor);
+        let mut page = client.json(call).await?;
+        cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        let rows = take_rows(&mut page);
+        sink.write_all(text_of(rows.as_slice(), args.format, &mut columns).as_bytes())?;
+        count += rows.len();
+        bar.set_message(format!("exported {count} rows"));
+        if cursor.is_none() {
+            break;
+        }
+    }
+    sink.flush()?;
+    bar.finish_and_clear();
+    context.output.note(&format!("exported {count} rows"));
+    Ok(Exit::Ok)
+}
+
+fn sink_of(args: &ExportArgs) -> Result<Box<dyn Write>> {
+    Ok(match &args.file {
+        Some(path) => {
+            let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            Box::new(std::io::BufWriter::new(file))
+        }
+        None => Box::new(std::io::BufWriter::new(std::io::stdout())),
+    })
+}
+
+/// Returns one page as text; the first page decides the columns and writes them.
+fn text_of(rows: &[Value], format: ExportFormat, columns: &mut Vec<String>) -> String {
+    let format = if format == ExportFormat::Csv { Format::Csv } else { Format::Ndjson };
+    let output = Output { format, quiet: true, terminal: false, color: false };
+    if format == Format::Ndjson {
+        return output.render(&Value::Array(rows.to_vec()), &[]);
+    }
+    let is_first = columns.is_empty();
+    if is_first && let Some(Value::Object(first)) = rows.first() {
+        *columns = first.keys().cloned().collect();
+    }
+    let ordered = rows.iter().map(|row| {
+        let member = |name: &String| (name.clone(), row.get(name).cloned().unwrap_or(Value::Null));
+        Value::Object(columns.iter().map(member).collect())
+    });
+    let text = output.render(&Value::Array(ordered.collect()), &[]);
+    if is_first { text } else { text.split_once("\r\n").map_or_else(String::new, |(_, rest)| rest.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn later_pages_keep_the_columns_of_the_first() {
+        let mut columns = Vec::new();
+        let first = text_of(&[json!({ "a": "1", "b": null })], ExportFormat::Csv, &mut columns);
+        let second = text_of(&[json!({ "b": "x,y", "a": "2" })], ExportFormat::Csv, &mut columns);
+        assert_eq!(first + &second, "a,b\r\n1,\r\n2,\"x,y\"\r\n");
+    }
+}

@@ -1,0 +1,115 @@
+//! `ledger`: verify, prove and list.
+
+use super::Context;
+use crate::cli::{Format, LedgerCommand, LedgerFilter};
+use crate::client::Call;
+use crate::exit::Exit;
+use crate::output::{plain, rows_of};
+use crate::progress::spinner;
+use anyhow::Result;
+use serde_json::Value;
+
+/// Columns of the entries' table; the other formats have all.
+const ENTRY_COLUMNS: [&str; 12] = [
+    "posting", "line", "charge_date", "pool", "tier", "method", "consumer", "meter", "amount", "billed_amount",
+    "currency", "cause",
+];
+/// Columns of the proof's table.
+const PROOF_COLUMNS: [&str; 13] = [
+    "charge_date", "pool", "currency", "measure", "state", "amount_in", "shares", "idle", "unattributed",
+    "unconsumed", "variance", "overhead", "difference",
+];
+
+/// Runs `ledger …`.
+pub async fn run(context: &Context, command: LedgerCommand) -> Result<Exit> {
+    match command {
+        LedgerCommand::Verify { expect_head } => verify(context, expect_head).await,
+        LedgerCommand::Proof(filter) => proof(context, filter).await,
+        LedgerCommand::Entries(filter) => {
+            let client = context.client().await?;
+            context.print_list(&client, "/ledger/entries", query_of(context, filter), &ENTRY_COLUMNS).await
+        }
+        LedgerCommand::Postings(filter) => {
+            let client = context.client().await?;
+            context.print_list(&client, "/ledger/postings", query_of(context, filter), &[]).await
+        }
+    }
+}
+
+fn query_of(context: &Context, filter: LedgerFilter) -> Vec<(&'static str, String)> {
+    let mut query = context.days();
+    let given = [
+        ("charge_date", filter.charge_date),
+        ("pool", filter.pool),
+        ("tenant", filter.tenant),
+        ("posting", filter.posting.map(|posting| posting.to_string())),
+        ("as_of", filter.as_of),
+        ("filter", context.globals.filter.clone()),
+        ("limit", filter.limit.map(|limit| limit.to_string())),
+        ("cursor", filter.cursor),
+    ];
+    query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    query
+}
+
+async fn verify(context: &Context, expect_head: Option<String>) -> Result<Exit> {
+    let client = context.client().await?;
+    let bar = spinner(context.output.shows_progress(), "verifying the ledger");
+    let answer = client.json(Call::get("/ledger/verify").maybe("expect_head", expect_head)).await?;
+    bar.finish_and_clear();
+    context.output.answer(&answer, &[])?;
+    Ok(exit_of_verify(&answer))
+}
+
+/// Partial when the answer says that it is not ok, or names a fault.
+fn exit_of_verify(answer: &Value) -> Exit {
+    let says_no = ["ok", "verified", "valid"].iter().any(|key| answer.get(*key) == Some(&Value::Bool(false)));
+    let names_fault = ["faults", "problems", "failures"]
+        .iter()
+        .any(|key| answer.get(*key).and_then(Value::as_array).is_some_and(|faults| !faults.is_empty()));
+    if says_no || names_fault { Exit::Partial } else { Exit::Ok }
+}
+
+async fn proof(context: &Context, filter: LedgerFilter) -> Result<Exit> {
+    let query = query_of(context, filter);
+    let client = context.client().await?;
+    let is_page = query.iter().any(|(name, _)| matches!(*name, "limit" | "cursor"));
+    let answer = if is_page || context.output.format == Format::Json {
+        client.json(Call::get("/ledger/proof").queries(query)).await?
+    } else {
+        Value::Array(client.all_rows("/ledger/proof", &query).await?)
+    };
+    context.output.answer(&answer, &PROOF_COLUMNS)?;
+    Ok(exit_of_proof(rows_of(&answer).unwrap_or_default()))
+}
+
+/// Partial when a difference is not zero or a pool was not run.
+fn exit_of_proof(rows: &[Value]) -> Exit {
+    let proved = |row: &Value| {
+        let difference = row.get("difference").map_or_else(|| "0.00".to_owned(), plain);
+        row.get("state").and_then(Value::as_str) != Some("not_run")
+            && difference.bytes().all(|byte| matches!(byte, b'0' | b'.' | b'-'))
+    };
+    if rows.iter().all(proved) { Exit::Ok } else { Exit::Partial }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_proof_that_does_not_reconcile_is_partial() {
+        let row = |state: &str, difference: &str| json!({ "state": state, "difference": difference });
+        assert_eq!(exit_of_proof(&[row("proved", "0.00"), row("proved", "0.00")]), Exit::Ok);
+        assert_eq!(exit_of_proof(&[row("proved", "0.00"), row("proved", "0.000000000000001")]), Exit::Partial);
+        assert_eq!(exit_of_proof(&[row("not_run", "0.00")]), Exit::Partial);
+    }
+
+    #[test]
+    fn a_fault_found_by_verify_is_partial() {
+        assert_eq!(exit_of_verify(&json!({ "ok": true, "faults": [] })), Exit::Ok);
+        assert_eq!(exit_of_verify(&json!({ "ok": false })), Exit::Partial);
+        assert_eq!(exit_of_verify(&json!({ "faults": [{ "posting": 3 }] })), Exit::Partial);
+    }
+}

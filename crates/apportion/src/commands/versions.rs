@@ -1,0 +1,110 @@
+//! `rates` and `policy`: versions of prices and of pools and rules.
+
+use super::Context;
+use crate::cli::{Format, VersionCommand};
+use crate::client::{Call, Client, percent_encode};
+use crate::exit::{Exit, Failure};
+use crate::output::rows_of;
+use crate::publish::{Kind, TOML, publish, read_text};
+use anyhow::Result;
+use axum::body::Body;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Runs `rates …` or `policy …`.
+pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Result<Exit> {
+    match command {
+        VersionCommand::List => {
+            let client = context.client().await?;
+            let columns = ["version", "valid_from", "currency", "published_at", "used"];
+            let columns: &[&str] = if context.output.format == Format::Table { &columns } else { &[] };
+            context.print_list(&client, kind.route(), Vec::new(), columns).await
+        }
+        VersionCommand::Show { version } => {
+            let client = context.client().await?;
+            let answer = show(&client, kind, version).await?;
+            context.output.answer(&answer, &[])?;
+            Ok(Exit::Ok)
+        }
+        VersionCommand::Validate { file } => {
+            let text = read_text(&file)?;
+            kind.check(&file, &text)?;
+            let client = context.client().await?;
+            let call = Call::post(format!("{}/validate", kind.route())).queries(context.days());
+            context.print(&client, call.body(TOML, Body::from(text)), &[]).await
+        }
+        VersionCommand::Diff { left, right } => {
+            let client = context.client().await?;
+            let left = show(&client, kind, Some(left)).await?;
+            let right = show(&client, kind, Some(right)).await?;
+            context.output.answer(&json!({ "rows": differences(&left, &right) }), &[])?;
+            Ok(Exit::Ok)
+        }
+        VersionCommand::Publish { file } => {
+            let client = context.client().await?;
+            let answer = publish(&client, kind, &file, context.globals.yes).await?;
+            context.output.answer(&answer, &[])?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Returns one version, by default the one that is valid last.
+async fn show(client: &Client, kind: Kind, version: Option<String>) -> Result<Value> {
+    let version = match version {
+        Some(version) => version,
+        None => {
+            let list = client.json(Call::get(kind.route())).await?;
+            let valid_from = |row: &&Value| row["valid_from"].as_str().unwrap_or_default().to_owned();
+            let newest = rows_of(&list).unwrap_or_default().iter().max_by_key(valid_from);
+            let newest = newest.and_then(|row| row["version"].as_str()).map(str::to_owned);
+            newest.ok_or_else(|| Failure::new(Exit::NotFound, "nothing is published yet"))?
+        }
+    };
+    client.json(Call::get(format!("{}/{}", kind.route(), percent_encode(&version)))).await
+}
+
+/// Returns every place at which the two documents differ, with both values.
+fn differences(left: &Value, right: &Value) -> Vec<Value> {
+    let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
+    leaves("", left, &mut old);
+    leaves("", right, &mut new);
+    let places: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = places.into_iter().filter(|place| old.get(*place) != new.get(*place));
+    changed.map(|place| json!({ "at": place, "left": old.get(place), "right": new.get(place) })).collect()
+}
+
+/// Collects the values by their path. Elements of a list that have a name are found by it, so that a moved pool
+/// is not a changed one.
+fn leaves(path: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(object) => {
+            for (key, member) in object {
+                leaves(&format!("{path}/{key}"), member, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let name = ["name", "meter"].iter().find_map(|key| item.get(*key)).and_then(Value::as_str);
+                let name = name.map_or_else(|| index.to_string(), str::to_owned);
+                leaves(&format!("{path}/{name}"), item, found);
+            }
+        }
+        leaf => {
+            found.insert(path.to_owned(), leaf.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_its_place_and_both_values() {
+        let left = json!({ "version": "a", "pool": [{ "name": "x", "tier": "direct" }, { "name": "y" }] });
+        let right = json!({ "version": "a", "pool": [{ "name": "y" }, { "name": "x", "tier": "overhead" }] });
+        let expected = json!([{ "at": "/pool/x/tier", "left": "direct", "right": "overhead" }]);
+        assert_eq!(Value::Array(differences(&left, &right)), expected);
+    }
+}

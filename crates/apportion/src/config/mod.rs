@@ -1,0 +1,14 @@
+//! `apportion.toml`, environment and flags, with the origin of each value.
+
+/// Reads file, environment and flags into one configuration.
+mod load;
+/// The sections and keys.
+mod schema;
+/// Durations, sizes and times of day as they are written in configuration.
+mod units;
+
+pub use load::{Loaded, load};
+pub use schema::Config;
+
+/// The configuration file that `init` writes: every key with its default and what it means.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");

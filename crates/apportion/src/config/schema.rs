@@ -1,0 +1,338 @@
+//! The sections and keys of `apportion.toml`, with their defaults.
+
+use super::units::{DurationText, SizeText, TimeOfDay};
+use crate::exit::Failure;
+use domain::{Currency, Price, Weight, Zone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The whole configuration. Its defaults are those of `default.toml`; a test compares them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub server: Server,
+    /// Where data is.
+    pub storage: Storage,
+    /// How queries run.
+    pub compute: Compute,
+    /// Whose costs these are.
+    pub org: Org,
+    /// Further configuration files.
+    pub files: Files,
+    /// What runs when.
+    pub schedule: Schedule,
+    /// How tenants come into being.
+    pub tenants: Tenants,
+    /// What events are accepted.
+    pub ingest: Ingest,
+    /// What is kept how long.
+    pub retention: Retention,
+    /// Amortization windows.
+    pub window: Window,
+    /// Billing months.
+    pub periods: Periods,
+    /// Exported files.
+    pub exports: Exports,
+    /// Prometheus exporter.
+    pub exporter: Exporter,
+    /// What tenants may see of each other.
+    pub privacy: Privacy,
+    /// Links of the pages.
+    #[serde(skip_serializing_if = "Ui::is_empty")]
+    pub ui: Ui,
+    /// Collectors and snapshot sources.
+    #[serde(rename = "source", skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
+    /// Limits of providers.
+    #[serde(rename = "limit", skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+}
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $default:expr,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    )*};
+}
+
+fn parsed<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().ok().expect("a constant default is valid")
+}
+
+sections! {
+    /// Where to listen.
+    Server {
+        /// Address of the API.
+        listen: String = "127.0.0.1:8082".to_owned(),
+        /// Address of the metrics exporter.
+        exporter_listen: String = "127.0.0.1:9210".to_owned(),
+        /// Path under which everything is served.
+        base_path: String = "/".to_owned(),
+    }
+    /// Where data is.
+    Storage {
+        /// Data folder.
+        data: PathBuf = PathBuf::from("./apportion-data"),
+        /// Where the tables are, if not in the data folder.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lake: Option<String> = None,
+        /// Where the catalog is, if not in the data folder.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        catalog: Option<String> = None,
+    }
+    /// How queries run.
+    Compute {
+        /// `embedded`.
+        engine: String = "embedded".to_owned(),
+        /// Memory for queries.
+        memory_limit: SizeText = parsed("2GiB"),
+    }
+    /// Whose costs these are.
+    Org {
+        /// Shown in titles.
+        name: String = "Example".to_owned(),
+        /// IANA zone of a day.
+        #[serde(deserialize_with = "zone_name")]
+        timezone: String = "UTC".to_owned(),
+        /// Currency of reports.
+        reporting_currency: Currency = Currency::USD,
+        /// What pages call a tenant.
+        tenant_word: String = "workspace".to_owned(),
+    }
+    /// Further configuration files.
+    Files {
+        /// Meters.
+        meters: PathBuf = PathBuf::from("meters.toml"),
+        /// Rate card.
+        rates: PathBuf = PathBuf::from("rates.toml"),
+        /// Pools and rules.
+        policy: PathBuf = PathBuf::from("policy.toml"),
+    }
+    /// What runs when, in the organisation's zone.
+    Schedule {
+        /// Nightly snapshot.
+        snapshot: TimeOfDay = parsed("00:10"),
+        /// Nightly attribution.
+        attribute: TimeOfDay = parsed("00:30"),
+        /// Nightly collection.
+        collect: TimeOfDay = parsed("02:00"),
+        /// Days looked at again when dated facts changed.
+        trailing_days: u32 = 35,
+        /// Attribution after the last import.
+        after_import: AfterImport = AfterImport::After(parsed("60s")),
+    }
+    /// How tenants come into being.
+    Tenants {
+        /// What happens to unknown ones.
+        unknown: TenantsUnknown = TenantsUnknown::Create,
+    }
+    /// What events are accepted.
+    Ingest {
+        /// Age in days beyond which events are refused.
+        past_days: u32 = 400,
+        /// Rate limit.
+        events_per_second_per_tenant: u32 = 10_000,
+        /// Memory for the index of event ids.
+        id_memory: SizeText = parsed("256MiB"),
+        /// JSONPath per dimension.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        map: BTreeMap<String, String> = BTreeMap::new(),
+    }
+    /// What is kept how long.
+    Retention {
+        /// Raw events, in days.
+        events_days: u32 = 90,
+        /// Imported files: `forever` or a duration.
+        imports: String = "forever".to_owned(),
+    }
+    /// Amortization windows.
+    Window {
+        /// How long after its end a window waits for late reads.
+        grace: DurationText = parsed("1h"),
+        /// Longest window.
+        max: DurationText = parsed("24h"),
+    }
+    /// Billing months.
+    Periods {
+        /// Smallest correction of a closed month.
+        materiality: Price = parsed("1.00"),
+        /// Most unattributed cost of a month that closes, as a ratio.
+        unattributed_ratio_max: Weight = parsed("0.05"),
+    }
+    /// Exported files.
+    Exports {
+        /// Start of file names.
+        prefix: String = "apportion".to_owned(),
+    }
+    /// Prometheus exporter.
+    Exporter {
+        /// Tenants with a series of their own.
+        tenants_max: u32 = 200,
+    }
+    /// What tenants may see of each other.
+    Privacy {
+        /// Totals and ratios of pools with five or more consumers.
+        disclose_pools: bool = false,
+    }
+}
+
+/// What happens to a tenant nobody entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantsUnknown {
+    /// It is created active.
+    Create,
+    /// It is refused.
+    Reject,
+}
+
+/// When `serve` attributes after an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AfterImport {
+    /// Never by itself.
+    Off,
+    /// This long after the last one.
+    After(DurationText),
+}
+
+impl AfterImport {
+    /// Returns the pause, if there is attribution after imports at all.
+    pub fn duration(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Off => None,
+            Self::After(pause) => Some(pause.duration()),
+        }
+    }
+}
+
+impl Serialize for AfterImport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::After(pause) => pause.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AfterImport {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "off" => Ok(Self::Off),
+            text => text.parse().map(Self::After).map_err(D::Error::custom),
+        }
+    }
+}
+
+/// Links of the pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ui {
+    /// Links shown beside each tenant.
+    pub tenant_link: Vec<TenantLink>,
+}
+
+impl Ui {
+    fn is_empty(&self) -> bool {
+        self.tenant_link.is_empty()
+    }
+}
+
+/// A link shown beside each tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantLink {
+    /// Its text.
+    pub label: String,
+    /// Its address; `{slug}` is the tenant's slug.
+    pub url: String,
+}
+
+/// A collector or snapshot source of a later release; its own keys are kept as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: String,
+    /// Keys that its kind knows.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, KeptValue>,
+}
+
+/// A value that is kept without being understood.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeptValue(pub toml::Value);
+
+impl Eq for KeptValue {}
+
+/// A limit of a provider, of a later release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Whose.
+    pub provider: String,
+    /// Of what.
+    pub resource: String,
+    /// How much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap: Option<KeptValue>,
+    /// In which unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// When it starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets: Option<String>,
+    /// Where it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<String>,
+}
+
+fn zone_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse::<Zone>().map(|_| name).map_err(D::Error::custom)
+}
+
+impl Config {
+    /// Returns the organisation's zone.
+    pub fn zone(&self) -> Zone {
+        self.org.timezone.parse().expect("the zone was checked when it was read")
+    }
+
+    /// Refuses values that only a later release can honour.
+    ///
+    /// # Errors
+    /// A failure with `not_available` that names the key.
+    pub fn check_available(&self) -> Result<(), Failure> {
+        match self.compute.engine.as_str() {
+            "embedded" => {}
+            remote if remote.starts_with("df://") => {
+                return Err(Failure::not_available("compute.engine `df://…` (cluster mode)"));
+            }
+            other => {
+                let message = format!("compute.engine is `{other}`; the only engine is \"embedded\"");
+                return Err(Failure::new(crate::exit::Exit::Conflict, message));
+            }
+        }
+        let is_remote = |place: &Option<String>| {
+            place.as_deref().is_some_and(|place| place.contains("://") && !place.starts_with("file://"))
+        };
+        if is_remote(&self.storage.lake) {
+            return Err(Failure::not_available("storage.lake in a bucket"));
+        }
+        if is_remote(&self.storage.catalog) {
+            return Err(Failure::not_available("storage.catalog on a database server"));
+        }
+        Ok(())
+    }
+}

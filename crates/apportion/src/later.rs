@@ -1,0 +1,70 @@
+//! Commands of later releases: listed in help, accepted, refused with `not_available`.
+
+use clap::{Arg, ArgAction, Command};
+
+/// Path and purpose of each command that a later release brings.
+const LATER: [(&str, &str); 15] = [
+    ("snapshot", "Take and inspect the daily snapshots of workspaces"),
+    ("period", "List, close, reopen and sweep billing months"),
+    ("statement", "Print a closed month's charge in minor units"),
+    ("invoices", "Enter and list providers' invoice totals"),
+    ("adjust", "Book an adjustment between two tenants"),
+    ("unit-costs", "Cost per merged pull request and per workflow"),
+    ("sources", "List, refresh and test collectors"),
+    ("observability", "Export dashboards, rules and scrape configuration"),
+    ("man", "Print the manual page"),
+    ("costs changes", "Explain why a cost changed"),
+    ("policy simulate", "Evaluate a draft policy over history"),
+    ("rates simulate", "Evaluate a draft rate card over history"),
+    ("export usage", "Export usage as CSV"),
+    ("scheduler", "Run a node that plans distributed queries"),
+    ("executor", "Run a node that executes distributed queries"),
+];
+
+/// Returns the command line with the later commands added.
+pub fn add_to(mut command: Command) -> Command {
+    for (path, about) in LATER {
+        let later = |name: &'static str| {
+            let rest = Arg::new("rest").action(ArgAction::Append).num_args(0..).trailing_var_arg(true).hide(true);
+            Command::new(name)
+                .about(format!("{about} (not available yet)"))
+                .disable_help_flag(true)
+                .arg(rest.allow_hyphen_values(true))
+        };
+        command = match path.split_once(' ') {
+            None => command.subcommand(later(path)),
+            Some((group, name)) => command.mut_subcommand(group, |group| {
+                group.subcommand(later(name)).args_conflicts_with_subcommands(true)
+            }),
+        };
+    }
+    command
+}
+
+/// Returns the path of the later command that was asked for, if it is one.
+pub fn asked_for(matches: &clap::ArgMatches) -> Option<&'static str> {
+    let (name, inner) = matches.subcommand()?;
+    let path = inner.subcommand_name().map_or_else(|| name.to_owned(), |second| format!("{name} {second}"));
+    LATER.iter().map(|(later, _)| *later).find(|later| *later == path || *later == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn check(line: &str, expected: Option<&str>) {
+        let matches = add_to(crate::cli::Cli::command()).try_get_matches_from(line.split(' '));
+        assert_eq!(asked_for(&matches.expect("the line is accepted")), expected, "{line}");
+    }
+
+    #[test]
+    fn later_commands_are_accepted_with_any_arguments() {
+        check("apportion snapshot run --date 2026-01-01", Some("snapshot"));
+        check("apportion statement 2026-10 --journal", Some("statement"));
+        check("apportion costs changes --tenant a --range 30d", Some("costs changes"));
+        check("apportion policy simulate draft.toml", Some("policy simulate"));
+        check("apportion costs --by tenant", None);
+        check("apportion policy list", None);
+    }
+}
