@@ -76,6 +76,15 @@ pub enum PolicyError {
 
 /// Name of the pool of lines that no pool takes.
 pub const UNATTRIBUTED_POOL: &str = "unattributed";
+/// The built-in policy `default`: one memo pool over the snapshots.
+pub const BUILTIN_TEXT: &str = r#"version = "default"
+valid_from = 1970-01-01
+
+[[pool]]
+name = "platform-usage"
+split = { method = "rated", by = ["tenant"], meters = ["*"], where = { origin = "snapshot" } }
+"#;
+
 impl Policy {
     /// Returns the policy that the TOML text describes, checked.
     ///
@@ -114,9 +123,7 @@ impl Policy {
     /// Returns the built-in policy: one memo pool over the snapshots.
     #[must_use]
     pub fn builtin() -> Self {
-        let text = "version = \"default\"\nvalid_from = 1970-01-01\n[[pool]]\nname = \"platform-usage\"\n\
-                    split = { method = \"rated\", by = [\"tenant\"], meters = [\"*\"], where = { origin = \"snapshot\" } }\n";
-        Self::read("built-in policy", text).expect("the built-in policy is valid")
+        Self::read("built-in policy", BUILTIN_TEXT).expect("the built-in policy is valid")
     }
 
     /// Returns the positions of the pools whose cost a `by_cost` pool follows.
