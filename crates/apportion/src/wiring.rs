@@ -82,7 +82,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
 
 /// Returns the OpenAPI document as JSON.
 pub fn openapi_json() -> String {
-    api::openapi().to_pretty_json().expect("the document is JSON")
+    serde_json::to_string_pretty(&api::openapi()).expect("the document is JSON")
 }
 
 /// Marks a request as made inside this process by its owner, who is the platform admin.
@@ -147,7 +147,7 @@ async fn publish_meters(config: &Config, catalog: &Catalog, now: Instant) -> Res
         Err(error) => return Err(Failure::new(Exit::Failure, format!("cannot read {name}: {error}")).into()),
     };
     let meters = domain::meter::read_meters(&name, &text).map_err(conflict)?;
-    metering::publish_meters(catalog, meters, now).await.map_err(conflict)?;
+    metering::publish::publish_meters(catalog, meters, now).await.map_err(conflict)?;
     Ok(())
 }
 

@@ -50,8 +50,10 @@ impl Catalog {
     ) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
         insert_tenant(&mut tx, &fact.tenant, &fact.entered_by, at).await?;
-        let named = aliases.iter().map(|alias| &alias.tenant).chain([&fact.merged_into]);
-        for id in named.flatten() {
+        if let Some(into) = &fact.merged_into {
+            require_tenant(&mut tx, into).await?;
+        }
+        for id in aliases.iter().filter_map(|alias| alias.tenant.as_ref()) {
             require_tenant(&mut tx, id).await?;
         }
         let fact_is_new = last_fact(&mut tx, &fact.tenant).await?.is_none_or(|last| last.to_new() != *fact);

@@ -1,0 +1,118 @@
+//! Who may call a route. Each access is a type, so that a handler's signature says who may call it.
+
+use crate::app::App;
+use crate::auth::{Caller, Role};
+use crate::problem::ApiError;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use domain::TenantScope;
+use std::ops::Deref;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Anybody, without a token.
+    Public,
+    /// Who reads every tenant's costs, and tenants for their own.
+    CostReader,
+    /// Who reads every tenant's costs.
+    AdminReader,
+    /// Who enters rates and costs.
+    FinanceWriter,
+    /// The platform's admin.
+    PlatformAdmin,
+    /// The platform's admin, on routes that say so when they refuse.
+    PlatformAdminOnly,
+}
+
+impl Access {
+    /// Every access.
+    pub const ALL: [Self; 6] = [
+        Self::Public,
+        Self::CostReader,
+        Self::AdminReader,
+        Self::FinanceWriter,
+        Self::PlatformAdmin,
+        Self::PlatformAdminOnly,
+    ];
+
+    /// Returns the word of the access in the OpenAPI document.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "anybody",
+            Self::CostReader => "platform_admin, finance, admin; tenant_owner and tenant_viewer for their own tenants",
+            Self::AdminReader => "platform_admin, finance, admin",
+            Self::FinanceWriter => "platform_admin, finance",
+            Self::PlatformAdmin | Self::PlatformAdminOnly => "platform_admin",
+        }
+    }
+
+    /// Returns whether the role may call the route.
+    #[must_use]
+    pub fn allows(self, role: Role) -> bool {
+        match self {
+            Self::Public => true,
+            Self::CostReader => role.reads_all_tenants() || role.is_of_tenant(),
+            Self::AdminReader => role.reads_all_tenants(),
+            Self::FinanceWriter => matches!(role, Role::PlatformAdmin | Role::Finance),
+            Self::PlatformAdmin | Self::PlatformAdminOnly => role == Role::PlatformAdmin,
+        }
+    }
+
+    /// Refuses a role that may not call the route.
+    pub(crate) fn check(self, role: Role) -> Result<(), ApiError> {
+        if self.allows(role) {
+            return Ok(());
+        }
+        Err(if self == Self::PlatformAdminOnly { ApiError::PlatformAdminRequired } else { ApiError::Forbidden })
+    }
+}
+
+macro_rules! access_types {
+    ($($(#[$doc:meta])* $name:ident => $access:ident,)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name(Caller);
+
+        impl Deref for $name {
+            type Target = Caller;
+
+            fn deref(&self) -> &Caller {
+                &self.0
+            }
+        }
+
+        impl FromRequestParts<App> for $name {
+            type Rejection = ApiError;
+
+            /// The layer around the route found out who calls; without it nobody does.
+            async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, ApiError> {
+                let caller = parts.extensions.get::<Caller>().cloned().ok_or(ApiError::Unauthenticated)?;
+                Access::$access.check(caller.role)?;
+                Ok(Self(caller))
+            }
+        }
+    )*};
+}
+
+access_types! {
+    /// A caller who reads costs, perhaps of some tenants only: see [`CostReader::scope`].
+    CostReader => CostReader,
+    /// A caller who reads every tenant's costs.
+    AdminReader => AdminReader,
+    /// A caller who enters rates and costs.
+    FinanceWriter => FinanceWriter,
+    /// The platform's admin.
+    PlatformAdmin => PlatformAdmin,
+    /// The platform's admin, on a route that answers `platform_admin_required` to everybody else.
+    PlatformAdminOnly => PlatformAdminOnly,
+}
+
+impl CostReader {
+    /// Returns whose costs the caller may read.
+    #[must_use]
+    pub fn scope(&self) -> &TenantScope {
+        &self.0.scope
+    }
+}

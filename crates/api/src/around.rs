@@ -1,0 +1,158 @@
+//! What happens around every handler.
+//!
+//! Outside: [`answer`] gives the request its id, catches panics, turns errors into problems, adds ETag and
+//! security headers. Around each route: [`guard`] finds out who calls and refuses before the body is read.
+
+use crate::access::Access;
+use crate::app::App;
+use crate::auth::{RequestId, authenticate, random_id};
+use crate::idempotency;
+use crate::limits::ApiLimits;
+use crate::problem::{ApiError, PROBLEM_JSON, ProblemParts};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
+use http_body_util::BodyExt as _;
+use sha2::{Digest, Sha256};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::Instrument as _;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers of every answer that does not say otherwise.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Makes an answer of whatever a handler gave back.
+pub(crate) async fn answer(State(limits): State<Arc<ApiLimits>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId(random_id("req"));
+    let path = request.uri().path().to_owned();
+    let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let span = tracing::info_span!("request", request.id = %id.0, method = %request.method(), path = %path);
+    request.extensions_mut().insert(id.clone());
+    let done = if request.uri().query().is_some_and(|query| limits.query_bytes_max < query.len()) {
+        Ok(ApiError::parameter("query", format!("the query has more than {} bytes", limits.query_bytes_max)).into_response())
+    } else {
+        AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await
+    };
+    let mut response = match done {
+        Ok(response) => with_problem(response, &path, &id),
+        Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&path, &id),
+    };
+    if is_read && response.status() == StatusCode::OK {
+        response = with_etag(response, asked.as_ref(), limits.etag_bytes_max).await;
+    }
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept, authorization"));
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The answer itself, or the problem that its error stands for.
+fn with_problem(mut response: Response, path: &str, id: &RequestId) -> Response {
+    let parts = response.extensions_mut().remove::<ProblemParts>();
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
+    let parts = match parts {
+        Some(parts) => parts,
+        None if is_error && !is_problem => ProblemParts::of_status(response.status()),
+        None => return response,
+    };
+    let mut problem = parts.into_answer(path, id);
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    problem
+}
+
+/// What a panic said, for the log.
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+}
+
+/// Answers of known length carry the hash of their bytes; who has them already gets 304.
+async fn with_etag(response: Response, asked: Option<&HeaderValue>, bytes_max: u64) -> Response {
+    let Some(length) = response.body().size_hint().exact().filter(|length| *length <= bytes_max) else { return response };
+    let (mut parts, body) = response.into_parts();
+    let Ok(collected) = body.collect().await else {
+        return ApiError::Internal(format!("a body of {length} bytes in memory broke off")).into_response();
+    };
+    let bytes = collected.to_bytes();
+    let etag = format!("\"{}\"", &hex::encode(Sha256::digest(&bytes))[..32]);
+    let value = HeaderValue::from_str(&etag).expect("hexadecimal digits are a header");
+    parts.headers.insert(header::ETAG, value);
+    parts.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    let has_it = asked.and_then(|asked| asked.to_str().ok()).is_some_and(|asked| {
+        asked.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == etag)
+    });
+    if has_it {
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(header::CONTENT_TYPE);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+/// What the layer around a route needs.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) app: App,
+    pub(crate) access: Access,
+    /// Whether the answer goes on as long as it likes.
+    pub(crate) is_stream: bool,
+}
+
+/// Finds out who calls and refuses before anything of the body is read or decompressed.
+pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    guarded(guard, request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response, ApiError> {
+    if guard.access == Access::Public {
+        return Ok(next.run(request).await);
+    }
+    let (mut parts, body) = request.into_parts();
+    let caller = authenticate(&guard.app, &parts).await?;
+    guard.access.check(caller.role)?;
+    let is_local = parts.extensions.get::<crate::auth::LocalAdmin>().is_some();
+    parts.extensions.insert(caller.clone());
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    if let Some(key) = idempotency::key_of(&parts.headers)?
+        && !is_read
+    {
+        return idempotency::once(&guard.app, &caller, key, Request::from_parts(parts, body), next).await;
+    }
+    let run = next.run(Request::from_parts(parts, body));
+    if !is_read || guard.is_stream || is_local {
+        return Ok(run.await);
+    }
+    let wait = Duration::from_secs(guard.app.limits.read_seconds_max);
+    let late = |_| ApiError::Unavailable("the question took too long; ask for fewer days or rows");
+    tokio::time::timeout(wait, run).await.map_err(late)
+}
+
+/// Returns whether the caller wants CSV: it names it before JSON.
+pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = accepts.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    types.find(|kind| matches!(*kind, "text/csv" | "application/json" | "*/*")) == Some("text/csv")
+}

@@ -1,0 +1,205 @@
+//! Request bodies: strict JSON, text, and files spooled to disk.
+
+use crate::app::App;
+use crate::problem::ApiError;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use domain::toml_text::with_nearest_key;
+use futures::{Stream, StreamExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+use tempfile::TempPath;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::io::ReaderStream;
+
+/// Bodies up to this size are spooled in memory.
+const MEMORY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A JSON body: every key known, none twice, numbers with their digits.
+#[derive(Clone, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let kind = content_type(request.headers());
+        if !matches!(kind.as_str(), "" | "application/json") && !kind.ends_with("+json") {
+            return Err(ApiError::MediaType(format!("`{kind}` is not taken here; send application/json")));
+        }
+        let text = text_of(request, app, app.limits.json_bytes_max, "limits.json_bytes_max").await?;
+        json_of(&text).and_then(|value| typed(value)).map(Json)
+    }
+}
+
+/// Returns the value that a JSON text is.
+pub(crate) fn json_of(text: &str) -> Result<Value, ApiError> {
+    metering::json::parse_value(text).map_err(|error| ApiError::Json(error.to_string()))
+}
+
+/// Returns the body that the value describes.
+pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_json::from_value(value).map_err(|error| ApiError::body("", with_nearest_key(&error.to_string())))
+}
+
+/// A body of text, with its content type.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// The text.
+    pub text: String,
+    /// Its content type without parameters, in lower case; empty if none is given.
+    pub content_type: String,
+}
+
+impl FromRequest<App> for Text {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let content_type = content_type(request.headers());
+        let text = text_of(request, app, app.limits.text_bytes_max, "limits.text_bytes_max").await?;
+        Ok(Self { text, content_type })
+    }
+}
+
+/// Returns the content type without parameters, in lower case.
+pub(crate) fn content_type(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+async fn text_of(request: Request, app: &App, bytes_max: usize, key: &'static str) -> Result<String, ApiError> {
+    refuse_encoding(request.headers())?;
+    let mut bytes = Vec::new();
+    let mut pieces = pieces(app, request.into_body());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if bytes_max < bytes.len() + piece.len() {
+            return Err(ApiError::TooLarge { what: "bytes", limit: bytes_max as u64, key });
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    String::from_utf8(bytes).map_err(|_| ApiError::body("", "the body is not UTF-8"))
+}
+
+fn refuse_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"identity" | b"") => Ok(()),
+        Some(_) => Err(ApiError::MediaType("send this body without Content-Encoding".to_owned())),
+    }
+}
+
+/// Returns the body piece by piece; one that stands still for too long is an error.
+pub(crate) fn pieces(app: &App, body: Body) -> impl Stream<Item = Result<Bytes, ApiError>> + Unpin + use<> {
+    let seconds = app.limits.upload_idle_seconds_max;
+    Box::pin(futures::stream::unfold(body.into_data_stream(), move |mut stream| async move {
+        let piece = match tokio::time::timeout(Duration::from_secs(seconds), stream.next()).await {
+            Ok(None) => return None,
+            Ok(Some(piece)) => piece.map_err(|error| ApiError::BrokenBody(error.to_string())),
+            Err(_) => Err(ApiError::UploadStoodStill(seconds)),
+        };
+        Some((piece, stream))
+    }))
+}
+
+/// A body that was read to its end.
+pub(crate) struct Spooled {
+    /// SHA-256 of its bytes, in hex.
+    pub(crate) sha256: String,
+    kept: Kept,
+}
+
+enum Kept {
+    Memory(Vec<u8>),
+    Disk(TempPath),
+}
+
+impl Spooled {
+    /// Returns the body once more.
+    pub(crate) async fn into_body(self) -> Result<Body, ApiError> {
+        match self.kept {
+            Kept::Memory(bytes) => Ok(Body::from(bytes)),
+            Kept::Disk(path) => {
+                let file = tokio::fs::File::open(&path).await.map_err(disk_failed)?;
+                // The path goes with the stream: the file is removed when the body was read.
+                let stream = ReaderStream::with_capacity(file, 256 * 1024).map(move |piece| {
+                    let _keeps_the_file = &path;
+                    piece
+                });
+                Ok(Body::from_stream(stream))
+            }
+        }
+    }
+}
+
+/// Reads a body to its end: a small one into memory, a large one onto disk.
+pub(crate) async fn spool(app: &App, body: Body, bytes_max: u64) -> Result<Spooled, ApiError> {
+    let mut hash = Sha256::new();
+    let (mut memory, mut disk): (Vec<u8>, Option<(tokio::fs::File, TempPath)>) = (Vec::new(), None);
+    let mut size = 0_u64;
+    let mut pieces = pieces(app, body);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        size += piece.len() as u64;
+        if bytes_max < size {
+            return Err(ApiError::TooLarge { what: "bytes", limit: bytes_max, key: "limits.upload_bytes_max" });
+        }
+        hash.update(&piece);
+        if disk.is_none() && size <= MEMORY_BYTES_MAX {
+            memory.extend_from_slice(&piece);
+            continue;
+        }
+        let (file, _) = match &mut disk {
+            Some(disk) => disk,
+            None => {
+                let (mut file, path) = temporary(app).await?;
+                file.write_all(&memory).await.map_err(disk_failed)?;
+                memory = Vec::new();
+                disk.insert((file, path))
+            }
+        };
+        file.write_all(&piece).await.map_err(disk_failed)?;
+    }
+    let kept = match disk {
+        None => Kept::Memory(memory),
+        Some((mut file, path)) => {
+            file.flush().await.map_err(disk_failed)?;
+            Kept::Disk(path)
+        }
+    };
+    Ok(Spooled { sha256: hex::encode(hash.finalize()), kept })
+}
+
+/// Writes pieces to a new file of the spool; it is removed with the path. Returns it with its size.
+pub(crate) async fn to_file<E: Into<ApiError>>(
+    app: &App,
+    mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    bytes_max: u64,
+) -> Result<(TempPath, u64), ApiError> {
+    let (mut file, path) = temporary(app).await?;
+    let mut size = 0_u64;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(Into::into)?;
+        size += piece.len() as u64;
+        if bytes_max < size {
+            let limit = app.limits.upload_bytes_max;
+            return Err(ApiError::TooLarge { what: "bytes", limit, key: "limits.upload_bytes_max" });
+        }
+        file.write_all(&piece).await.map_err(disk_failed)?;
+    }
+    file.flush().await.map_err(disk_failed)?;
+    Ok((path, size))
+}
+
+async fn temporary(app: &App) -> Result<(tokio::fs::File, TempPath), ApiError> {
+    tokio::fs::create_dir_all(&app.spool).await.map_err(disk_failed)?;
+    let file = tempfile::Builder::new().prefix("upload-").tempfile_in(&app.spool).map_err(disk_failed)?;
+    let (file, path) = file.into_parts();
+    Ok((tokio::fs::File::from_std(file), path))
+}
+
+pub(crate) fn disk_failed(error: std::io::Error) -> ApiError {
+    ApiError::Internal(format!("the spool folder failed: {error}"))
+}

@@ -1,0 +1,443 @@
+//! Every error as RFC 9457. Nothing else in the workspace knows HTTP statuses.
+
+use crate::auth::RequestId;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use collectors::ImportError;
+use domain::policy::PolicyError;
+use domain::rates::RateError;
+use engine::EngineError;
+use metering::MeteringError;
+use serde::Serialize;
+use storage::catalog::CatalogError;
+use storage::lake::LakeError;
+use utoipa::ToSchema;
+
+/// Where people read what a problem means.
+const PROBLEM_DOCS: &str = "/docs/api#problem-";
+/// Content type of problems.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A kind of problem: its stable code, its status, its title, what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct ProblemKind {
+    /// Stable word in snake_case.
+    pub code: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// Short title.
+    pub title: &'static str,
+    /// What it means and what to do.
+    pub meaning: &'static str,
+}
+
+macro_rules! problems {
+    ($($code:literal $status:literal $title:literal: $meaning:literal;)*) => {
+        /// Every kind of problem.
+        pub const PROBLEMS: &[ProblemKind] =
+            &[$(ProblemKind { code: $code, status: $status, title: $title, meaning: $meaning },)*];
+    };
+}
+
+problems! {
+    "invalid_parameter" 400 "Invalid parameter": "A query or path parameter is unknown, given twice, or has no usable value.";
+    "invalid_body" 400 "Invalid body": "The body is not what the route takes; `errors` says where.";
+    "invalid_json" 400 "Invalid JSON": "The body is not JSON, has a key twice, or is nested too deeply.";
+    "not_available" 400 "Not available yet": "A later release brings it.";
+    "unauthenticated" 401 "No usable token": "No token, or one that is wrong, revoked or expired. Send `Authorization: Bearer <token>`.";
+    "forbidden" 403 "Not allowed": "The token's role may not do this.";
+    "platform_admin_required" 403 "Platform admin required": "Only the platform's admin may do this.";
+    "not_found" 404 "Not found": "There is no such thing or no such route.";
+    "tenant_not_found" 404 "Tenant not found": "There is no such tenant, or it is not one of the caller's.";
+    "cluster_not_found" 404 "Cluster not found": "No pool of kind `cluster` has this name on that day.";
+    "not_attributed" 404 "Not attributed": "The day was never attributed for this cluster; run it first.";
+    "method_not_allowed" 405 "Method not allowed": "The route exists, but not with this method; see the header `allow`.";
+    "request_timeout" 408 "Upload stood still": "Nothing of the body arrived for too long.";
+    "run_in_progress" 409 "Run in progress": "A run over some of these days is under way; wait for it or send wait=true.";
+    "version_in_use" 409 "Version in use": "A posting rests on this version; publish the change under a new version.";
+    "version_changed" 409 "Version changed": "The version was replaced meanwhile; try again.";
+    "conflict" 409 "Conflict": "The request contradicts what is stored.";
+    "would_shrink" 409 "Import would lose lines": "The files hold much less than what they replace; `errors` lists it. Repeat with confirm=true if it is meant.";
+    "import_conflict" 409 "Import conflict": "Other imports kept committing first; nothing was imported, try again.";
+    "suspicious_price" 409 "Suspicious price": "A price is 100 times or more away from the card before. Repeat with confirm=true if it is meant.";
+    "meter_in_use" 409 "Meter in use": "The meter has usage, so what its numbers mean is fixed.";
+    "idempotency_in_progress" 409 "Still under way": "The first request with this Idempotency-Key has not ended yet.";
+    "payload_too_large" 413 "Too large": "The body, its decoded form or one of its rows is larger than allowed.";
+    "unsupported_media_type" 415 "Unsupported media type": "The route does not take this content type or encoding.";
+    "idempotency_mismatch" 422 "Idempotency key reused": "The Idempotency-Key came before with another request; use a new key.";
+    "invalid_policy" 422 "Invalid policy": "The policy cannot be used; `errors` says where.";
+    "invalid_rate_card" 422 "Invalid rate card": "The rate card cannot be used; `errors` says where.";
+    "invalid_fixed_cost" 422 "Invalid fixed cost": "The cost cannot become cost lines.";
+    "invalid_source" 422 "Invalid source": "The name cannot be a source of cost lines.";
+    "not_focus" 422 "Not a FOCUS file": "The columns are not those of FOCUS 1.0 to 1.4.";
+    "invalid_row" 422 "Invalid row": "A row cannot be read; the detail names file, line and column. Nothing was stored.";
+    "out_of_bound" 422 "Out of bound": "A number or time is too large to be stored.";
+    "unreadable_file" 422 "Unreadable file": "A file is broken, or in a format or compression that is not read.";
+    "no_rows" 422 "No rows": "The files have columns but no rows.";
+    "fx_missing" 422 "Exchange rate missing": "There is no rate at most 7 days old; enter one and run again.";
+    "rate_missing" 422 "Price missing": "The rate card has no price for a metered quantity.";
+    "inputs_expired" 422 "Inputs expired": "The raw events that this needs were dropped.";
+    "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
+    "unavailable" 503 "Not ready": "The server or its store cannot answer now; try again.";
+}
+
+/// Returns the kind of this code.
+fn kind_of(code: &str) -> &'static ProblemKind {
+    let internal = || PROBLEMS.iter().find(|kind| kind.code == "internal").expect("it is in the table");
+    PROBLEMS.iter().find(|kind| kind.code == code).unwrap_or_else(internal)
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ProblemError {
+    /// Where: a JSON pointer into the body, the name of a parameter, or a place in a file.
+    pub pointer: String,
+    /// Stable word.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// An error answer (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Page that says what the code means.
+    pub r#type: String,
+    /// Short title of the kind of problem.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened and what to do.
+    pub detail: String,
+    /// Path of the request.
+    pub instance: String,
+    /// Stable word for programs.
+    pub code: String,
+    /// Id of the request, also in the log and in `x-request-id`.
+    pub request_id: String,
+    /// What is wrong in detail.
+    pub errors: Vec<ProblemError>,
+}
+
+/// What can go wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No usable token.
+    #[error("send a valid token as `Authorization: Bearer <token>`")]
+    Unauthenticated,
+    /// The role may not do this.
+    #[error("the token's role may not do this")]
+    Forbidden,
+    /// The role may mint tokens, but not this one.
+    #[error("{0}")]
+    TokenExceedsCaller(&'static str),
+    /// Only the platform's admin may do this.
+    #[error("only the role platform_admin may do this")]
+    PlatformAdminRequired,
+    /// A parameter cannot be used.
+    #[error("{detail}")]
+    Parameter {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A body cannot be used.
+    #[error("{detail}")]
+    Body {
+        /// Where in the body.
+        pointer: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A body is not JSON.
+    #[error("{0}")]
+    Json(String),
+    /// A body is too large.
+    #[error("the body has more than {limit} {what}; split it, or raise {key}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is allowed.
+        limit: u64,
+        /// The limit's name.
+        key: &'static str,
+    },
+    /// The content type or encoding is not taken.
+    #[error("{0}")]
+    MediaType(String),
+    /// Nothing of the body arrived for too long.
+    #[error("nothing of the body arrived for {0} seconds")]
+    UploadStoodStill(u64),
+    /// The connection broke.
+    #[error("the body broke off: {0}")]
+    BrokenBody(String),
+    /// Some named thing is missing.
+    #[error("{kind} `{name}` does not exist")]
+    NotFound {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A pool could not be run.
+    #[error("{detail}")]
+    NotRun {
+        /// `fx_missing`, `rate_missing`, `inputs_expired`, `out_of_bound`.
+        code: String,
+        /// Names and figures.
+        detail: String,
+    },
+    /// The first request with this key has not ended.
+    #[error("the first request with this Idempotency-Key has not ended yet; wait, then repeat")]
+    IdempotencyInProgress,
+    /// The store cannot answer.
+    #[error("{0}")]
+    Unavailable(&'static str),
+    /// Our own mistake, or a failure below.
+    #[error("{0}")]
+    Internal(String),
+    /// A use case of the engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The catalog refused or failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The lake failed.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// An import of bills failed.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// An import of events failed.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
+}
+
+impl ApiError {
+    /// Returns the error of a parameter that cannot be used.
+    pub(crate) fn parameter(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::Parameter { name, detail: detail.into() }
+    }
+
+    /// Returns the error of a body that cannot be used.
+    pub(crate) fn body(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Body { pointer: pointer.into(), detail: detail.into() }
+    }
+
+    /// Returns the stable word for what went wrong. Exhaustive on purpose: a new variant must choose here.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden | Self::TokenExceedsCaller(_) => "forbidden",
+            Self::PlatformAdminRequired => "platform_admin_required",
+            Self::Parameter { .. } => "invalid_parameter",
+            Self::Body { .. } | Self::BrokenBody(_) => "invalid_body",
+            Self::Json(_) => "invalid_json",
+            Self::TooLarge { .. } => "payload_too_large",
+            Self::MediaType(_) => "unsupported_media_type",
+            Self::UploadStoodStill(_) => "request_timeout",
+            Self::NotFound { .. } => "not_found",
+            Self::NotRun { code, .. } => code,
+            Self::IdempotencyInProgress => "idempotency_in_progress",
+            Self::Unavailable(_) => "unavailable",
+            Self::Internal(_) | Self::Lake(_) => "internal",
+            Self::Engine(error) => engine_code(error),
+            Self::Catalog(error) => catalog_code(error),
+            Self::Import(error) => error.code(),
+            Self::Metering(error) => metering_code(error),
+        }
+    }
+
+    /// Returns what is wrong in detail.
+    fn errors(&self) -> Vec<ProblemError> {
+        let one = |pointer: &str, message: String| {
+            vec![ProblemError { pointer: pointer.to_owned(), code: self.code().to_owned(), message }]
+        };
+        match self {
+            Self::Parameter { name, detail } => one(name, detail.clone()),
+            Self::Body { pointer, detail } => one(pointer, detail.clone()),
+            Self::Engine(EngineError::InvalidParameter { parameter, detail }) => one(parameter, detail.clone()),
+            Self::Engine(EngineError::Policy(error)) => match error {
+                PolicyError::Toml(error) => one(&format!("line {}, column {}", error.line, error.column), error.message.clone()),
+                PolicyError::Invalid { place, problem } => one(place, problem.clone()),
+                PolicyError::NotAvailable { place, .. } => one(place, error.to_string()),
+            },
+            Self::Engine(EngineError::Rates(error)) => match error {
+                RateError::Toml(error) => one(&format!("line {}, column {}", error.line, error.column), error.message.clone()),
+                RateError::Invalid { version, problem } => one(version, problem.clone()),
+                RateError::NotAvailable { version, .. } => one(version, error.to_string()),
+            },
+            Self::Import(ImportError::Row(row)) => one(&format!("{}: line {}", row.file, row.line), row.reason.clone()),
+            Self::Import(ImportError::WouldShrink(keys)) => keys.iter().map(shrink_error).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn shrink_error(key: &collectors::error::Shrink) -> ProblemError {
+    ProblemError {
+        pointer: format!("{} {}", key.billing_account, key.billing_period),
+        code: "would_shrink".to_owned(),
+        message: format!(
+            "{} to {} rows, {} to {} {} billed (sum of magnitudes)",
+            key.rows_before, key.rows_after, key.billed_before, key.billed_after, key.currency
+        ),
+    }
+}
+
+fn engine_code(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::InvalidParameter { .. } => "invalid_parameter",
+        EngineError::NotAvailable(_)
+        | EngineError::Policy(PolicyError::NotAvailable { .. })
+        | EngineError::Rates(RateError::NotAvailable { .. }) => "not_available",
+        EngineError::TenantNotFound(_) => "tenant_not_found",
+        EngineError::ClusterNotFound(_) => "cluster_not_found",
+        EngineError::NotAttributed { .. } => "not_attributed",
+        EngineError::NotFound { .. } => "not_found",
+        EngineError::RunInProgress { .. } => "run_in_progress",
+        EngineError::VersionInUse { .. } => "version_in_use",
+        EngineError::SuspiciousPrice(_) => "suspicious_price",
+        EngineError::Policy(PolicyError::Toml(_) | PolicyError::Invalid { .. }) => "invalid_policy",
+        EngineError::Rates(RateError::Toml(_) | RateError::Invalid { .. }) => "invalid_rate_card",
+        EngineError::Catalog(error) => catalog_code(error),
+        EngineError::Corrupt { .. } | EngineError::Lake(_) | EngineError::Query(_) => "internal",
+    }
+}
+
+fn catalog_code(error: &CatalogError) -> &'static str {
+    match error {
+        CatalogError::NotFound { what: "tenant", .. } => "tenant_not_found",
+        CatalogError::NotFound { .. } => "not_found",
+        CatalogError::Conflict { .. } => "conflict",
+        CatalogError::VersionInUse { .. } => "version_in_use",
+        CatalogError::VersionChanged { .. } => "version_changed",
+        CatalogError::IdempotencyMismatch { .. } => "idempotency_mismatch",
+        // The enum may grow; what is not known here is our own failure.
+        _ => "internal",
+    }
+}
+
+fn metering_code(error: &MeteringError) -> &'static str {
+    match error {
+        MeteringError::Unreadable(_) => "unreadable_file",
+        MeteringError::BrokenList { .. } => "invalid_json",
+        MeteringError::MeterInUse { .. } => "meter_in_use",
+        MeteringError::Catalog(error) => catalog_code(error),
+        MeteringError::InvalidMeter { .. }
+        | MeteringError::InvalidMap { .. }
+        | MeteringError::Damaged { .. }
+        | MeteringError::Lake(_)
+        | MeteringError::Query(_)
+        | MeteringError::Arrow(_)
+        | MeteringError::Worker(_) => "internal",
+    }
+}
+
+/// What an error says; the layer around all routes makes the answer of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ProblemParts {
+    kind: &'static ProblemKind,
+    detail: String,
+    errors: Vec<ProblemError>,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+impl ProblemParts {
+    /// What an answer without a problem of its own means, by its status.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let code = match status.as_u16() {
+            401 => "unauthenticated",
+            403 => "forbidden",
+            404 => "not_found",
+            405 => "method_not_allowed",
+            408 => "request_timeout",
+            413 => "payload_too_large",
+            415 => "unsupported_media_type",
+            400..=499 => "invalid_parameter",
+            _ => "internal",
+        };
+        let kind = kind_of(code);
+        Self { kind, detail: kind.meaning.to_owned(), errors: Vec::new(), cause: None }
+    }
+
+    /// What a panic means.
+    pub(crate) fn of_panic(cause: String) -> Self {
+        let kind = kind_of("internal");
+        Self { kind, detail: kind.meaning.to_owned(), errors: Vec::new(), cause: Some(cause) }
+    }
+
+    /// Returns the answer to the request at this path. Logs what only the log may say, once.
+    pub(crate) fn into_answer(self, instance: &str, id: &RequestId) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(request.id = %id.0, path = instance, cause, "request {} failed", id.0);
+        }
+        let problem = Problem {
+            r#type: format!("{PROBLEM_DOCS}{}", self.kind.code),
+            title: self.kind.title.to_owned(),
+            status: self.kind.status,
+            detail: self.detail,
+            instance: instance.to_owned(),
+            code: self.kind.code.to_owned(),
+            request_id: id.0.clone(),
+            errors: self.errors,
+        };
+        let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(self.kind.status).expect("the table holds statuses");
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.kind.status == 401 {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let kind = kind_of(self.code());
+        let parts = if kind.status >= 500 {
+            let is_ours = matches!(self, Self::Unavailable(_));
+            let detail = if is_ours { self.to_string() } else { kind.meaning.to_owned() };
+            ProblemParts { kind, detail, errors: Vec::new(), cause: Some(format!("{self:?}")) }
+        } else {
+            ProblemParts { kind, detail: self.to_string(), errors: self.errors(), cause: None }
+        };
+        let status = StatusCode::from_u16(kind.status).expect("the table holds statuses");
+        let mut response = status.into_response();
+        response.extensions_mut().insert(parts);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_described_once_and_in_the_docs() {
+        let docs = include_str!("../../../docs/problems.md");
+        let mut seen = BTreeSet::new();
+        for kind in PROBLEMS {
+            assert!(seen.insert(kind.code), "{} stands twice", kind.code);
+            let line = format!("| `{}` | {} | {} |", kind.code, kind.status, kind.meaning);
+            assert!(docs.contains(&line), "docs/problems.md lacks: {line}");
+        }
+        let lines = docs.lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(lines, PROBLEMS.len(), "docs/problems.md describes a code that does not exist");
+    }
+
+    #[test]
+    fn every_code_that_other_crates_choose_is_in_the_table() {
+        let codes = ["not_focus", "out_of_bound", "invalid_row", "unreadable_file", "payload_too_large", "no_rows"];
+        let more = ["invalid_source", "would_shrink", "invalid_fixed_cost", "import_conflict", "internal"];
+        for code in codes.into_iter().chain(more) {
+            assert_eq!(kind_of(code).code, code);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Cost by any dimension.
+
+use crate::access::CostReader;
+use crate::app::App;
+use crate::convert::{day, money, part, share};
+use crate::list::ListAsked;
+use crate::problem::ApiError;
+use crate::query::QueryPairs;
+use axum::extract::State;
+use axum::response::Response;
+use engine::query::{Coverage, CostMeta, CostQuery, CostRow, CostTable, CostTotals, View};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+/// The query parameters of `/costs`.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CostParams {
+    /// `7d 30d 90d 365d mtd last_month qtd ytd 2026-10 2026-10-01..2026-10-31`; default `30d`.
+    pub range: Option<String>,
+    /// First day, with `to` instead of `range`.
+    pub from: Option<String>,
+    /// Last day, included.
+    pub to: Option<String>,
+    /// At most four of tenant, user, workflow, repo, task_class, cluster, plan, parent, label:<key>, pool, tier,
+    /// status, basis, memo, origin, charge_category, category, meter; default `tenant`.
+    pub group_by: Option<String>,
+    /// `none`, `day`, `week` or `month`: adds a series to each row.
+    pub granularity: Option<String>,
+    /// Terms ANDed, separated by spaces: `[-]key:value[,value…]`, `*` globs, "quoted" values.
+    pub filter: Option<String>,
+    /// `prev` adds the range before.
+    pub compare: Option<String>,
+    /// `posted`; `current_rates` is not available yet.
+    pub view: Option<String>,
+    /// `charged` or `billed`.
+    pub clock: Option<String>,
+    /// `amount` or `billed_amount`.
+    pub measure: Option<String>,
+    /// Only entries booked in this currency.
+    pub currency: Option<String>,
+    /// `minor` rounds rows to minor units so that they sum to the rounded total.
+    pub round: Option<String>,
+    /// `posting:12`, a day or an instant: the ledger as it was known then.
+    pub as_of: Option<String>,
+    /// `cost`, `key`, `direct`, `amortized`, `pending`, `previous`, `change`; `-` before it for descending.
+    pub sort: Option<String>,
+    /// Rows of a page, 1 to 10000.
+    pub limit: Option<u32>,
+    /// Where the page begins: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// The cost of one group.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CostRowBody {
+    /// Value of each grouped key; of a reserved consumer its word.
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    pub key: Map<String, Value>,
+    /// The cost.
+    pub cost: String,
+    /// Of tier direct; absent when tier or status is grouped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<String>,
+    /// Of tier amortized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amortized: Option<String>,
+    /// Of status pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
+    /// Part of the total, six decimals; null when the total is not positive.
+    pub share: Option<String>,
+    /// Cost of the range before, with `compare=prev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Cost less that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// First day and cost of every bucket, with a granularity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Vec<String>>>)]
+    pub series: Option<Vec<(String, String)>>,
+}
+
+/// Totals over all pages.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CostTotalsBody {
+    /// What the rows of all pages add up to.
+    pub cost: String,
+    /// Of `__overhead__`; absent for tenants, as the next four.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<String>,
+    /// Of `__idle__`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
+    /// Of `__unattributed__`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unattributed: Option<String>,
+    /// Of `__unconsumed__`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unconsumed: Option<String>,
+    /// Of `__variance__`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variance: Option<String>,
+    /// Estimates beside the money.
+    pub memo: String,
+}
+
+/// Days that were asked for.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RangeBody {
+    /// First day.
+    pub from: String,
+    /// Last day, included.
+    pub to: String,
+    /// The organisation's zone.
+    pub timezone: String,
+}
+
+/// What went into the pools of the range.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConservationBody {
+    /// The cost lines.
+    pub cost_lines: String,
+    /// Less what the ledger holds: 0.
+    pub difference: String,
+}
+
+/// How much of the cost was measured; parts of one.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CoverageBody {
+    /// By measurement.
+    pub measured: String,
+    /// By something that stands for it.
+    pub proxy: String,
+    /// Paid, unused capacity.
+    pub idle: String,
+    /// Never divided.
+    pub overhead: String,
+    /// Bill minus rated recovery.
+    pub variance: String,
+    /// Not at all.
+    pub unattributed: String,
+}
+
+/// What an answer says about itself.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CostMetaBody {
+    /// The days.
+    pub range: RangeBody,
+    /// Currency of every amount.
+    pub currency: String,
+    /// Where the amounts come from.
+    pub view: String,
+    /// The state that was asked for.
+    pub as_of: Option<String>,
+    /// Last day of the range that has entries.
+    pub data_through: Option<String>,
+    /// Days of the range with pending entries.
+    pub pending_days: usize,
+    /// Versions of the policies that entries name.
+    pub policy_versions: Vec<String>,
+    /// Absent for tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conservation: Option<ConservationBody>,
+    /// Absent for tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<CoverageBody>,
+    /// The posting that the answer shows; `as_of=posting:<it>` repeats it.
+    pub posting: Option<i64>,
+    /// Hash of that posting; absent for tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ledger_head: Option<Option<String>>,
+    /// Usage without a price.
+    pub unpriced_metrics: Vec<String>,
+}
+
+/// Cost by any dimension.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CostsBody {
+    /// The rows of this page.
+    pub rows: Vec<CostRowBody>,
+    /// Totals over all pages.
+    pub totals: CostTotalsBody,
+    /// What the answer says about itself.
+    pub meta: CostMetaBody,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Returns what tenants, pools or any other dimension cost.
+#[utoipa::path(get, path = "/api/v1/costs", tag = "costs", params(CostParams), responses((status = 200, body = CostsBody)))]
+pub async fn list_costs(
+    reader: CostReader,
+    State(app): State<App>,
+    query: QueryPairs,
+    asked: ListAsked,
+) -> Result<Response, ApiError> {
+    let query = CostQuery::parse(&query.0, &app.engine.cost_limits())?;
+    let table = app.engine.costs(reader.scope(), &query).await?;
+    let body = to_api_costs(table);
+    if asked.is_csv() {
+        let (columns, rows) = flat(&body, &query)?;
+        return asked.answer(&serde_json::json!({ "rows": rows }), || columns, body.next_cursor.as_deref());
+    }
+    asked.answer(&body, Vec::new, body.next_cursor.as_deref())
+}
+
+fn to_api_costs(table: CostTable) -> CostsBody {
+    let meta = to_api_meta(table.meta, table.totals.reserved.is_some());
+    CostsBody {
+        rows: table.rows.into_iter().map(to_api_row).collect(),
+        totals: to_api_totals(table.totals),
+        meta,
+        next_cursor: table.next_cursor,
+    }
+}
+
+fn to_api_row(row: CostRow) -> CostRowBody {
+    let parts = row.parts;
+    CostRowBody {
+        key: row.key.into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
+        cost: money(row.cost),
+        direct: parts.map(|parts| money(parts.direct)),
+        amortized: parts.map(|parts| money(parts.amortized)),
+        pending: parts.map(|parts| money(parts.pending)),
+        share: row.share.map(share),
+        previous: row.previous.map(|previous| money(previous.cost)),
+        change: row.previous.map(|previous| money(previous.change)),
+        series: row.series.map(|series| series.into_iter().map(|(date, cost)| (day(date), money(cost))).collect()),
+    }
+}
+
+fn to_api_totals(totals: CostTotals) -> CostTotalsBody {
+    let reserved = totals.reserved;
+    CostTotalsBody {
+        cost: money(totals.cost),
+        overhead: reserved.map(|reserved| money(reserved.overhead)),
+        idle: reserved.map(|reserved| money(reserved.idle)),
+        unattributed: reserved.map(|reserved| money(reserved.unattributed)),
+        unconsumed: reserved.map(|reserved| money(reserved.unconsumed)),
+        variance: reserved.map(|reserved| money(reserved.variance)),
+        memo: money(totals.memo),
+    }
+}
+
+fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
+    CostMetaBody {
+        range: RangeBody { from: day(meta.range.from()), to: day(meta.range.to()), timezone: meta.timezone },
+        currency: meta.currency.to_string(),
+        view: match meta.view {
+            View::Posted => "posted".to_owned(),
+            View::CurrentRates => "current_rates".to_owned(),
+        },
+        as_of: meta.as_of,
+        data_through: meta.data_through.map(day),
+        pending_days: meta.pending_days,
+        policy_versions: meta.policy_versions,
+        conservation: meta.conservation.map(|found| ConservationBody {
+            cost_lines: money(found.cost_lines),
+            difference: money(found.difference),
+        }),
+        coverage: meta.coverage.map(to_api_coverage),
+        posting: meta.posting,
+        ledger_head: is_full.then_some(meta.ledger_head),
+        unpriced_metrics: meta.unpriced_metrics,
+    }
+}
+
+/// Returns coverage as parts of one.
+pub(super) fn to_api_coverage(coverage: Coverage) -> CoverageBody {
+    CoverageBody {
+        measured: part(coverage.measured),
+        proxy: part(coverage.proxy),
+        idle: part(coverage.idle),
+        overhead: part(coverage.overhead),
+        variance: part(coverage.variance),
+        unattributed: part(coverage.unattributed),
+    }
+}
+
+/// A table for spreadsheets: a column per grouped key, one per number, one per bucket of the series.
+fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>), ApiError> {
+    let mut columns: Vec<String> = query.group_by.iter().map(ToString::to_string).collect();
+    let numbers = ["cost", "direct", "amortized", "pending", "share", "previous", "change"];
+    let buckets = body.rows.first().and_then(|row| row.series.as_ref()).into_iter().flatten();
+    let buckets: Vec<String> = buckets.map(|(date, _)| date.clone()).collect();
+    let mut rows = Vec::new();
+    for row in &body.rows {
+        let Value::Object(numbers) = serde_json::to_value(row).map_err(|error| ApiError::Internal(error.to_string()))? else {
+            continue;
+        };
+        let mut flat = row.key.clone();
+        flat.extend(numbers.into_iter().filter(|(name, _)| name != "key" && name != "series"));
+        flat.extend(row.series.iter().flatten().map(|(date, cost)| (date.clone(), Value::String(cost.clone()))));
+        rows.push(Value::Object(flat));
+    }
+    let has = |name: &&str| body.rows.first().is_none_or(|row| match *name {
+        "direct" | "amortized" | "pending" => row.direct.is_some(),
+        "previous" | "change" => row.previous.is_some(),
+        _ => true,
+    });
+    columns.extend(numbers.iter().filter(|name| has(name)).map(|name| (*name).to_owned()));
+    columns.extend(buckets);
+    Ok((columns, rows))
+}

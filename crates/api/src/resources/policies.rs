@@ -1,0 +1,104 @@
+//! Versions of policies.
+
+use super::ledger::PageParams;
+use super::versions::{
+    PublishParams, PublishedBody, ValidBody, VersionBody, VersionWithContent, published_answer, to_api_published,
+    to_api_version, toml_of, version_answer,
+};
+use crate::access::{AdminReader, PlatformAdmin};
+use crate::app::App;
+use crate::body::Text;
+use crate::convert::day;
+use crate::list::{ListAsked, Page, json};
+use crate::problem::ApiError;
+use crate::query::{Id, QueryPairs, flag};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use domain::policy::{BUILTIN_TEXT, Policy};
+use engine::EngineError;
+use engine::query::cursor;
+
+const POLICIES: &str = "policies";
+/// Name of a document that came without one.
+const FILE: &str = "policy.toml";
+
+/// Returns policies in the order of publication, the built-in one first.
+#[utoipa::path(get, path = "/api/v1/policies", tag = "policies", params(PageParams), responses((status = 200, body = Page<VersionBody>)))]
+pub async fn list_policies(
+    _reader: AdminReader,
+    State(app): State<App>,
+    query: QueryPairs,
+    asked: ListAsked,
+) -> Result<Response, ApiError> {
+    let page = query.page(&app.list_limits())?;
+    let from: Option<usize> = page.cursor.as_ref().map(|text| cursor::decode(POLICIES, text)).transpose()?;
+    let from = from.unwrap_or(0);
+    let found: Vec<_> = app.engine.policies().await?.into_iter().enumerate().skip(from).take(page.limit + 1).collect();
+    let to_api = |(_, summary): &(usize, _)| to_api_version(summary, None);
+    Page::cut(found, page.limit, |(at, _)| cursor::encode(POLICIES, &(at + 1)), to_api).answer(&asked)
+}
+
+/// Returns a policy; `Accept: application/toml` gives its text.
+#[utoipa::path(get, path = "/api/v1/policies/{version}", tag = "policies",
+    params(("version" = String, Path, description = "Name of the version")),
+    responses((status = 200, content((VersionWithContent = "application/json"), (String = "application/toml")))))]
+pub async fn show_policy(
+    _reader: AdminReader,
+    State(app): State<App>,
+    Id(version): Id,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    let found = match app.engine.policy(&version).await {
+        Err(EngineError::NotFound { .. }) if version == Policy::builtin().version => {
+            let builtin = app.engine.policies().await?.swap_remove(0);
+            (builtin, BUILTIN_TEXT.to_owned())
+        }
+        found => found?,
+    };
+    version_answer(&headers, to_api_version(&found.0, None), found.1)
+}
+
+/// Publishes a policy: TOML, or the same as JSON. A used version cannot change.
+#[utoipa::path(post, path = "/api/v1/policies", tag = "policies", params(PublishParams),
+    request_body(content((String = "application/toml"), (Object = "application/json"))),
+    responses((status = 200, body = PublishedBody), (status = 201, body = PublishedBody, description = "New")))]
+pub async fn publish_policy(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    query: QueryPairs,
+    body: Text,
+) -> Result<Response, ApiError> {
+    let mut params = query.params()?;
+    flag(&mut params, "confirm")?;
+    params.finish()?;
+    let published = to_api_published(&app.engine.publish_policy(&toml_of(&body)?, FILE).await?);
+    if published.outcome != "unchanged" {
+        // Its fixed costs are cost lines like any other.
+        app.prepare(app.today()).await?;
+        app.record(&admin, "policy.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
+    }
+    published_answer(&published)
+}
+
+/// Says whether a policy can be used; nothing is stored.
+#[utoipa::path(post, path = "/api/v1/policies/validate", tag = "policies",
+    request_body(content((String = "application/toml"), (Object = "application/json"))),
+    responses((status = 200, body = ValidBody)))]
+pub async fn validate_policy(
+    _admin: PlatformAdmin,
+    State(app): State<App>,
+    query: QueryPairs,
+    body: Text,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    let policy = app.engine.validate_policy(&toml_of(&body)?, FILE)?;
+    json(&ValidBody {
+        valid: true,
+        version: policy.version,
+        valid_from: day(policy.valid_from),
+        names: policy.pools.into_iter().map(|pool| pool.name).collect(),
+    })
+}

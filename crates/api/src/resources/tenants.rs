@@ -1,0 +1,401 @@
+//! Who is charged. What is known about a tenant is dated and never overwritten.
+
+use super::ledger::PageParams;
+use crate::access::{AdminReader, PlatformAdmin};
+use crate::app::App;
+use crate::body::Json;
+use crate::convert::instant;
+use crate::list::{ListAsked, Page, json};
+use crate::problem::ApiError;
+use crate::query::{Id, QueryPairs};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::{Day, TenantId, TenantScope};
+use engine::EngineError;
+use engine::query::cursor;
+use serde::de::Deserializer;
+use serde::{Deserialize, Serialize};
+use storage::catalog::{
+    ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,
+};
+use utoipa::ToSchema;
+
+const TENANTS: &str = "tenants";
+const TEXT_BYTES_MAX: usize = 200;
+const LIST_MAX: usize = 1000;
+
+/// What is known about a tenant, to be entered. What is left out stays as it is; null takes it away.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantChange {
+    /// The id, if it is repeated here.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Name for people.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Option<String>>,
+    /// Short name in URLs.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub slug: Option<Option<String>>,
+    /// What the tenant pays for.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<Option<String>>,
+    /// `active` or `archived`.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// Tenant above this one.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub parent: Option<Option<String>>,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owners: Option<Vec<String>>,
+    /// All incoming values that stand for the tenant; one that is left out of the list ends today.
+    #[serde(default)]
+    pub aliases: Option<Vec<String>>,
+    /// Cost centre for the journal.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub cost_center: Option<Option<String>>,
+    /// Account for the journal.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub gl_account: Option<Option<String>>,
+    /// `showback`, `chargeback` or `central`.
+    #[serde(default)]
+    pub billing_mode: Option<String>,
+    /// The tenant that takes over from `valid_from` on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub merged_into: Option<Option<String>>,
+    /// First day on which this holds; default: always for a new tenant or alias, today for a changed fact.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub valid_from: Option<Day>,
+    /// Last day on which this holds; open if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub valid_to: Option<Day>,
+}
+
+/// Tells a member that is null from one that is left out.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+/// What is known about a tenant today.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TenantBody {
+    /// The stable id.
+    pub id: String,
+    /// Name for people.
+    pub name: Option<String>,
+    /// Short name in URLs.
+    pub slug: Option<String>,
+    /// What the tenant pays for.
+    pub plan: Option<String>,
+    /// `active` or `archived`.
+    pub status: String,
+    /// Incoming values that stand for it today.
+    pub aliases: Vec<String>,
+    /// Who answers for it.
+    pub owners: Vec<String>,
+    /// Tenant above this one.
+    pub parent: Option<String>,
+    /// Cost centre for the journal.
+    pub cost_center: Option<String>,
+    /// Account for the journal.
+    pub gl_account: Option<String>,
+    /// `showback`, `chargeback` or `central`.
+    pub billing_mode: String,
+    /// The tenant that took over.
+    pub merged_into: Option<String>,
+    /// First day on which this holds; null means always.
+    pub valid_from: Option<String>,
+    /// Last day on which this holds; null means until further notice.
+    pub valid_to: Option<String>,
+    /// `put`: entered by somebody; `system`: met in an event, a bill or a rule.
+    pub entered_by: String,
+    /// When the tenant was first named.
+    pub created_at: String,
+}
+
+/// A tenant and everything that was ever entered about it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TenantWithHistory {
+    /// What is known today.
+    #[serde(flatten)]
+    pub tenant: TenantBody,
+    /// All facts in the order they were recorded.
+    pub history: Vec<TenantFactBody>,
+}
+
+/// A fact as it was recorded.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TenantFactBody {
+    /// When it was recorded.
+    pub recorded_at: String,
+    /// First day; null means always.
+    pub valid_from: Option<String>,
+    /// Last day; null means until further notice.
+    pub valid_to: Option<String>,
+    /// Name for people.
+    pub name: Option<String>,
+    /// Short name in URLs.
+    pub slug: Option<String>,
+    /// What the tenant pays for.
+    pub plan: Option<String>,
+    /// `active` or `archived`.
+    pub status: String,
+    /// Tenant above this one.
+    pub parent: Option<String>,
+    /// The tenant that takes over.
+    pub merged_into: Option<String>,
+    /// `put` or `system`.
+    pub entered_by: String,
+}
+
+/// Returns tenants by id, with what is known about them today.
+#[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants", params(PageParams), responses((status = 200, body = Page<TenantBody>)))]
+pub async fn list_tenants(
+    reader: AdminReader,
+    State(app): State<App>,
+    query: QueryPairs,
+    asked: ListAsked,
+) -> Result<Response, ApiError> {
+    let page = query.page(&app.list_limits())?;
+    let after: Option<String> = page.cursor.as_ref().map(|text| cursor::decode(TENANTS, text)).transpose()?;
+    let tenants = app.catalog().list_tenants(&reader.scope, after.as_deref(), page.limit + 1).await?;
+    let aliases = app.catalog().tenant_aliases_all_tenants(i64::MAX).await?;
+    let today = app.today().to_string();
+    let mut found = Vec::new();
+    for tenant in tenants {
+        let facts = app.catalog().facts_of_tenant(&reader.scope, &tenant.id, i64::MAX).await?;
+        found.push(to_api_tenant(&tenant, &facts, &aliases, &today));
+    }
+    Page::cut(found, page.limit, |tenant| cursor::encode(TENANTS, &tenant.id), TenantBody::clone).answer(&asked)
+}
+
+/// Returns a tenant and its history.
+#[utoipa::path(get, path = "/api/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path, description = "Id of the tenant")),
+    responses((status = 200, body = TenantWithHistory)))]
+pub async fn show_tenant(
+    reader: AdminReader,
+    State(app): State<App>,
+    Id(id): Id,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    let known = Known::load(&app, &reader.scope, &id).await?;
+    let row = known.row.as_ref().ok_or_else(|| EngineError::TenantNotFound(id.chars().take(60).collect()))?;
+    let tenant = to_api_tenant(row, &known.facts, &known.aliases, &app.today().to_string());
+    json(&TenantWithHistory { tenant, history: known.facts.iter().map(to_api_fact).collect() })
+}
+
+/// Enters what is known about a tenant, creating it if need be. 201 for a new tenant, 200 otherwise.
+#[utoipa::path(put, path = "/api/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path, description = "Id of the tenant")),
+    request_body = TenantChange,
+    responses((status = 200, body = TenantBody), (status = 201, body = TenantBody, description = "New")))]
+pub async fn put_tenant(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(id): Id,
+    query: QueryPairs,
+    Json(change): Json<TenantChange>,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    let id: TenantId = id.parse().map_err(|error: domain::tenant::TenantIdError| ApiError::parameter("id", error.to_string()))?;
+    let id = id.as_str();
+    check(&change, id)?;
+    let today = app.today().to_string();
+    let known = Known::load(&app, &TenantScope::All, id).await?;
+    let before = known.row.as_ref().map(|row| to_api_tenant(row, &known.facts, &known.aliases, &today));
+    let (fact, aliases) = (known.fact(id, &change, &today), known.new_aliases(id, &change, &today));
+    let changed = match (&fact, aliases.is_empty()) {
+        (None, true) => false,
+        (Some(fact), _) => app.catalog().put_tenant(fact, &aliases, app.now().micros()).await?,
+        (None, false) => {
+            let last = known.facts.last().map_or_else(|| NewTenantFact::system(id), TenantFactRow::to_new);
+            app.catalog().put_tenant(&last, &aliases, app.now().micros()).await?
+        }
+    };
+    let after = Known::load(&app, &TenantScope::All, id).await?;
+    let row = after.row.as_ref().ok_or_else(|| ApiError::Internal(format!("tenant {id} vanished")))?;
+    let body = to_api_tenant(row, &after.facts, &after.aliases, &today);
+    if changed {
+        app.record(&admin, "tenant.put", id, before.as_ref(), Some(&body)).await?;
+    }
+    let mut response = json(&body)?;
+    if before.is_none() {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+fn check(change: &TenantChange, id: &str) -> Result<(), ApiError> {
+    if change.id.as_ref().is_some_and(|given| given != id) {
+        return Err(ApiError::body("/id", "`id` is not that of the path"));
+    }
+    let texts = [
+        ("/name", change.name.clone().flatten()),
+        ("/slug", change.slug.clone().flatten()),
+        ("/plan", change.plan.clone().flatten()),
+        ("/cost_center", change.cost_center.clone().flatten()),
+        ("/gl_account", change.gl_account.clone().flatten()),
+    ];
+    for (pointer, text) in texts.iter().filter_map(|(pointer, text)| Some((pointer, text.as_ref()?))) {
+        check_text(pointer, text)?;
+    }
+    let words = [
+        ("/status", &change.status, &["active", "archived"][..]),
+        ("/billing_mode", &change.billing_mode, &["showback", "chargeback", "central"][..]),
+    ];
+    for (pointer, word, known) in words {
+        if word.as_ref().is_some_and(|word| !known.contains(&word.as_str())) {
+            return Err(ApiError::body(pointer, format!("use one of {}", known.join(", "))));
+        }
+    }
+    let ids = [("/parent", change.parent.clone().flatten()), ("/merged_into", change.merged_into.clone().flatten())];
+    for (pointer, other) in ids.into_iter().filter_map(|(pointer, other)| Some((pointer, other?))) {
+        other.parse::<TenantId>().map_err(|error| ApiError::body(pointer, error.to_string()))?;
+        if other == id {
+            return Err(ApiError::body(pointer, "a tenant cannot be its own"));
+        }
+    }
+    for (pointer, list) in [("/owners", &change.owners), ("/aliases", &change.aliases)] {
+        let list = list.as_deref().unwrap_or_default();
+        if LIST_MAX < list.len() {
+            return Err(ApiError::body(pointer, format!("use at most {LIST_MAX}")));
+        }
+        list.iter().try_for_each(|text| check_text(pointer, text))?;
+    }
+    if change.aliases.iter().flatten().any(|alias| alias == id) {
+        return Err(ApiError::body("/aliases", "the id itself is not an alias"));
+    }
+    match (change.valid_from, change.valid_to) {
+        (Some(from), Some(to)) if to < from => Err(ApiError::body("/valid_to", "`valid_to` lies before `valid_from`")),
+        _ => Ok(()),
+    }
+}
+
+fn check_text(pointer: &str, text: &str) -> Result<(), ApiError> {
+    let usable = (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    let refuse = || ApiError::body(pointer, format!("use 1 to {TEXT_BYTES_MAX} bytes of printable text"));
+    usable.then_some(()).ok_or_else(refuse)
+}
+
+/// What the catalog knows of one tenant.
+struct Known {
+    row: Option<TenantRow>,
+    facts: Vec<TenantFactRow>,
+    aliases: Vec<TenantAliasRow>,
+}
+
+impl Known {
+    async fn load(app: &App, scope: &TenantScope, id: &str) -> Result<Self, ApiError> {
+        Ok(Self {
+            row: app.catalog().tenant(scope, id).await?,
+            facts: app.catalog().facts_of_tenant(scope, id, i64::MAX).await?,
+            aliases: app.catalog().tenant_aliases_all_tenants(i64::MAX).await?,
+        })
+    }
+
+    /// The fact to be entered, or none if that is what is known already.
+    fn fact(&self, id: &str, change: &TenantChange, today: &str) -> Option<NewTenantFact> {
+        let from = change.valid_from.map(|day| day.to_string());
+        let on = from.as_deref().unwrap_or(today);
+        let current = fact_on(&self.facts, on).or(self.facts.last()).map(TenantFactRow::to_new);
+        let base = current.clone().unwrap_or_else(|| NewTenantFact::system(id));
+        let text = |given: &Option<Option<String>>, known: &Option<String>| given.clone().unwrap_or_else(|| known.clone());
+        let owners = |owners: &Vec<String>| serde_json::to_string(owners).expect("a list of texts is JSON");
+        let mut fact = NewTenantFact {
+            tenant: id.to_owned(),
+            valid_from: base.valid_from.clone(),
+            valid_to: base.valid_to.clone(),
+            name: text(&change.name, &base.name),
+            slug: text(&change.slug, &base.slug),
+            plan: text(&change.plan, &base.plan),
+            status: change.status.clone().unwrap_or_else(|| base.status.clone()),
+            parent: text(&change.parent, &base.parent),
+            owners: change.owners.as_ref().map_or_else(|| base.owners.clone(), owners),
+            cost_center: text(&change.cost_center, &base.cost_center),
+            gl_account: text(&change.gl_account, &base.gl_account),
+            billing_mode: change.billing_mode.clone().unwrap_or_else(|| base.billing_mode.clone()),
+            merged_into: text(&change.merged_into, &base.merged_into),
+            entered_by: "put".to_owned(),
+        };
+        let same_days = from.is_none() && change.valid_to.is_none();
+        if same_days && current.as_ref() == Some(&fact) {
+            return None;
+        }
+        let default = if self.row.is_some() { today } else { ALWAYS };
+        fact.valid_from = from.unwrap_or_else(|| default.to_owned());
+        fact.valid_to = change.valid_to.map(|day| day.to_string());
+        Some(fact)
+    }
+
+    /// Aliases that begin, and those that end today because the list leaves them out.
+    fn new_aliases(&self, id: &str, change: &TenantChange, today: &str) -> Vec<NewTenantAlias> {
+        let Some(wanted) = &change.aliases else { return Vec::new() };
+        let known = aliases_on(&self.aliases, id, today);
+        let from = change.valid_from.map_or_else(|| ALWAYS.to_owned(), |day| day.to_string());
+        let begins = wanted.iter().filter(|alias| !known.contains(&alias.as_str())).map(|alias| NewTenantAlias {
+            alias: alias.clone(),
+            tenant: Some(id.to_owned()),
+            valid_from: from.clone(),
+            valid_to: None,
+        });
+        let ends = known.iter().filter(|alias| !wanted.iter().any(|wanted| wanted == *alias)).map(|alias| NewTenantAlias {
+            alias: (*alias).to_owned(),
+            tenant: None,
+            valid_from: today.to_owned(),
+            valid_to: None,
+        });
+        begins.chain(ends).collect()
+    }
+}
+
+fn first_day(text: &str) -> Option<String> {
+    (text != ALWAYS).then(|| text.to_owned())
+}
+
+fn to_api_tenant(row: &TenantRow, facts: &[TenantFactRow], aliases: &[TenantAliasRow], today: &str) -> TenantBody {
+    let fact = fact_on(facts, today).or(facts.last()).map_or_else(|| NewTenantFact::system(&row.id), TenantFactRow::to_new);
+    TenantBody {
+        id: row.id.clone(),
+        name: fact.name,
+        slug: fact.slug,
+        plan: fact.plan,
+        status: fact.status,
+        aliases: aliases_on(aliases, &row.id, today).into_iter().map(str::to_owned).collect(),
+        owners: serde_json::from_str(&fact.owners).unwrap_or_default(),
+        parent: fact.parent,
+        cost_center: fact.cost_center,
+        gl_account: fact.gl_account,
+        billing_mode: fact.billing_mode,
+        merged_into: fact.merged_into,
+        valid_from: first_day(&fact.valid_from),
+        valid_to: fact.valid_to,
+        entered_by: fact.entered_by,
+        created_at: instant(row.created_at),
+    }
+}
+
+fn to_api_fact(row: &TenantFactRow) -> TenantFactBody {
+    TenantFactBody {
+        recorded_at: instant(row.recorded_at),
+        valid_from: first_day(&row.valid_from),
+        valid_to: row.valid_to.clone(),
+        name: row.name.clone(),
+        slug: row.slug.clone(),
+        plan: row.plan.clone(),
+        status: row.status.clone(),
+        parent: row.parent.clone(),
+        merged_into: row.merged_into.clone(),
+        entered_by: row.entered_by.clone(),
+    }
+}

@@ -1,0 +1,186 @@
+//! What policies and rate cards have in common: dated versions of a TOML text.
+
+use crate::body::{Text, json_of};
+use crate::convert::{day, instant};
+use crate::list::json;
+use crate::problem::ApiError;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use engine::publish::{PublishedVersion, VersionSummary};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use storage::catalog::Published;
+use utoipa::{IntoParams, ToSchema};
+
+const TOML: &str = "application/toml";
+
+/// Whether something suspicious is meant.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PublishParams {
+    /// `true`: publish although a price is 100 times or more away from the one before.
+    pub confirm: Option<bool>,
+}
+
+/// A version.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VersionBody {
+    /// Its name.
+    pub version: String,
+    /// First day on which it may apply.
+    pub valid_from: String,
+    /// Currency of the prices; of rate cards only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// When it was published; null for the built-in one.
+    pub published_at: Option<String>,
+    /// Whether a posting rests on it: then it cannot change.
+    pub used: bool,
+    /// SHA-256 of its text; empty for the built-in one.
+    pub sha256: String,
+}
+
+/// A version and what it says.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VersionWithContent {
+    /// What is known without reading it.
+    #[serde(flatten)]
+    pub summary: VersionBody,
+    /// The document, the keys of its TOML.
+    #[schema(value_type = Object)]
+    pub content: Value,
+}
+
+/// What publishing did.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PublishedBody {
+    /// Name of the version.
+    pub version: String,
+    /// `added`, `replaced` (it was not used yet) or `unchanged`.
+    pub outcome: String,
+    /// First day that it may move.
+    pub affected_from: String,
+    /// Whether days that lie before today are moved; run them again.
+    pub into_the_past: bool,
+}
+
+/// A document that can be used.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ValidBody {
+    /// True; a document that cannot be used is a problem.
+    pub valid: bool,
+    /// Name of the version.
+    pub version: String,
+    /// First day on which it would apply.
+    pub valid_from: String,
+    /// Names of its pools, or of the meters it prices, in order.
+    pub names: Vec<String>,
+}
+
+/// Returns a version as the wire shows it.
+pub(super) fn to_api_version(summary: &VersionSummary, currency: Option<String>) -> VersionBody {
+    VersionBody {
+        version: summary.version.clone(),
+        valid_from: day(summary.valid_from),
+        currency,
+        published_at: summary.published_at.map(instant),
+        used: summary.used,
+        sha256: summary.sha256.clone(),
+    }
+}
+
+/// Returns what publishing did.
+pub(super) fn to_api_published(published: &PublishedVersion) -> PublishedBody {
+    let outcome = match published.outcome {
+        Published::Added => "added",
+        Published::Replaced => "replaced",
+        Published::Unchanged => "unchanged",
+    };
+    PublishedBody {
+        version: published.version.clone(),
+        outcome: outcome.to_owned(),
+        affected_from: day(published.affected_from),
+        into_the_past: published.into_the_past,
+    }
+}
+
+/// Returns the answer to a publication.
+pub(super) fn published_answer(body: &PublishedBody) -> Result<Response, ApiError> {
+    let mut response = json(body)?;
+    if body.outcome == "added" {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+/// Returns a version with its content: as JSON, or its text where TOML is asked for.
+pub(super) fn version_answer(headers: &HeaderMap, summary: VersionBody, text: String) -> Result<Response, ApiError> {
+    let wants_toml = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == TOML.as_bytes());
+    if wants_toml {
+        return Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(TOML))], text).into_response());
+    }
+    let table: toml::Table =
+        text.parse().map_err(|error| ApiError::Internal(format!("version {} is unreadable: {error}", summary.version)))?;
+    json(&VersionWithContent { summary, content: from_toml(toml::Value::Table(table)) })
+}
+
+/// Returns the TOML text that a body is, or that its JSON stands for.
+pub(super) fn toml_of(body: &Text) -> Result<String, ApiError> {
+    let is_json = body.content_type == "application/json" || body.content_type.ends_with("+json");
+    if !is_json {
+        return Ok(body.text.clone());
+    }
+    let Some(table) = to_toml(json_of(&body.text)?) else { return Err(ApiError::body("", "the document is null")) };
+    if !table.is_table() {
+        return Err(ApiError::body("", "the document is a JSON object with the keys of the TOML file"));
+    }
+    toml::to_string(&table).map_err(|error| ApiError::body("", error.to_string()))
+}
+
+/// Numbers that are not whole keep their digits as text, which is how TOML files give them too. Null means nothing.
+fn to_toml(value: Value) -> Option<toml::Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(truth) => toml::Value::Boolean(truth),
+        Value::Number(number) => {
+            number.to_string().parse::<i64>().map_or_else(|_| toml::Value::String(number.to_string()), toml::Value::Integer)
+        }
+        Value::String(text) => toml::Value::String(text),
+        Value::Array(items) => toml::Value::Array(items.into_iter().filter_map(to_toml).collect()),
+        Value::Object(object) => {
+            toml::Value::Table(object.into_iter().filter_map(|(key, value)| Some((key, to_toml(value)?))).collect())
+        }
+    })
+}
+
+fn from_toml(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => Value::from(number),
+        // A policy or rate card that was accepted has no floats; one would be printed as its text.
+        toml::Value::Float(number) => Value::String(number.to_string()),
+        toml::Value::Boolean(truth) => Value::Bool(truth),
+        toml::Value::Datetime(date) => Value::String(date.to_string()),
+        toml::Value::Array(items) => Value::Array(items.into_iter().map(from_toml).collect()),
+        toml::Value::Table(table) => {
+            Value::Object(table.into_iter().map(|(key, value)| (key, from_toml(value))).collect::<Map<_, _>>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_toml_say_the_same() {
+        let text = r#"{"version":"v","valid_from":"2026-01-01","pool":[{"name":"a","select":{"tags.x":["p","q"]},"capacity":{"m":64.5}}],"x":null}"#;
+        let body = Text { text: text.to_owned(), content_type: "application/json".to_owned() };
+        let toml = toml_of(&body).expect("a table");
+        let back = from_toml(toml.parse::<toml::Table>().map(toml::Value::Table).expect("TOML"));
+        assert_eq!(back["pool"][0]["select"]["tags.x"][1], "q");
+        assert_eq!(back["pool"][0]["capacity"]["m"], "64.5");
+        assert!(back.get("x").is_none());
+        assert!(toml_of(&Text { text: "[1]".to_owned(), content_type: "application/json".to_owned() }).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! The one list of all routes. Router, OpenAPI document and the access tests are made from it.
+
+use crate::access::Access;
+use crate::app::App;
+use crate::around::{Guard, answer, guard};
+use crate::limits::ApiLimits;
+use crate::resources::{
+    audit_log, clusters, cost_lines, costs, coverage, event_imports, explain, fixed_costs, fx_rates, health, imports,
+    ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens,
+};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use std::sync::Arc;
+use utoipa::openapi::path::Paths;
+use utoipa_axum::router::UtoipaMethodRouter;
+use utoipa_axum::routes;
+
+/// One route: who may call it, what the document says of it, its handler.
+pub(crate) struct Route {
+    pub(crate) access: Access,
+    pub(crate) is_stream: bool,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) made: UtoipaMethodRouter<App>,
+}
+
+/// What is known of a route without its handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with `{name}` for what varies.
+    pub path: String,
+    /// Who may call it.
+    pub access: Access,
+}
+
+fn route(access: Access, made: UtoipaMethodRouter<App>) -> Route {
+    let (method, path) = named(&made.1);
+    Route { access, is_stream: false, method, path, made }
+}
+
+fn stream(access: Access, made: UtoipaMethodRouter<App>) -> Route {
+    Route { is_stream: true, ..route(access, made) }
+}
+
+/// The one method and path of a handler.
+fn named(paths: &Paths) -> (Method, String) {
+    let (path, item) = paths.paths.iter().next().expect("every handler has its path");
+    let methods = [
+        (Method::GET, item.get.is_some()),
+        (Method::POST, item.post.is_some()),
+        (Method::PUT, item.put.is_some()),
+        (Method::DELETE, item.delete.is_some()),
+    ];
+    let (method, _) = methods.into_iter().find(|(_, given)| *given).expect("every handler has one of these methods");
+    (method, path.clone())
+}
+
+/// Returns every route of the server.
+pub(crate) fn all() -> Vec<Route> {
+    use Access::{AdminReader, CostReader, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public};
+    vec![
+        route(Public, routes!(health::home)),
+        route(Public, routes!(health::healthz)),
+        route(Public, routes!(health::readyz)),
+        route(Public, routes!(health::openapi_json)),
+        route(Public, routes!(health::docs_page)),
+        route(Public, routes!(health::docs_script)),
+        route(Public, routes!(health::docs_style)),
+        route(CostReader, routes!(costs::list_costs)),
+        route(CostReader, routes!(explain::explain)),
+        route(AdminReader, routes!(coverage::show_coverage)),
+        route(AdminReader, routes!(overhead::show_overhead)),
+        route(AdminReader, routes!(ledger::list_entries)),
+        route(AdminReader, routes!(ledger::list_postings)),
+        route(AdminReader, routes!(ledger::show_proof)),
+        route(PlatformAdminOnly, routes!(ledger::verify)),
+        route(PlatformAdmin, routes!(runs::start_run)),
+        route(PlatformAdmin, routes!(runs::list_runs)),
+        route(PlatformAdmin, routes!(runs::show_run)),
+        stream(PlatformAdmin, routes!(runs::follow_run)),
+        route(PlatformAdmin, routes!(cost_lines::import_bills)),
+        route(AdminReader, routes!(cost_lines::list_cost_lines)),
+        route(PlatformAdmin, routes!(event_imports::import_event_file)),
+        route(AdminReader, routes!(imports::list_imports)),
+        route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
+        route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),
+        route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),
+        route(AdminReader, routes!(fx_rates::list_fx_rates)),
+        route(FinanceWriter, routes!(fx_rates::put_fx_rates)),
+        route(AdminReader, routes!(tenants::list_tenants)),
+        route(AdminReader, routes!(tenants::show_tenant)),
+        route(PlatformAdmin, routes!(tenants::put_tenant)),
+        route(AdminReader, routes!(pools::list_pools)),
+        route(AdminReader, routes!(policies::list_policies)),
+        route(AdminReader, routes!(policies::show_policy)),
+        route(PlatformAdmin, routes!(policies::publish_policy)),
+        route(PlatformAdmin, routes!(policies::validate_policy)),
+        route(AdminReader, routes!(rate_cards::list_rate_cards)),
+        route(AdminReader, routes!(rate_cards::show_rate_card)),
+        route(PlatformAdmin, routes!(rate_cards::publish_rate_card)),
+        route(PlatformAdmin, routes!(rate_cards::validate_rate_card)),
+        route(AdminReader, routes!(meters::list_meters)),
+        route(AdminReader, routes!(meters::show_meter)),
+        route(PlatformAdmin, routes!(tokens::list_tokens)),
+        route(PlatformAdmin, routes!(tokens::mint_token)),
+        route(PlatformAdmin, routes!(tokens::revoke_token)),
+        route(PlatformAdmin, routes!(audit_log::list_audit)),
+        route(PlatformAdminOnly, routes!(clusters::attribute_cluster)),
+        route(PlatformAdminOnly, routes!(clusters::attribute_all)),
+        route(PlatformAdminOnly, routes!(clusters::compare_cluster)),
+        route(CostReader, routes!(clusters::show_breakdown)),
+        route(CostReader, routes!(clusters::show_trend)),
+    ]
+}
+
+/// Returns what is known of every route.
+#[must_use]
+pub fn route_facts() -> Vec<RouteFacts> {
+    let facts = |route: Route| RouteFacts { method: route.method, path: route.path, access: route.access };
+    all().into_iter().map(facts).collect()
+}
+
+/// Returns the service of all routes.
+#[must_use]
+pub fn router(app: App) -> Router {
+    let limits: Arc<ApiLimits> = Arc::clone(&app.limits);
+    let mut router: Router<App> = Router::new();
+    for route in all() {
+        let around = Guard { app: app.clone(), access: route.access, is_stream: route.is_stream };
+        router = router.route(&route.path, route.made.2.route_layer(from_fn_with_state(around, guard)));
+    }
+    router
+        // Bodies are bounded where they are read, each kind by its own limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(limits, answer))
+        .with_state(app)
+}
