@@ -44,7 +44,9 @@ pub enum ImportError {
     #[error("the files hold no rows; nothing was imported")]
     NoRows,
     /// The source's name cannot be used.
-    #[error("`{0}` cannot be a source: use 1 to 100 printable characters; `fixed` and `manual` are reserved for fixed costs")]
+    #[error(
+        "`{0}` cannot be a source: use 1 to 100 printable characters; `fixed` and `manual` are reserved for fixed costs"
+    )]
     BadSource(String),
     /// Lines that are there would be lost without replacement.
     #[error("{}; nothing was changed: repeat with confirm=true if this is right", shrink_text(.0))]

@@ -9,15 +9,15 @@ pub mod error;
 /// How much an import may use.
 pub mod limits;
 
-/// FOCUS files to lines: formats, columns, cells, and what real exports get wrong.
-pub mod focus;
 /// Lines to data files: keys, hashes, columns, the days they touch.
 pub mod cost_lines;
+/// FOCUS files to lines: formats, columns, cells, and what real exports get wrong.
+pub mod focus;
 
-/// A set of files replaces the keys it contains.
-pub mod import;
 /// Recurring and manual costs as cost lines.
 pub mod fixed;
+/// A set of files replaces the keys it contains.
+pub mod import;
 
 pub use error::ImportError;
 pub use limits::ImportLimits;

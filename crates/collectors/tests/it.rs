@@ -1,18 +1,18 @@
 //! Imports end to end, on a lake and a catalog in a temporary folder.
 
 mod it {
-    /// A store, bills and what is read back from it.
-    pub(crate) mod support;
+    /// Any bytes: an error, never a panic.
+    mod any_bytes;
     /// The published sample bills.
     mod bills;
-    /// The same rows in other clothes.
-    mod formats;
-    /// What an import takes out and puts in.
-    mod replacing;
     /// Bad input changes nothing.
     mod broken;
     /// Fixed and manual costs.
     mod fixed;
-    /// Any bytes: an error, never a panic.
-    mod any_bytes;
+    /// The same rows in other clothes.
+    mod formats;
+    /// What an import takes out and puts in.
+    mod replacing;
+    /// A store, bills and what is read back from it.
+    pub(crate) mod support;
 }

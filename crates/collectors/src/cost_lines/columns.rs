@@ -33,9 +33,7 @@ enum Column {
 impl LineColumns {
     pub fn new() -> Self {
         let column = |kind: Kind| match kind {
-            Kind::Money | Kind::Quantity => {
-                Column::Decimal(Decimal128Builder::new().with_data_type(kind.data_type()))
-            }
+            Kind::Money | Kind::Quantity => Column::Decimal(Decimal128Builder::new().with_data_type(kind.data_type())),
             Kind::Instant => Column::Instant(TimestampMicrosecondBuilder::new().with_data_type(kind.data_type())),
             Kind::Text => Column::Text(StringBuilder::new()),
         };

@@ -126,7 +126,8 @@ fn policy_entry(pool: &str, fixed: &FixedCost, valid_from: Day, valid_to: Option
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     };
-    let applies = if once { valid_from <= from && valid_to.is_none_or(|to| from <= to) } else { to.is_none_or(|to| from <= to) };
+    let applies =
+        if once { valid_from <= from && valid_to.is_none_or(|to| from <= to) } else { to.is_none_or(|to| from <= to) };
     applies.then(|| FixedEntry {
         id: format!("policy:{pool}"),
         source: FixedSource::Fixed,

@@ -21,10 +21,10 @@ use crate::focus::CostLine;
 
 /// What recurs: entries of the catalog and of policies.
 mod entry;
-/// Which periods, and how much of each.
-mod schedule;
 /// One part of a fixed cost as a FOCUS line.
 mod line;
+/// Which periods, and how much of each.
+mod schedule;
 
 pub use entry::{FixedEntry, FixedSource, POOL_TAG, from_row_fixed_cost, policy_entries};
 pub use schedule::{Charge, charges, round_part};
@@ -82,7 +82,8 @@ pub async fn materialize_fixed(
         let pinned = context.lake.pin_table(Table::CostLines).await?;
         let stored = stored(&pinned);
         let changed = changed(&months, &stored);
-        let mut report = FixedReport { lines: months.values().map(|month| month.sums.rows).sum(), ..FixedReport::default() };
+        let mut report =
+            FixedReport { lines: months.values().map(|month| month.sums.rows).sum(), ..FixedReport::default() };
         if changed.is_empty() {
             return Ok(report);
         }
@@ -99,7 +100,9 @@ pub async fn materialize_fixed(
                 report.import_id = Some(id);
                 return Ok(report);
             }
-            Err(LakeError::Conflict { .. }) => crate::import::discard(&context.lake, std::mem::take(&mut written)).await,
+            Err(LakeError::Conflict { .. }) => {
+                crate::import::discard(&context.lake, std::mem::take(&mut written)).await
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -143,9 +146,8 @@ fn stored(pinned: &PinnedTable) -> BTreeMap<ImportKey, StoredKey> {
 
 /// Months with other lines than before, months with lines for the first time, months without lines any more.
 fn changed(months: &BTreeMap<ImportKey, Month>, stored: &BTreeMap<ImportKey, StoredKey>) -> Vec<ImportKey> {
-    let differs = |key: &ImportKey, month: &Month| {
-        stored.get(key).is_none_or(|stored| stored.sha256 != month.sums.hash.to_hex())
-    };
+    let differs =
+        |key: &ImportKey, month: &Month| stored.get(key).is_none_or(|stored| stored.sha256 != month.sums.hash.to_hex());
     let changed = months.iter().filter(|(key, month)| differs(key, month)).map(|(key, _)| key);
     let gone = stored.keys().filter(|key| !months.contains_key(key));
     changed.chain(gone).cloned().collect()

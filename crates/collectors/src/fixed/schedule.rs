@@ -154,8 +154,10 @@ mod tests {
         let text = |charge: &Charge| {
             (charge.from.to_string(), charge.to.to_string(), domain::money::format_atoms(charge.atoms))
         };
-        let expected: Vec<_> =
-            expected.iter().map(|(from, to, amount)| ((*from).to_owned(), (*to).to_owned(), (*amount).to_owned())).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(from, to, amount)| ((*from).to_owned(), (*to).to_owned(), (*amount).to_owned()))
+            .collect();
         assert_eq!(charges.iter().map(text).collect::<Vec<_>>(), expected);
     }
 
@@ -170,24 +172,30 @@ mod tests {
 
     #[test]
     fn a_year_knows_leap_years() {
-        check(&entry("366", FixedPer::Year, "2024-12-31", Some("2025-01-01")), "2025-06-01", &[
-            ("2024-12-31", "2024-12-31", "1.00"),
-            ("2025-01-01", "2025-01-01", "1.002739726027397"),
-        ]);
-        check(&entry("365", FixedPer::Year, "2025-01-01", None), "2025-01-01", &[("2025-01-01", "2025-12-31", "365.00")]);
+        check(
+            &entry("366", FixedPer::Year, "2024-12-31", Some("2025-01-01")),
+            "2025-06-01",
+            &[("2024-12-31", "2024-12-31", "1.00"), ("2025-01-01", "2025-01-01", "1.002739726027397")],
+        );
+        check(
+            &entry("365", FixedPer::Year, "2025-01-01", None),
+            "2025-01-01",
+            &[("2025-01-01", "2025-12-31", "365.00")],
+        );
     }
 
     #[test]
     fn a_day_is_one_line_and_once_is_one_line_over_its_days() {
-        check(&entry("5", FixedPer::Day, "2024-02-28", Some("2024-03-01")), "2024-02-29", &[
-            ("2024-02-28", "2024-02-28", "5.00"),
-            ("2024-02-29", "2024-02-29", "5.00"),
-        ]);
-        check(&entry("-9.99", FixedPer::Once, "2026-01-31", Some("2026-02-02")), "2026-01-31", &[(
+        check(
+            &entry("5", FixedPer::Day, "2024-02-28", Some("2024-03-01")),
+            "2024-02-29",
+            &[("2024-02-28", "2024-02-28", "5.00"), ("2024-02-29", "2024-02-29", "5.00")],
+        );
+        check(
+            &entry("-9.99", FixedPer::Once, "2026-01-31", Some("2026-02-02")),
             "2026-01-31",
-            "2026-02-02",
-            "-9.99",
-        )]);
+            &[("2026-01-31", "2026-02-02", "-9.99")],
+        );
         check(&entry("9", FixedPer::Once, "2026-01-31", None), "2026-01-31", &[("2026-01-31", "2026-01-31", "9.00")]);
     }
 

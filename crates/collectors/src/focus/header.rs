@@ -60,23 +60,19 @@ pub(super) struct Header {
 impl Header {
     /// Returns the header of these names, which must be those of a FOCUS file.
     pub fn new<'a>(file: &str, names: impl IntoIterator<Item = &'a str>) -> Result<Self, ImportError> {
+        let names: Vec<&str> = names.into_iter().map(str::trim).collect();
+        check_required(file, names.iter().copied())?;
         let mut columns: Vec<(String, Target)> = Vec::new();
         for (at, name) in names.into_iter().enumerate() {
-            let name = match name.trim() {
-                "" => format!("column_{}", at + 1),
-                name => name.to_owned(),
-            };
+            let name = if name.is_empty() { format!("column_{}", at + 1) } else { name.to_owned() };
             let target = target(&name);
-            let twice = columns.iter().any(|(other, other_target)| {
-                *other == name || (target != Target::Unknown && *other_target == target)
-            });
-            if twice {
+            let same = |other: &Target| target != Target::Unknown && *other == target;
+            if columns.iter().any(|(other_name, other)| *other_name == name || same(other)) {
                 let reason = format!("column {} stands twice; keep one of them", crate::error::shorten(&name));
                 return Err(ImportError::Unreadable { file: file.to_owned(), reason });
             }
             columns.push((name, target));
         }
-        check_required(file, columns.iter().map(|(name, _)| name.as_str()))?;
         Ok(Self { columns })
     }
 }
@@ -85,8 +81,7 @@ impl Header {
 pub(super) fn check_required<'a>(file: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ImportError> {
     let found: Vec<String> = names.map(str::to_owned).collect();
     let plain_found: Vec<String> = found.iter().map(|name| plain(name)).collect();
-    let missing: Vec<&'static str> =
-        REQUIRED.into_iter().filter(|name| !plain_found.contains(&plain(name))).collect();
+    let missing: Vec<&'static str> = REQUIRED.into_iter().filter(|name| !plain_found.contains(&plain(name))).collect();
     if missing.is_empty() { Ok(()) } else { Err(ImportError::NotFocus { file: file.to_owned(), missing, found }) }
 }
 

@@ -140,7 +140,14 @@ impl Rows<'_, '_> {
     /// A row that cannot be read.
     pub fn row(&self, place: u64, reason: String) -> ImportError {
         let file = self.file.to_owned();
-        ImportError::Row(Box::new(RowError { file, line: place, column: None, value: None, reason, out_of_bound: false }))
+        ImportError::Row(Box::new(RowError {
+            file,
+            line: place,
+            column: None,
+            value: None,
+            reason,
+            out_of_bound: false,
+        }))
     }
 
     pub fn refused(&self, reason: String) -> ImportError {

@@ -38,9 +38,7 @@ fn read_row(members: Members, place: u64, columns: &mut Columns, rows: &mut Rows
     let mut seen: Vec<usize> = Vec::new();
     for (key, value) in members.0 {
         let target = columns.target(&key, rows)?;
-        if let Target::Column(column) | Target::Older(column) = target
-            && matches!(target, Target::Column(_))
-        {
+        if let Target::Column(column) = target {
             if seen.contains(&column) {
                 return Err(rows.row(place, format!("column {} stands twice", crate::error::shorten(&key))));
             }

@@ -4,21 +4,21 @@
 //! the same lines. Real exports write the word `NULL`, times without zone, tags that are not JSON and
 //! columns nobody knows: what can be understood is, what cannot is kept in `x`, and all of it is counted.
 
-/// One parsed row.
-mod line;
 /// Header names to columns.
 mod header;
+/// JSON with exact numbers and duplicate keys noticed.
+mod json;
+/// One parsed row.
+mod line;
 /// One cell, one row.
 mod row;
 /// `Tags`, in all the ways they are written.
 mod tags;
-/// JSON with exact numbers and duplicate keys noticed.
-mod json;
 
-/// Files on disk: compression and format by their first bytes.
-mod input;
 /// Comma-separated rows.
 mod csv_rows;
+/// Files on disk: compression and format by their first bytes.
+mod input;
 /// One JSON object per line.
 mod jsonl_rows;
 /// Parquet, cell by cell.

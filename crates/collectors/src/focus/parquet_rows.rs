@@ -21,7 +21,8 @@ const COLUMN_CHUNK_BYTES_MAX: i64 = 1024 * 1024 * 1024;
 
 /// Reads the rows of a Parquet file.
 pub(super) fn read(file: File, rows: &mut Rows<'_, '_>) -> Result<(), ImportError> {
-    let damaged = |rows: &Rows<'_, '_>, error: &dyn std::fmt::Display| rows.refused(format!("its Parquet is damaged: {error}"));
+    let damaged =
+        |rows: &Rows<'_, '_>, error: &dyn std::fmt::Display| rows.refused(format!("its Parquet is damaged: {error}"));
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::load(&file, options.clone()).map_err(|error| damaged(rows, &error))?;
     check_sizes(&plain, rows)?;
@@ -74,7 +75,12 @@ fn with_views(schema: &Schema) -> Arc<Schema> {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn read_batch(batch: &RecordBatch, header: &Header, place: &mut u64, rows: &mut Rows<'_, '_>) -> Result<(), ImportError> {
+fn read_batch(
+    batch: &RecordBatch,
+    header: &Header,
+    place: &mut u64,
+    rows: &mut Rows<'_, '_>,
+) -> Result<(), ImportError> {
     let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>();
     let cells = cells.map_err(|reason| rows.refused(reason))?;
     let mut text = String::new();
@@ -107,7 +113,9 @@ impl<'a> Cells<'a> {
         Ok(match column.data_type() {
             DataType::Utf8View => Self::Text(column.as_string_view()),
             DataType::BinaryView => Self::Bytes(column.as_binary_view()),
-            DataType::Map(..) | DataType::Struct(_) | DataType::List(_) | DataType::LargeList(_) => Self::Nested(column),
+            DataType::Map(..) | DataType::Struct(_) | DataType::List(_) | DataType::LargeList(_) => {
+                Self::Nested(column)
+            }
             _ => Self::Scalar(column, formatter(column)?),
         })
     }

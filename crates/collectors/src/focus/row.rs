@@ -175,7 +175,9 @@ fn decimal_error(error: DecimalError) -> (String, bool) {
         DecimalError::NotANumber(_) => {
             ("it is not a decimal number; use digits with a point, such as -1234.56".to_owned(), false)
         }
-        DecimalError::OutOfBound(_) => ("it is larger than any row may hold (out_of_bound)".to_owned(), true),
+        DecimalError::OutOfBound(_) | DecimalError::NotBetween { .. } => {
+            ("it is larger than any row may hold (out_of_bound)".to_owned(), true)
+        }
     }
 }
 
@@ -294,7 +296,12 @@ mod tests {
             ("ChargePeriodEnd", "2199-01-01", true),
         ] {
             let error = read(&[(column, value)]).expect_err(value);
-            assert_eq!((error.column.as_str(), error.out_of_bound), (column, out_of_bound), "{value}: {}", error.reason);
+            assert_eq!(
+                (error.column.as_str(), error.out_of_bound),
+                (column, out_of_bound),
+                "{value}: {}",
+                error.reason
+            );
         }
     }
 }

@@ -24,15 +24,18 @@ use crate::limits::ImportLimits;
 
 /// The first reading.
 mod analysis;
-/// What would be lost.
-mod shrink;
-/// The second reading.
-mod write;
 /// What the sender is told.
 mod report;
+/// What would be lost.
+mod shrink;
+/// Streams to files.
+mod spool;
+/// The second reading.
+mod write;
 
 pub use analysis::Analysis;
 pub use report::{ImportReport, ImportTotal, ImportWarning, PeriodReport, WarningPlace};
+pub use spool::{SpooledFile, spool};
 
 /// Sources whose lines come from fixed costs.
 pub const RESERVED_SOURCES: [&str; 2] = ["fixed", "manual"];
@@ -181,7 +184,8 @@ fn changed_keys(analysis: &Analysis, stored: &BTreeMap<ImportKey, StoredKey>) ->
 async fn keep(imports: &Imports, files: &[InputFile]) -> Result<Value, ImportError> {
     let mut kept = Vec::new();
     for file in files {
-        let unreadable = |error: std::io::Error| ImportError::Unreadable { file: file.name.clone(), reason: error.to_string() };
+        let unreadable =
+            |error: std::io::Error| ImportError::Unreadable { file: file.name.clone(), reason: error.to_string() };
         let bytes = tokio::fs::File::open(&file.path).await.map_err(unreadable)?;
         let one = imports.keep(ReaderStream::with_capacity(bytes, 256 * 1024)).await?;
         kept.push(json!({ "name": file.name, "sha256": one.sha256, "size": one.size }));

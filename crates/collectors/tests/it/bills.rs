@@ -9,8 +9,9 @@ use super::support::{Store, atoms_by_hand};
 fn bills() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cuts = root.join("tests/fixtures/bills");
-    let mut bills: Vec<PathBuf> =
-        ["focus-1.0-sample-cut.csv", "focus-1.2-aws-cut.csv", "focus-1.3-gcp-cut.csv"].map(|name| cuts.join(name)).into();
+    let mut bills: Vec<PathBuf> = ["focus-1.0-sample-cut.csv", "focus-1.2-aws-cut.csv", "focus-1.3-gcp-cut.csv"]
+        .map(|name| cuts.join(name))
+        .into();
     let full = root.join("../shared/data");
     for name in ["focus-1.0-sample.csv", "focus-1.2-aws-3000.csv", "focus-1.3-gcp-3000.csv"] {
         match full.join(name) {
@@ -21,31 +22,60 @@ fn bills() -> Vec<PathBuf> {
     bills
 }
 
-/// Rows and sums of a file, read by other code.
-fn by_hand(file: &Path) -> (u64, BTreeMap<String, [i128; 4]>) {
+/// Columns of numbers and how many decimals the lake keeps of each.
+const NUMBERS: [(&str, usize); 12] = [
+    ("BilledCost", 15),
+    ("EffectiveCost", 15),
+    ("ListCost", 15),
+    ("ContractedCost", 15),
+    ("ListUnitPrice", 15),
+    ("ContractedUnitPrice", 15),
+    ("PricingCurrencyContractedUnitPrice", 15),
+    ("PricingCurrencyEffectiveCost", 15),
+    ("PricingCurrencyListUnitPrice", 15),
+    ("ConsumedQuantity", 9),
+    ("PricingQuantity", 9),
+    ("CommitmentDiscountQuantity", 9),
+];
+
+/// Rows, cells with more decimals than are kept, and sums of a file, read by other code.
+fn by_hand(file: &Path) -> (u64, u64, BTreeMap<String, [i128; 4]>) {
     let mut reader = csv::Reader::from_path(file).expect("a bill");
     let header = reader.headers().expect("a header").clone();
     let at = |name: &str| header.iter().position(|column| column == name).expect("a FOCUS column");
     let costs = ["BilledCost", "EffectiveCost", "ListCost", "ContractedCost"].map(at);
-    let (mut rows, mut sums) = (0, BTreeMap::new());
+    let (mut rows, mut rounded, mut sums) = (0, 0, BTreeMap::new());
+    let numbers: Vec<(usize, usize)> = NUMBERS
+        .into_iter()
+        .filter_map(|(name, kept)| Some((header.iter().position(|column| column == name)?, kept)))
+        .collect();
     for record in reader.records() {
         let record = record.expect("a row");
         rows += 1;
+        for (column, kept) in &numbers {
+            let decimals = record[*column].split_once('.').map_or("", |(_, decimals)| decimals.trim_end_matches('0'));
+            rounded += u64::from(*kept < decimals.len());
+        }
         let sums: &mut [i128; 4] = sums.entry(record[at("BillingCurrency")].to_owned()).or_default();
         for (sum, column) in sums.iter_mut().zip(costs) {
             *sum += atoms_by_hand(&record[column]);
         }
     }
-    (rows, sums)
+    (rows, rounded, sums)
 }
 
 #[tokio::test]
 async fn every_published_bill_is_imported_to_the_last_atom() {
     for bill in bills() {
         let store = Store::new().await;
-        let (rows, sums) = by_hand(&bill);
+        let (rows, rounded, sums) = by_hand(&bill);
         let report = store.import(std::fs::read(&bill).expect("a bill")).await.expect("an import");
-        assert_eq!((report.rows, report.rounded_values, report.unchanged), (rows, 0, false), "{}", bill.display());
+        assert_eq!(
+            (report.rows, report.rounded_values, report.unchanged),
+            (rows, rounded, false),
+            "{}",
+            bill.display()
+        );
         for (at, column) in ["billed_cost", "effective_cost", "list_cost", "contracted_cost"].into_iter().enumerate() {
             let expected = sums.iter().map(|(currency, sums)| (currency.clone(), sums[at])).collect();
             assert_eq!(store.sums(column).await, expected, "{column} of {}", bill.display());
@@ -64,13 +94,19 @@ async fn real_exports_are_read_with_their_habits() {
     let store = Store::new().await;
     let report = store.import(std::fs::read(&bills()[0]).expect("a bill")).await.expect("an import");
     let periods: Vec<&str> = report.billing_periods.iter().map(|period| period.billing_period.as_str()).collect();
-    assert!(periods.contains(&"2024-09") && periods.contains(&"2024-10"), "a stray row is a key of its own: {periods:?}");
+    assert!(
+        periods.contains(&"2024-09") && periods.contains(&"2024-10"),
+        "a stray row is a key of its own: {periods:?}"
+    );
     let batches = store.batches().await;
     let all = |column: &str| {
         let text = |batch: &arrow::array::RecordBatch| {
-            arrow::util::pretty::pretty_format_columns(column, &[batch.column_by_name(column).expect("a column").clone()])
-                .expect("printable")
-                .to_string()
+            arrow::util::pretty::pretty_format_columns(
+                column,
+                &[batch.column_by_name(column).expect("a column").clone()],
+            )
+            .expect("printable")
+            .to_string()
         };
         batches.iter().map(text).collect::<String>()
     };

@@ -28,7 +28,13 @@ async fn files_that_are_no_bill_are_named() {
     check("nothing", "", "unreadable_file", &["bill", "empty"]).await;
     check("blank lines", "\n\n  \n", "unreadable_file", &["empty"]).await;
     check("no rows", format!("{HEADER}\n"), "no_rows", &["no rows"]).await;
-    check("another header", "date,cost\n2026-10-01,5\n", "not_focus", &["not a FOCUS file", "BilledCost", "date, cost"]).await;
+    check(
+        "another header",
+        "date,cost\n2026-10-01,5\n",
+        "not_focus",
+        &["not a FOCUS file", "BilledCost", "date, cost"],
+    )
+    .await;
     check("no header", row("acct", 1, "1"), "not_focus", &["not a FOCUS file"]).await;
     check("a picture", b"\x89PNG\r\n\x1a\n\x00\x00\x00", "unreadable_file", &["not UTF-8"]).await;
     check("a workbook", b"PK\x03\x04xxxxxxxx", "unreadable_file", &["zip", "CSV"]).await;
@@ -37,7 +43,8 @@ async fn files_that_are_no_bill_are_named() {
     check("JSON without the columns", "{\"cost\":1}\n", "not_focus", &["BilledCost", "found cost"]).await;
     check("a cut gzip", &gzip(csv(&ten_rows()).as_bytes())[..60], "unreadable_file", &["cut off"]).await;
     check("half a Parquet file", b"PAR1\x15\x04\x15\x00", "unreadable_file", &["Parquet"]).await;
-    check("a column twice", csv(&ten_rows()).replacen("x_Team", "Tags", 1), "unreadable_file", &["Tags stands twice"]).await;
+    check("a column twice", csv(&ten_rows()).replacen("x_Team", "Tags", 1), "unreadable_file", &["Tags stands twice"])
+        .await;
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -53,18 +60,66 @@ async fn a_broken_row_is_named_with_line_column_and_value() {
         rows[2] = line;
         csv(&rows)
     };
-    check("a word for a number", with(row("acct", 3, "twelve")), "invalid_row", &["line 4", "column BilledCost", "`twelve`", "nothing was stored"]).await;
-    check("a comma for a point", with(row("acct", 3, "\"1,5\"")), "invalid_row", &["line 4", "`1,5`", "decimal number"]).await;
-    check("too large", with(row("acct", 3, "1000000000001")), "out_of_bound", &["line 4", "column BilledCost", "out_of_bound"]).await;
+    check(
+        "a word for a number",
+        with(row("acct", 3, "twelve")),
+        "invalid_row",
+        &["line 4", "column BilledCost", "`twelve`", "nothing was stored"],
+    )
+    .await;
+    check(
+        "a comma for a point",
+        with(row("acct", 3, "\"1,5\"")),
+        "invalid_row",
+        &["line 4", "`1,5`", "decimal number"],
+    )
+    .await;
+    check(
+        "too large",
+        with(row("acct", 3, "1000000000001")),
+        "out_of_bound",
+        &["line 4", "column BilledCost", "out_of_bound"],
+    )
+    .await;
     check("too large an exponent", with(row("acct", 3, "1e999")), "out_of_bound", &["line 4"]).await;
-    check("no time", with(row("acct", 3, "1").replace("2026-10-03 00:00:00", "soon")), "invalid_row", &["column ChargePeriodStart", "`soon`"]).await;
+    check(
+        "no time",
+        with(row("acct", 3, "1").replace("2026-10-03 00:00:00", "soon")),
+        "invalid_row",
+        &["column ChargePeriodStart", "`soon`"],
+    )
+    .await;
     check("no currency", with(row("acct", 3, "1").replace("USD", "")), "invalid_row", &["BillingCurrency"]).await;
-    check("a strange currency", with(row("acct", 3, "1").replace("USD", "Dollar")), "invalid_row", &["`Dollar`", "ISO-4217"]).await;
-    check("no billing period", with(row("acct", 3, "1").replace("2026-10-01,2026-11-01", ",")), "invalid_row", &["BillingPeriodStart"]).await;
+    check(
+        "a strange currency",
+        with(row("acct", 3, "1").replace("USD", "Dollar")),
+        "invalid_row",
+        &["`Dollar`", "ISO-4217"],
+    )
+    .await;
+    check(
+        "no billing period",
+        with(row("acct", 3, "1").replace("2026-10-01,2026-11-01", ",")),
+        "invalid_row",
+        &["BillingPeriodStart"],
+    )
+    .await;
     check("too few cells", with("1,2,3".to_owned()), "invalid_row", &["line 4", "3 cells", "12 columns"]).await;
-    check("a quote left open", format!("{}\n\"", csv(&ten_rows())), "invalid_row", &["line 12"]).await;
-    check("Latin-1", [with(row("acct", 3, "1")).as_bytes(), b"1,1,USD,\xe9,,,,,,,,\n"].concat(), "invalid_row", &["not UTF-8", "BillingAccountId"]).await;
-    check("a period of millennia", with(row("acct", 3, "1").replace("2026-10-03 01:00:00", "2199-10-03")), "out_of_bound", &["ChargePeriodEnd"]).await;
+    check("a quote left open", format!("{}\"1,1,USD", csv(&ten_rows())), "invalid_row", &["line 12", "1 cells"]).await;
+    check(
+        "Latin-1",
+        [with(row("acct", 3, "1")).as_bytes(), b"1,1,USD,\xe9,,,,,,,,\n"].concat(),
+        "invalid_row",
+        &["not UTF-8", "BillingAccountId"],
+    )
+    .await;
+    check(
+        "a period of millennia",
+        with(row("acct", 3, "1").replace("2026-10-03 01:00:00", "2199-10-03")),
+        "out_of_bound",
+        &["ChargePeriodEnd"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -87,9 +142,11 @@ async fn a_broken_json_line_is_named() {
 async fn bombs_are_stopped_by_named_limits() {
     let small = ImportLimits { decoded_bytes_max: 1_000_000, row_bytes_max: 100_000, ..ImportLimits::default() };
     let rows: Vec<String> = (0..20_000).map(|_| row("acct", 1, "1")).collect();
-    check_with(small.clone(), "many rows", gzip(csv(&rows).as_bytes()), "payload_too_large", &["decoded_bytes_max"]).await;
+    check_with(small.clone(), "many rows", gzip(csv(&rows).as_bytes()), "payload_too_large", &["decoded_bytes_max"])
+        .await;
     let endless = format!("{HEADER}\n\"{}", "x".repeat(900_000));
-    check_with(small.clone(), "one endless row", gzip(endless.as_bytes()), "payload_too_large", &["row_bytes_max"]).await;
+    check_with(small.clone(), "one endless row", gzip(endless.as_bytes()), "payload_too_large", &["row_bytes_max"])
+        .await;
     let endless = format!("{{\"a\":\"{}", "x".repeat(900_000));
     check_with(small, "one endless JSON line", gzip(endless.as_bytes()), "payload_too_large", &["row_bytes_max"]).await;
     let few = ImportLimits { rows_max: 5, ..ImportLimits::default() };

@@ -2,7 +2,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Array, Float64Array, MapBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, Decimal128Array, Float64Array, MapBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, GzipLevel};
@@ -53,7 +54,8 @@ fn parquet_of(batch: &RecordBatch, compression: Compression) -> Vec<u8> {
 
 fn parquet_text(text: &str, compression: Compression) -> Vec<u8> {
     let (header, rows) = records(text);
-    let column = |at: usize| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(row[at].clone())).collect::<StringArray>()) };
+    let column =
+        |at: usize| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(row[at].clone())).collect::<StringArray>()) };
     let columns = header.iter().enumerate().map(|(at, name)| (name.as_str(), column(at)));
     parquet_of(&RecordBatch::try_from_iter(columns).expect("columns"), compression)
 }
@@ -130,7 +132,8 @@ async fn order_split_and_header_spelling_change_nothing() {
     let mut rows = ten_rows();
     store.import(csv(&rows)).await.expect("an import");
     rows.reverse();
-    let parts: Vec<_> = rows.chunks(3).enumerate().map(|(at, part)| store.file(&format!("part{at}"), csv(part))).collect();
+    let parts: Vec<_> =
+        rows.chunks(3).enumerate().map(|(at, part)| store.file(&format!("part{at}"), csv(part))).collect();
     assert!(store.import_set(parts, false).await.expect("an import").unchanged);
     let upper = csv(&rows).replacen(HEADER, &HEADER.replace("BilledCost", "BILLED_COST").replace("Tags", "tags"), 1);
     assert!(store.import(upper).await.expect("an import").unchanged);

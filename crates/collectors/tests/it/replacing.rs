@@ -15,7 +15,11 @@ async fn an_import_replaces_its_keys_and_nothing_else() {
     rows.push(row("other", 1, "7"));
     rows.push(row("acct", 1, "3").replace("2026-10-01,2026-11-01", "2026-09-01,2026-10-01"));
     let first = store.import(csv(&rows)).await.expect("an import");
-    let keys: Vec<_> = first.billing_periods.iter().map(|key| (key.billing_account.as_str(), key.billing_period.as_str(), key.rows)).collect();
+    let keys: Vec<_> = first
+        .billing_periods
+        .iter()
+        .map(|key| (key.billing_account.as_str(), key.billing_period.as_str(), key.rows))
+        .collect();
     assert_eq!(keys, [("acct", "2026-09", 1), ("acct", "2026-10", 10), ("other", "2026-10", 1)]);
 
     let changed: Vec<String> = (1..=11).map(|day| row("acct", day, "6")).collect();
@@ -37,7 +41,10 @@ async fn only_keys_that_changed_are_written() {
 
     let pinned = store.context.lake.pin_table(Table::CostLines).await.expect("a table");
     let commit = pinned.head_commit().await.expect("a commit");
-    let days: Vec<String> = touched_days_of_commit(&commit).ranges().flat_map(|range| range.days().map(|day| day.to_string()).collect::<Vec<_>>()).collect();
+    let days: Vec<String> = touched_days_of_commit(&commit)
+        .ranges()
+        .flat_map(|range| range.days().map(|day| day.to_string()).collect::<Vec<_>>())
+        .collect();
     assert_eq!(days, ["2026-10-01", "2026-10-05"], "days of the lines taken out and put in");
     assert_eq!(imports_of_lake(&pinned).await.expect("a log").len(), 2);
 }
@@ -133,7 +140,8 @@ async fn lines_longer_than_a_day_have_files_of_their_own_and_know_their_days() {
         ("2026-10-05", "2026-10-05", "3.00"),
         ("2026-10-06", "2026-10-06", "4.00"),
     ];
-    let expected: Vec<_> = expected.map(|(from, to, billed)| (from.to_owned(), to.to_owned(), billed.to_owned())).into();
+    let expected: Vec<_> =
+        expected.map(|(from, to, billed)| (from.to_owned(), to.to_owned(), billed.to_owned())).into();
     assert_eq!((lines, store.files().await), (expected, 2));
     let warning = report.warnings.iter().find(|warning| warning.code == "charge_period").expect("a warning");
     assert_eq!((warning.count, warning.first.line), (3, 4));
@@ -151,7 +159,8 @@ async fn null_costs_are_zero_and_counted() {
 #[tokio::test]
 async fn imports_at_the_same_time_all_count() {
     let store = Store::new().await;
-    let files: Vec<_> = (0..6).map(|at| store.file(&format!("{at}"), csv(&[row(&format!("acct{at}"), 1, "1")]))).collect();
+    let files: Vec<_> =
+        (0..6).map(|at| store.file(&format!("{at}"), csv(&[row(&format!("acct{at}"), 1, "1")]))).collect();
     let imports = files.into_iter().enumerate().map(|(at, file)| {
         let source = if at % 2 == 0 { "aws" } else { "gcp" };
         let context = store.context.clone();
