@@ -107,6 +107,18 @@ pub fn split_like(amount: i128, parts: &[i128]) -> Option<Vec<i128>> {
     split_exact(amount, &weights)
 }
 
+/// Returns `amount` × weight ÷ total weight rounded toward zero: a share before left-over atoms are handed out.
+///
+/// # Panics
+/// When the weight is negative or larger than the total, or the total is not positive.
+#[must_use]
+pub fn truncated_share(amount: i128, weight: i128, total: i128) -> i128 {
+    assert!((0..=total).contains(&weight) && 0 < total, "a weight is part of a positive total");
+    let product = BigUint::from(amount.unsigned_abs()) * weight.unsigned_abs();
+    let share = (product / total.unsigned_abs()).to_i128().expect("a share is no larger than the amount");
+    if amount < 0 { -share } else { share }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +137,12 @@ mod tests {
         check(0, &[1, 2], Some(&[0, 0]));
         check(7, &[0, 0], None);
         check(7, &[], None);
+    }
+
+    #[test]
+    fn a_truncated_share_is_what_the_weight_alone_gives() {
+        assert_eq!([truncated_share(100, 1, 3), truncated_share(-100, 2, 3), truncated_share(7, 0, 3)], [33, -66, 0]);
+        assert_eq!(truncated_share(i128::MAX, 10_i128.pow(30), 10_i128.pow(30)), i128::MAX);
     }
 
     #[test]

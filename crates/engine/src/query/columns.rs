@@ -1,7 +1,7 @@
 //! Reading the columns of a result by position. A column of another type is our own mistake.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
 use domain::Day;
 use std::sync::Arc;
 
@@ -50,11 +50,6 @@ impl<'a> Row<'a> {
     /// The number of a 64-bit column, if it is not null.
     pub(crate) fn int(&self, index: usize) -> Option<i64> {
         self.column(index).map(|column| column.as_primitive::<Int64Type>().value(self.row))
-    }
-
-    /// The number of a 32-bit column, if it is not null.
-    pub(crate) fn small_int(&self, index: usize) -> Option<i32> {
-        self.column(index).map(|column| column.as_primitive::<Int32Type>().value(self.row))
     }
 
     /// The microseconds of an instant column, if it is not null.

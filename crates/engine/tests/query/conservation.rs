@@ -7,12 +7,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 const CASES: usize = 250;
-const KEYS: [&str; 12] = [
-    "tenant", "user", "plan", "parent", "label:team", "pool", "tier", "basis", "memo", "category", "meter", "origin",
-];
-const FILTERS: [&str; 8] = [
-    "", "tenant:acme", "-tenant:acme", "pool:w*,rent", "-tier:overhead", "tenant:__*", "label:team:blue", "memo:true",
-];
+const PAGES_READ_MAX: usize = 4;
+const KEYS: [&str; 12] =
+    ["tenant", "user", "plan", "parent", "label:team", "pool", "tier", "basis", "memo", "category", "meter", "origin"];
+const FILTERS: [&str; 8] =
+    ["", "tenant:acme", "-tenant:acme", "pool:w*,rent", "-tier:overhead", "tenant:__*", "label:team:blue", "memo:true"];
 
 fn entry() -> impl Strategy<Value = Given> {
     let consumer = prop::sample::select(vec!["acme", "globex", "initech", IDLE, OVERHEAD, UNATTRIBUTED, VARIANCE]);
@@ -41,6 +40,7 @@ fn entry() -> impl Strategy<Value = Given> {
     )
 }
 
+#[derive(Clone, Debug)]
 struct Question {
     keys: Vec<&'static str>,
     filter: &'static str,
@@ -107,19 +107,21 @@ async fn check(store: &Store, entries: &[Given], question: &Question) {
     let whole = store.costs(&TenantScope::All, range, &[&params[..], &[("limit", "10000")]].concat()).await.unwrap();
     assert_eq!(whole.totals.cost, expected(entries, question, range), "{told}");
     assert_eq!(whole.rows.iter().map(|row| row.cost).sum::<i128>(), whole.totals.cost, "{told}");
-    if let Some(shares) = whole.rows.iter().map(|row| row.share).collect::<Option<Vec<i64>>>().filter(|all| !all.is_empty()) {
+    if let Some(shares) =
+        whole.rows.iter().map(|row| row.share).collect::<Option<Vec<i64>>>().filter(|all| !all.is_empty())
+    {
         assert_eq!(shares.iter().sum::<i64>(), 1_000_000, "{told}");
     }
 
     let (mut pages, mut cursor) = (Vec::new(), String::new());
-    loop {
+    for _ in 0..PAGES_READ_MAX {
         let paged = [&params[..], &[("limit", limit.as_str()), ("cursor", cursor.as_str())]].concat();
         let page = store.costs(&TenantScope::All, range, &paged).await.unwrap();
         assert_eq!(page.totals, whole.totals, "{told}");
         pages.extend(page.rows);
         match page.next_cursor {
-            Some(next) if pages.len() < 60 => cursor = next,
-            _ => break,
+            Some(next) => cursor = next,
+            None => break,
         }
     }
     assert_eq!(pages[..], whole.rows[..pages.len()], "{told}");

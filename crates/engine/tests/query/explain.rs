@@ -8,7 +8,11 @@ use engine::{EngineError, Settings};
 fn two_tenants() -> Vec<Given> {
     let share = |tenant, amount, weight: &str| {
         let weight = parse_atoms(weight).unwrap().atoms;
-        Given { weight: Some(weight), quantity: Some(weight / 1_000_000), ..given("2026-11-01", "west", tenant, amount) }
+        Given {
+            weight: Some(weight),
+            quantity: Some(weight / 1_000_000),
+            ..given("2026-11-01", "west", tenant, amount)
+        }
     };
     vec![share("acme", "33.333333333333333", "1"), share("globex", "66.666666666666667", "2")]
 }

@@ -4,7 +4,9 @@ use domain::policy::{Basis, Method, Tier};
 use domain::{Currency, Day, DayRange, FixedClock, Instant, TenantId, TenantScope};
 use engine::query::{CostQuery, CostTable};
 use engine::{Engine, EngineError, Settings};
-use ledger::{Cause, Desired, Difference, EntryKey, EntryKind, Head, Header, Line, PoolDay, PoolState, Posting, Status};
+use ledger::{
+    Cause, Desired, Difference, EntryKey, EntryKind, Head, Header, Line, PoolDay, PoolState, Posting, Status,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::catalog::{Catalog, PostingRow};
@@ -84,7 +86,8 @@ impl Store {
         let lines = by_key.into_iter().map(|(key, entry)| line(key, &entry)).collect();
         let header = Header::after(&self.head, now, Some(run.as_str().into()));
         let posting = Posting::seal(header, EntryKind::Cost, lines);
-        self.commit(Table::PoolDays, &[pool_day_rows::to_batch(&pool_days(&run, pool_days_after)).expect("rows")], now).await;
+        self.commit(Table::PoolDays, &[pool_day_rows::to_batch(&pool_days(&run, pool_days_after)).expect("rows")], now)
+            .await;
         let version = self.commit(Table::Ledger, &[ledger_rows::to_batch(&posting.entries).expect("rows")], now).await;
         let days: BTreeSet<String> = entries.iter().map(|entry| entry.day.to_string()).collect();
         self.head = posting.head();
@@ -115,7 +118,12 @@ impl Store {
         lake.commit(&pinned, commit).await.expect("committed").version()
     }
 
-    pub async fn costs(&self, scope: &TenantScope, range: DayRange, params: &[(&str, &str)]) -> Result<CostTable, EngineError> {
+    pub async fn costs(
+        &self,
+        scope: &TenantScope,
+        range: DayRange,
+        params: &[(&str, &str)],
+    ) -> Result<CostTable, EngineError> {
         let (from, to) = (range.from().to_string(), range.to().to_string());
         let mut all = vec![("from", from.as_str()), ("to", to.as_str())];
         all.extend(params);

@@ -1,9 +1,9 @@
 //! Questions about ledgers that were built by hand.
 
-/// Cost by any key: scope, memo, currencies, pages, states.
-mod costs;
 /// Whatever is grouped, filtered, sorted and paged: the totals stay (C2).
 mod conservation;
+/// Cost by any key: scope, memo, currencies, pages, states.
+mod costs;
 /// Where an amount comes from, and what a tenant is not told (T8).
 mod explain;
 /// Building ledgers.
