@@ -184,7 +184,10 @@ fn magnitude(quantity: i128) -> BigUint {
 fn weighted(pool: &Pool, split: &Split, inputs: &DayInputs<'_>, findings: &mut Vec<Finding>) -> Result<Cells, NotRun> {
     let used = drivers(pool, split, inputs, |meter| split.weights.contains_key(meter), findings)?;
     let idle = idle_quantities(pool, split, &used, inputs, findings);
-    let keeps_idle = pool.idle != Idle::Spread || used.values().all(|driver| driver.quantity <= 0);
+    let weighs_nothing = |((_, meter), driver): (&(Consumer, Arc<str>), &Driver)| {
+        driver.quantity <= 0 || split.weights[&**meter].atoms() == 0
+    };
+    let keeps_idle = pool.idle != Idle::Spread || used.iter().all(weighs_nothing);
     let mut totals: BTreeMap<&str, BigUint> = BTreeMap::new();
     for ((_, meter), driver) in &used {
         *totals.entry(meter).or_default() += magnitude(driver.quantity);
@@ -209,7 +212,7 @@ fn weighted(pool: &Pool, split: &Split, inputs: &DayInputs<'_>, findings: &mut V
             );
         }
     }
-    Ok(Cells { cells, scale: resources.scale })
+    Ok(or_all_idle(pool, Cells { cells, scale: resources.scale }))
 }
 
 /// How quantities of several resources become comparable weights.
@@ -262,7 +265,17 @@ fn proportional(
         let cell = idle_cell(pool, meter, quantity, magnitude(quantity), inputs);
         cells.insert((Consumer::Reserved(IDLE), Some(Arc::from(meter))), cell);
     }
-    Ok(Cells { cells, scale: BigUint::from(10_u64.pow(domain::quantity::QUANTITY_SCALE)) })
+    Ok(or_all_idle(pool, Cells { cells, scale: BigUint::from(10_u64.pow(domain::quantity::QUANTITY_SCALE)) }))
+}
+
+/// A pool with a capacity that weighs nothing is all idle.
+fn or_all_idle(pool: &Pool, cells: Cells) -> Cells {
+    if pool.capacity.is_empty() || !cells.weigh_nothing() {
+        return cells;
+    }
+    let mut whole = Cells::whole(IDLE, None);
+    whole.cells.values_mut().for_each(|cell| cell.overhead = pool.idle == Idle::Overhead);
+    whole
 }
 
 fn measured(driver: &Driver, meter: &str, weight: BigUint, inputs: &DayInputs<'_>) -> Cell {
@@ -336,18 +349,15 @@ fn even(split: &Split, inputs: &DayInputs<'_>) -> Cells {
 }
 
 fn even_users(split: &Split, inputs: &DayInputs<'_>) -> Cells {
-    let mut users: BTreeSet<(Arc<str>, Arc<str>)> = BTreeSet::new();
-    let mut consumers: BTreeMap<CellKey, Cell> = BTreeMap::new();
+    let mut users: BTreeMap<Consumer, BTreeSet<&Arc<str>>> = BTreeMap::new();
     for usage in inputs.usage.iter().filter(|usage| usage.fits(&split.drivers)) {
-        let (Some(consumer), Some(user)) = (consumer_of(usage, split), usage.dimensions.get(&Dimension::User)) else {
-            continue;
-        };
-        let tenant = usage.dimensions.get(&Dimension::Tenant).expect("a consumer has a tenant");
-        if users.insert((Arc::clone(tenant), Arc::clone(user))) {
-            consumers.entry((consumer, None)).or_insert_with(|| Cell::of_weight(BigUint::default())).weight += 1_u8;
+        if let (Some(consumer), Some(user)) = (consumer_of(usage, split), usage.dimensions.get(&Dimension::User)) {
+            users.entry(consumer).or_default().insert(user);
         }
     }
-    Cells { cells: consumers, scale: BigUint::from(1_u8) }
+    let cell =
+        |(consumer, users): (Consumer, BTreeSet<_>)| ((consumer, None), Cell::of_weight(BigUint::from(users.len())));
+    Cells { cells: users.into_iter().map(cell).collect(), scale: BigUint::from(1_u8) }
 }
 
 fn equal_cells(consumers: impl Iterator<Item = Consumer>) -> Cells {
@@ -388,7 +398,10 @@ fn rated(pool: &Pool, split: &Split, inputs: &DayInputs<'_>, findings: &mut Vec<
             Some(found) if driver.quantity >= 0 => found.rated.round_half_even(),
             _ => Some(0),
         };
-        let amount = amount.filter(|amount| amount.abs() <= domain::money::MONEY_ATOMS_MAX);
+        if amount.is_some_and(|amount| amount < 0) {
+            findings.push(Finding::negative_driver(pool, consumer, "cost", amount.unwrap_or(0)));
+        }
+        let amount = amount.map(|amount| amount.max(0)).filter(|amount| *amount <= domain::money::MONEY_ATOMS_MAX);
         let Some(amount) = amount else {
             return Err(NotRun::new("out_of_bound", format!("{meter} of {consumer:?} costs more than a row can hold")));
         };
@@ -449,7 +462,7 @@ fn price_usage(
             .ok_or_else(|| NotRun::new("out_of_bound", format!("the price of {meter} is out of bound")))?;
         let quantity = measure.quantity(inputs.meters.aggregation(&meter, kind));
         let entry = priced.entry((consumer, meter)).or_default();
-        entry.rated.add(quantity.max(0), price, found.divisor);
+        entry.rated.add(quantity, price, found.divisor);
         entry.rows += 1;
         entry.unit_price = (entry.rows == 1 && found.divisor == 1).then_some(price);
     }

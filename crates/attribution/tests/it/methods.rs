@@ -233,3 +233,48 @@ fn a_fixed_cost_belongs_to_its_own_pool_before_file_order() {
     let given = Given::policy(pools).line("10", "10", &[("source", "fixed"), ("tags.apportion:pool", "temporal")]);
     assert_eq!(given.shares(), ["temporal __overhead__ 10.00"]);
 }
+
+#[test]
+fn a_pool_with_a_capacity_that_weighs_nothing_is_all_idle() {
+    let pool = |rest: &str| {
+        format!(
+            "[[pool]]\nname='p'\nselect={{}}\nsplit={{method='weighted',weights={{cpu_core_hours='1',memory_gib_hours='0'}}}}\n{rest}"
+        )
+    };
+    // Nothing measured the capacity.
+    let unmeasured = Given::policy(&pool("capacity={cpu_core_hours='node_cores'}")).line("10.00", "10.00", &[]);
+    assert_eq!(unmeasured.shares(), ["p __idle__ 10.00"]);
+    // What was used has no weight, so there is nobody over whom idle could be spread.
+    let weightless = Given::policy(&pool("capacity={cpu_core_hours='1'}\nidle='spread'"))
+        .line("10.00", "10.00", &[])
+        .usage("memory_gib_hours", "5", &[("tenant", "a")]);
+    assert_eq!(weightless.shares(), ["p __idle__ cpu_core_hours 10.00"]);
+}
+
+#[test]
+fn a_user_counts_once_in_each_consumer_whatever_the_order_of_usage() {
+    let given = |workflows: [&str; 2]| {
+        let mut given =
+            Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='even',of='users',by=['tenant','workflow']}")
+                .line("4.00", "4.00", &[]);
+        for workflow in workflows {
+            given = given.usage("mcp_reads", "1", &[("tenant", "a"), ("user", "x"), ("workflow", workflow)]);
+        }
+        given.shares()
+    };
+    assert_eq!(given(["w1", "w2"]), ["p a/w1 2.00", "p a/w2 2.00"]);
+    assert_eq!(given(["w2", "w1"]), given(["w1", "w2"]));
+}
+
+#[test]
+fn negative_usage_at_one_price_reduces_the_cell_that_it_belongs_to() {
+    let given = |negative: &str| {
+        Given::policy("[[pool]]\nname='p'\nsplit={method='rated',meters=['llm_tokens']}")
+            .rates("[[price]]\nmeter='llm_tokens'\nprice='3'\nlabels={model='big'}\n[[price]]\nmeter='llm_tokens'\nprice='1'")
+            .usage("llm_tokens", "8", &[("tenant", "a")])
+            .usage("llm_tokens", negative, &[("tenant", "a"), ("label:model", "big")])
+    };
+    assert_eq!(given("-2").shares(), ["p a llm_tokens 2.00"]);
+    assert_eq!(given("-3").shares(), Vec::<String>::new());
+    assert!(given("-3").attribute().findings.iter().any(|finding| finding.code == "negative_driver"));
+}
