@@ -1,12 +1,12 @@
 //! What other pools cost their consumers, as weights.
 
 use crate::cells::{Cell, Cells, Consumer};
-use crate::day::{Finding, PoolOutcome};
+use crate::day::{Finding, NotRun, PoolOutcome};
 use crate::fx::convert_parts;
 use crate::pool::{Amounts, Component, Trail};
 use crate::share::{Converted, Share, share_out};
 use domain::dimension::Dimension;
-use domain::policy::{Follow, Pool};
+use domain::policy::Pool;
 use domain::tenant::{OVERHEAD, VARIANCE};
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
@@ -60,23 +60,21 @@ pub fn base_costs(bases: &[(&Pool, &PoolOutcome)], trailed: bool) -> Vec<BaseCos
     counted.into_iter().map(cost).collect()
 }
 
-/// Returns the shares of one component of a `by_cost` pool, with the trail of each.
-#[must_use]
-pub fn share_by_cost(
+/// Returns the shares of one component of a pool that follows the invoice, with the trail of each.
+///
+/// # Errors
+/// [`NotRun`] when a part of the component does not fit.
+pub fn share_by_trail(
     pool: &Pool,
     converted: &Converted<'_>,
     bases: &[BaseCost],
     findings: &mut Vec<Finding>,
-) -> Vec<(Share, Trail)> {
-    let follows = pool.split.as_ref().and_then(|split| split.follow) == Some(Follow::Invoice);
-    if !follows {
-        let cells = cells_by_cost(pool, bases.iter(), findings);
-        return share_out(converted, &cells, false).into_iter().map(|share| (share, Trail::default())).collect();
-    }
+) -> Result<Vec<(Share, Trail)>, NotRun> {
     let parts: Vec<(&Trail, Amounts)> =
         converted.component.by_trail.iter().map(|(trail, amounts)| (trail, *amounts)).collect();
     let amounts: Vec<i128> = parts.iter().map(|(_, amounts)| amounts.amount).collect();
-    let reporting = convert_parts(converted.reporting, &amounts, converted.rate);
+    let reporting =
+        convert_parts(converted.reporting, &amounts, converted.rate).ok_or_else(NotRun::part_out_of_bound)?;
     let mut shares = Vec::new();
     for ((trail, amounts), reporting) in parts.into_iter().zip(reporting) {
         let cells = followed(pool, bases, trail, findings);
@@ -86,7 +84,7 @@ pub fn share_by_cost(
         let out = share_out(&part, &cells, false);
         shares.extend(out.into_iter().map(|share| (Share { pool_amount: whole, ..share }, trail.clone())));
     }
-    shares
+    Ok(shares)
 }
 
 /// Cells of the bases with the same trail; service, then sub-account, then source are dropped until one remains.
@@ -105,7 +103,8 @@ fn followed(pool: &Pool, bases: &[BaseCost], trail: &Trail, findings: &mut Vec<F
     Cells::default()
 }
 
-fn cells_by_cost<'b>(pool: &Pool, bases: impl Iterator<Item = &'b BaseCost>, findings: &mut Vec<Finding>) -> Cells {
+/// Returns a cell for each consumer of the bases, by what it costs there.
+pub fn cells_by_cost<'b>(pool: &Pool, bases: impl Iterator<Item = &'b BaseCost>, findings: &mut Vec<Finding>) -> Cells {
     let mut costs: BTreeMap<Consumer, i128> = BTreeMap::new();
     for base in bases {
         *costs.entry(seen_by(pool, base)).or_default() += base.amount;

@@ -1,6 +1,6 @@
 //! One day, all pools: a pure function of the day's pinned inputs.
 
-use crate::by_cost::{base_costs, share_by_cost};
+use crate::by_cost::{base_costs, cells_by_cost, share_by_trail};
 use crate::cells::{Cells, Consumer, cells_of};
 use crate::fx::{FxRate, FxTable, convert_half_even, convert_parts};
 use crate::line::LinePart;
@@ -16,6 +16,9 @@ use domain::tenant::{UNATTRIBUTED, VARIANCE};
 use domain::{Currency, Day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Largest quantity that a row may hold, in atoms.
+const QUANTITY_ATOMS_MAX: i128 = 10_i128.pow(18 + domain::quantity::QUANTITY_SCALE);
 
 /// Everything that the result of a day depends on.
 #[derive(Clone, Copy)]
@@ -56,6 +59,13 @@ pub struct NotRun {
 impl NotRun {
     pub(crate) fn new(code: &'static str, detail: String) -> Self {
         Self { code, detail }
+    }
+
+    pub(crate) fn part_out_of_bound() -> Self {
+        Self::new(
+            "out_of_bound",
+            "a share of the lines is more than a row can hold, though their sum is not".to_owned(),
+        )
     }
 }
 
@@ -187,15 +197,20 @@ fn active_tenants(inputs: &DayInputs<'_>) -> BTreeSet<Arc<str>> {
     active
 }
 
-/// Returns the tenant that the policy's rules map the line to; the first rule that yields one wins.
+/// Returns the tenant that the policy's rules map the line to.
+///
+/// The first rule that fits and yields a valid id decides; when that tenant is refused, no later rule is asked.
 fn tenant_of_line(inputs: &DayInputs<'_>, line: &LinePart) -> Option<Arc<str>> {
     let rules = inputs.policy.tenant_rules.iter().filter(|rule| rule.usage.is_none());
-    rules.filter(|rule| rule.when.as_ref().is_none_or(|when| line.fits(when))).find_map(|rule| {
-        let value = |name: &str| name.parse().ok().and_then(|attribute| line.get(&attribute)).map(|value| &**value);
-        let filled = rule.tenant.fill(value)?;
-        filled.parse::<domain::TenantId>().ok()?;
-        (inputs.resolve)(&filled)
-    })
+    rules
+        .filter(|rule| rule.when.as_ref().is_none_or(|when| line.fits(when)))
+        .find_map(|rule| {
+            let value = |name: &str| name.parse().ok().and_then(|attribute| line.get(&attribute)).map(|value| &**value);
+            let filled = rule.tenant.fill(value)?;
+            filled.parse::<domain::TenantId>().ok()?;
+            Some((inputs.resolve)(&filled))
+        })
+        .flatten()
 }
 
 struct Runner<'r, 'a> {
@@ -222,7 +237,7 @@ impl Runner<'_, '_> {
         };
         let computed =
             if pool.basis() == Basis::Rated { self.rated(pool, findings) } else { self.billed(pool, findings) };
-        match computed {
+        match computed.and_then(within_bounds) {
             Ok((components, shares, trailed)) => {
                 (outcome.components, outcome.shares, outcome.trailed) = (components, shares, trailed)
             }
@@ -245,22 +260,26 @@ impl Runner<'_, '_> {
         }
         let pool_components = convert_all(self.inputs, &components)?;
         let bases = self.bases(pool)?;
-        let cells = cells_of(pool, self.inputs, findings)?;
+        let follows = pool.split.as_ref().is_some_and(|split| split.follow == Some(Follow::Invoice));
+        let cells = match pool.method() {
+            Method::ByCost if !follows => cells_by_cost(pool, bases.iter(), findings),
+            _ => cells_of(pool, self.inputs, findings)?,
+        };
         let (mut shares, mut trailed) = (Vec::new(), Vec::new());
         for (at, (entry, (key, component))) in pool_components.iter().zip(&components).enumerate() {
             let converted = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
             match pool.method() {
-                Method::Direct => trailed.extend(direct(pool, &converted)),
-                Method::ByCost => trailed.extend(share_by_cost(pool, &converted, &bases, findings)),
+                Method::Direct => trailed.extend(direct(pool, &converted)?),
+                Method::ByCost if follows => trailed.extend(share_by_trail(pool, &converted, &bases, findings)?),
                 _ => {
                     shares.extend(share_out(&converted, &cells, at == 0));
                     if self.trailed {
-                        trailed.extend(by_trail(&converted, &cells));
+                        trailed.extend(by_trail(&converted, &cells)?);
                     }
                 }
             }
         }
-        if matches!(pool.method(), Method::Direct | Method::ByCost) {
+        if pool.method() == Method::Direct || follows {
             shares = trailed.iter().map(|(share, _)| share.clone()).collect();
         }
         Ok((pool_components, shares, trailed))
@@ -330,6 +349,25 @@ impl Runner<'_, '_> {
     }
 }
 
+/// Refuses shares that a row cannot hold; parts of both signs may be larger than what they add up to.
+fn within_bounds(computed: Computed) -> Result<Computed, NotRun> {
+    let fits = |share: &Share| {
+        let money = [Some(share.amount), Some(share.billed), Some(share.reporting), share.unit_price];
+        money.into_iter().flatten().all(|atoms| atoms.abs() <= MONEY_ATOMS_MAX)
+    };
+    if !computed.1.iter().all(fits) {
+        return Err(NotRun::part_out_of_bound());
+    }
+    let measured = |share: &Share| share.quantity.is_none_or(|atoms| atoms.abs() <= QUANTITY_ATOMS_MAX);
+    match computed.1.iter().find(|share| !measured(share)) {
+        Some(share) => {
+            let meter = share.meter.as_deref().unwrap_or("a quantity");
+            Err(NotRun::new("out_of_bound", format!("{meter} of a consumer is more than a row can hold")))
+        }
+        None => Ok(computed),
+    }
+}
+
 /// What went into a pool that was not run.
 fn unconverted(components: &Components) -> Vec<PoolComponent> {
     let entry = |(key, component): (&ComponentKey, &Component)| PoolComponent {
@@ -387,37 +425,60 @@ fn convert(inputs: &DayInputs<'_>, amount: i128, from: Currency, to: Currency) -
     Ok((converted, fx))
 }
 
-/// Each line goes whole to its own consumer.
-fn direct(pool: &Pool, converted: &Converted<'_>) -> Vec<(Share, Trail)> {
+/// Each line goes whole to its own consumer. What is converted is shared by consumer first, then by trail and
+/// category within it, so that nobody's share depends on how many categories the lines have.
+fn direct(pool: &Pool, converted: &Converted<'_>) -> Result<Vec<(Share, Trail)>, NotRun> {
     let cells = Cells::whole(UNATTRIBUTED, Some("no_mapping"));
     let unmapped = cells.cells.values().next().expect("one cell");
-    let entries: Vec<_> = converted.component.by_tenant.iter().collect();
-    let amounts: Vec<i128> = entries.iter().map(|(_, amounts)| amounts.amount).collect();
-    let reporting = convert_parts(converted.reporting, &amounts, converted.rate);
-    let to_share = |(((tenant, category, trail), amounts), reporting): (
-        &(&(Option<Arc<str>>, Category, Trail), &Amounts),
-        i128,
-    )| {
-        let consumer = match tenant {
-            Some(tenant) => {
-                let others = std::iter::repeat_n(None, pool.by().len() - 1);
-                Consumer::Values(std::iter::once(Some(Arc::clone(tenant))).chain(others).collect())
+    let mut owned: BTreeMap<Consumer, BTreeMap<Trail, BTreeMap<Category, Amounts>>> = BTreeMap::new();
+    for ((tenant, category, trail), amounts) in &converted.component.by_tenant {
+        let trails = owned.entry(owner(pool, tenant.as_ref())).or_default();
+        trails.entry(trail.clone()).or_default().insert(*category, *amounts);
+    }
+    let of_trail = |categories: &BTreeMap<Category, Amounts>| categories.values().map(|amounts| amounts.amount).sum();
+    let of_consumer = |trails: &BTreeMap<Trail, _>| trails.values().map(of_trail).sum();
+    let by_consumer = converted_parts(converted.reporting, owned.values().map(of_consumer), converted.rate)?;
+    let mut shares = Vec::new();
+    for ((consumer, trails), reporting) in owned.into_iter().zip(by_consumer) {
+        let by_trail = converted_parts(reporting, trails.values().map(of_trail), converted.rate)?;
+        for ((trail, categories), reporting) in trails.into_iter().zip(by_trail) {
+            let amounts = categories.values().map(|amounts| amounts.amount);
+            let by_category = converted_parts(reporting, amounts, converted.rate)?;
+            for ((category, amounts), reporting) in categories.into_iter().zip(by_category) {
+                let reason = matches!(consumer, Consumer::Reserved(_)).then_some("no_mapping");
+                let parts = Parts { amount: amounts.amount, billed: amounts.billed, reporting };
+                let cell = crate::cells::Cell { category: Some(category), reason, ..unmapped.clone() };
+                let whole = share(converted, &(consumer.clone(), None), &cell, parts, &cells, false);
+                shares.push((Share { weight: None, ..whole }, trail.clone()));
             }
-            None => Consumer::Reserved(UNATTRIBUTED),
-        };
-        let reason = tenant.is_none().then_some("no_mapping");
-        let parts = Parts { amount: amounts.amount, billed: amounts.billed, reporting };
-        let cell = crate::cells::Cell { category: Some(*category), reason, ..unmapped.clone() };
-        (Share { weight: None, ..share(converted, &(consumer, None), &cell, parts, &cells, false) }, trail.clone())
-    };
-    entries.iter().zip(reporting).map(to_share).collect()
+        }
+    }
+    Ok(shares)
+}
+
+fn owner(pool: &Pool, tenant: Option<&Arc<str>>) -> Consumer {
+    match tenant {
+        Some(tenant) => {
+            let others = std::iter::repeat_n(None, pool.by().len() - 1);
+            Consumer::Values(std::iter::once(Some(Arc::clone(tenant))).chain(others).collect())
+        }
+        None => Consumer::Reserved(UNATTRIBUTED),
+    }
+}
+
+fn converted_parts(
+    total: i128,
+    parts: impl Iterator<Item = i128>,
+    rate: Option<domain::Price>,
+) -> Result<Vec<i128>, NotRun> {
+    convert_parts(total, &parts.collect::<Vec<_>>(), rate).ok_or_else(NotRun::part_out_of_bound)
 }
 
 /// The shares of each trail of a component on its own, as weights for pools that follow them.
-fn by_trail(converted: &Converted<'_>, cells: &Cells) -> Vec<(Share, Trail)> {
+fn by_trail(converted: &Converted<'_>, cells: &Cells) -> Result<Vec<(Share, Trail)>, NotRun> {
     let trails: Vec<_> = converted.component.by_trail.iter().collect();
-    let amounts: Vec<i128> = trails.iter().map(|(_, amounts)| amounts.amount).collect();
-    let reporting = convert_parts(converted.reporting, &amounts, converted.rate);
+    let amounts = trails.iter().map(|(_, amounts)| amounts.amount);
+    let reporting = converted_parts(converted.reporting, amounts, converted.rate)?;
     let mut shares = Vec::new();
     for ((trail, amounts), reporting) in trails.into_iter().zip(reporting) {
         let by_category = BTreeMap::from([(Category::Other, *amounts)]);
@@ -425,7 +486,7 @@ fn by_trail(converted: &Converted<'_>, cells: &Cells) -> Vec<(Share, Trail)> {
         let out = share_out(&Converted { component: &part, reporting, ..*converted }, cells, false);
         shares.extend(out.into_iter().map(|share| (share, trail.clone())));
     }
-    shares
+    Ok(shares)
 }
 
 /// Consumers get their rated amounts, `__variance__` what is left of the lines.

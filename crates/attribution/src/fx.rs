@@ -45,21 +45,26 @@ pub fn convert_half_even(amount: i128, rate: Price) -> Option<i128> {
 /// Returns the converted parts of an amount whose whole converts to `total`; they add up to it exactly.
 ///
 /// Parts of one sign are a split of the total by the split rule. Where signs differ, each part is converted on
-/// its own and the atoms that rounding leaves go one each to the first parts.
+/// its own and the atoms that rounding leaves go one each to the first parts that are not zero. `None` when a
+/// part does not fit: parts of both signs may be larger than their sum.
 #[must_use]
-pub fn convert_parts(total: i128, parts: &[i128], rate: Option<Price>) -> Vec<i128> {
-    let Some(rate) = rate else { return parts.to_vec() };
+pub fn convert_parts(total: i128, parts: &[i128], rate: Option<Price>) -> Option<Vec<i128>> {
+    let Some(rate) = rate else { return Some(parts.to_vec()) };
     if let Some(split) = crate::split::split_like(total, parts) {
-        return split;
+        return Some(split);
     }
-    let convert = |part: &i128| convert_half_even(*part, rate).expect("a part is no larger than what was converted");
-    let mut converted: Vec<i128> = parts.iter().map(convert).collect();
-    let rest = total - converted.iter().sum::<i128>();
-    let cells = converted.len();
-    for at in 0..usize::try_from(rest.unsigned_abs()).expect("rounding leaves less than one atom a part") {
-        converted[at % cells] += rest.signum();
+    let mut converted = parts.iter().map(|part| convert_half_even(*part, rate)).collect::<Option<Vec<i128>>>()?;
+    let sum = converted.iter().try_fold(0_i128, |sum, part| sum.checked_add(*part))?;
+    let rest = total.checked_sub(sum)?;
+    let mut takers: Vec<usize> = (0..parts.len()).filter(|at| parts[*at] != 0).collect();
+    if takers.is_empty() {
+        takers.extend(0..parts.len().min(1));
     }
-    converted
+    let count = usize::try_from(rest.unsigned_abs()).expect("rounding leaves less than one atom a part");
+    for at in takers.into_iter().cycle().take(count) {
+        converted[at] += rest.signum();
+    }
+    Some(converted)
 }
 
 #[cfg(test)]
@@ -71,7 +76,8 @@ mod tests {
         let rate: Price = "1.1".parse().expect("a rate");
         for parts in [vec![3, 3, 4], vec![5, -5, 5, -6], vec![0, 0], vec![-1, -2]] {
             let total = convert_half_even(parts.iter().sum(), rate).expect("small");
-            assert_eq!(convert_parts(total, &parts, Some(rate)).iter().sum::<i128>(), total, "{parts:?}");
+            let converted = convert_parts(total, &parts, Some(rate)).expect("small");
+            assert_eq!(converted.iter().sum::<i128>(), total, "{parts:?}");
         }
     }
 

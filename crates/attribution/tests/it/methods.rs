@@ -278,3 +278,63 @@ fn negative_usage_at_one_price_reduces_the_cell_that_it_belongs_to() {
     assert_eq!(given("-3").shares(), Vec::<String>::new());
     assert!(given("-3").attribute().findings.iter().any(|finding| finding.code == "negative_driver"));
 }
+
+#[test]
+fn a_refused_tenant_is_not_handed_on_to_a_later_rule() {
+    let rules = "[[tenant_rule]]\ntenant='{tags.team}'\n[[tenant_rule]]\ntenant='rest'\n";
+    let given = Given::policy(&format!("{rules}[[pool]]\nname='p'\nselect={{}}\nsplit={{method='direct'}}"))
+        .line("1", "1", &[("tags.team", "refused")])
+        .line("2", "2", &[("tags.team", "__invalid")])
+        .line("4", "4", &[]);
+    assert_eq!(given.shares(), ["p __unattributed__ 1.00", "p rest 6.00"]);
+}
+
+#[test]
+fn converted_direct_shares_do_not_depend_on_the_categories_of_lines() {
+    let atoms = |atoms: usize| format!("0.{atoms:015}");
+    let line = |given: Given, tenant, category, amount: usize| {
+        let values = [("sub_account", tenant), ("service_category", category), ("currency", "EUR")];
+        given.line(&atoms(amount), "0", &values)
+    };
+    let given = Given::policy(
+        "[[tenant_rule]]\ntenant='{sub_account}'\n[[pool]]\nname='p'\nselect={}\nsplit={method='direct'}",
+    )
+    .rate("EUR", "USD", "1.25");
+    let given = line(line(line(given, "a", "Compute", 1), "a", "Storage", 1), "b", "Compute", 2);
+    let outcome = given.attribute();
+    let converted = outcome.pools[0].shares.iter().map(|share| share.reporting);
+    // 4 atoms become 5; a and b hold two each, so the odd one goes to a.
+    assert_eq!(converted.collect::<Vec<_>>(), [2, 1, 2]);
+}
+
+#[test]
+fn the_invoice_is_followed_through_pools_that_do_not_follow_it_themselves() {
+    let pools = "[[tenant_rule]]\ntenant='{tags.team}'\n\
+        [[pool]]\nname='one'\nselect={service='EC2',sub_account='1'}\nsplit={method='direct'}\n\
+        [[pool]]\nname='two'\nselect={service='EC2',sub_account='2'}\nsplit={method='direct'}\n\
+        [[pool]]\nname='care-one'\nselect={service='Care',sub_account='1'}\nsplit={method='by_cost',of=['one']}\n\
+        [[pool]]\nname='care-two'\nselect={service='Care',sub_account='2'}\nsplit={method='by_cost',of=['two']}\n\
+        [[pool]]\nname='tax'\nselect={charge_category='Tax'}\nsplit={method='by_cost',follow='invoice',of=['care-one','care-two']}";
+    let mut given = Given::policy(pools);
+    for (team, account) in [("a", "1"), ("b", "2")] {
+        given = given.line("10", "0", &[("tags.team", team), ("sub_account", account), ("service", "EC2")]).line(
+            "5",
+            "0",
+            &[("sub_account", account), ("service", "Care")],
+        );
+    }
+    let given = given.line("3", "0", &[("charge_category", "Tax"), ("sub_account", "1")]);
+    assert_eq!(sum(&given, "tax a"), money("3"));
+}
+
+#[test]
+fn a_share_that_a_row_cannot_hold_refuses_its_pool() {
+    let mut given = Given::policy(
+        "[[tenant_rule]]\ntenant='{sub_account}'\n[[pool]]\nname='p'\nselect={}\nsplit={method='direct'}",
+    );
+    for (tenant, amount) in [("a", "1000000000000"), ("b", "-1000000000000")].repeat(2) {
+        given = given.line(amount, amount, &[("sub_account", tenant)]);
+    }
+    let outcome = given.attribute();
+    assert_eq!(outcome.pools[0].not_run.as_ref().map(|not_run| not_run.code), Some("out_of_bound"));
+}
