@@ -8,3 +8,5 @@ mod golden;
 mod laws;
 /// Worked examples of every method.
 mod methods;
+/// A slow reference that random days must equal.
+mod oracle;
