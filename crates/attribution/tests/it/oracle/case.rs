@@ -90,11 +90,13 @@ pub struct Use {
     pub count: i64,
 }
 
+/// Meter, price, per, labels.
+pub type PriceSpec = (String, String, &'static str, Vec<(String, String)>);
+
 #[derive(Clone, Debug)]
 pub struct Card {
     pub currency: String,
-    /// Meter, price, per, labels.
-    pub prices: Vec<(String, String, &'static str, Vec<(String, String)>)>,
+    pub prices: Vec<PriceSpec>,
 }
 
 /// Incoming tenant names that have an alias or are refused.

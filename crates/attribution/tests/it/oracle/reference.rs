@@ -231,7 +231,7 @@ fn by_trail(case: &Case, key: &Component, lines: &[&Line], metric: &str, reporti
 /// Lines go whole to their own consumer.
 fn direct(case: &Case, pool: &PoolSpec, key: &Component, lines: &[&Line], reporting: i128, done: &mut Done) {
     let metric = pool.metric.unwrap_or(case.metric);
-    let mut owners: BTreeMap<(Vec<String>, String), (Consumer, Vec<&Line>)> = BTreeMap::new();
+    let mut owners: BTreeMap<_, (Consumer, Vec<&Line>)> = BTreeMap::new();
     for line in lines {
         let consumer = tenant(case, line).map_or_else(
             || reserved("__unattributed__"),
