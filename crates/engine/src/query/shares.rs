@@ -97,7 +97,7 @@ mod tests {
         check_rounding(&["10.005", "-0.005"], "USD", &["10.00", "0.00"]);
         check_rounding(&["-1.004", "-1.004"], "USD", &["-1.01", "-1.00"]);
         check_rounding(&["1.5", "1.5"], "JPY", &["2", "1"]);
-        check_rounding(&["0.0005", "0.0015"], "KWD", &["0.000", "0.002"]);
+        check_rounding(&["0.0005", "0.0015"], "KWD", &["0.001", "0.001"]);
         check_rounding(&[], "USD", &[]);
         check_rounding(&["0", "0"], "USD", &["0", "0"]);
     }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-const CASES: usize = 250;
-const PAGES_READ_MAX: usize = 4;
+const CASES: usize = 1000;
+const PAGES_READ_MAX: usize = 2;
 const KEYS: [&str; 12] =
     ["tenant", "user", "plan", "parent", "label:team", "pool", "tier", "basis", "memo", "category", "meter", "origin"];
 const FILTERS: [&str; 8] =

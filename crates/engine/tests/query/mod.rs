@@ -1,5 +1,9 @@
 //! Questions about ledgers that were built by hand.
 
+/// Bills, a run, and every answer about it.
+mod bills;
+/// Shared clusters (S2), with the worked example of the method.
+mod clusters;
 /// Whatever is grouped, filtered, sorted and paged: the totals stay (C2).
 mod conservation;
 /// Cost by any key: scope, memo, currencies, pages, states.

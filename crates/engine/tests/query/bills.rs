@@ -1,0 +1,175 @@
+//! Bills and usage in, a real run, and every answer about it.
+
+use super::given::{Store, days, only};
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array,
+};
+use domain::money::parse_atoms;
+use domain::{Day, Instant, TenantScope};
+use engine::query::{ExplainQuery, ProofFilter};
+use engine::run::RunRequest;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use storage::lake::schemas::map_builder;
+use storage::lake::{Commit, Table};
+
+const ALL: TenantScope = TenantScope::All;
+const DAY: &str = "2026-11-18";
+const POLICY: &str = r#"
+version = "2026-11"
+valid_from = 2026-11-01
+[[pool]]
+name = "west"
+kind = "cluster"
+select = { tags.cluster = "west" }
+split = { method = "weighted", weights = { cpu_core_hours = "0.5" } }
+"#;
+
+/// Columns by name; every other column of the table is null, maps are empty unless given.
+fn batch(table: Table, rows: usize, mut columns: BTreeMap<&str, ArrayRef>) -> RecordBatch {
+    let schema = table.schema();
+    let arrays = schema.fields().iter().map(|field| {
+        columns.remove(field.name().as_str()).unwrap_or_else(|| match field.data_type() {
+            arrow::datatypes::DataType::Map(..) => map(&vec![None; rows]),
+            kind => new_null_array(kind, rows),
+        })
+    });
+    let arrays = arrays.collect();
+    assert!(columns.is_empty(), "unknown columns");
+    RecordBatch::try_new(schema, arrays).unwrap()
+}
+
+fn map(values: &[Option<(&str, &str)>]) -> ArrayRef {
+    let mut builder = map_builder();
+    for value in values {
+        if let Some((key, value)) = value {
+            builder.keys().append_value(key);
+            builder.values().append_value(value);
+        }
+        builder.append(true).unwrap();
+    }
+    Arc::new(builder.finish())
+}
+
+fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+fn money(values: &[&str]) -> ArrayRef {
+    let atoms = values.iter().map(|text| Some(parse_atoms(text).unwrap().atoms));
+    Arc::new(atoms.collect::<Decimal128Array>().with_precision_and_scale(38, 15).unwrap())
+}
+
+fn dates(day: Day, rows: usize) -> ArrayRef {
+    Arc::new(Date32Array::from(vec![day.epoch_days(); rows]))
+}
+
+fn instants(text: &str, rows: usize) -> ArrayRef {
+    let at: Instant = text.parse().unwrap();
+    Arc::new(TimestampMicrosecondArray::from(vec![at.micros(); rows]).with_timezone("UTC"))
+}
+
+async fn write(store: &Store, table: Table, rows: RecordBatch) {
+    let lake = store.engine.lake();
+    let mut writer = lake.partitioned(table);
+    writer.write(&rows).await.unwrap();
+    let mut commit = Commit::new(store.engine.clock().now(), "test");
+    commit.adds = writer.finish().await.unwrap();
+    let pinned = lake.pin_table(table).await.unwrap();
+    lake.commit(&pinned, commit).await.unwrap();
+}
+
+fn bill(amounts: [&str; 3]) -> RecordBatch {
+    let day: Day = DAY.parse().unwrap();
+    let columns = BTreeMap::from([
+        ("source", texts(&["aws"; 3])),
+        ("billing_month", texts(&["2026-11"; 3])),
+        ("import_id", texts(&["import-1"; 3])),
+        ("line_no", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
+        ("charge_date_from", dates(day, 3)),
+        ("charge_date_to", dates(day, 3)),
+        ("billed_cost", money(&amounts)),
+        ("effective_cost", money(&amounts)),
+        ("billing_currency", texts(&["USD"; 3])),
+        ("billing_period_start", instants("2026-11-01T00:00:00Z", 3)),
+        ("billing_period_end", instants("2026-12-01T00:00:00Z", 3)),
+        ("charge_period_start", instants("2026-11-18T00:00:00Z", 3)),
+        ("charge_period_end", instants("2026-11-19T00:00:00Z", 3)),
+        ("charge_category", texts(&["Usage"; 3])),
+        ("service_provider_name", texts(&["AWS"; 3])),
+        ("service_name", texts(&["AmazonEC2"; 3])),
+        ("tags", map(&[Some(("cluster", "west")), Some(("cluster", "west")), None])),
+    ]);
+    batch(Table::CostLines, 3, columns)
+}
+
+fn usage() -> RecordBatch {
+    let used = |cores: i128| cores * 1_000_000_000;
+    let sums = [used(1), used(2)].into_iter().map(Some).collect::<Decimal128Array>().with_precision_and_scale(38, 9);
+    let columns = BTreeMap::from([
+        ("usage_date", dates(DAY.parse().unwrap(), 2)),
+        ("tenant", texts(&["acme", "globex"])),
+        ("cluster", texts(&["west"; 2])),
+        ("labels_key", texts(&["{}"; 2])),
+        ("meter", texts(&["cpu_core_hours"; 2])),
+        ("unit", texts(&["Hours"; 2])),
+        ("kind", texts(&["counter"; 2])),
+        ("origin", texts(&["events"; 2])),
+        ("sum", Arc::new(sums.unwrap()) as ArrayRef),
+        ("count", Arc::new(Int64Array::from(vec![1, 1])) as ArrayRef),
+    ]);
+    batch(Table::Usage, 2, columns)
+}
+
+async fn run(store: &Store) {
+    let request = RunRequest { range: days(DAY, DAY), pools: None, dry_run: false, requested_by: "test".to_owned() };
+    store.engine.run_and_wait(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_posted_day_conserves_is_proved_and_can_be_explained_to_its_bill_lines() {
+    let store = Store::new().await;
+    store.engine.publish_policy(POLICY, "policy.toml").await.unwrap();
+    write(&store, Table::CostLines, bill(["60.00", "40.00", "7.00"])).await;
+    write(&store, Table::Usage, usage()).await;
+    assert_eq!(store.engine.shared_clusters_all_tenants(DAY.parse().unwrap()).await.unwrap(), ["west"]);
+    run(&store).await;
+
+    let november = days("2026-11-01", "2026-11-30");
+    let table = store.costs(&ALL, november, &[]).await.unwrap();
+    let conservation = table.meta.conservation.unwrap();
+    assert_eq!((conservation.cost_lines, conservation.difference), (parse_atoms("107.00").unwrap().atoms, 0));
+    assert_eq!(table.totals.reserved.unwrap().unattributed, parse_atoms("7.00").unwrap().atoms);
+    let proof = store.engine.proof_all_tenants(&ProofFilter::all()).await.unwrap();
+    assert_eq!((proof.rows.len(), proof.totals[0].failed, proof.totals[0].difference), (4, 0, 0));
+    let verified = store.engine.verify_all_tenants(None).await.unwrap();
+    assert!(verified.ok, "{verified:?}");
+
+    let query = |tenant: &str| ExplainQuery {
+        tenant: tenant.to_owned(),
+        date: DAY.parse().unwrap(),
+        pool: Some("west".to_owned()),
+        as_of: None,
+    };
+    let explained = store.engine.explain(&ALL, &query("globex")).await.unwrap();
+    let pool = &explained.pools[0];
+    assert_eq!((pool.matches, pool.components[0].cells[0].ratio.as_deref()), (Some(true), Some("1/1.5")));
+    let bills = pool.bills.as_ref().unwrap();
+    assert_eq!((bills.len(), bills[0].import_id.as_str(), bills[0].lines), (1, "import-1", 2));
+    let shown: Vec<(i64, i128)> = bills[0].shown.iter().map(|line| (line.line_no, line.amount)).collect();
+    assert_eq!(shown, [(1, parse_atoms("60.00").unwrap().atoms), (2, parse_atoms("40.00").unwrap().atoms)]);
+    let own = store.engine.explain(&only("globex"), &query("globex")).await.unwrap();
+    assert!(own.pools[0].bills.is_none() && own.pools[0].inputs.is_empty());
+
+    let all_lines = engine::query::CostLineFilter {
+        range: november,
+        equal: vec![("source", "aws".to_owned())],
+        limit: 2,
+        cursor: None,
+    };
+    let first = store.engine.cost_lines_all_tenants(&all_lines).await.unwrap();
+    let rest = engine::query::CostLineFilter { cursor: first.next_cursor.clone(), ..all_lines };
+    let second = store.engine.cost_lines_all_tenants(&rest).await.unwrap();
+    assert_eq!((first.rows.len(), second.rows.len(), second.next_cursor), (2, 1, None));
+}
