@@ -65,6 +65,14 @@ def read_lines(path: Path) -> list[Line]:
     ]
 
 
+def quantities_beyond_scale(path: Path) -> int:
+    """How many quantities of the file have more than nine fractional digits that are not zeros."""
+    columns = ("ConsumedQuantity", "PricingQuantity", "CommitmentDiscountQuantity")
+    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+    values = (row[column] for row in rows for column in columns if row.get(column) not in (None, *NULL_WORDS))
+    return sum((Fraction(value) * 10**9).denominator != 1 for value in values)
+
+
 def split(pool: int, weights: dict) -> dict:
     """Largest remainders; ties go to the key that sorts first. `weights` are non-negative and not all zero."""
     total = sum(weights.values())

@@ -70,7 +70,7 @@ impl Failure {
             let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
             message.push_str(&format!("\n  {}: {}", part("pointer"), part("message")));
         }
-        if code == "not_available" && !message.starts_with(code) {
+        if !code.is_empty() && !message.starts_with(code) {
             message = format!("{code}: {message}");
         }
         if status >= 500 {
@@ -136,7 +136,7 @@ mod tests {
         let body = br#"{"title":"Bad","detail":"the policy is not valid","code":"invalid_policy",
                         "errors":[{"pointer":"/pool/0/selct","code":"unknown_key","message":"did you mean select?"}]}"#;
         let failure = Failure::from_problem(422, body);
-        assert_eq!(failure.to_string(), "the policy is not valid\n  /pool/0/selct: did you mean select?");
+        assert_eq!(failure.to_string(), "invalid_policy: the policy is not valid\n  /pool/0/selct: did you mean select?");
         assert_eq!(failure.exit, Exit::Conflict);
         assert_eq!(Failure::from_problem(502, b"<html>").to_string(), "the server answered 502\n  request without id");
     }

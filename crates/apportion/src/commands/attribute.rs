@@ -22,7 +22,28 @@ pub async fn run(context: &Context, args: AttributeArgs) -> Result<Exit> {
     let client = context.client_with_files().await?;
     let run = start_and_wait(&client, &body, context.output.shows_progress()).await?;
     context.output.answer(&run, &[])?;
+    for line in warnings_of(&run) {
+        context.output.warn(&line);
+    }
     exit_of_run(&run)
+}
+
+/// Most warnings of a run that are written out; the answer and `runs show` have them all.
+const WARNINGS_SHOWN_MAX: usize = 20;
+
+/// Returns what a person should read of a run's warnings.
+fn warnings_of(run: &Value) -> Vec<String> {
+    let warnings = run.get("warnings").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let line = |warning: &Value| {
+        let part = |key: &str| warning.get(key).and_then(Value::as_str);
+        let place: Vec<&str> = ["day", "pool"].into_iter().filter_map(part).collect();
+        format!("{} ({}): {}", part("code").unwrap_or_default(), place.join(", "), part("detail").unwrap_or_default())
+    };
+    let mut lines: Vec<String> = warnings.iter().take(WARNINGS_SHOWN_MAX).map(line).collect();
+    if warnings.len() > WARNINGS_SHOWN_MAX {
+        lines.push(format!("and {} more: see `apportion runs show`", warnings.len() - WARNINGS_SHOWN_MAX));
+    }
+    lines
 }
 
 /// Returns how the process ends after a run.
@@ -34,8 +55,10 @@ pub fn exit_of_run(run: &Value) -> Result<Exit> {
         let reason = ["error", "detail"].iter().find_map(|key| run.get(*key)).map_or_else(String::new, crate::output::plain);
         return Err(Failure::new(Exit::Failure, format!("the run failed: {reason}")).into());
     }
-    let warnings = run.get("warnings").and_then(Value::as_array).is_some_and(|warnings| !warnings.is_empty());
-    Ok(if warnings { Exit::Partial } else { Exit::Ok })
+    // Findings such as a meter without a price are shown, but the run is whole; a pool that kept its old entries is not.
+    let runs = run.get("runs").and_then(Value::as_array).map_or_else(|| vec![run], |runs| runs.iter().collect());
+    let not_run = |run: &&Value| run.get("not_run").and_then(Value::as_i64).is_some_and(|pools| pools > 0);
+    Ok(if runs.iter().any(not_run) { Exit::Partial } else { Exit::Ok })
 }
 
 fn days_of(context: &Context, args: &AttributeArgs) -> Result<Value> {
@@ -100,9 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn warnings_are_partial_and_a_failed_run_fails() {
-        check(r#"{"status":"succeeded","warnings":[]}"#, Ok(Exit::Ok));
-        check(r#"{"status":"succeeded","warnings":[{"code":"fx_missing"}]}"#, Ok(Exit::Partial));
+    fn pools_that_were_not_run_are_partial_and_a_failed_run_fails() {
+        check(r#"{"status":"succeeded","warnings":[],"not_run":0}"#, Ok(Exit::Ok));
+        check(r#"{"status":"succeeded","warnings":[{"code":"unpriced"}],"not_run":0}"#, Ok(Exit::Ok));
+        check(r#"{"status":"succeeded","warnings":[{"code":"fx_missing"}],"not_run":1}"#, Ok(Exit::Partial));
+        check(r#"{"runs":[{"status":"succeeded","not_run":0},{"status":"succeeded","not_run":2}]}"#, Ok(Exit::Partial));
         check(r#"{"status":"failed","warnings":[],"error":"disk full"}"#, Err("the run failed: disk full"));
     }
 }
