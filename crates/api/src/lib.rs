@@ -35,6 +35,7 @@ mod fixed;
 /// The OpenAPI document.
 mod openapi;
 /// One file per resource.
+#[expect(unused_qualifications, reason = "the code that utoipa makes names our parameter types by their path")]
 pub mod resources;
 
 pub use access::Access;

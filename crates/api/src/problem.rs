@@ -51,7 +51,7 @@ problems! {
     "not_found" 404 "Not found": "There is no such thing or no such route.";
     "tenant_not_found" 404 "Tenant not found": "There is no such tenant, or it is not one of the caller's.";
     "cluster_not_found" 404 "Cluster not found": "No pool of kind `cluster` has this name on that day.";
-    "not_attributed" 404 "Not attributed": "The day was never attributed for this cluster; run it first.";
+    "not_attributed" 404 "Not attributed": "The day was never attributed; run it first.";
     "method_not_allowed" 405 "Method not allowed": "The route exists, but not with this method; see the header `allow`.";
     "request_timeout" 408 "Upload stood still": "Nothing of the body arrived for too long.";
     "run_in_progress" 409 "Run in progress": "A run over some of these days is under way; wait for it or send wait=true.";

@@ -35,7 +35,7 @@ pub mod policies;
 /// Versions of rate cards.
 pub mod rate_cards;
 /// What policies and rate cards have in common: dated versions of a TOML text.
-mod versions;
+pub mod versions;
 /// How events become quantities.
 pub mod meters;
 /// Who may ask.

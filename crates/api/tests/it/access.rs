@@ -1,0 +1,236 @@
+//! T1: every route × no token, a revoked one, each role × own, foreign, missing and malformed id.
+
+use crate::app::{POLICY, TestApp, bill, event};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who may call a route, as the specification says; not taken from the code.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Anybody,
+    /// Everybody who reads costs; tenants see their own.
+    Costs,
+    /// platform_admin, finance, admin.
+    Readers,
+    /// platform_admin, finance.
+    Finance,
+    /// platform_admin; others get `forbidden`.
+    Platform,
+    /// platform_admin; others get `platform_admin_required`.
+    PlatformOnly,
+}
+
+const ROLES: [&str; 7] = ["platform_admin", "finance", "admin", "tenant_owner", "tenant_viewer", "ingest", "metrics"];
+
+impl Who {
+    fn allows(self, role: &str) -> bool {
+        let readers = ["platform_admin", "finance", "admin"];
+        match self {
+            Self::Anybody => true,
+            Self::Costs => readers.contains(&role) || role.starts_with("tenant"),
+            Self::Readers => readers.contains(&role),
+            Self::Finance => ["platform_admin", "finance"].contains(&role),
+            Self::Platform | Self::PlatformOnly => role == "platform_admin",
+        }
+    }
+}
+
+/// One row: method, route, who may, and the requests with the status for those who may.
+/// A request marked `foreign` is 404 for tenants, with the same words as one marked `missing`.
+struct Row(&'static str, &'static str, Who, Vec<Asked>);
+
+struct Asked {
+    kind: &'static str,
+    path: String,
+    content_type: &'static str,
+    body: String,
+    status: u16,
+}
+
+fn get(kind: &'static str, path: &str, status: u16) -> Asked {
+    Asked { kind, path: path.to_owned(), content_type: "", body: String::new(), status }
+}
+
+fn send(kind: &'static str, path: &str, content_type: &'static str, body: &str, status: u16) -> Asked {
+    Asked { kind, path: path.to_owned(), content_type, body: body.to_owned(), status }
+}
+
+const JSON: &str = "application/json";
+const FIXED: &str = r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
+
+/// The matrix. A route that is not in it fails the test.
+#[rustfmt::skip]
+fn table() -> Vec<Row> {
+    use Who::{Anybody, Costs, Finance, Platform, PlatformOnly, Readers};
+    let plain = |path: &str| vec![get("own", path, 200)];
+    vec![
+        Row("GET", "/", Anybody, vec![get("own", "/", 303)]),
+        Row("GET", "/healthz", Anybody, plain("/healthz")),
+        Row("GET", "/readyz", Anybody, plain("/readyz")),
+        Row("GET", "/api/v1/openapi.json", Anybody, plain("/api/v1/openapi.json")),
+        Row("GET", "/docs/api", Anybody, plain("/docs/api")),
+        Row("GET", "/docs/api.js", Anybody, plain("/docs/api.js")),
+        Row("GET", "/docs/api.css", Anybody, plain("/docs/api.css")),
+        Row("GET", "/api/v1/costs", Costs, vec![
+            get("own", "/api/v1/costs", 200),
+            get("own", "/api/v1/costs?filter=tenant:acme", 200),
+            get("foreign", "/api/v1/costs?filter=tenant:globex", 200),
+            get("missing", "/api/v1/costs?filter=tenant:nobody", 200),
+            get("malformed", "/api/v1/costs?filter=tenant:%ff", 400)]),
+        Row("GET", "/api/v1/explain", Costs, vec![
+            get("own", "/api/v1/explain?tenant=acme&date=2026-11-18", 200),
+            get("foreign", "/api/v1/explain?tenant=globex&date=2026-11-18", 200),
+            get("missing", "/api/v1/explain?tenant=nobody&date=2026-11-18", 404),
+            get("malformed", "/api/v1/explain?tenant=%ff&date=2026-11-18", 400)]),
+        Row("GET", "/api/v1/coverage", Readers, plain("/api/v1/coverage")),
+        Row("GET", "/api/v1/overhead", Readers, plain("/api/v1/overhead")),
+        Row("GET", "/api/v1/ledger/entries", Readers, vec![
+            get("own", "/api/v1/ledger/entries?tenant=acme", 200), get("malformed", "/api/v1/ledger/entries?posting=x", 400)]),
+        Row("GET", "/api/v1/ledger/postings", Readers, plain("/api/v1/ledger/postings")),
+        Row("GET", "/api/v1/ledger/proof", Readers, plain("/api/v1/ledger/proof")),
+        Row("GET", "/api/v1/ledger/verify", PlatformOnly, plain("/api/v1/ledger/verify")),
+        Row("POST", "/api/v1/runs", Platform, vec![
+            send("own", "/api/v1/runs?wait=true", JSON, r#"{"from":"2026-11-18","to":"2026-11-18","dry_run":true}"#, 200),
+            send("malformed", "/api/v1/runs", JSON, "{", 400)]),
+        Row("GET", "/api/v1/runs", Platform, plain("/api/v1/runs")),
+        Row("GET", "/api/v1/runs/{id}", Platform, vec![get("missing", "/api/v1/runs/none", 404), get("malformed", "/api/v1/runs/%ff", 400)]),
+        Row("GET", "/api/v1/runs/{id}/events", Platform, vec![
+            get("missing", "/api/v1/runs/none/events", 404), get("malformed", "/api/v1/runs/%ff/events", 400)]),
+        Row("POST", "/api/v1/cost-lines/imports", Platform, vec![
+            send("own", "/api/v1/cost-lines/imports?source=again", "text/csv", &bill(&[("x", "2026-11-01", "1.00")]), 200),
+            send("malformed", "/api/v1/cost-lines/imports", "text/csv", "x", 400)]),
+        Row("GET", "/api/v1/cost-lines", Readers, plain("/api/v1/cost-lines")),
+        Row("POST", "/api/v1/events/imports", Platform, vec![
+            send("own", "/api/v1/events/imports", "application/x-ndjson", &event(("x", "acme", "2026-11-01", "cpu_core_hours", "1")), 200)]),
+        Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
+        Row("GET", "/api/v1/fixed-costs", Readers, plain("/api/v1/fixed-costs")),
+        Row("POST", "/api/v1/fixed-costs", Finance, vec![
+            send("own", "/api/v1/fixed-costs", JSON, FIXED, 201), send("malformed", "/api/v1/fixed-costs", JSON, "{}", 400)]),
+        Row("DELETE", "/api/v1/fixed-costs/{id}", Finance, vec![
+            get("missing", "/api/v1/fixed-costs/none", 404), get("malformed", "/api/v1/fixed-costs/%ff", 400)]),
+        Row("GET", "/api/v1/fx-rates", Readers, plain("/api/v1/fx-rates")),
+        Row("PUT", "/api/v1/fx-rates", Finance, vec![
+            send("own", "/api/v1/fx-rates", "text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,1.05\n", 200),
+            send("malformed", "/api/v1/fx-rates", "text/csv", "x\ny\n", 400)]),
+        Row("GET", "/api/v1/tenants", Readers, plain("/api/v1/tenants")),
+        Row("GET", "/api/v1/tenants/{id}", Readers, vec![
+            get("own", "/api/v1/tenants/acme", 200), get("other", "/api/v1/tenants/globex", 200),
+            get("missing", "/api/v1/tenants/nobody", 404), get("malformed", "/api/v1/tenants/%ff", 400)]),
+        Row("PUT", "/api/v1/tenants/{id}", Platform, vec![
+            send("own", "/api/v1/tenants/acme", JSON, "{}", 200), send("malformed", "/api/v1/tenants/__acme", JSON, "{}", 400)]),
+        Row("GET", "/api/v1/pools", Readers, plain("/api/v1/pools")),
+        Row("GET", "/api/v1/policies", Readers, plain("/api/v1/policies")),
+        Row("GET", "/api/v1/policies/{version}", Readers, vec![
+            get("own", "/api/v1/policies/clusters", 200), get("missing", "/api/v1/policies/none", 404), get("malformed", "/api/v1/policies/%ff", 400)]),
+        Row("POST", "/api/v1/policies", Platform, vec![
+            send("own", "/api/v1/policies", "application/toml", POLICY, 200), send("malformed", "/api/v1/policies", "application/toml", "=", 422)]),
+        Row("POST", "/api/v1/policies/validate", Platform, vec![send("own", "/api/v1/policies/validate", "application/toml", POLICY, 200)]),
+        Row("GET", "/api/v1/rate-cards", Readers, plain("/api/v1/rate-cards")),
+        Row("GET", "/api/v1/rate-cards/{version}", Readers, vec![
+            get("own", "/api/v1/rate-cards/starter", 200), get("missing", "/api/v1/rate-cards/none", 404)]),
+        Row("POST", "/api/v1/rate-cards", Platform, vec![
+            send("malformed", "/api/v1/rate-cards", "application/toml", "version = 'x'", 422)]),
+        Row("POST", "/api/v1/rate-cards/validate", Platform, vec![
+            send("own", "/api/v1/rate-cards/validate", "application/toml", "version = 'x'\ncurrency = 'USD'\nvalid_from = 2026-01-01", 200)]),
+        Row("GET", "/api/v1/meters", Readers, plain("/api/v1/meters")),
+        Row("GET", "/api/v1/meters/{name}", Readers, vec![
+            get("own", "/api/v1/meters/cpu_core_hours", 200), get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
+        Row("GET", "/api/v1/tokens", Platform, plain("/api/v1/tokens")),
+        Row("POST", "/api/v1/tokens", Platform, vec![
+            send("own", "/api/v1/tokens", JSON, r#"{"role":"metrics"}"#, 201), send("malformed", "/api/v1/tokens", JSON, "[]", 400)]),
+        Row("DELETE", "/api/v1/tokens/{id}", Platform, vec![get("missing", "/api/v1/tokens/none", 404), get("malformed", "/api/v1/tokens/%ff", 400)]),
+        Row("GET", "/api/v1/audit", Platform, plain("/api/v1/audit")),
+        Row("POST", "/api/v1/cost-attribution/cluster/{clusterName}/attribute", PlatformOnly, vec![
+            get("own", "/api/v1/cost-attribution/cluster/shared-west-us/attribute?date=2026-11-18", 200),
+            get("missing", "/api/v1/cost-attribution/cluster/none/attribute", 404),
+            get("malformed", "/api/v1/cost-attribution/cluster/%ff/attribute", 400)]),
+        Row("POST", "/api/v1/cost-attribution/all/attribute", PlatformOnly, vec![
+            get("own", "/api/v1/cost-attribution/all/attribute?date=2026-11-18", 200)]),
+        Row("GET", "/api/v1/cost-attribution/cluster/{clusterName}/comparison", PlatformOnly, vec![
+            get("own", "/api/v1/cost-attribution/cluster/shared-west-us/comparison?date=2026-11-18", 200),
+            get("missing", "/api/v1/cost-attribution/cluster/none/comparison", 404),
+            get("malformed", "/api/v1/cost-attribution/cluster/%ff/comparison", 400)]),
+        Row("GET", "/api/v1/cost-attribution/tenant/{tenantId}/breakdown", Costs, vec![
+            get("own", "/api/v1/cost-attribution/tenant/acme/breakdown", 200),
+            get("foreign", "/api/v1/cost-attribution/tenant/globex/breakdown", 200),
+            get("missing", "/api/v1/cost-attribution/tenant/nobody/breakdown", 404),
+            get("malformed", "/api/v1/cost-attribution/tenant/%ff/breakdown", 400)]),
+        Row("GET", "/api/v1/cost-attribution/tenant/{tenantId}/trend", Costs, vec![
+            get("own", "/api/v1/cost-attribution/tenant/acme/trend?periods=3", 200),
+            get("foreign", "/api/v1/cost-attribution/tenant/globex/trend", 200),
+            get("missing", "/api/v1/cost-attribution/tenant/__idle__/trend", 404),
+            get("malformed", "/api/v1/cost-attribution/tenant/%ff/trend", 400)]),
+    ]
+}
+
+async fn store() -> TestApp {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-18", "100.00")]).await;
+    let used = |tenant| ("shared-west-us", tenant, "2026-11-18", "cpu_core_hours", "10");
+    app.given_usage(&[used("acme"), used("globex")]).await;
+    app.given_run("2026-11-18", "2026-11-18").await;
+    app
+}
+
+#[tokio::test]
+async fn t1_every_route_answers_each_role_as_the_specification_says() {
+    let app = store().await;
+    let mut tokens = BTreeMap::new();
+    for role in ROLES {
+        let tenants: &[&str] = if role.starts_with("tenant") { &["acme"] } else { &[] };
+        tokens.insert(role, app.token(role, tenants).await);
+    }
+    let mut asked = 0;
+    for Row(method, route, who, requests) in table() {
+        for request in &requests {
+            for (role, token) in &tokens {
+                let answer = app.call(method, &request.path, Some(token), request.content_type, &request.body).await;
+                let hidden = role.starts_with("tenant") && matches!(request.kind, "foreign" | "missing");
+                let expected = match (who.allows(role), hidden) {
+                    (false, _) => 403,
+                    (true, true) => 404,
+                    (true, false) => request.status,
+                };
+                assert_eq!(answer.status, expected, "{role}: {method} {} ({}): {}", request.path, request.kind, answer.text);
+                if expected == 403 {
+                    let code = if who == Who::PlatformOnly { "platform_admin_required" } else { "forbidden" };
+                    answer.expect_problem(403, code);
+                } else if expected == 404 && hidden {
+                    answer.expect_problem(404, "tenant_not_found");
+                }
+                asked += 1;
+            }
+        }
+        assert!(!requests.is_empty(), "{method} {route} has no request");
+    }
+    println!("T1: {asked} requests");
+}
+
+#[tokio::test]
+async fn t1_without_a_live_token_every_route_is_closed() {
+    let app = store().await;
+    let minted = app.post("/tokens", &serde_json::json!({ "role": "platform_admin" })).await.expect(201).json();
+    app.delete(&format!("/tokens/{}", minted["id"].as_str().unwrap())).await.expect(204);
+    let revoked = minted["token"].as_str().unwrap();
+    for Row(method, _, who, requests) in table() {
+        for request in &requests {
+            for token in [None, Some(revoked), Some("apn_wrong")] {
+                let answer = app.call(method, &request.path, token, request.content_type, &request.body).await;
+                if who == Who::Anybody {
+                    assert_eq!(answer.status, request.status, "{}", request.path);
+                } else {
+                    answer.expect_problem(401, "unauthenticated");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn t1_every_route_has_its_row_and_every_row_its_route() {
+    let named = |method: &str, path: &str| format!("{method} {path}");
+    let rows: BTreeSet<String> = table().iter().map(|Row(method, route, ..)| named(method, route)).collect();
+    let routes: BTreeSet<String> =
+        api::route_facts().iter().map(|facts| named(facts.method.as_str(), &facts.path)).collect();
+    assert_eq!(rows, routes);
+}

@@ -1,0 +1,197 @@
+//! The real router over a store of its own.
+
+use api::auth::mint_first;
+use api::{ApiLimits, App};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use collectors::ImportLimits;
+use domain::{FixedClock, Instant};
+use engine::{Engine, Settings};
+use metering::rules::DimensionMap;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use storage::catalog::Catalog;
+use storage::lake::{Imports, Lake};
+use tower::ServiceExt as _;
+
+/// "Now" of every test.
+pub const NOW: &str = "2026-11-20T12:00:00Z";
+
+pub struct TestApp {
+    pub app: App,
+    pub router: Router,
+    pub clock: Arc<FixedClock>,
+    /// The platform admin's token.
+    pub admin: String,
+    _folder: tempfile::TempDir,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Value {
+        let body = self.expect(status).json();
+        assert_eq!(body["code"], code, "{body}");
+        body
+    }
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::with(Settings::default(), ApiLimits::default()).await
+    }
+
+    pub async fn with(settings: Settings, limits: ApiLimits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now: Instant = NOW.parse().unwrap();
+        let clock = Arc::new(FixedClock::at(now));
+        let lake = Lake::open(&folder.path().join("lake"), now).await.unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.db")).await.unwrap();
+        let admin = mint_first(&catalog, now.micros()).await.unwrap().unwrap();
+        let app = App {
+            engine: Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings),
+            imports: Imports::open(&folder.path().join("imports")).unwrap(),
+            import_limits: ImportLimits::default(),
+            dimension_map: DimensionMap::default(),
+            spool: folder.path().join("spool").into(),
+            admin_token: None,
+            limits: Arc::new(limits),
+        };
+        Self { router: api::router(app.clone()), app, clock, admin, _folder: folder }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    pub async fn call(&self, method: &str, path: &str, token: Option<&str>, kind: &str, body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if !kind.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", &format!("/api/v1{path}"), Some(&self.admin), "", "").await
+    }
+
+    pub async fn get_as(&self, token: &str, path: &str) -> Answer {
+        self.call("GET", &format!("/api/v1{path}"), Some(token), "", "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call("POST", &format!("/api/v1{path}"), Some(&self.admin), "application/json", &body.to_string()).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call("PUT", &format!("/api/v1{path}"), Some(&self.admin), "application/json", &body.to_string()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", &format!("/api/v1{path}"), Some(&self.admin), "", "").await
+    }
+
+    /// Mints a token and returns it.
+    pub async fn token(&self, role: &str, tenants: &[&str]) -> String {
+        let mut body = json!({ "role": role, "name": role });
+        if !tenants.is_empty() {
+            body["tenants"] = json!(tenants);
+        }
+        self.post("/tokens", &body).await.expect(201).json()["token"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn given_policy(&self, text: &str) {
+        let answer = self.call("POST", "/api/v1/policies", Some(&self.admin), "application/toml", text).await;
+        answer.expect(201);
+    }
+
+    /// Imports a bill: cluster tag, day, amount, one line each.
+    pub async fn given_bill(&self, source: &str, lines: &[(&str, &str, &str)]) {
+        let path = format!("/api/v1/cost-lines/imports?source={source}&confirm=true");
+        self.call("POST", &path, Some(&self.admin), "text/csv", &bill(lines)).await.expect(200);
+    }
+
+    /// Imports usage: cluster, tenant, day, meter, quantity.
+    pub async fn given_usage(&self, rows: &[(&str, &str, &str, &str, &str)]) {
+        let lines: String = rows.iter().map(|row| event(*row) + "\n").collect();
+        let answer = self.call("POST", "/api/v1/events/imports", Some(&self.admin), "application/x-ndjson", &lines).await;
+        let body = answer.expect(200).json();
+        assert_eq!(body["rejected_total"], 0, "{body}");
+    }
+
+    pub async fn given_run(&self, from: &str, to: &str) -> Value {
+        self.post("/runs?wait=true", &json!({ "from": from, "to": to })).await.expect(200).json()
+    }
+}
+
+pub fn bill(lines: &[(&str, &str, &str)]) -> String {
+    let mut text = "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
+        ChargeCategory,BilledCost,EffectiveCost,ListCost,ContractedCost,ProviderName,ServiceName,ServiceCategory,Tags\n"
+        .to_owned();
+    for (cluster, day, amount) in lines {
+        let day: domain::Day = day.parse().unwrap();
+        let (month, next) = (day.month().first_day(), day.month().next().first_day());
+        text.push_str(&format!(
+            "a,USD,{month}T00:00:00Z,{next}T00:00:00Z,{day}T00:00:00Z,{}T00:00:00Z,Usage,{amount},{amount},{amount},{amount},\
+             AWS,AmazonEC2,Compute,\"{{\"\"cluster\"\": \"\"{cluster}\"\"}}\"\n",
+            day.plus(1)
+        ));
+    }
+    text
+}
+
+pub fn event((cluster, tenant, day, meter, quantity): (&str, &str, &str, &str, &str)) -> String {
+    let value: Value = serde_json::from_str(quantity).unwrap();
+    json!({
+        "specversion": "1.0", "type": meter, "source": cluster, "id": format!("{tenant}-{day}-{meter}"),
+        "time": format!("{day}T10:00:00Z"), "tenant": tenant, "cluster": cluster, "data": { "value": value },
+    })
+    .to_string()
+}
+
+/// Two clusters by the seed's four meters, everything else unattributed.
+pub const POLICY: &str = r#"
+version = "clusters"
+valid_from = 2020-01-01
+
+[[pool]]
+name = "shared-west-us"
+kind = "cluster"
+tier = "direct"
+select = { tags.cluster = "shared-west-us" }
+split = { method = "weighted", by = ["tenant"], weights = { cpu_core_hours = "0.5", memory_gib_hours = "0.3", storage_gib_hours = "0.15", network_gib = "0.05" } }
+
+[[pool]]
+name = "shared-east"
+kind = "cluster"
+tier = "direct"
+select = { tags.cluster = "shared-east" }
+split = { method = "weighted", by = ["tenant"], weights = { cpu_core_hours = "1" } }
+"#;

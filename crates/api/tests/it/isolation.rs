@@ -1,0 +1,95 @@
+//! A tenant's answers are a function of its own data: nothing from which a neighbour's cost follows.
+
+use crate::app::{POLICY, TestApp};
+
+const DAY: &str = "2026-11-18";
+
+/// A pool of two tenants in which acme pays 50.00 whatever the other one does.
+async fn world(total: &str, other: &str, other_used: &str) -> TestApp {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", DAY, total)]).await;
+    let used = |tenant, quantity| ("shared-west-us", tenant, DAY, "cpu_core_hours", quantity);
+    app.given_usage(&[used("acme", "10")]).await;
+    app.given_usage(&[used(Box::leak(other.to_owned().into_boxed_str()), Box::leak(other_used.to_owned().into_boxed_str()))]).await;
+    app.given_run("2026-11-10", DAY).await;
+    app
+}
+
+/// Every question that a tenant may ask, in many forms.
+fn questions() -> Vec<String> {
+    let mut paths: Vec<String> = [
+        "/explain?tenant=acme&date=2026-11-18",
+        "/explain?tenant=acme&date=2026-11-18&pool=shared-west-us",
+        "/cost-attribution/tenant/acme/breakdown",
+        "/cost-attribution/tenant/acme/breakdown?cluster=shared-west-us",
+        "/cost-attribution/tenant/acme/trend",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let groups = ["tenant", "pool", "cluster", "pool,meter", "tier,status,basis,memo", "charge_category", "category,user", "plan,parent"];
+    for group in groups {
+        for more in ["", "&compare=prev", "&granularity=day", "&measure=billed_amount&currency=USD", "&round=minor", "&filter=memo:true", "&filter=-tenant:x*"] {
+            paths.push(format!("/costs?group_by={group}{more}"));
+        }
+    }
+    paths
+}
+
+#[tokio::test]
+async fn t8_two_worlds_that_differ_in_the_neighbour_only_look_the_same_to_a_tenant() {
+    let worlds = [
+        world("100.00", "globex", "10").await,
+        world("200.00", "globex", "30").await,
+        world("60.00", "initech", "2").await,
+    ];
+    let mut tokens = Vec::new();
+    for app in &worlds {
+        tokens.push(app.token("tenant_viewer", &["acme"]).await);
+    }
+    for path in questions() {
+        let first = worlds[0].get_as(&tokens[0], &path).await.expect(200);
+        assert!(!path.starts_with("/costs?group_by=tenant") || path.contains("memo:true") || first.text.contains("50.00"), "{path}: {}", first.text);
+        for (app, token) in worlds.iter().zip(&tokens).skip(1) {
+            let other = app.get_as(token, &path).await.expect(200);
+            assert_eq!(first.text, other.text, "{path}");
+            assert_eq!(first.header("etag"), other.header("etag"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn t3_a_foreign_tenant_looks_like_a_missing_one() {
+    let app = world("100.00", "globex", "10").await;
+    let token = app.token("tenant_owner", &["acme"]).await;
+    let asked = |name: &str| {
+        [
+            format!("/costs?filter=tenant:{name}"),
+            format!("/explain?tenant={name}&date={DAY}"),
+            format!("/cost-attribution/tenant/{name}/breakdown"),
+            format!("/cost-attribution/tenant/{name}/trend"),
+        ]
+    };
+    for (foreign, missing) in asked("globex").into_iter().zip(asked("nobody")) {
+        let one = app.get_as(&token, &foreign).await.expect_problem(404, "tenant_not_found");
+        let other = app.get_as(&token, &missing).await.expect_problem(404, "tenant_not_found");
+        assert_eq!(one["detail"].as_str().unwrap().replace("globex", "nobody"), other["detail"].as_str().unwrap());
+        assert_eq!((&one["title"], &one["errors"]), (&other["title"], &other["errors"]));
+    }
+}
+
+#[tokio::test]
+async fn t3_nothing_of_a_neighbour_is_in_any_answer() {
+    let app = world("200.00", "globex-canary", "30").await;
+    let token = app.token("tenant_viewer", &["acme"]).await;
+    for facts in api::route_facts().into_iter().filter(|facts| facts.method == "GET") {
+        let path = facts.path.replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us").replace("{id}", "x");
+        if facts.access == api::Access::Public {
+            continue;
+        }
+        let answer = app.call("GET", &path, Some(&token), "", "").await;
+        for secret in ["globex-canary", "150.00", "200.00"] {
+            assert!(!answer.text.contains(secret), "{secret} in {path}: {}", answer.text);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Tenants, fixed costs and exchange rates: dated, recorded, audited.
+
+use crate::app::TestApp;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_new_tenant_holds_always_and_a_change_from_today() {
+    let app = TestApp::start().await;
+    let new = json!({ "id": "acme", "name": "Acme", "plan": "pro", "owners": ["kim"], "aliases": ["acme-old"] });
+    let body = app.put("/tenants/acme", &new).await.expect(201).json();
+    assert_eq!((&body["valid_from"], &body["aliases"], &body["entered_by"]), (&Value::Null, &json!(["acme-old"]), &json!("put")));
+    app.put("/tenants/acme", &new).await.expect(200);
+    assert_eq!(app.get("/tenants/acme").await.json()["history"].as_array().unwrap().len(), 1, "a repeat changes nothing");
+
+    let body = app.put("/tenants/acme", &json!({ "plan": "free" })).await.expect(200).json();
+    assert_eq!((&body["valid_from"], &body["name"], &body["plan"]), (&json!("2026-11-20"), &json!("Acme"), &json!("free")));
+    let body = app.put("/tenants/acme", &json!({ "name": null, "aliases": [] })).await.expect(200).json();
+    assert_eq!((&body["name"], &body["aliases"]), (&Value::Null, &json!([])));
+    assert_eq!(app.get("/tenants/acme").await.json()["history"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_tenant_is_refused() {
+    let app = TestApp::start().await;
+    app.put("/tenants/__x", &json!({})).await.expect_problem(400, "invalid_parameter");
+    for (body, pointer) in [
+        (json!({ "status": "gone" }), "/status"),
+        (json!({ "id": "other" }), "/id"),
+        (json!({ "name": "" }), "/name"),
+        (json!({ "parent": "acme" }), "/parent"),
+        (json!({ "valid_from": "2026-11-02", "valid_to": "2026-11-01" }), "/valid_to"),
+        (json!({ "aliases": ["acme"] }), "/aliases"),
+    ] {
+        let problem = app.put("/tenants/acme", &body).await.expect_problem(400, "invalid_body");
+        assert_eq!(problem["errors"][0]["pointer"], pointer);
+    }
+    app.put("/tenants/acme", &json!({ "merged_into": "nobody" })).await.expect_problem(404, "tenant_not_found");
+    app.get("/tenants/acme").await.expect_problem(404, "tenant_not_found");
+}
+
+#[tokio::test]
+async fn a_fixed_cost_is_a_cost_line_until_it_is_removed() {
+    let app = TestApp::start().await;
+    let new = json!({ "provider": "own", "amount": 310, "currency": "USD", "per": "month", "from": "2026-10-01", "description": "rent" });
+    let body = app.post("/fixed-costs", &new).await.expect(201).json();
+    assert_eq!((&body["amount"], &body["source"], &body["service"]), (&json!("310.00"), &json!("fixed"), &json!("own")));
+    let lines = app.get("/cost-lines?range=2026-10-01..2026-11-30").await.expect(200).json();
+    assert_eq!(lines["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(lines["rows"][0]["billed_cost"], "310.00");
+    app.get("/overhead?range=2026-11").await.expect(200);
+    app.delete(&format!("/fixed-costs/{}", body["id"].as_str().unwrap())).await.expect(204);
+    let lines = app.get("/cost-lines?range=2026-10-01..2026-11-30").await.expect(200).json();
+    assert_eq!(lines["rows"].as_array().unwrap().len(), 0);
+    let actions: Vec<Value> = app.get("/audit").await.json()["rows"].as_array().unwrap().iter().map(|row| row["action"].clone()).collect();
+    assert_eq!(actions, [json!("fixed_cost.delete"), json!("fixed_cost.add")]);
+}
+
+#[tokio::test]
+async fn rates_come_as_json_csv_or_the_ecbs_table() {
+    let app = TestApp::start().await;
+    let put = async |kind: &str, body: &str| app.call("PUT", "/api/v1/fx-rates", Some(&app.admin), kind, body).await;
+    let json_body = r#"{"rates":[{"date":"2026-11-17","from":"EUR","to":"USD","rate":"1.05"}]}"#;
+    let body = put("application/json", json_body).await.expect(200).json();
+    assert_eq!(body, json!({ "rates": 1, "recorded": 1, "from": "2026-11-17", "to": "2026-11-17" }));
+    assert_eq!(put("application/json", json_body).await.expect(200).json()["recorded"], 0);
+    put("text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,1.06\n").await.expect(200);
+    assert_eq!(put("text/csv", "Date,USD,JPY,\n2026-11-19,1.6,N/A,\n").await.expect(200).json()["recorded"], 2);
+    let rows = app.get("/fx-rates?range=2026-11-18..2026-11-19").await.expect(200).json();
+    let rows: Vec<String> = rows["rows"].as_array().unwrap().iter()
+        .map(|row| ["date", "from", "to", "rate"].map(|name| row[name].as_str().unwrap()).join(" "))
+        .collect();
+    assert_eq!(rows, ["2026-11-18 EUR USD 1.06", "2026-11-19 EUR USD 1.6", "2026-11-19 USD EUR 0.625"]);
+    put("text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,0\n").await.expect_problem(400, "invalid_body");
+    put("application/json", "{\"rates\":[]}").await.expect_problem(400, "invalid_body");
+}
+
+#[tokio::test]
+async fn versions_are_published_once_used_never_changed_and_shown_in_both_forms() {
+    let app = TestApp::start().await;
+    let card = |version: &str, price: &str| json!({ "version": version, "currency": "USD", "valid_from": "2026-01-01", "price": [{ "meter": "api_call", "price": price }] });
+    let body = app.post("/rate-cards", &card("v1", "0.000002")).await.expect(201).json();
+    assert_eq!((&body["outcome"], &body["into_the_past"]), (&json!("added"), &json!(true)));
+    assert_eq!(app.post("/rate-cards", &card("v1", "0.000002")).await.expect(200).json()["outcome"], "unchanged");
+    app.post("/rate-cards", &card("v2", "0.02")).await.expect_problem(409, "suspicious_price");
+    app.post("/rate-cards?confirm=true", &card("v2", "0.02")).await.expect(201);
+    let rows = app.get("/rate-cards").await.expect(200).json();
+    let names: Vec<&Value> = rows["rows"].as_array().unwrap().iter().map(|row| &row["version"]).collect();
+    assert_eq!(names, [&json!("starter"), &json!("v1"), &json!("v2")]);
+    assert_eq!(rows["rows"][1]["currency"], "USD");
+    assert_eq!(app.get("/rate-cards/v1").await.expect(200).json()["content"]["price"][0]["price"], "0.000002");
+    assert_eq!(app.get("/rate-cards/starter").await.expect(200).json()["content"]["price"][0]["price"], "5");
+    assert_eq!(app.get("/policies/default").await.expect(200).json()["content"]["pool"][0]["name"], "platform-usage");
+    let tiers = json!({ "version": "t", "currency": "USD", "valid_from": "2026-01-01", "price": [{ "meter": "api_call", "price": "1", "tiers": [] }] });
+    app.post("/rate-cards/validate", &tiers).await.expect_problem(400, "not_available");
+    let answer = app.post("/policies/validate", &json!({ "version": "p", "valid_from": "2026-01-01", "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }] })).await;
+    assert_eq!(answer.expect(200).json()["names"], json!(["a"]));
+}
