@@ -4,7 +4,7 @@ use super::super::cost_query::{CostQuery, Granularity, SortKey};
 use super::super::keys::{Column, GroupKey};
 use super::super::shares::{self, WHOLE};
 use super::fold::{Group, bucket_of};
-use super::{CostParts, CostRow, CostTotals, Previous, ReservedTotals};
+use super::{CostRow, CostTotals, Previous, ReservedTotals};
 use domain::{Currency, Day, DayRange};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -107,8 +107,8 @@ fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTo
 }
 
 fn sort(query: &CostQuery, rows: &mut [CostRow]) {
-    let parts = |row: &CostRow| row.parts.unwrap_or_else(CostParts::default);
-    let previous = |row: &CostRow| row.previous.unwrap_or_else(Previous::default);
+    let parts = |row: &CostRow| row.parts.unwrap_or_default();
+    let previous = |row: &CostRow| row.previous.unwrap_or_default();
     let by_key = |left: &CostRow, right: &CostRow| left.key.cmp(&right.key);
     rows.sort_by(|left, right| {
         let order = match query.sort.key {

@@ -191,7 +191,8 @@ impl PoolCells {
     ) -> Vec<ExplainedComponent> {
         let mut found = Vec::new();
         for (key, cells) in &self.0 {
-            let is_own = |cell: &CellSum| cell.tenant.as_deref() == Some(tenant) || cell.consumer == tenant;
+            // A reserved consumer is nobody's; any other is known by its tenant, never by its joined text.
+            let is_own = |cell: &CellSum| cell.tenant.as_deref().unwrap_or(&cell.consumer) == tenant;
             if !cells.values().any(is_own) {
                 continue;
             }
