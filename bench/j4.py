@@ -48,7 +48,7 @@ def main() -> None:
     binary = os.environ["APPORTION_BIN"]
     with tempfile.TemporaryDirectory(prefix="apportion-bench-") as name:
         folder = Path(name)
-        (folder / "apportion.toml").write_text('[storage]\ndata = "data"\n')
+        (folder / "apportion.toml").write_text(f'[storage]\ndata = "{folder / "data"}"\n')
         (folder / "policy.toml").write_text(POLICY)
         command = [binary, "--config", str(folder / "apportion.toml")]
 
