@@ -39,7 +39,7 @@ pub(crate) async fn answer(State(limits): State<Arc<ApiLimits>>, mut request: Re
     let id = RequestId(random_id("req"));
     let path = request.uri().path().to_owned();
     let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_get = request.method() == Method::GET;
     let span = tracing::info_span!("request", request.id = %id.0, method = %request.method(), path = %path);
     request.extensions_mut().insert(id.clone());
     let done = if request.uri().query().is_some_and(|query| limits.query_bytes_max < query.len()) {
@@ -51,7 +51,7 @@ pub(crate) async fn answer(State(limits): State<Arc<ApiLimits>>, mut request: Re
         Ok(response) => with_problem(response, &path, &id),
         Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&path, &id),
     };
-    if is_read && response.status() == StatusCode::OK {
+    if is_get && response.status() == StatusCode::OK {
         response = with_etag(response, asked.as_ref(), limits.etag_bytes_max).await;
     }
     let headers = response.headers_mut();
@@ -155,4 +155,39 @@ pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut types = accepts.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
     types.find(|kind| matches!(*kind, "text/csv" | "application/json" | "*/*")) == Some("text/csv")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_says_nothing_internal() {
+        async fn broken() -> &'static str {
+            panic!("secret of the store")
+        }
+        let limits = Arc::new(ApiLimits::default());
+        let router: Router = Router::new().route("/x", get(broken)).layer(from_fn_with_state(limits, answer));
+        let request = Request::builder().uri("/x").body(Body::empty()).expect("a request");
+        let response = router.oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("\"code\":\"internal\"") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn csv_is_wanted_when_it_is_named_before_json() {
+        let wants = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().expect("a value"));
+            wants_csv(&headers)
+        };
+        assert_eq!([wants("text/csv"), wants("text/csv;q=1, */*")], [true, true]);
+        assert_eq!([wants("application/json, text/csv"), wants("*/*"), wants("text/html")], [false, false, false]);
+    }
 }

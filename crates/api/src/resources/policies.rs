@@ -2,13 +2,13 @@
 
 use super::ledger::PageParams;
 use super::versions::{
-    PublishParams, PublishedBody, ValidBody, VersionBody, VersionWithContent, published_answer, to_api_published,
-    to_api_version, toml_of, version_answer,
+    PublishParams, PublishedBody, SelectionRow, ValidBody, VersionBody, VersionWithContent, published_answer,
+    to_api_published, to_api_version, toml_of, version_answer,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
 use crate::body::Text;
-use crate::convert::day;
+use crate::convert::{day, money};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs, flag};
@@ -18,6 +18,8 @@ use axum::response::Response;
 use domain::policy::{BUILTIN_TEXT, Policy};
 use engine::EngineError;
 use engine::query::cursor;
+use engine::query::selection::{Fate, Selected};
+use utoipa::IntoParams;
 
 const POLICIES: &str = "policies";
 /// Name of a document that came without one.
@@ -83,8 +85,20 @@ pub async fn publish_policy(
     published_answer(&published)
 }
 
-/// Says whether a policy can be used; nothing is stored.
-#[utoipa::path(post, path = "/api/v1/policies/validate", tag = "policies",
+/// The days whose lines are tried.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ValidateParams {
+    /// `30d`, `2026-10`, `2026-10-01..2026-10-31` …; without it only the document is checked.
+    pub range: Option<String>,
+    /// First day, with `to` instead of `range`.
+    pub from: Option<String>,
+    /// Last day, included.
+    pub to: Option<String>,
+}
+
+/// Says whether a policy can be used and, for a range, which lines its pools take; nothing is stored.
+#[utoipa::path(post, path = "/api/v1/policies/validate", tag = "policies", params(ValidateParams),
     request_body(content((String = "application/toml"), (Object = "application/json"))),
     responses((status = 200, body = ValidBody)))]
 pub async fn validate_policy(
@@ -93,12 +107,43 @@ pub async fn validate_policy(
     query: QueryPairs,
     body: Text,
 ) -> Result<Response, ApiError> {
-    query.none()?;
+    let mut params = query.params()?;
+    let range = params.range(&app.list_limits())?;
+    params.finish()?;
     let policy = app.engine.validate_policy(&toml_of(&body)?, FILE)?;
+    let rows = match range {
+        None => None,
+        Some(range) => {
+            let found = app.engine.selection_all_tenants(&policy, range).await?;
+            Some(found.into_iter().map(to_api_selection).collect())
+        }
+    };
     json(&ValidBody {
         valid: true,
         version: policy.version,
         valid_from: day(policy.valid_from),
         names: policy.pools.into_iter().map(|pool| pool.name).collect(),
+        rows,
     })
+}
+
+fn to_api_selection(selected: Selected) -> SelectionRow {
+    let (finding, pool, also) = match selected.fate {
+        Fate::Taken(pool) => ("taken", Some(pool), None),
+        Fate::NoPool => ("no_pool", None, None),
+        Fate::Overlap(pool, also) => ("overlap", Some(pool), Some(also)),
+    };
+    SelectionRow {
+        finding: finding.to_owned(),
+        pool,
+        also,
+        provider: selected.provider,
+        service: selected.service,
+        charge_category: selected.charge_category,
+        currency: selected.currency.to_string(),
+        amount: money(selected.amount),
+        billed_amount: money(selected.billed_amount),
+        first_day: day(selected.first_day),
+        last_day: day(selected.last_day),
+    }
 }

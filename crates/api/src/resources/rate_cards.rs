@@ -106,5 +106,6 @@ pub async fn validate_rate_card(
         version: card.version,
         valid_from: day(card.valid_from),
         names: card.prices.into_iter().map(|price| price.meter).collect(),
+        rows: None,
     })
 }

@@ -75,6 +75,36 @@ pub struct ValidBody {
     pub valid_from: String,
     /// Names of its pools, or of the meters it prices, in order.
     pub names: Vec<String>,
+    /// What a policy would do to the imported lines, if a range is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Vec<SelectionRow>>,
+}
+
+/// Lines of the same kind, and what a policy would do to them.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SelectionRow {
+    /// `taken` by `pool`, `no_pool`, or `overlap`: `pool` takes them, `also` matches them too.
+    pub finding: String,
+    /// The pool that takes them.
+    pub pool: Option<String>,
+    /// A later pool that matches them too.
+    pub also: Option<String>,
+    /// Who is paid.
+    pub provider: Option<String>,
+    /// For which service.
+    pub service: Option<String>,
+    /// FOCUS ChargeCategory.
+    pub charge_category: Option<String>,
+    /// Currency of the amounts.
+    pub currency: String,
+    /// Their cost by the policy's metric.
+    pub amount: String,
+    /// Their BilledCost.
+    pub billed_amount: String,
+    /// First day of the range that they fall on.
+    pub first_day: String,
+    /// Last day of the range that they fall on.
+    pub last_day: String,
 }
 
 /// Returns a version as the wire shows it.

@@ -8,6 +8,7 @@ mod imports;
 mod isolation;
 mod lists;
 mod problems;
+mod schemas;
 mod tenants;
 mod tokens;
 mod worked_example;

@@ -41,6 +41,8 @@ pub mod postings;
 pub mod proof;
 /// Conditions that every question about the ledger shares.
 pub mod select;
+/// What a policy would do to the lines of a range.
+pub mod selection;
 /// Pinned tables as DataFusion tables.
 pub mod session;
 /// Shares of a total and rounding to minor units.
