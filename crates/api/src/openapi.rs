@@ -58,7 +58,7 @@ fn complete(operation: &mut Value, access: Access, method: &str) {
         if response["description"].as_str().is_none_or(str::is_empty) {
             response["description"] = json!(if status == "201" { "Created" } else { "Done" });
         }
-        if let Some(content) = response["content"].as_object_mut() {
+        if let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) {
             add_csv(content);
         }
     }
@@ -72,7 +72,7 @@ fn complete(operation: &mut Value, access: Access, method: &str) {
             "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string" },
             "description": "A repeat with the same key gets the first answer; another request with it is refused."
         });
-        match operation["parameters"].as_array_mut() {
+        match operation.get_mut("parameters").and_then(Value::as_array_mut) {
             Some(parameters) => parameters.push(key),
             None => operation["parameters"] = json!([key]),
         }

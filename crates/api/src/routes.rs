@@ -125,7 +125,6 @@ pub fn route_facts() -> Vec<RouteFacts> {
 }
 
 /// Returns the service of all routes.
-#[must_use]
 pub fn router(app: App) -> Router {
     let limits: Arc<ApiLimits> = Arc::clone(&app.limits);
     let mut router: Router<App> = Router::new();

@@ -1,5 +1,7 @@
 //! Behaviour of the API through the real router, over an embedded store, with a fixed clock and no network.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod app;
 mod documents;
