@@ -95,6 +95,12 @@ impl MeterBook {
         self.0.get(name)
     }
 
+    /// Returns whether some meter makes its quantity in one of these ways.
+    #[must_use]
+    pub fn has_any(&self, aggregations: &[Aggregation]) -> bool {
+        self.0.values().any(|meter| aggregations.contains(&meter.aggregation))
+    }
+
     /// Returns the category that cost by this meter appears under.
     #[must_use]
     pub fn category(&self, name: &str) -> Category {

@@ -1,10 +1,11 @@
 //! Fills the table `usage` of a new data folder with rows for benchmarks: `usage_rows FOLDER ROWS TENANTS DATE`.
 //!
-//! Each row is one metered event of a shared cluster. Quantities come from a fixed sequence, so two runs write
-//! the same rows.
+//! Each row is one metered event of a shared cluster, in order of arrival: tenants and meters are mixed. Everything
+//! comes from a fixed sequence, so two runs write the same rows.
 
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array,
 };
 use domain::{Day, Zone};
 use std::error::Error;
@@ -52,16 +53,23 @@ fn writeln_stdout(line: &str) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{line}")
 }
 
-/// Rows `first` up to `end` of `rows`, sorted by tenant and meter as the roll-up writes them.
+/// A well-mixed number for each row (SplitMix64), so that neighbours have nothing in common.
+fn mixed(row: u64) -> u64 {
+    let mut z = row.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Rows `first` up to `end`.
 fn batch(day: Day, first: u64, end: u64, rows: u64, tenants: u64) -> Result<RecordBatch, Box<dyn Error>> {
     let numbers: Vec<u64> = (first..end).collect();
     let count = numbers.len();
-    let per_tenant = rows.div_ceil(tenants);
-    let tenant = |row: &u64| format!("tenant-{:06}", row / per_tenant);
-    let meter = |row: &u64| METERS[usize::try_from(row % per_tenant * 4 / per_tenant).expect("below four")];
-    let quantity = |row: &u64| Some(i128::from(row.wrapping_mul(2_654_435_761) % 100_000 + 1) * 10_i128.pow(6));
+    let tenant = |row: &u64| format!("tenant-{:06}", mixed(*row) % tenants);
+    let meter = |row: &u64| METERS[usize::try_from((mixed(*row) >> 32) % 4).expect("below four")];
+    let quantity = |row: &u64| Some(i128::from(mixed(row + rows) % 100_000 + 1) * 10_i128.pow(6));
     let start = Zone::utc().start_of(day).micros();
-    let hour = |row: &u64| start + i64::try_from(row % 24).expect("below 24") * HOUR_MICROS;
+    let hour = |row: &u64| start + i64::try_from(row * 24 / rows).expect("below 24") * HOUR_MICROS;
     let texts = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
     let same = |value: &str| texts(vec![value.to_owned(); count]);
     let decimals = || -> Result<ArrayRef, Box<dyn Error>> {
@@ -78,7 +86,9 @@ fn batch(day: Day, first: u64, end: u64, rows: u64, tenants: u64) -> Result<Reco
     for field in schema.fields() {
         columns.push(match field.name().as_str() {
             "usage_date" => Arc::new(Date32Array::from(vec![day.epoch_days(); count])),
-            "hour" | "last_at" => Arc::new(TimestampMicrosecondArray::from_iter_values(numbers.iter().map(hour)).with_timezone("UTC")),
+            "hour" | "last_at" => {
+                Arc::new(TimestampMicrosecondArray::from_iter_values(numbers.iter().map(hour)).with_timezone("UTC"))
+            }
             "tenant" => texts(numbers.iter().map(tenant).collect()),
             "cluster" => same("bench"),
             "labels" => labels.take().ok_or("one column of labels")?,

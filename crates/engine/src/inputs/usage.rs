@@ -37,7 +37,7 @@ pub async fn load(
     let dimensions = needed_dimensions(policies, books);
     let mut cells: BTreeMap<Key, Measure> = BTreeMap::new();
     let mut has_last = false;
-    for batch in session.sql(&sums_sql(range, &dimensions)).await?.collect().await? {
+    for batch in session.sql(&sums_sql(range, &dimensions, books)).await?.collect().await? {
         let (sum, count) = (Rows(&batch).decimals("sum")?, Rows(&batch).integers("count")?);
         let (min, max) = (Rows(&batch).decimals("min")?, Rows(&batch).decimals("max")?);
         for (row, key) in keys(&batch, &dimensions)?.into_iter().enumerate() {
@@ -124,11 +124,19 @@ fn days_sql(range: DayRange) -> String {
     format!("usage_date >= DATE '{}' AND usage_date <= DATE '{}'", range.from(), range.to())
 }
 
-fn sums_sql(range: DayRange, dimensions: &[Dimension]) -> String {
+/// Sums by group; what no meter asks for is neither read nor computed.
+fn sums_sql(range: DayRange, dimensions: &[Dimension], books: &Books) -> String {
+    let asked = |aggregations: &[Aggregation], expression: &str, otherwise: &str| {
+        if books.meters.has_any(aggregations) { expression.to_owned() } else { otherwise.to_owned() }
+    };
+    let bounds = [Aggregation::Min, Aggregation::Max];
+    let nothing = "CAST(NULL AS DECIMAL(38, 9))";
     format!(
-        "SELECT {}, sum(\"sum\") AS \"sum\", sum(\"count\") AS \"count\", min(\"min\") AS \"min\", max(\"max\") AS \"max\" \
-         FROM usage WHERE {} GROUP BY {}",
+        "SELECT {}, sum(\"sum\") AS \"sum\", {} AS \"count\", {} AS \"min\", {} AS \"max\" FROM usage WHERE {} GROUP BY {}",
         select_list(dimensions),
+        asked(&[Aggregation::Avg], "sum(\"count\")", "CAST(NULL AS BIGINT)"),
+        asked(&bounds, "min(\"min\")", nothing),
+        asked(&bounds, "max(\"max\")", nothing),
         days_sql(range),
         group_list(dimensions)
     )

@@ -15,7 +15,10 @@ impl Engine {
     pub fn session(&self, pinned: &PinnedLake) -> Result<SessionContext, EngineError> {
         let session = self.empty_session()?;
         for table in Table::ALL {
-            session.register_table(table.name(), Arc::new(LakeTable::new(pinned.table(table))))?;
+            let provider = LakeTable::new(pinned.table(table));
+            // Usage is grouped by texts in large numbers: views are not copied.
+            let provider = if table == Table::Usage { provider.with_views() } else { provider };
+            session.register_table(table.name(), Arc::new(provider))?;
         }
         Ok(session)
     }

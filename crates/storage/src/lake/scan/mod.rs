@@ -2,11 +2,12 @@
 //!
 //! Files are skipped by partition values and by the least and greatest values in the log before
 //! anything is opened; row groups and pages are then skipped by the Parquet reader. Batches come out
-//! with exactly [`Table::schema`](super::Table::schema): plain `Utf8`, no views, no dictionaries.
+//! with exactly [`Table::schema`](super::Table::schema): plain `Utf8`, no dictionaries, and views only
+//! where [`LakeTable::with_views`] asks for them.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
@@ -38,18 +39,25 @@ mod prune;
 pub struct LakeTable {
     pinned: PinnedTable,
     files: Vec<Arc<LakeFile>>,
+    has_views: bool,
 }
 
 impl LakeTable {
     /// All files of the pinned version.
     pub fn new(pinned: &PinnedTable) -> Self {
-        Self { pinned: pinned.clone(), files: pinned.files().cloned().collect() }
+        Self { pinned: pinned.clone(), files: pinned.files().cloned().collect(), has_views: false }
     }
 
     /// Only the files that the caller wants, e.g. those that an import is about to replace.
     pub fn of_files(pinned: &PinnedTable, mut wanted: impl FnMut(&LakeFile) -> bool) -> Self {
         let files = pinned.files().filter(|file| wanted(file)).cloned().collect();
-        Self { pinned: pinned.clone(), files }
+        Self { pinned: pinned.clone(), files, has_views: false }
+    }
+
+    /// The same table with its texts as `Utf8View`: they are grouped without being copied out of the file's pages.
+    #[must_use]
+    pub fn with_views(self) -> Self {
+        Self { has_views: true, ..self }
     }
 
     /// The files that a scan with these filters would open.
@@ -86,6 +94,17 @@ impl LakeTable {
     }
 }
 
+/// The schema with texts as views, but for the columns that stand in folder names.
+fn viewed(schema: &SchemaRef, but: &[&str]) -> SchemaRef {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8 if !but.contains(&field.name().as_str()) => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
 fn partition_fields(table: Table) -> Vec<FieldRef> {
     let schema = table.schema();
     let field = |name: &&str| {
@@ -106,7 +125,10 @@ fn scan_projection(table: Table, projection: Option<&Vec<usize>>, scan: &SchemaR
 #[async_trait]
 impl TableProvider for LakeTable {
     fn schema(&self) -> SchemaRef {
-        self.table().schema()
+        match self.has_views {
+            true => viewed(&self.table().schema(), self.table().partition_columns()),
+            false => self.table().schema(),
+        }
     }
 
     fn table_type(&self) -> TableType {
@@ -135,7 +157,11 @@ impl TableProvider for LakeTable {
         let url = ObjectStoreUrl::parse(format!("lake://{}", self.pinned.lake_id))?;
         session.runtime_env().register_object_store(url.as_ref(), Arc::clone(store));
 
-        let scan_schema = TableSchema::builder(self.table().file_schema())
+        let file_schema = match self.has_views {
+            true => viewed(&self.table().file_schema(), &[]),
+            false => self.table().file_schema(),
+        };
+        let scan_schema = TableSchema::builder(file_schema)
             .with_table_partition_cols(partition_fields(self.table()))
             .build();
         let wanted = scan_projection(self.table(), projection, scan_schema.table_schema());
