@@ -5,7 +5,7 @@
 
 use crate::access::Access;
 use crate::app::App;
-use crate::auth::{RequestId, authenticate, random_id};
+use crate::auth::{Caller, RequestId, authenticate, random_id};
 use crate::idempotency;
 use crate::limits::ApiLimits;
 use crate::problem::{ApiError, PROBLEM_JSON, ProblemParts};
@@ -136,18 +136,33 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
     let is_local = parts.extensions.get::<crate::auth::LocalAdmin>().is_some();
     parts.extensions.insert(caller.clone());
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
-    if let Some(key) = idempotency::key_of(&parts.headers)?
-        && !is_read
-    {
-        return idempotency::once(&guard.app, &caller, key, Request::from_parts(parts, body), next).await;
+    let key = idempotency::key_of(&parts.headers)?;
+    let request = Request::from_parts(parts, body);
+    if !is_read {
+        return to_its_end(guard.app, caller, key, request, next).await;
     }
-    let run = next.run(Request::from_parts(parts, body));
-    if !is_read || guard.is_stream || is_local {
+    let run = next.run(request);
+    if guard.is_stream || is_local {
         return Ok(run.await);
     }
     let wait = Duration::from_secs(guard.app.limits.read_seconds_max);
     let late = |_| ApiError::Unavailable("the question took too long; ask for fewer days or rows");
     tokio::time::timeout(wait, run).await.map_err(late)
+}
+
+/// Runs a write in a task of its own: when the caller goes away, nothing stays half done.
+async fn to_its_end(app: App, caller: Caller, key: Option<String>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let write = async move {
+        match key {
+            Some(key) => idempotency::once(&app, &caller, key, request, next).await,
+            None => Ok(next.run(request).await),
+        }
+    };
+    match tokio::spawn(write.in_current_span()).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(ApiError::Internal(format!("a write was stopped: {error}"))),
+    }
 }
 
 /// Returns whether the caller wants CSV: it names it before JSON.

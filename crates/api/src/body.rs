@@ -30,7 +30,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         if !matches!(kind.as_str(), "" | "application/json") && !kind.ends_with("+json") {
             return Err(ApiError::MediaType(format!("`{kind}` is not taken here; send application/json")));
         }
-        let text = text_of(request, app, app.limits.json_bytes_max, "limits.json_bytes_max").await?;
+        let text = text_of(request, app, app.limits.json_bytes_max, "json_bytes_max").await?;
         json_of(&text).and_then(|value| typed(value)).map(Json)
     }
 }
@@ -59,7 +59,7 @@ impl FromRequest<App> for Text {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let content_type = content_type(request.headers());
-        let text = text_of(request, app, app.limits.text_bytes_max, "limits.text_bytes_max").await?;
+        let text = text_of(request, app, app.limits.text_bytes_max, "text_bytes_max").await?;
         Ok(Self { text, content_type })
     }
 }
@@ -144,7 +144,7 @@ pub(crate) async fn spool(app: &App, body: Body, bytes_max: u64) -> Result<Spool
         let piece = piece?;
         size += piece.len() as u64;
         if bytes_max < size {
-            return Err(ApiError::TooLarge { what: "bytes", limit: bytes_max, key: "limits.upload_bytes_max" });
+            return Err(ApiError::TooLarge { what: "bytes", limit: bytes_max, key: "upload_bytes_max" });
         }
         hash.update(&piece);
         if disk.is_none() && size <= MEMORY_BYTES_MAX {
@@ -185,7 +185,7 @@ pub(crate) async fn to_file<E: Into<ApiError>>(
         size += piece.len() as u64;
         if bytes_max < size {
             let limit = app.limits.upload_bytes_max;
-            return Err(ApiError::TooLarge { what: "bytes", limit, key: "limits.upload_bytes_max" });
+            return Err(ApiError::TooLarge { what: "bytes", limit, key: "upload_bytes_max" });
         }
         file.write_all(&piece).await.map_err(disk_failed)?;
     }

@@ -155,7 +155,7 @@ pub enum ApiError {
     #[error("{0}")]
     Json(String),
     /// A body is too large.
-    #[error("the body has more than {limit} {what}; split it, or raise {key}")]
+    #[error("the body has more than {limit} {what}; split it (limit {key})")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,

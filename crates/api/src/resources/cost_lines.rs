@@ -161,7 +161,7 @@ async fn uploads(app: &App, request: Request) -> Result<Vec<Upload>, ApiError> {
     while let Some(field) = multipart.next_field().await.map_err(broken)? {
         if app.limits.upload_files_max <= uploads.len() {
             let limit = app.limits.upload_files_max as u64;
-            return Err(ApiError::TooLarge { what: "files", limit, key: "limits.upload_files_max" });
+            return Err(ApiError::TooLarge { what: "files", limit, key: "upload_files_max" });
         }
         let name = field.file_name().or(field.name()).unwrap_or(BODY_NAME);
         let name = name.chars().filter(|char| !char.is_control()).take(200).collect();

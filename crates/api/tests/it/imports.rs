@@ -88,3 +88,22 @@ async fn due_days_run_by_themselves() {
     assert_eq!((&done["runs"], &done["posting"]), (&json!([]), &json!(null)));
     app.post("/runs", &json!({ "due": true, "from": "2026-11-17" })).await.expect_problem(400, "invalid_body");
 }
+
+#[tokio::test]
+async fn a_write_is_finished_when_its_caller_goes_away() {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-17", "1.00")]).await;
+    let days = json!({ "from": "2026-11-01", "to": "2026-11-18" });
+    let mut asked = Box::pin(app.post("/runs?wait=true", &days));
+    let run = loop {
+        assert!(futures::poll!(asked.as_mut()).is_pending(), "the run was done before its caller could leave");
+        let runs = app.get("/runs").await.json();
+        if let Some(run) = runs["rows"].get(0) {
+            break run["id"].as_str().unwrap().to_owned();
+        }
+    };
+    drop(asked);
+    let events = app.get(&format!("/runs/{run}/events")).await.expect(200);
+    assert!(events.text.contains("\"status\":\"succeeded\""), "{}", events.text);
+}

@@ -4,14 +4,14 @@ use crate::app::{POLICY, TestApp};
 
 const DAY: &str = "2026-11-18";
 
-/// A pool of two tenants in which acme pays 50.00 whatever the other one does.
-async fn world(total: &str, other: &str, other_used: &str) -> TestApp {
+/// A pool in which acme pays 50.00 whatever the others do.
+async fn world(total: &str, others: &[(&str, &str)]) -> TestApp {
     let app = TestApp::start().await;
     app.given_policy(POLICY).await;
     app.given_bill("aws", &[("shared-west-us", DAY, total)]).await;
-    let used = |tenant, quantity| ("shared-west-us", tenant, DAY, "cpu_core_hours", quantity);
-    app.given_usage(&[used("acme", "10")]).await;
-    app.given_usage(&[used(Box::leak(other.to_owned().into_boxed_str()), Box::leak(other_used.to_owned().into_boxed_str()))]).await;
+    let mut used = vec![("shared-west-us", "acme", DAY, "cpu_core_hours", "10")];
+    used.extend(others.iter().map(|(tenant, quantity)| ("shared-west-us", *tenant, DAY, "cpu_core_hours", *quantity)));
+    app.given_usage(&used).await;
     app.given_run("2026-11-10", DAY).await;
     app
 }
@@ -38,10 +38,14 @@ fn questions() -> Vec<String> {
 
 #[tokio::test]
 async fn t8_two_worlds_that_differ_in_the_neighbour_only_look_the_same_to_a_tenant() {
+    // Whatever the others use, the pool costs 5.00 for each of the hours used.
     let worlds = [
-        world("100.00", "globex", "10").await,
-        world("200.00", "globex", "30").await,
-        world("60.00", "initech", "2").await,
+        world("100.00", &[("globex", "10")]).await,
+        world("200.00", &[("globex", "30")]).await,
+        world("60.00", &[("initech", "2")]).await,
+        world("50.000005", &[("globex", "0.000001")]).await,
+        world("5000050.00", &[("globex", "1000000")]).await,
+        world("115.00", &[("globex", "10"), ("initech", "3")]).await,
     ];
     let mut tokens = Vec::new();
     for app in &worlds {
@@ -60,7 +64,7 @@ async fn t8_two_worlds_that_differ_in_the_neighbour_only_look_the_same_to_a_tena
 
 #[tokio::test]
 async fn t3_a_foreign_tenant_looks_like_a_missing_one() {
-    let app = world("100.00", "globex", "10").await;
+    let app = world("100.00", &[("globex", "10")]).await;
     let token = app.token("tenant_owner", &["acme"]).await;
     let asked = |name: &str| {
         [
@@ -80,7 +84,7 @@ async fn t3_a_foreign_tenant_looks_like_a_missing_one() {
 
 #[tokio::test]
 async fn t3_nothing_of_a_neighbour_is_in_any_answer() {
-    let app = world("200.00", "globex-canary", "30").await;
+    let app = world("200.00", &[("globex-canary", "30")]).await;
     let token = app.token("tenant_viewer", &["acme"]).await;
     for facts in api::route_facts().into_iter().filter(|facts| facts.method == "GET") {
         let path = facts.path.replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us").replace("{id}", "x");
