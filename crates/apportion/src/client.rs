@@ -290,7 +290,10 @@ mod tests {
         };
         let client = Client::Local(axum::Router::new().route("/api/v1/runs", axum::routing::get(problem)));
         let error = client.json(Call::get("/runs")).await.expect_err("a conflict");
-        assert_eq!((error.to_string().as_str(), crate::exit::exit_of_error(&error)), ("run_in_progress: run 7 covers these days", Exit::Conflict));
+        assert_eq!(
+            (error.to_string().as_str(), crate::exit::exit_of_error(&error)),
+            ("run_in_progress: run 7 covers these days", Exit::Conflict)
+        );
     }
 
     #[tokio::test]

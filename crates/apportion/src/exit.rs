@@ -136,7 +136,10 @@ mod tests {
         let body = br#"{"title":"Bad","detail":"the policy is not valid","code":"invalid_policy",
                         "errors":[{"pointer":"/pool/0/selct","code":"unknown_key","message":"did you mean select?"}]}"#;
         let failure = Failure::from_problem(422, body);
-        assert_eq!(failure.to_string(), "invalid_policy: the policy is not valid\n  /pool/0/selct: did you mean select?");
+        assert_eq!(
+            failure.to_string(),
+            "invalid_policy: the policy is not valid\n  /pool/0/selct: did you mean select?"
+        );
         assert_eq!(failure.exit, Exit::Conflict);
         assert_eq!(Failure::from_problem(502, b"<html>").to_string(), "the server answered 502\n  request without id");
     }

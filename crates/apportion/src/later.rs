@@ -33,9 +33,8 @@ pub fn add_to(mut command: Command) -> Command {
         };
         command = match path.split_once(' ') {
             None => command.subcommand(later(path)),
-            Some((group, name)) => command.mut_subcommand(group, |group| {
-                group.subcommand(later(name)).args_conflicts_with_subcommands(true)
-            }),
+            Some((group, name)) => command
+                .mut_subcommand(group, |group| group.subcommand(later(name)).args_conflicts_with_subcommands(true)),
         };
     }
     command

@@ -215,7 +215,9 @@ pub fn plain(value: &Value) -> String {
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             items.iter().map(plain).collect::<Vec<_>>().join(", ")
         }
-        Value::Object(object) if is_money(object) => format!("{} {}", plain(&object["amount"]), plain(&object["currency"])),
+        Value::Object(object) if is_money(object) => {
+            format!("{} {}", plain(&object["amount"]), plain(&object["currency"]))
+        }
         other => other.to_string(),
     }
 }
@@ -309,7 +311,8 @@ mod tests {
 
     #[test]
     fn an_object_prints_one_member_per_line() {
-        let answer = r#"{"id":"run-1","posting":12,"range":{"from":"a"},"warnings":[{"code":"fx_missing"}],"none":null}"#;
+        let answer =
+            r#"{"id":"run-1","posting":12,"range":{"from":"a"},"warnings":[{"code":"fx_missing"}],"none":null}"#;
         let expected = "id        run-1\nposting   12\nrange:\n  from  a\nwarnings:\n   CODE\n   fx_missing\nnone\n";
         check(Format::Table, false, answer, expected);
     }

@@ -121,7 +121,9 @@ async fn check_identity(config: &Config, lake: &Lake, catalog: &Catalog) -> Resu
     let given = config.org.reporting_currency.code();
     match fixed {
         Some(fixed) if fixed != given => {
-            let message = format!("org.reporting_currency is {given}, but the ledger was first posted in {fixed}; it cannot change");
+            let message = format!(
+                "org.reporting_currency is {given}, but the ledger was first posted in {fixed}; it cannot change"
+            );
             Err(Failure::new(Exit::Conflict, message).into())
         }
         _ => Ok(()),
@@ -131,7 +133,9 @@ async fn check_identity(config: &Config, lake: &Lake, catalog: &Catalog) -> Resu
 /// Completes interrupted event imports and rebuilds the catalog's list of imports.
 async fn repair_imports(lake: &Lake, catalog: &Catalog) -> Result<()> {
     metering::import::complete_usage(lake).await?;
-    let mut rows = collectors::import::imports_of_lake(&lake.pin_table(Table::CostLines).await.map_err(explain)?).await.map_err(explain)?;
+    let mut rows = collectors::import::imports_of_lake(&lake.pin_table(Table::CostLines).await.map_err(explain)?)
+        .await
+        .map_err(explain)?;
     rows.extend(metering::import::import_rows(lake).await?);
     catalog.replace_all_imports(&rows).await?;
     metering::import::repair(lake, catalog).await?;
@@ -153,11 +157,14 @@ async fn publish_meters(config: &Config, catalog: &Catalog, now: Instant) -> Res
 
 /// Returns the token of the environment, if one is given.
 fn given_token() -> Result<Option<AdminToken>> {
-    let environment: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| name.starts_with(ADMIN_TOKEN)).collect();
+    let environment: BTreeMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with(ADMIN_TOKEN)).collect();
     let file = environment.get(&format!("{ADMIN_TOKEN}_FILE"));
     let token = match (environment.get(ADMIN_TOKEN), file) {
         (Some(token), _) => token.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file).with_context(|| format!("cannot read {ADMIN_TOKEN}_FILE"))?.trim().to_owned(),
+        (None, Some(file)) => {
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {ADMIN_TOKEN}_FILE"))?.trim().to_owned()
+        }
         (None, None) => return Ok(None),
     };
     let token = token.parse().map_err(|error| Failure::new(Exit::Conflict, format!("{ADMIN_TOKEN}: {error}")))?;

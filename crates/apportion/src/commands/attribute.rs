@@ -52,7 +52,8 @@ fn warnings_of(run: &Value) -> Vec<String> {
 /// The run failed.
 pub fn exit_of_run(run: &Value) -> Result<Exit> {
     if run.get("status").and_then(Value::as_str) == Some("failed") {
-        let reason = ["error", "detail"].iter().find_map(|key| run.get(*key)).map_or_else(String::new, crate::output::plain);
+        let reason =
+            ["error", "detail"].iter().find_map(|key| run.get(*key)).map_or_else(String::new, crate::output::plain);
         return Err(Failure::new(Exit::Failure, format!("the run failed: {reason}")).into());
     }
     // Findings such as a meter without a price are shown, but the run is whole; a pool that kept its old entries is not.
@@ -69,7 +70,8 @@ fn days_of(context: &Context, args: &AttributeArgs) -> Result<Value> {
         (None, Some(range), ..) => {
             let zone = context.config().map_or_else(|_| Zone::utc(), |loaded| loaded.config.zone());
             let today = zone.day_of(crate::wiring::WallClock.now());
-            let days = parse_range(range, today, false).map_err(|error| Failure::new(Exit::Conflict, error.to_string()))?;
+            let days =
+                parse_range(range, today, false).map_err(|error| Failure::new(Exit::Conflict, error.to_string()))?;
             Ok(json!({ "from": days.from().to_string(), "to": days.to().to_string() }))
         }
         (None, None, Some(from), Some(to)) => Ok(json!({ "from": from, "to": to })),

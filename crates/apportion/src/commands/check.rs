@@ -63,10 +63,13 @@ fn selections_of(text: &str) -> BTreeMap<String, String> {
     let describe = |pool: &toml::Value| {
         let name = pool.get("name")?.as_str()?.to_owned();
         let words = ["select", "recovers", "fixed"].iter().find_map(|word| Some((word, pool.get(*word)?)));
-        let words = words.map_or_else(|| "nothing (an internal estimate)".to_owned(), |(word, value)| match value {
-            toml::Value::Table(table) if table.is_empty() => format!("{word}: everything"),
-            value => format!("{word}: {}", value.to_string().replace('\n', " ")),
-        });
+        let words = words.map_or_else(
+            || "nothing (an internal estimate)".to_owned(),
+            |(word, value)| match value {
+                toml::Value::Table(table) if table.is_empty() => format!("{word}: everything"),
+                value => format!("{word}: {}", value.to_string().replace('\n', " ")),
+            },
+        );
         Some((name, words))
     };
     pools.iter().filter_map(describe).collect()

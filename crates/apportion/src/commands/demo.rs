@@ -22,7 +22,9 @@ const TOP: &str = "10";
 /// Runs `demo`.
 pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     let last_day = match &args.until {
-        Some(day) => day.parse().map_err(|error: domain::time::TimeError| Failure::new(Exit::Conflict, error.to_string()))?,
+        Some(day) => {
+            day.parse().map_err(|error: domain::time::TimeError| Failure::new(Exit::Conflict, error.to_string()))?
+        }
         None => domain::Zone::utc().day_of(crate::wiring::WallClock.now()).plus(-1),
     };
     let plan = Plan { tenants: args.tenants, days: args.days, seed: args.seed, last_day };

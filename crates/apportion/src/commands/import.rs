@@ -176,7 +176,9 @@ mod tests {
         let pieces: Vec<Bytes> = multipart(files, "B", byte_bar(false, 0, "")).try_collect().await.expect("readable");
         let text = String::from_utf8(pieces.concat()).expect("text");
         let head = |name: &str| {
-            format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: application/octet-stream\r\n\r\n")
+            format!(
+                "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+            )
         };
         assert_eq!(text, format!("{}1\r\n{}2\r\n--B--\r\n", head("a.csv"), head("b.csv")));
     }

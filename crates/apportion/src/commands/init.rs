@@ -33,12 +33,8 @@ fn write_files(folder: &Path, preset: Preset) -> Result<Vec<&'static str>> {
         Preset::LogPlatform => LOG_PLATFORM,
         Preset::AgentWorkflows => return Err(Failure::not_available("the preset `agent-workflows`").into()),
     };
-    let files = [
-        ("apportion.toml", DEFAULT_TOML),
-        ("policy.toml", policy),
-        ("rates.toml", RATES),
-        ("meters.toml", METERS),
-    ];
+    let files =
+        [("apportion.toml", DEFAULT_TOML), ("policy.toml", policy), ("rates.toml", RATES), ("meters.toml", METERS)];
     let existing: Vec<&str> = files.iter().map(|(name, _)| *name).filter(|name| folder.join(name).exists()).collect();
     if !existing.is_empty() {
         let message = format!("{} exist already; nothing was written, move them away first", existing.join(", "));

@@ -11,13 +11,34 @@ use serde_json::Value;
 
 /// Columns of the entries' table; the other formats have all.
 const ENTRY_COLUMNS: [&str; 12] = [
-    "posting", "line", "charge_date", "pool", "tier", "method", "consumer", "meter", "amount", "billed_amount",
-    "currency", "cause",
+    "posting",
+    "line",
+    "charge_date",
+    "pool",
+    "tier",
+    "method",
+    "consumer",
+    "meter",
+    "amount",
+    "billed_amount",
+    "currency",
+    "cause",
 ];
 /// Columns of the proof's table.
 const PROOF_COLUMNS: [&str; 13] = [
-    "charge_date", "pool", "currency", "measure", "state", "amount_in", "shares", "idle", "unattributed",
-    "unconsumed", "variance", "overhead", "difference",
+    "charge_date",
+    "pool",
+    "currency",
+    "measure",
+    "state",
+    "amount_in",
+    "shares",
+    "idle",
+    "unattributed",
+    "unconsumed",
+    "variance",
+    "overhead",
+    "difference",
 ];
 
 /// Runs `ledger …`.

@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn what_a_later_release_brings_is_refused() {
-        for text in ["[compute]\nengine='df://host'", "[storage]\nlake='s3://b/p'", "[storage]\ncatalog='postgres://x'"] {
+        for text in ["[compute]\nengine='df://host'", "[storage]\nlake='s3://b/p'", "[storage]\ncatalog='postgres://x'"]
+        {
             let error = load_text(text, &[]).expect("valid").config.check_available().expect_err("refused");
             assert!(error.message.starts_with("not_available") && error.exit == Exit::Conflict, "{text}");
         }

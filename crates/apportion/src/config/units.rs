@@ -158,9 +158,10 @@ mod tests {
     #[test]
     fn durations_and_sizes_have_units() {
         let seconds = |text: &str| text.parse::<DurationText>().map(|span| span.seconds);
-        assert_eq!([seconds("60s"), seconds("15m"), seconds("1h"), seconds("2d")].map(Result::ok).map(Option::unwrap), [
-            60, 900, 3_600, 172_800
-        ]);
+        assert_eq!(
+            [seconds("60s"), seconds("15m"), seconds("1h"), seconds("2d")].map(Result::ok).map(Option::unwrap),
+            [60, 900, 3_600, 172_800]
+        );
         let bytes = |text: &str| text.parse::<SizeText>().map(|size| size.bytes);
         assert_eq!((bytes("2GiB"), bytes("5MB"), bytes("7")), (Ok(2 << 30), Ok(5_000_000), Ok(7)));
     }

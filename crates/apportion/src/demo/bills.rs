@@ -65,7 +65,12 @@ pub fn generate(plan: &Plan, tenants: &[Tenant], model_micros: &BTreeMap<Day, i6
             aws_day(&mut text, &mut random, plan, tenants, month, day);
             let models = model_micros.get(&day).copied().unwrap_or(0);
             let billed = models * 103 / 100;
-            write_line(&mut text, &AWS, month, &Line::usage(day, ("AI and Machine Learning", "Amazon Bedrock"), "platform", billed));
+            write_line(
+                &mut text,
+                &AWS,
+                month,
+                &Line::usage(day, ("AI and Machine Learning", "Amazon Bedrock"), "platform", billed),
+            );
         }
         aws_month(&mut text, &mut random, month, first, last);
         aws.push(file_of(&AWS, month, text));
@@ -143,7 +148,12 @@ fn databases<'t>(
     for owner in owners {
         let tags = [("team", owner.id.as_str())];
         let amount = vary(random, 2_000_000 + owner.size_percent * 24_000);
-        write_line(text, provider, month, &Line { tags: &tags, ..Line::usage(day, ("Databases", service), "data", amount) });
+        write_line(
+            text,
+            provider,
+            month,
+            &Line { tags: &tags, ..Line::usage(day, ("Databases", service), "data", amount) },
+        );
     }
     write_line(text, provider, month, &Line::usage(day, ("Databases", service), "data", vary(random, 1_350_000)));
 }

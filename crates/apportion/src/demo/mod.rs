@@ -210,11 +210,19 @@ mod tests {
         let policy = Policy::read("policy.toml", &demo.policy).expect("a valid policy");
         let used: BTreeSet<Method> = policy.pools.iter().map(|pool| pool.method()).collect();
         let all = [
-            Method::Direct, Method::Weighted, Method::Proportional, Method::Even, Method::Fixed, Method::Rated,
-            Method::ByCost, Method::None,
+            Method::Direct,
+            Method::Weighted,
+            Method::Proportional,
+            Method::Even,
+            Method::Fixed,
+            Method::Rated,
+            Method::ByCost,
+            Method::None,
         ];
         assert_eq!(used, BTreeSet::from(all));
-        assert!(policy.pools.iter().any(|pool| pool.recovers.is_some()) && policy.pools.iter().any(|pool| pool.is_memo()));
+        assert!(
+            policy.pools.iter().any(|pool| pool.recovers.is_some()) && policy.pools.iter().any(|pool| pool.is_memo())
+        );
         RateCard::read("rates.toml", RATES).expect("a valid rate card");
     }
 

@@ -76,7 +76,8 @@ pub fn generate(plan: &Plan, tenants: &[Tenant]) -> Usage {
 
 /// The four meters of a cluster. `size` is 10,000 for an average tenant on an average day.
 fn cluster_events(writer: &mut Writer, random: &mut StdRng, tenant: &Tenant, day: Day, size: i64) {
-    let per_size = [("cpu_core_hours", 6_400), ("memory_gib_hours", 25_600), ("storage_gib_hours", 96_000), ("network_gib", 900)];
+    let per_size =
+        [("cpu_core_hours", 6_400), ("memory_gib_hours", 25_600), ("storage_gib_hours", 96_000), ("network_gib", 900)];
     for cluster in &tenant.clusters {
         let attributes = format!(",\"cluster\":\"{cluster}\"");
         for (meter, micros_per_size) in per_size {
@@ -109,5 +110,11 @@ fn workspace_events(writer: &mut Writer, random: &mut StdRng, tenant: &Tenant, d
     let members = 3 + tenant.size_percent / 4;
     writer.value("member_count", &tenant.id, day, "", members * 1_000_000);
     writer.value("api_call_count_24h", &tenant.id, day, "", vary(random, size * 40) * 1_000_000);
-    writer.value("storage_bytes", &tenant.id, day, "", tenant.size_percent * random.random_range(90..110) * 10_000_000 * 1_000);
+    writer.value(
+        "storage_bytes",
+        &tenant.id,
+        day,
+        "",
+        tenant.size_percent * random.random_range(90..110) * 10_000_000 * 1_000,
+    );
 }
