@@ -81,7 +81,7 @@ fn read_batch(
     place: &mut u64,
     rows: &mut Rows<'_, '_>,
 ) -> Result<(), ImportError> {
-    let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>();
+    let cells = batch.columns().iter().map(Cells::new).collect::<Result<Vec<_>, _>>();
     let cells = cells.map_err(|reason| rows.refused(reason))?;
     let mut text = String::new();
     for row in 0..batch.num_rows() {

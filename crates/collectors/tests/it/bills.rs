@@ -6,6 +6,7 @@ use domain::money::format_atoms;
 use super::support::{Store, atoms_by_hand};
 
 /// The committed cuts, and the full files where they are at hand.
+#[expect(clippy::print_stderr, reason = "a test says what it left out")]
 fn bills() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cuts = root.join("tests/fixtures/bills");
