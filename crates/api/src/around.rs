@@ -29,7 +29,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
     (header::CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
@@ -43,7 +46,8 @@ pub(crate) async fn answer(State(limits): State<Arc<ApiLimits>>, mut request: Re
     let span = tracing::info_span!("request", request.id = %id.0, method = %request.method(), path = %path);
     request.extensions_mut().insert(id.clone());
     let done = if request.uri().query().is_some_and(|query| limits.query_bytes_max < query.len()) {
-        Ok(ApiError::parameter("query", format!("the query has more than {} bytes", limits.query_bytes_max)).into_response())
+        Ok(ApiError::parameter("query", format!("the query has more than {} bytes", limits.query_bytes_max))
+            .into_response())
     } else {
         AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await
     };
@@ -90,7 +94,9 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// Answers of known length carry the hash of their bytes; who has them already gets 304.
 async fn with_etag(response: Response, asked: Option<&HeaderValue>, bytes_max: u64) -> Response {
-    let Some(length) = response.body().size_hint().exact().filter(|length| *length <= bytes_max) else { return response };
+    let Some(length) = response.body().size_hint().exact().filter(|length| *length <= bytes_max) else {
+        return response;
+    };
     let (mut parts, body) = response.into_parts();
     let Ok(collected) = body.collect().await else {
         return ApiError::Internal(format!("a body of {length} bytes in memory broke off")).into_response();
@@ -151,7 +157,13 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
 }
 
 /// Runs a write in a task of its own: when the caller goes away, nothing stays half done.
-async fn to_its_end(app: App, caller: Caller, key: Option<String>, request: Request, next: Next) -> Result<Response, ApiError> {
+async fn to_its_end(
+    app: App,
+    caller: Caller,
+    key: Option<String>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let write = async move {
         match key {
             Some(key) => idempotency::once(&app, &caller, key, request, next).await,
@@ -168,7 +180,8 @@ async fn to_its_end(app: App, caller: Caller, key: Option<String>, request: Requ
 /// Returns whether the caller wants CSV: it names it before JSON.
 pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = accepts.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let mut types =
+        accepts.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
     types.find(|kind| matches!(*kind, "text/csv" | "application/json" | "*/*")) == Some("text/csv")
 }
 

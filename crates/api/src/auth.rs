@@ -89,7 +89,9 @@ impl Role {
 
 /// The word is no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a role; use one of platform_admin, finance, admin, tenant_owner, tenant_viewer, ingest, metrics")]
+#[error(
+    "`{given}` is not a role; use one of platform_admin, finance, admin, tenant_owner, tenant_viewer, ingest, metrics"
+)]
 pub struct RoleError {
     given: String,
 }

@@ -24,14 +24,21 @@ const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(KEY) else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
-    let refuse = || ApiError::parameter("Idempotency-Key", format!("the key has 1 to {KEY_BYTES_MAX} visible ASCII characters"));
+    let refuse =
+        || ApiError::parameter("Idempotency-Key", format!("the key has 1 to {KEY_BYTES_MAX} visible ASCII characters"));
     text.map(|text| Some(text.to_owned())).ok_or_else(refuse)
 }
 
 /// Runs the write once and keeps its answer; a repeat gets that answer.
 ///
 /// Only answers of success are kept: after an error nothing happened, so a repeat may try again.
-pub(crate) async fn once(app: &App, caller: &Caller, key: String, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn once(
+    app: &App,
+    caller: &Caller,
+    key: String,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let spooled = spool(app, body, app.limits.upload_bytes_max).await?;
     let mut hash = Sha256::new();
@@ -68,7 +75,8 @@ pub(crate) async fn once(app: &App, caller: &Caller, key: String, request: Reque
     let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let stored = StoredResponse {
         status: i64::from(parts.status.as_u16()),
-        headers: json!({ "content-type": header(header::CONTENT_TYPE), "location": header(header::LOCATION) }).to_string(),
+        headers: json!({ "content-type": header(header::CONTENT_TYPE), "location": header(header::LOCATION) })
+            .to_string(),
         body: kept_body(&path, &bytes),
     };
     app.catalog().finish_idempotent(&caller.actor, &key, &stored).await?;

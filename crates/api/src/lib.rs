@@ -4,39 +4,39 @@
 //! Never: SQL, arithmetic on money, the wall clock, the environment. A handler extracts, calls one function, maps.
 //! Start reading at [`routes`], the one list of all routes; [`router`] makes the service of it.
 
-/// What handlers work with.
-pub mod app;
-/// How much a request may use.
-pub mod limits;
-/// The one list of all routes.
-pub mod routes;
 /// Who may call a route, as types of handler signatures.
 pub mod access;
-/// Bearer tokens and whom they stand for.
-pub mod auth;
-/// Every error as RFC 9457, and the only place that knows HTTP statuses.
-pub mod problem;
+/// What handlers work with.
+pub mod app;
 /// What happens around every handler: request id, access, panics, problems, ETag, headers.
 mod around;
-/// Query parameters, each known or refused.
-mod query;
-/// Request bodies: strict JSON, text, files spooled to disk.
-mod body;
-/// Answers that are lists: JSON or CSV, pages, links.
-mod list;
-/// Writes that may be repeated.
-mod idempotency;
 /// The record of who changed what.
 mod audit;
+/// Bearer tokens and whom they stand for.
+pub mod auth;
+/// Request bodies: strict JSON, text, files spooled to disk.
+mod body;
 /// Numbers, days and instants as the wire prints them.
 mod convert;
 /// Recurring costs as cost lines, up to date before anything reads them.
 mod fixed;
+/// Writes that may be repeated.
+mod idempotency;
+/// How much a request may use.
+pub mod limits;
+/// Answers that are lists: JSON or CSV, pages, links.
+mod list;
 /// The OpenAPI document.
 mod openapi;
+/// Every error as RFC 9457, and the only place that knows HTTP statuses.
+pub mod problem;
+/// Query parameters, each known or refused.
+mod query;
 /// One file per resource.
 #[expect(unused_qualifications, reason = "the code that utoipa makes names our parameter types by their path")]
 pub mod resources;
+/// The one list of all routes.
+pub mod routes;
 
 pub use access::Access;
 pub use app::App;

@@ -24,7 +24,8 @@ impl<S: Send + Sync> FromRequestParts<S> for ListAsked {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let uri = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |original| original.0.clone());
+        let uri =
+            parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |original| original.0.clone());
         Ok(Self { csv: wants_csv(&parts.headers), uri })
     }
 }

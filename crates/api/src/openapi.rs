@@ -81,7 +81,16 @@ fn complete(operation: &mut Value, access: Access, method: &str) {
 
 /// Every list also comes as CSV: its schema is a page, or a body with rows.
 fn add_csv(content: &mut Map<String, Value>) {
-    let lists = ["Page_", "CostsBody", "EntriesBody", "PostingsBody", "ProofBody", "CostLinesBody", "CoverageAnswerBody", "OverheadBody"];
+    let lists = [
+        "Page_",
+        "CostsBody",
+        "EntriesBody",
+        "PostingsBody",
+        "ProofBody",
+        "CostLinesBody",
+        "CoverageAnswerBody",
+        "OverheadBody",
+    ];
     let name = content.get("application/json").and_then(|json| json["schema"]["$ref"].as_str()).unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();
     if lists.iter().any(|list| name.starts_with(list)) {

@@ -261,12 +261,16 @@ impl ApiError {
             Self::Body { pointer, detail } => one(pointer, detail.clone()),
             Self::Engine(EngineError::InvalidParameter { parameter, detail }) => one(parameter, detail.clone()),
             Self::Engine(EngineError::Policy(error)) => match error {
-                PolicyError::Toml(error) => one(&format!("line {}, column {}", error.line, error.column), error.message.clone()),
+                PolicyError::Toml(error) => {
+                    one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
+                }
                 PolicyError::Invalid { place, problem } => one(place, problem.clone()),
                 PolicyError::NotAvailable { place, .. } => one(place, error.to_string()),
             },
             Self::Engine(EngineError::Rates(error)) => match error {
-                RateError::Toml(error) => one(&format!("line {}, column {}", error.line, error.column), error.message.clone()),
+                RateError::Toml(error) => {
+                    one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
+                }
                 RateError::Invalid { version, problem } => one(version, problem.clone()),
                 RateError::NotAvailable { version, .. } => one(version, error.to_string()),
             },

@@ -94,7 +94,8 @@ fn decoded(text: &str) -> Result<String, ApiError> {
         match bytes[at] {
             b'+' => plain.push(b' '),
             b'%' => {
-                let digits = text.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                let digits =
+                    text.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
                 let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 plain.push(byte.ok_or_else(|| refuse("has a `%` without two hexadecimal digits"))?);
                 at += 2;

@@ -24,6 +24,8 @@ pub mod settings;
 pub use error::EngineError;
 pub use settings::Settings;
 
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use domain::{Clock, Day};
 use std::sync::Arc;
 use storage::catalog::Catalog;
@@ -42,13 +44,18 @@ pub struct Engine {
     pub(crate) settings: Arc<Settings>,
     /// Runs under way and who follows them.
     pub(crate) hub: Arc<run::Hub>,
+    /// Memory that all queries share.
+    pub(crate) runtime: Arc<RuntimeEnv>,
 }
 
 impl Engine {
     /// Returns the engine over these stores.
     #[must_use]
     pub fn new(lake: Arc<Lake>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { lake, catalog, clock, settings: Arc::new(settings), hub: Arc::default() }
+        let memory = Arc::new(FairSpillPool::new(settings.memory_bytes_max));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc();
+        let runtime = runtime.expect("a pool of memory and the system's folder for temporary files are always valid");
+        Self { lake, catalog, clock, settings: Arc::new(settings), hub: Arc::default(), runtime }
     }
 
     /// Returns the current day of the organisation's zone.

@@ -105,7 +105,11 @@ pub async fn attribute_cluster(
 /// Attributes every cluster that more than one tenant used on the day.
 #[utoipa::path(post, path = "/api/v1/cost-attribution/all/attribute", tag = "cost-attribution", params(DateParams),
     responses((status = 200, body = Vec<ClusterCostAttribution>)))]
-pub async fn attribute_all(admin: PlatformAdminOnly, State(app): State<App>, query: QueryPairs) -> Result<Response, ApiError> {
+pub async fn attribute_all(
+    admin: PlatformAdminOnly,
+    State(app): State<App>,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
     let date = date_of(&app, &query)?;
     let clusters = app.engine.shared_clusters_all_tenants(date).await?;
     if !clusters.is_empty() {
@@ -140,7 +144,8 @@ async fn run_pools(app: &App, actor: &str, date: Day, pools: Vec<String>) -> Res
     };
     let run = app.engine.run_and_wait(request).await?;
     let is_ours = |pool: &Option<String>| pool.as_ref().is_some_and(|pool| pools.contains(pool));
-    let not_run = run.warnings.iter().find(|warning| NOT_RUN.contains(&warning.code.as_str()) && is_ours(&warning.pool));
+    let not_run =
+        run.warnings.iter().find(|warning| NOT_RUN.contains(&warning.code.as_str()) && is_ours(&warning.pool));
     match not_run {
         None => Ok(run),
         Some(warning) => Err(ApiError::NotRun { code: warning.code.clone(), detail: warning.detail.clone() }),

@@ -8,7 +8,7 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
-use engine::query::{Coverage, CostMeta, CostQuery, CostRow, CostTable, CostTotals, View};
+use engine::query::{CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -258,10 +258,9 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         data_through: meta.data_through.map(day),
         pending_days: meta.pending_days,
         policy_versions: meta.policy_versions,
-        conservation: meta.conservation.map(|found| ConservationBody {
-            cost_lines: money(found.cost_lines),
-            difference: money(found.difference),
-        }),
+        conservation: meta
+            .conservation
+            .map(|found| ConservationBody { cost_lines: money(found.cost_lines), difference: money(found.difference) }),
         coverage: meta.coverage.map(to_api_coverage),
         posting: meta.posting,
         ledger_head: is_full.then_some(meta.ledger_head),
@@ -289,7 +288,9 @@ fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>)
     let buckets: Vec<String> = buckets.map(|(date, _)| date.clone()).collect();
     let mut rows = Vec::new();
     for row in &body.rows {
-        let Value::Object(numbers) = serde_json::to_value(row).map_err(|error| ApiError::Internal(error.to_string()))? else {
+        let Value::Object(numbers) =
+            serde_json::to_value(row).map_err(|error| ApiError::Internal(error.to_string()))?
+        else {
             continue;
         };
         let mut flat = row.key.clone();
@@ -297,11 +298,13 @@ fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>)
         flat.extend(row.series.iter().flatten().map(|(date, cost)| (date.clone(), Value::String(cost.clone()))));
         rows.push(Value::Object(flat));
     }
-    let has = |name: &&str| body.rows.first().is_none_or(|row| match *name {
-        "direct" | "amortized" | "pending" => row.direct.is_some(),
-        "previous" | "change" => row.previous.is_some(),
-        _ => true,
-    });
+    let has = |name: &&str| {
+        body.rows.first().is_none_or(|row| match *name {
+            "direct" | "amortized" | "pending" => row.direct.is_some(),
+            "previous" | "change" => row.previous.is_some(),
+            _ => true,
+        })
+    };
     columns.extend(numbers.iter().filter(|name| has(name)).map(|name| (*name).to_owned()));
     columns.extend(buckets);
     Ok((columns, rows))

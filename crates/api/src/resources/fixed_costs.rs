@@ -206,7 +206,8 @@ pub async fn delete_fixed_cost(
 }
 
 fn to_api_fixed_cost(row: &FixedCostRow) -> FixedCostBody {
-    let amount = row.amount.parse::<Price>().map_or_else(|_| row.amount.clone(), |price| crate::convert::money(price.atoms()));
+    let amount =
+        row.amount.parse::<Price>().map_or_else(|_| row.amount.clone(), |price| crate::convert::money(price.atoms()));
     FixedCostBody {
         id: row.id.clone(),
         source: row.source.clone(),

@@ -16,7 +16,17 @@ pub(super) struct Rate {
 /// 1 ÷ rate in atoms of 10⁻¹⁵ is 10³⁰ ÷ the rate's atoms.
 const ONE_SQUARED: i128 = 10_i128.pow(30);
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -43,14 +53,24 @@ pub(super) fn read(text: &str) -> Result<Vec<Rate>, ApiError> {
                 });
             }
             _ if names.first().is_some_and(|first| first == "date") => ecb_row(&header, &record, line, &mut rates)?,
-            _ => return Err(ApiError::body("line 1", "the columns are neither date,from,to,rate nor those of the ECB (Date,USD,JPY,…)")),
+            _ => {
+                return Err(ApiError::body(
+                    "line 1",
+                    "the columns are neither date,from,to,rate nor those of the ECB (Date,USD,JPY,…)",
+                ));
+            }
         }
     }
     Ok(rates)
 }
 
 /// A row of the ECB's table: units of each currency that one euro costs; `N/A` where there is none.
-fn ecb_row(header: &csv::StringRecord, record: &csv::StringRecord, line: u64, rates: &mut Vec<Rate>) -> Result<(), ApiError> {
+fn ecb_row(
+    header: &csv::StringRecord,
+    record: &csv::StringRecord,
+    line: u64,
+    rates: &mut Vec<Rate>,
+) -> Result<(), ApiError> {
     let date = ecb_day(record.get(0).unwrap_or_default(), line)?;
     for (name, cell) in header.iter().zip(record.iter()).skip(1) {
         if name.is_empty() || matches!(cell, "" | "N/A") {
@@ -116,7 +136,12 @@ mod tests {
 
     #[test]
     fn the_ecb_prints_euro_and_the_inverse_is_computed() {
-        let expected = ["2026-11-19 EUR USD 1.6", "2026-11-19 USD EUR 0.625", "2026-11-19 EUR JPY 163", "2026-11-19 JPY EUR 0.006134969325153"];
+        let expected = [
+            "2026-11-19 EUR USD 1.6",
+            "2026-11-19 USD EUR 0.625",
+            "2026-11-19 EUR JPY 163",
+            "2026-11-19 JPY EUR 0.006134969325153",
+        ];
         check("Date,USD,CYP,JPY,\n2026-11-19,1.6,N/A,163,\n", &expected);
         check("Date, USD, JPY, \n19 November 2026, 1.6, 163, \n", &expected);
     }

@@ -51,7 +51,8 @@ pub async fn list_imports(
     let place: Option<(i64, String)> = page.cursor.as_ref().map(|text| cursor::decode(IMPORTS, text)).transpose()?;
     let before = place.as_ref().map(|(at, id)| (*at, id.as_str()));
     let rows = app.catalog().list_imports_all_tenants(before, page.rows_wanted()).await?;
-    Page::cut(rows, page.limit, |row| cursor::encode(IMPORTS, &(row.imported_at, &row.id)), to_api_import).answer(&asked)
+    Page::cut(rows, page.limit, |row| cursor::encode(IMPORTS, &(row.imported_at, &row.id)), to_api_import)
+        .answer(&asked)
 }
 
 fn to_api_import(row: &ImportRow) -> ImportBody {

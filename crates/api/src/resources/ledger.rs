@@ -428,7 +428,11 @@ pub struct VerifyBody {
 
 /// Returns whether the stored ledger is what was posted.
 #[utoipa::path(get, path = "/api/v1/ledger/verify", tag = "ledger", params(VerifyParams), responses((status = 200, body = VerifyBody)))]
-pub async fn verify(_admin: PlatformAdminOnly, State(app): State<App>, query: QueryPairs) -> Result<Response, ApiError> {
+pub async fn verify(
+    _admin: PlatformAdminOnly,
+    State(app): State<App>,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
     let mut params = query.params()?;
     let expect_head = params.text("expect_head");
     params.finish()?;

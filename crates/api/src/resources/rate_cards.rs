@@ -40,7 +40,8 @@ pub async fn list_rate_cards(
         let card = books.cards().iter().rev().find(|card| *card.name == *summary.version);
         card.map(|card| card.content.currency.to_string())
     };
-    let found: Vec<_> = app.engine.rate_cards().await?.into_iter().enumerate().skip(from).take(page.limit + 1).collect();
+    let found: Vec<_> =
+        app.engine.rate_cards().await?.into_iter().enumerate().skip(from).take(page.limit + 1).collect();
     let to_api = |(_, summary): &(usize, VersionSummary)| to_api_version(summary, currency(summary));
     Page::cut(found, page.limit, |(at, _)| cursor::encode(RATE_CARDS, &(at + 1)), to_api).answer(&asked)
 }

@@ -208,7 +208,8 @@ pub async fn put_tenant(
     Json(change): Json<TenantChange>,
 ) -> Result<Response, ApiError> {
     query.none()?;
-    let id: TenantId = id.parse().map_err(|error: domain::tenant::TenantIdError| ApiError::parameter("id", error.to_string()))?;
+    let id: TenantId =
+        id.parse().map_err(|error: domain::tenant::TenantIdError| ApiError::parameter("id", error.to_string()))?;
     let id = id.as_str();
     check(&change, id)?;
     let today = app.today().to_string();
@@ -310,7 +311,8 @@ impl Known {
         let on = from.as_deref().unwrap_or(today);
         let current = fact_on(&self.facts, on).or(self.facts.last()).map(TenantFactRow::to_new);
         let base = current.clone().unwrap_or_else(|| NewTenantFact::system(id));
-        let text = |given: &Option<Option<String>>, known: &Option<String>| given.clone().unwrap_or_else(|| known.clone());
+        let text =
+            |given: &Option<Option<String>>, known: &Option<String>| given.clone().unwrap_or_else(|| known.clone());
         let owners = |owners: &Vec<String>| serde_json::to_string(owners).expect("a list of texts is JSON");
         let mut fact = NewTenantFact {
             tenant: id.to_owned(),
@@ -349,11 +351,8 @@ impl Known {
             valid_from: from.clone(),
             valid_to: None,
         });
-        let ends = known.iter().filter(|alias| !wanted.iter().any(|wanted| wanted == *alias)).map(|alias| NewTenantAlias {
-            alias: (*alias).to_owned(),
-            tenant: None,
-            valid_from: today.to_owned(),
-            valid_to: None,
+        let ends = known.iter().filter(|alias| !wanted.iter().any(|wanted| wanted == *alias)).map(|alias| {
+            NewTenantAlias { alias: (*alias).to_owned(), tenant: None, valid_from: today.to_owned(), valid_to: None }
         });
         begins.chain(ends).collect()
     }
@@ -364,7 +363,8 @@ fn first_day(text: &str) -> Option<String> {
 }
 
 fn to_api_tenant(row: &TenantRow, facts: &[TenantFactRow], aliases: &[TenantAliasRow], today: &str) -> TenantBody {
-    let fact = fact_on(facts, today).or(facts.last()).map_or_else(|| NewTenantFact::system(&row.id), TenantFactRow::to_new);
+    let fact =
+        fact_on(facts, today).or(facts.last()).map_or_else(|| NewTenantFact::system(&row.id), TenantFactRow::to_new);
     TenantBody {
         id: row.id.clone(),
         name: fact.name,

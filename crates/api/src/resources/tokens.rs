@@ -100,7 +100,8 @@ pub async fn mint_token(
     Json(asked): Json<NewToken>,
 ) -> Result<Response, ApiError> {
     query.none()?;
-    let role: Role = asked.role.parse().map_err(|error: crate::auth::RoleError| ApiError::body("/role", error.to_string()))?;
+    let role: Role =
+        asked.role.parse().map_err(|error: crate::auth::RoleError| ApiError::body("/role", error.to_string()))?;
     let tenants = tenants_for(role, asked.tenants.as_deref())?;
     let expires_at = expiry(&app, &admin, asked.expires_at.as_deref())?;
     check_not_more(&admin, role, tenants.as_ref())?;
@@ -136,7 +137,11 @@ pub async fn mint_token(
 fn tenants_for(role: Role, given: Option<&[String]>) -> Result<Option<BTreeSet<TenantId>>, ApiError> {
     let refuse = |detail: String| Err(ApiError::body("/tenants", detail));
     let Some(given) = given.filter(|given| !given.is_empty()) else {
-        return if role.is_of_tenant() { refuse(format!("the role {} needs its tenants", role.as_str())) } else { Ok(None) };
+        return if role.is_of_tenant() {
+            refuse(format!("the role {} needs its tenants", role.as_str()))
+        } else {
+            Ok(None)
+        };
     };
     if !role.is_of_tenant() && role != Role::Ingest {
         return refuse(format!("the role {} is not bound to tenants; leave `tenants` out", role.as_str()));
@@ -144,7 +149,9 @@ fn tenants_for(role: Role, given: Option<&[String]>) -> Result<Option<BTreeSet<T
     if TENANTS_MAX < given.len() {
         return refuse(format!("use at most {TENANTS_MAX} tenants"));
     }
-    let read = |name: &String| name.parse().map_err(|error: domain::tenant::TenantIdError| ApiError::body("/tenants", error.to_string()));
+    let read = |name: &String| {
+        name.parse().map_err(|error: domain::tenant::TenantIdError| ApiError::body("/tenants", error.to_string()))
+    };
     given.iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
@@ -162,7 +169,9 @@ fn expiry(app: &App, minter: &Caller, given: Option<&str>) -> Result<Option<i64>
         return Err(refuse("the token would have ended already".to_owned()));
     }
     match (minter.expires_at, wanted) {
-        (Some(own), Some(end)) if own < end => Err(ApiError::TokenExceedsCaller("a token cannot outlive the one that mints it")),
+        (Some(own), Some(end)) if own < end => {
+            Err(ApiError::TokenExceedsCaller("a token cannot outlive the one that mints it"))
+        }
         _ => Ok(wanted),
     }
 }
@@ -175,7 +184,9 @@ fn check_not_more(minter: &Caller, role: Role, tenants: Option<&BTreeSet<TenantI
     match (&minter.scope, tenants) {
         (TenantScope::All, _) => Ok(()),
         (TenantScope::Only(own), Some(wanted)) if wanted.is_subset(own) => Ok(()),
-        (TenantScope::Only(_), _) => Err(ApiError::TokenExceedsCaller("a token cannot have more tenants than the one that mints it")),
+        (TenantScope::Only(_), _) => {
+            Err(ApiError::TokenExceedsCaller("a token cannot have more tenants than the one that mints it"))
+        }
     }
 }
 
@@ -232,7 +243,10 @@ mod tests {
         }
         let bound = caller(Role::TenantOwner, TenantScope::Only(only(&["acme"])));
         let mint = |tenants: Option<&BTreeSet<TenantId>>| check_not_more(&bound, Role::TenantOwner, tenants).is_ok();
-        assert_eq!([mint(Some(&only(&["acme"]))), mint(Some(&only(&["acme", "globex"]))), mint(None)], [true, false, false]);
+        assert_eq!(
+            [mint(Some(&only(&["acme"]))), mint(Some(&only(&["acme", "globex"]))), mint(None)],
+            [true, false, false]
+        );
     }
 
     #[test]
@@ -240,7 +254,11 @@ mod tests {
         let given = ["acme".to_owned()];
         for role in Role::ALL {
             assert_eq!(tenants_for(role, None).is_ok(), !role.is_of_tenant(), "{role:?}");
-            assert_eq!(tenants_for(role, Some(&given)).is_ok(), role.is_of_tenant() || role == Role::Ingest, "{role:?}");
+            assert_eq!(
+                tenants_for(role, Some(&given)).is_ok(),
+                role.is_of_tenant() || role == Role::Ingest,
+                "{role:?}"
+            );
         }
         assert!(tenants_for(Role::TenantViewer, Some(&["__idle__".to_owned()])).is_err());
     }

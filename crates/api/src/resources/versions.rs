@@ -149,8 +149,9 @@ pub(super) fn version_answer(headers: &HeaderMap, summary: VersionBody, text: St
     if wants_toml {
         return Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(TOML))], text).into_response());
     }
-    let table: toml::Table =
-        text.parse().map_err(|error| ApiError::Internal(format!("version {} is unreadable: {error}", summary.version)))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error| ApiError::Internal(format!("version {} is unreadable: {error}", summary.version)))?;
     json(&VersionWithContent { summary, content: from_toml(toml::Value::Table(table)) })
 }
 
@@ -172,9 +173,10 @@ fn to_toml(value: Value) -> Option<toml::Value> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(truth) => toml::Value::Boolean(truth),
-        Value::Number(number) => {
-            number.to_string().parse::<i64>().map_or_else(|_| toml::Value::String(number.to_string()), toml::Value::Integer)
-        }
+        Value::Number(number) => number
+            .to_string()
+            .parse::<i64>()
+            .map_or_else(|_| toml::Value::String(number.to_string()), toml::Value::Integer),
         Value::String(text) => toml::Value::String(text),
         Value::Array(items) => toml::Value::Array(items.into_iter().filter_map(to_toml).collect()),
         Value::Object(object) => {

@@ -55,7 +55,8 @@ fn send(kind: &'static str, path: &str, content_type: &'static str, body: &str, 
 }
 
 const JSON: &str = "application/json";
-const FIXED: &str = r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
+const FIXED: &str =
+    r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
 
 /// The matrix. A route that is not in it fails the test.
 #[rustfmt::skip]
@@ -191,7 +192,11 @@ async fn t1_every_route_answers_each_role_as_the_specification_says() {
                     (true, true) => 404,
                     (true, false) => request.status,
                 };
-                assert_eq!(answer.status, expected, "{role}: {method} {} ({}): {}", request.path, request.kind, answer.text);
+                assert_eq!(
+                    answer.status, expected,
+                    "{role}: {method} {} ({}): {}",
+                    request.path, request.kind, answer.text
+                );
                 if expected == 403 {
                     let code = if who == Who::PlatformOnly { "platform_admin_required" } else { "forbidden" };
                     answer.expect_problem(403, code);

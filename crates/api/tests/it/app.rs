@@ -141,7 +141,8 @@ impl TestApp {
     /// Imports usage: cluster, tenant, day, meter, quantity.
     pub async fn given_usage(&self, rows: &[(&str, &str, &str, &str, &str)]) {
         let lines: String = rows.iter().map(|row| event(*row) + "\n").collect();
-        let answer = self.call("POST", "/api/v1/events/imports", Some(&self.admin), "application/x-ndjson", &lines).await;
+        let answer =
+            self.call("POST", "/api/v1/events/imports", Some(&self.admin), "application/x-ndjson", &lines).await;
         let body = answer.expect(200).json();
         assert_eq!(body["rejected_total"], 0, "{body}");
     }
@@ -152,9 +153,10 @@ impl TestApp {
 }
 
 pub fn bill(lines: &[(&str, &str, &str)]) -> String {
-    let mut text = "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
+    let mut text =
+        "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
         ChargeCategory,BilledCost,EffectiveCost,ListCost,ContractedCost,ProviderName,ServiceName,ServiceCategory,Tags\n"
-        .to_owned();
+            .to_owned();
     for (cluster, day, amount) in lines {
         let day: domain::Day = day.parse().unwrap();
         let (month, next) = (day.month().first_day(), day.month().next().first_day());

@@ -11,7 +11,8 @@ async fn o1_every_documented_parameter_is_known_and_nothing_else_is() {
         let method = facts.method.as_str().to_ascii_lowercase();
         let operation = &document["paths"][&facts.path][&method];
         let filled = facts.path.replace("{tenantId}", "acme").replace(['{', '}'], "");
-        let names = operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
+        let names =
+            operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
         let names: BTreeSet<&str> = names.map(|parameter| parameter["name"].as_str().unwrap()).collect();
         // What a route needs is given, so that it comes to look at the others.
         let needed = [("tenant", "acme"), ("date", "2026-11-18"), ("source", "aws")];

@@ -7,7 +7,9 @@ use serde_json::json;
 async fn a_set_of_files_is_one_import_and_repeats_change_nothing() {
     let app = TestApp::start().await;
     let (one, other) = (bill(&[("west", "2026-11-17", "1.00")]), bill(&[("west", "2026-11-18", "2.50")]));
-    let part = |name: &str, text: &str| format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n{text}\r\n");
+    let part = |name: &str, text: &str| {
+        format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n{text}\r\n")
+    };
     let body = format!("{}{}--B--\r\n", part("a.csv", &one), part("b.csv", &other));
     let import = async |body: &str| {
         let path = "/api/v1/cost-lines/imports?source=aws";
@@ -46,9 +48,14 @@ async fn events_count_once_and_bad_ones_are_listed() {
     let app = TestApp::start().await;
     let good = event(("west", "acme", "2026-11-17", "cpu_core_hours", "1"));
     let lines = format!("{good}\n{{}}\n{good}\n");
-    let import = async || app.call("POST", "/api/v1/events/imports?name=u", Some(&app.admin), "application/x-ndjson", &lines).await;
+    let import = async || {
+        app.call("POST", "/api/v1/events/imports?name=u", Some(&app.admin), "application/x-ndjson", &lines).await
+    };
     let report = import().await.expect(200).json();
-    assert_eq!((&report["accepted"], &report["duplicates"], &report["rejected_total"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&report["accepted"], &report["duplicates"], &report["rejected_total"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
     assert_eq!(report["rejected"][0]["code"], "invalid_event");
     assert_eq!(report["tenants_created"], json!(["acme"]));
     assert_eq!(import().await.expect(200).json()["duplicates"], 2);
@@ -72,7 +79,10 @@ async fn a_run_is_started_followed_and_listed() {
     assert_eq!((&again["posting"], &again["entries"]), (&json!(null), &json!(0)));
     assert_eq!(app.get("/runs").await.json()["rows"].as_array().unwrap().len(), 2);
     let proof = app.get("/ledger/proof").await.expect(200).json();
-    assert!(proof["rows"].as_array().unwrap().iter().all(|row| row["difference"] == "0.00" && row["state"] == "proved"), "{proof}");
+    assert!(
+        proof["rows"].as_array().unwrap().iter().all(|row| row["difference"] == "0.00" && row["state"] == "proved"),
+        "{proof}"
+    );
     let report = app.get("/ledger/verify").await.expect(200).json();
     assert_eq!((&report["ok"], &report["faults"]), (&json!(true), &json!([])));
 }

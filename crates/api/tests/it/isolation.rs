@@ -27,9 +27,26 @@ fn questions() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    let groups = ["tenant", "pool", "cluster", "pool,meter", "tier,status,basis,memo", "charge_category", "category,user", "plan,parent"];
+    let groups = [
+        "tenant",
+        "pool",
+        "cluster",
+        "pool,meter",
+        "tier,status,basis,memo",
+        "charge_category",
+        "category,user",
+        "plan,parent",
+    ];
     for group in groups {
-        for more in ["", "&compare=prev", "&granularity=day", "&measure=billed_amount&currency=USD", "&round=minor", "&filter=memo:true", "&filter=-tenant:x*"] {
+        for more in [
+            "",
+            "&compare=prev",
+            "&granularity=day",
+            "&measure=billed_amount&currency=USD",
+            "&round=minor",
+            "&filter=memo:true",
+            "&filter=-tenant:x*",
+        ] {
             paths.push(format!("/costs?group_by={group}{more}"));
         }
     }
@@ -53,7 +70,11 @@ async fn t8_two_worlds_that_differ_in_the_neighbour_only_look_the_same_to_a_tena
     }
     for path in questions() {
         let first = worlds[0].get_as(&tokens[0], &path).await.expect(200);
-        assert!(!path.starts_with("/costs?group_by=tenant") || path.contains("memo:true") || first.text.contains("50.00"), "{path}: {}", first.text);
+        assert!(
+            !path.starts_with("/costs?group_by=tenant") || path.contains("memo:true") || first.text.contains("50.00"),
+            "{path}: {}",
+            first.text
+        );
         for (app, token) in worlds.iter().zip(&tokens).skip(1) {
             let other = app.get_as(token, &path).await.expect(200);
             assert_eq!(first.text, other.text, "{path}");
@@ -87,7 +108,8 @@ async fn t3_nothing_of_a_neighbour_is_in_any_answer() {
     let app = world("200.00", &[("globex-canary", "30")]).await;
     let token = app.token("tenant_viewer", &["acme"]).await;
     for facts in api::route_facts().into_iter().filter(|facts| facts.method == "GET") {
-        let path = facts.path.replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us").replace("{id}", "x");
+        let path =
+            facts.path.replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us").replace("{id}", "x");
         if facts.access == api::Access::Public {
             continue;
         }

@@ -8,13 +8,16 @@ use serde_json::json;
 async fn with_tenants(names: &[&str]) -> TestApp {
     let app = TestApp::start().await;
     for name in names {
-        app.put(&format!("/tenants/{name}"), &json!({ "name": format!("=cmd|'{name}"), "plan": "-x" })).await.expect(201);
+        app.put(&format!("/tenants/{name}"), &json!({ "name": format!("=cmd|'{name}"), "plan": "-x" }))
+            .await
+            .expect(201);
     }
     app
 }
 
 async fn get(app: &TestApp, path: &str, name: &'static str, value: &str) -> crate::app::Answer {
-    let request = Request::builder().uri(format!("/api/v1{path}")).header("authorization", format!("Bearer {}", app.admin));
+    let request =
+        Request::builder().uri(format!("/api/v1{path}")).header("authorization", format!("Bearer {}", app.admin));
     app.send(request.header(name, value).body(Body::empty()).unwrap()).await
 }
 
@@ -60,7 +63,8 @@ async fn x1_csv_disarms_formulas_and_keeps_numbers() {
     assert!(lines[1].starts_with("a,'=cmd|'a,,'-x,active"), "{}", lines[1]);
 
     app.given_policy(POLICY).await;
-    app.given_bill("aws", &[("shared-west-us", "2026-11-18", "-12.50"), ("shared-west-us", "2026-11-17", "2.00")]).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-18", "-12.50"), ("shared-west-us", "2026-11-17", "2.00")])
+        .await;
     app.given_run("2026-11-17", "2026-11-18").await;
     let path = "/costs?range=2026-11-17..2026-11-18&group_by=tenant,pool&granularity=day";
     let answer = get(&app, path, "accept", "text/csv").await.expect(200);
@@ -69,7 +73,9 @@ async fn x1_csv_disarms_formulas_and_keeps_numbers() {
         "tenant,pool,cost,direct,amortized,pending,share,2026-11-17,2026-11-18\r\n\
          __unattributed__,shared-west-us,-10.50,-10.50,0.00,0.00,,2.00,-12.50\r\n"
     );
-    for path in ["/ledger/entries", "/ledger/proof", "/ledger/postings", "/cost-lines", "/imports", "/runs", "/coverage"] {
+    for path in
+        ["/ledger/entries", "/ledger/proof", "/ledger/postings", "/cost-lines", "/imports", "/runs", "/coverage"]
+    {
         let answer = get(&app, path, "accept", "text/csv, */*").await.expect(200);
         let columns = answer.text.lines().next().unwrap().split(',').count();
         assert!(columns > 2 && answer.text.lines().count() > 1, "{path}: {}", answer.text);

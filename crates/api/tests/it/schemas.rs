@@ -38,8 +38,9 @@ fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
     }
     if let Some(parts) = schema["allOf"].as_array() {
         let properties = parts.iter().map(|part| resolved(document, part)["properties"].clone());
-        let known: BTreeSet<String> =
-            properties.flat_map(|known| known.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect::<Vec<_>>()).collect();
+        let known: BTreeSet<String> = properties
+            .flat_map(|known| known.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect::<Vec<_>>())
+            .collect();
         for part in parts {
             let part = resolved(document, part);
             members(document, part, value, place, &known);
@@ -94,12 +95,14 @@ async fn o1_every_answer_is_what_the_document_says() {
     let run = app.given_run(DAY, DAY).await["id"].as_str().unwrap().to_owned();
     let mut asked = 0;
     for facts in api::route_facts().into_iter().filter(|facts| facts.method == "GET") {
-        let schema = &document["paths"][&facts.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        let schema =
+            &document["paths"][&facts.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
         if schema.is_null() || facts.path.ends_with("openapi.json") {
             continue;
         }
         let id = if facts.path.contains("runs") { &run } else { "acme" };
-        let path = facts.path.replace("{id}", id).replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us");
+        let path =
+            facts.path.replace("{id}", id).replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us");
         let path = path.replace("{version}", "clusters").replace("{name}", "cpu_core_hours");
         let path = path.replace("rate-cards/clusters", "rate-cards/starter");
         let query = match facts.path.rsplit('/').next().unwrap() {
@@ -123,10 +126,22 @@ async fn o1_answers_to_writes_are_documented_too() {
     let document = api::openapi();
     let writes = [
         ("POST", "/runs", "?wait=true", json!({ "from": DAY, "to": DAY }), "200"),
-        ("POST", "/fixed-costs", "", json!({ "provider": "x", "amount": "1", "currency": "USD", "per": "once", "from": DAY, "to": DAY }), "201"),
+        (
+            "POST",
+            "/fixed-costs",
+            "",
+            json!({ "provider": "x", "amount": "1", "currency": "USD", "per": "once", "from": DAY, "to": DAY }),
+            "201",
+        ),
         ("PUT", "/fx-rates", "", json!({ "rates": [{ "date": DAY, "from": "USD", "to": "EUR", "rate": 2 }] }), "200"),
         ("POST", "/tokens", "", json!({ "role": "ingest", "tenants": ["acme"] }), "201"),
-        ("POST", "/policies/validate", "?range=2026-11", json!({ "version": "p", "valid_from": DAY, "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }, { "name": "b", "select": {}, "split": { "method": "even" } }] }), "200"),
+        (
+            "POST",
+            "/policies/validate",
+            "?range=2026-11",
+            json!({ "version": "p", "valid_from": DAY, "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }, { "name": "b", "select": {}, "split": { "method": "even" } }] }),
+            "200",
+        ),
         ("POST", "/policies", "", json!({ "version": "p", "valid_from": "2027-01-01" }), "201"),
         ("POST", "/cost-attribution/all/attribute", "?date=2026-11-18", Value::Null, "200"),
     ];
@@ -148,17 +163,35 @@ async fn a_validated_policy_says_which_lines_no_pool_takes_and_which_two_want() 
     let policy = json!({ "version": "p", "valid_from": "2026-01-01",
         "pool": [pool("a", json!({ "tags.cluster": "shared-*" })), pool("b", json!({ "provider": "AWS", "tags.cluster": "shared-west-us" }))] });
     let rows = app.post("/policies/validate?range=2026-11-18", &policy).await.expect(200).json()["rows"].clone();
-    let found: Vec<String> = rows.as_array().unwrap().iter()
-        .map(|row| ["finding", "pool", "also", "provider", "amount"].map(|name| row[name].as_str().unwrap_or("-")).join(" "))
+    let found: Vec<String> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            ["finding", "pool", "also", "provider", "amount"].map(|name| row[name].as_str().unwrap_or("-")).join(" ")
+        })
         .collect();
-    assert_eq!(found, ["taken a - AWS 100.00", "no_pool - - AWS 1.00", "no_pool - - own 1.00", "overlap a b AWS 100.00"]);
+    assert_eq!(
+        found,
+        ["taken a - AWS 100.00", "no_pool - - AWS 1.00", "no_pool - - own 1.00", "overlap a b AWS 100.00"]
+    );
 }
 
 #[tokio::test]
 async fn t5_no_text_in_any_parameter_path_or_header_makes_the_server_fail() {
     const CORPUS: [&str; 12] = [
-        "'%20OR%201=1--", "%22;DROP%20TABLE%20tenants;--", "..%2F..%2Fetc%2Fpasswd", "%7Bid%7D", "%25s%25n", "-1",
-        "99999999999999999999999", "%F0%9F%92%A5", "a%0d%0aset-cookie:x", "__idle__", "tenant:*%20-tenant:%22", "9999-12-31",
+        "'%20OR%201=1--",
+        "%22;DROP%20TABLE%20tenants;--",
+        "..%2F..%2Fetc%2Fpasswd",
+        "%7Bid%7D",
+        "%25s%25n",
+        "-1",
+        "99999999999999999999999",
+        "%F0%9F%92%A5",
+        "a%0d%0aset-cookie:x",
+        "__idle__",
+        "tenant:*%20-tenant:%22",
+        "9999-12-31",
     ];
     let app = store().await;
     let document = api::openapi();
@@ -166,8 +199,14 @@ async fn t5_no_text_in_any_parameter_path_or_header_makes_the_server_fail() {
     for facts in api::route_facts().into_iter().filter(|facts| facts.access != api::Access::Public) {
         let operation = &document["paths"][&facts.path][facts.method.as_str().to_ascii_lowercase()];
         for text in CORPUS {
-            let variable = facts.path.split('/').map(|part| if part.starts_with('{') { text } else { part }).collect::<Vec<_>>().join("/");
-            let names = operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
+            let variable = facts
+                .path
+                .split('/')
+                .map(|part| if part.starts_with('{') { text } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
+            let names =
+                operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
             let names = names.map(|parameter| parameter["name"].as_str().unwrap());
             for path in names.map(|name| format!("{variable}?{name}={text}")).chain([variable.clone()]) {
                 let answer = app.call(facts.method.as_str(), &path, Some(&app.admin), "application/json", text).await;

@@ -8,12 +8,22 @@ async fn a_new_tenant_holds_always_and_a_change_from_today() {
     let app = TestApp::start().await;
     let new = json!({ "id": "acme", "name": "Acme", "plan": "pro", "owners": ["kim"], "aliases": ["acme-old"] });
     let body = app.put("/tenants/acme", &new).await.expect(201).json();
-    assert_eq!((&body["valid_from"], &body["aliases"], &body["entered_by"]), (&Value::Null, &json!(["acme-old"]), &json!("put")));
+    assert_eq!(
+        (&body["valid_from"], &body["aliases"], &body["entered_by"]),
+        (&Value::Null, &json!(["acme-old"]), &json!("put"))
+    );
     app.put("/tenants/acme", &new).await.expect(200);
-    assert_eq!(app.get("/tenants/acme").await.json()["history"].as_array().unwrap().len(), 1, "a repeat changes nothing");
+    assert_eq!(
+        app.get("/tenants/acme").await.json()["history"].as_array().unwrap().len(),
+        1,
+        "a repeat changes nothing"
+    );
 
     let body = app.put("/tenants/acme", &json!({ "plan": "free" })).await.expect(200).json();
-    assert_eq!((&body["valid_from"], &body["name"], &body["plan"]), (&json!("2026-11-20"), &json!("Acme"), &json!("free")));
+    assert_eq!(
+        (&body["valid_from"], &body["name"], &body["plan"]),
+        (&json!("2026-11-20"), &json!("Acme"), &json!("free"))
+    );
     let body = app.put("/tenants/acme", &json!({ "name": null, "aliases": [] })).await.expect(200).json();
     assert_eq!((&body["name"], &body["aliases"]), (&Value::Null, &json!([])));
     assert_eq!(app.get("/tenants/acme").await.json()["history"].as_array().unwrap().len(), 3);
@@ -43,7 +53,10 @@ async fn a_fixed_cost_is_a_cost_line_until_it_is_removed() {
     let app = TestApp::start().await;
     let new = json!({ "provider": "own", "amount": 310, "currency": "USD", "per": "month", "from": "2026-10-01", "description": "rent" });
     let body = app.post("/fixed-costs", &new).await.expect(201).json();
-    assert_eq!((&body["amount"], &body["source"], &body["service"]), (&json!("310.00"), &json!("fixed"), &json!("own")));
+    assert_eq!(
+        (&body["amount"], &body["source"], &body["service"]),
+        (&json!("310.00"), &json!("fixed"), &json!("own"))
+    );
     let lines = app.get("/cost-lines?range=2026-10-01..2026-11-30").await.expect(200).json();
     assert_eq!(lines["rows"].as_array().unwrap().len(), 2);
     assert_eq!(lines["rows"][0]["billed_cost"], "310.00");
@@ -51,7 +64,8 @@ async fn a_fixed_cost_is_a_cost_line_until_it_is_removed() {
     app.delete(&format!("/fixed-costs/{}", body["id"].as_str().unwrap())).await.expect(204);
     let lines = app.get("/cost-lines?range=2026-10-01..2026-11-30").await.expect(200).json();
     assert_eq!(lines["rows"].as_array().unwrap().len(), 0);
-    let actions: Vec<Value> = app.get("/audit").await.json()["rows"].as_array().unwrap().iter().map(|row| row["action"].clone()).collect();
+    let actions: Vec<Value> =
+        app.get("/audit").await.json()["rows"].as_array().unwrap().iter().map(|row| row["action"].clone()).collect();
     assert_eq!(actions, [json!("fixed_cost.delete"), json!("fixed_cost.add")]);
 }
 
@@ -66,7 +80,10 @@ async fn rates_come_as_json_csv_or_the_ecbs_table() {
     put("text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,1.06\n").await.expect(200);
     assert_eq!(put("text/csv", "Date,USD,JPY,\n2026-11-19,1.6,N/A,\n").await.expect(200).json()["recorded"], 2);
     let rows = app.get("/fx-rates?range=2026-11-18..2026-11-19").await.expect(200).json();
-    let rows: Vec<String> = rows["rows"].as_array().unwrap().iter()
+    let rows: Vec<String> = rows["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|row| ["date", "from", "to", "rate"].map(|name| row[name].as_str().unwrap()).join(" "))
         .collect();
     assert_eq!(rows, ["2026-11-18 EUR USD 1.06", "2026-11-19 EUR USD 1.6", "2026-11-19 USD EUR 0.625"]);

@@ -33,7 +33,8 @@ fn printed(value: &Value) -> String {
 #[tokio::test]
 async fn the_worked_example_comes_out_digit_by_digit() {
     let app = example().await;
-    let answer = app.post(&format!("/cost-attribution/cluster/shared-west-us/attribute?date={DAY}"), &Value::Null).await;
+    let answer =
+        app.post(&format!("/cost-attribution/cluster/shared-west-us/attribute?date={DAY}"), &Value::Null).await;
     let body = answer.expect(200).json();
     assert_eq!(
         body.as_object().unwrap().keys().collect::<Vec<_>>(),
@@ -45,8 +46,18 @@ async fn the_worked_example_comes_out_digit_by_digit() {
     let weights = ["cpu", "memory", "storage", "network"].map(|name| printed(&body["weights"][name]));
     assert_eq!(weights, ["0.50", "0.30", "0.15", "0.05"]);
     let expected = [
-        ("acme", "52.622950819672131", "52.622951", ["27.868852459016394", "24.590163934426229", "0.163934426229508", "0.00"]),
-        ("globex", "47.377049180327869", "47.377049", ["34.426229508196721", "12.295081967213115", "0.655737704918033", "0.00"]),
+        (
+            "acme",
+            "52.622950819672131",
+            "52.622951",
+            ["27.868852459016394", "24.590163934426229", "0.163934426229508", "0.00"],
+        ),
+        (
+            "globex",
+            "47.377049180327869",
+            "47.377049",
+            ["34.426229508196721", "12.295081967213115", "0.655737704918033", "0.00"],
+        ),
     ];
     for (tenant, (id, cost, percentage, parts)) in body["tenants"].as_array().unwrap().iter().zip(expected) {
         assert_eq!(tenant["tenantId"], id);
@@ -79,7 +90,11 @@ async fn breakdown_trend_and_comparison_agree_with_it() {
     let days: Vec<String> = body["dailyCosts"].as_array().unwrap().iter().map(|day| printed(&day["cost"])).collect();
     assert_eq!(days, ["0.00", "52.622950819672131", "0.00"]);
 
-    let trend = app.get_as(&own, "/cost-attribution/tenant/acme/trend?periods=3&cluster=shared-west-us").await.expect(200).json();
+    let trend = app
+        .get_as(&own, "/cost-attribution/tenant/acme/trend?periods=3&cluster=shared-west-us")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(trend[0], serde_json::from_str::<Value>(r#"{"date":"2026-11-17","cost":0.00,"change":null}"#).unwrap());
     assert_eq!(printed(&trend[1]["change"]), "52.622950819672131");
     assert_eq!(printed(&trend[2]["change"]), "-52.622950819672131");

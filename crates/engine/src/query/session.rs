@@ -1,8 +1,6 @@
 //! Pinned tables as DataFusion tables.
 
 use crate::{Engine, EngineError};
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedLake, Table};
@@ -32,9 +30,7 @@ impl Engine {
             .with_target_partitions(self.settings.threads.max(1))
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(true);
-        let memory = Arc::new(FairSpillPool::new(self.settings.memory_bytes_max));
-        let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc()?;
-        Ok(SessionContext::new_with_config_rt(config, runtime))
+        Ok(SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime)))
     }
 
     /// Returns a session over the newest version of every table.

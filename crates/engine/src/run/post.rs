@@ -225,6 +225,11 @@ fn drop_out_of_bound(computed: &mut Computed) {
     computed
         .lines
         .retain(|line| !pools.contains(&(line.difference.key.charge_date, line.difference.key.pool.to_string())));
+    for row in &mut computed.pool_days {
+        if pools.contains(&(row.charge_date, row.pool.to_string())) {
+            row.state = ledger::PoolState::NotRun("out_of_bound".into());
+        }
+    }
     for (day, pool) in pools {
         let detail = "a difference is larger than a row can hold".to_owned();
         computed.warnings.insert(RunWarning {
