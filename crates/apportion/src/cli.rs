@@ -431,6 +431,7 @@ pub struct FixedCostArgs {
 
 /// `tenants …`.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one command is parsed per process")]
 pub enum TenantsCommand {
     /// List the tenants
     List,

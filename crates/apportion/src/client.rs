@@ -42,8 +42,6 @@ pub struct Call {
 pub struct Answer {
     /// HTTP status, below 400.
     pub status: u16,
-    /// Content type without parameters.
-    pub content_type: String,
     body: Body,
 }
 
@@ -208,9 +206,8 @@ async fn send_remote(http: &reqwest::Client, base: &str, token: Option<&str>, ca
         Failure::new(Exit::Unreachable, format!("cannot reach {base}: {reason}; is the server running there?"))
     })?;
     let status = response.status().as_u16();
-    let content_type = content_type_of(response.headers());
     let body = Body::from_stream(response.bytes_stream().map_err(std::io::Error::other));
-    Ok(Answer { status, content_type, body })
+    Ok(Answer { status, body })
 }
 
 /// Returns the innermost reason of an error, which says more than the outer ones.
@@ -234,12 +231,7 @@ async fn send_local(router: &axum::Router, call: Call) -> Result<Answer> {
         Err(never) => match never {},
     };
     let status = response.status().as_u16();
-    Ok(Answer { status, content_type: content_type_of(response.headers()), body: response.into_body() })
-}
-
-fn content_type_of(headers: &HeaderMap) -> String {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(';').next().unwrap_or_default().trim().to_owned()
+    Ok(Answer { status, body: response.into_body() })
 }
 
 impl Answer {

@@ -195,7 +195,8 @@ const LONG: [&str; 2] = ["series", "usage"];
 fn chosen_columns(rows: &[Map<String, Value>], wanted: &[&str], is_table: bool) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in rows.iter().flat_map(Map::keys) {
-        if !all.contains(name) && !(is_table && LONG.contains(&name.as_str())) {
+        let is_shown = !is_table || !LONG.contains(&name.as_str());
+        if is_shown && !all.contains(name) {
             all.push(name.clone());
         }
     }

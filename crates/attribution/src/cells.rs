@@ -140,6 +140,9 @@ struct Driver {
     unit: Arc<str>,
 }
 
+/// Measurements of one consumer and meter, with the meter's unit and kind.
+type Folded = (Measure, Arc<str>, MeterKind);
+
 fn drivers(
     pool: &Pool,
     split: &Split,
@@ -147,12 +150,14 @@ fn drivers(
     wanted: impl Fn(&str) -> bool,
     findings: &mut Vec<Finding>,
 ) -> Result<BTreeMap<(Consumer, Arc<str>), Driver>, NotRun> {
-    let mut folded: BTreeMap<(Consumer, Arc<str>), (Measure, Arc<str>, MeterKind)> = BTreeMap::new();
+    let mut folded: BTreeMap<(Consumer, Arc<str>), Folded> = BTreeMap::new();
+    let mut units: BTreeMap<&str, &str> = BTreeMap::new();
     for usage in inputs.usage.iter().filter(|usage| wanted(&usage.meter) && usage.fits(&split.drivers)) {
         let Some(consumer) = consumer_of(usage, split) else { continue };
         let entry = folded.entry((consumer, Arc::clone(&usage.meter)));
-        let (measure, unit, _) = entry.or_insert_with(|| (Measure::default(), Arc::clone(&usage.unit), usage.kind));
-        if *unit != usage.unit {
+        let (measure, ..) = entry.or_insert_with(|| (Measure::default(), Arc::clone(&usage.unit), usage.kind));
+        let unit = units.entry(&usage.meter).or_insert(&usage.unit);
+        if **unit != *usage.unit {
             return Err(NotRun::new(
                 "unit_mismatch",
                 format!("{} is measured in {unit} and in {}", usage.meter, usage.unit),

@@ -149,7 +149,7 @@ async fn print_proof(context: &Context, client: &Client, day: Day) -> Result<boo
     let range = DayRange::single(day);
     let query = [("from", range.from().to_string()), ("to", range.to().to_string())];
     let rows = client.all_rows("/ledger/proof", &query).await?;
-    let proved = rows.iter().filter(|row| row["memo"] != json!(true)).next_back();
+    let proved = rows.iter().rfind(|row| row["memo"] != json!(true));
     let Some(last) = proved else { return Ok(false) };
     let part = |name: &str| plain(&last[name]);
     context.output.text(&format!(

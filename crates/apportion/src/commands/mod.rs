@@ -232,22 +232,4 @@ impl Context {
         }
         Ok(Exit::Ok)
     }
-
-    /// Returns whether the person agrees; `--yes` agrees, and without a terminal nobody does.
-    ///
-    /// # Errors
-    /// Standard input cannot be read.
-    pub fn agrees(&self, question: &str) -> Result<bool> {
-        use std::io::{IsTerminal as _, Write as _};
-        if self.globals.yes {
-            return Ok(true);
-        }
-        if !std::io::stdin().is_terminal() {
-            return Ok(false);
-        }
-        write!(std::io::stderr(), "{question} [y/N] ")?;
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
-        Ok(matches!(line.trim(), "y" | "Y" | "yes"))
-    }
 }
