@@ -5,7 +5,9 @@ use storage::lake::LakeError;
 #[derive(Debug, thiserror::Error)]
 pub enum MeteringError {
     /// The file cannot be read or decompressed.
-    #[error("the event file cannot be read: {0}; check that it is complete and compressed with gzip or zstd, or not at all")]
+    #[error(
+        "the event file cannot be read: {0}; check that it is complete and compressed with gzip or zstd, or not at all"
+    )]
     Unreadable(#[source] std::io::Error),
     /// A file that is one JSON list is not JSON, so that no item can be told from the next.
     #[error("the JSON list of events is broken at item {index}: {detail}; nothing was imported")]

@@ -140,7 +140,9 @@ impl Attributes<'_> {
             let text = scalar_text(value)
                 .filter(|text| text.len() <= ATTRIBUTE_BYTES_MAX && key.len() <= ATTRIBUTE_BYTES_MAX)
                 .filter(|text| !text.contains('\0'))
-                .ok_or_else(|| Refusal::invalid("the values of `data.labels` must be short text, numbers or booleans"))?;
+                .ok_or_else(|| {
+                    Refusal::invalid("the values of `data.labels` must be short text, numbers or booleans")
+                })?;
             read.insert(key.as_str().into(), text.into());
         }
         Ok(read)

@@ -208,7 +208,9 @@ mod tests {
     #[test]
     fn one_tenant_source_and_id_counts_once() {
         let mut intake = intake(UnknownTenants::Create);
-        let of = |tenant: &str, value: u8| event("1", "log_queries", &format!(r#","tenant":"{tenant}","data":{{"value":{value}}}"#));
+        let of = |tenant: &str, value: u8| {
+            event("1", "log_queries", &format!(r#","tenant":"{tenant}","data":{{"value":{value}}}"#))
+        };
         let offers = [("a", 1), ("b", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 1)];
         let words = offers.map(|(tenant, value)| word(&intake.offer(&of(tenant, value))));
         assert_eq!(words, ["accepted", "accepted", "duplicate", "id_conflict", "duplicate", "duplicate"]);

@@ -95,7 +95,7 @@ pub fn write_canonical(value: &Value, out: &mut Vec<u8>) {
             out.push(b'}');
         }
         Value::Array(items) => {
-            write_list(b"[", items, out, |item, out| write_canonical(item, out));
+            write_list(b"[", items, out, write_canonical);
             out.push(b']');
         }
         Value::String(text) => write_string(text, out),
@@ -370,7 +370,10 @@ mod tests {
 
     #[test]
     fn values_have_one_canonical_text_with_exact_numbers() {
-        check(r#" { "b" : 1.10 , "a" : [ 1e-7 , 0E-6176 , true , null ] } "#, Some(r#"{"a":[1e-7,0e-6176,true,null],"b":1.10}"#));
+        check(
+            r#" { "b" : 1.10 , "a" : [ 1e-7 , 0E-6176 , true , null ] } "#,
+            Some(r#"{"a":[1e-7,0e-6176,true,null],"b":1.10}"#),
+        );
         check("123456789012345678901234567890.10", Some("123456789012345678901234567890.10"));
         check(r#""\u00e9\ud83d\ude00\/\n""#, Some("\"é😀/\\n\""));
         check(r#"{"$serde_json::private::Number":"x"}"#, Some(r#"{"$serde_json::private::Number":"x"}"#));
@@ -381,9 +384,34 @@ mod tests {
     #[test]
     fn anything_that_is_not_json_is_refused() {
         let broken = [
-            "", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", ".5", "+1", "1e", "NaN", "nul", "'a'", "\"\t\"", "\"\\x\"",
-            "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u12\"", "\"", "{a:1}", "{\"a\" 1}", "[1 2]", "1 2",
-            "{\"a\":}", "[", "]", "\u{feff}1",
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            "-",
+            ".5",
+            "+1",
+            "1e",
+            "NaN",
+            "nul",
+            "'a'",
+            "\"\t\"",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "\"\\u12\"",
+            "\"",
+            "{a:1}",
+            "{\"a\" 1}",
+            "[1 2]",
+            "1 2",
+            "{\"a\":}",
+            "[",
+            "]",
+            "\u{feff}1",
         ];
         for text in broken {
             check(text, None);

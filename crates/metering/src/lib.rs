@@ -4,29 +4,29 @@
 //! Never: bills, pools, the ledger, HTTP, the wall clock, floats. Time and configuration are parameters.
 //! Start reading at [`intake`], which takes one event after the other; [`import`] feeds it from a file.
 
-/// JSON as strict as a contract needs: exact numbers, no duplicate keys, bounded depth.
-pub mod json;
-/// Why one event is refused.
-pub mod refusal;
-/// One CloudEvent, parsed and checked by itself.
-pub mod event;
-/// What the organisation decides about events: zone, mapping, tenants, age.
-pub mod rules;
 /// The identity and the content of an event, as hashes.
 pub mod content;
-/// What the meters read from an event.
-pub mod meters;
-/// Sums per hour and full key.
-pub mod rollup;
-/// One event after the other: accepted, a duplicate, or refused.
-pub mod intake;
-/// Events and usage as rows of the lake.
-mod rows;
-/// Event files: reading, exact deduplication, the two commits.
-pub mod import;
-/// Meters in the catalog.
-pub mod publish;
 /// What can go wrong.
 mod error;
+/// One CloudEvent, parsed and checked by itself.
+pub mod event;
+/// Event files: reading, exact deduplication, the two commits.
+pub mod import;
+/// One event after the other: accepted, a duplicate, or refused.
+pub mod intake;
+/// JSON as strict as a contract needs: exact numbers, no duplicate keys, bounded depth.
+pub mod json;
+/// What the meters read from an event.
+pub mod meters;
+/// Meters in the catalog.
+pub mod publish;
+/// Why one event is refused.
+pub mod refusal;
+/// Sums per hour and full key.
+pub mod rollup;
+/// Events and usage as rows of the lake.
+mod rows;
+/// What the organisation decides about events: zone, mapping, tenants, age.
+pub mod rules;
 
 pub use error::MeteringError;

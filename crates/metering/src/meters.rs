@@ -139,10 +139,14 @@ impl Compiled {
         };
         let (quantity, rounded) = Quantity::parse_rounding(&text).map_err(|error| match error {
             DecimalError::NotANumber(text) => not_a_number(&format!("`{text}`")),
-            DecimalError::OutOfBound(text) | DecimalError::NotBetween { text, .. } => self.refuse(RefusalCode::OutOfBound, &format!("{text} is too large")),
+            DecimalError::OutOfBound(text) | DecimalError::NotBetween { text, .. } => {
+                self.refuse(RefusalCode::OutOfBound, &format!("{text} is too large"))
+            }
         })?;
         if self.meter.kind == MeterKind::Counter && quantity.atoms() < 0 {
-            return Err(self.refuse(RefusalCode::NegativeQuantity, &format!("{quantity} is negative, but it is a counter")));
+            return Err(
+                self.refuse(RefusalCode::NegativeQuantity, &format!("{quantity} is negative, but it is a counter"))
+            );
         }
         Ok(Some((quantity, rounded)))
     }
@@ -220,7 +224,8 @@ mod tests {
     use domain::meter::{builtin, read_meters};
 
     fn event(kind: &str, data: &str) -> Event {
-        let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{kind}","tenant":"a","data":{data}}}"#);
+        let text =
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{kind}","tenant":"a","data":{data}}}"#);
         parse_event(&text).unwrap()
     }
 
@@ -257,7 +262,9 @@ mod tests {
         check("log_queries", "{}", Ok(""));
         check("log_queries", r#"{"value":null}"#, Ok(""));
         check("log_queries", "null", Ok(""));
-        for data in [r#"{"value":"many"}"#, r#"{"value":true}"#, r#"{"value":[1]}"#, r#"{"value":{}}"#, r#"{"value":""}"#] {
+        for data in
+            [r#"{"value":"many"}"#, r#"{"value":true}"#, r#"{"value":[1]}"#, r#"{"value":{}}"#, r#"{"value":""}"#]
+        {
             check("log_queries", data, Err(RefusalCode::InvalidEvent));
         }
         let set = MeterSet::new(builtin()).unwrap();
@@ -275,7 +282,8 @@ mod tests {
     #[test]
     fn rounded_values_are_counted() {
         let set = MeterSet::new(builtin()).unwrap();
-        let rounded = |value: &str| set.measure(&event("log_queries", &format!(r#"{{"value":{value}}}"#))).unwrap().rounded;
+        let rounded =
+            |value: &str| set.measure(&event("log_queries", &format!(r#"{{"value":{value}}}"#))).unwrap().rounded;
         assert_eq!([rounded("1.123456789"), rounded("1.1234567891"), rounded("1.1234567890")], [0, 1, 0]);
     }
 
@@ -292,11 +300,15 @@ mod tests {
     #[test]
     fn several_meters_take_one_event_and_any_refusal_refuses_it() {
         let meter = |name: &str, rest: &str| {
-            format!("[[meter]]\nname = '{name}'\nunit = 'U'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'build'\n{rest}\n")
+            format!(
+                "[[meter]]\nname = '{name}'\nunit = 'U'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'build'\n{rest}\n"
+            )
         };
-        let set = meters(&(meter("builds", "aggregation = 'count'")
-            + &meter("build_seconds", "value = \"$['steps'][0]['s']\"\naggregation = 'sum'")
-            + &meter("all_seconds", "value = '$.steps[*].s'\naggregation = 'sum'")));
+        let set = meters(
+            &(meter("builds", "aggregation = 'count'")
+                + &meter("build_seconds", "value = \"$['steps'][0]['s']\"\naggregation = 'sum'")
+                + &meter("all_seconds", "value = '$.steps[*].s'\naggregation = 'sum'")),
+        );
         let found = quantities(&set, "build", r#"{"steps":[{"s":2}]}"#).unwrap();
         let expected = [("all_seconds", "2"), ("build_seconds", "2"), ("builds", "1")];
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

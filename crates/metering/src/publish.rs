@@ -32,7 +32,8 @@ pub async fn publish_meters(catalog: &Catalog, meters: Vec<Meter>, now: Instant)
         }
     }
     let names: BTreeSet<&String> = meters.iter().map(|meter| &meter.name).collect();
-    let is_gone = |row: &&MeterRow| row.entered_by == ENTERED_BY_FILE && row.state == ACTIVE && !names.contains(&row.name);
+    let is_gone =
+        |row: &&MeterRow| row.entered_by == ENTERED_BY_FILE && row.state == ACTIVE && !names.contains(&row.name);
     let mut changed = Vec::new();
     for row in recorded.values().filter(is_gone) {
         if catalog.put_meter(&row.name, &row.body, HIDDEN, ENTERED_BY_FILE, now.micros()).await? {

@@ -117,7 +117,16 @@ fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
 
 impl UsageCell {
     fn first(atoms: i128, time: Instant, id: &Arc<str>, labels: Arc<Labels>) -> Self {
-        Self { labels, sum: atoms, count: 1, min: atoms, max: atoms, last: atoms, last_at: time, last_id: Arc::clone(id) }
+        Self {
+            labels,
+            sum: atoms,
+            count: 1,
+            min: atoms,
+            max: atoms,
+            last: atoms,
+            last_at: time,
+            last_id: Arc::clone(id),
+        }
     }
 
     fn add(&mut self, atoms: i128, time: Instant, id: &Arc<str>) {
@@ -172,14 +181,23 @@ mod tests {
     #[test]
     fn the_last_value_is_that_of_the_greatest_time_then_id() {
         let (meters, mut rollup) = (meters(), Rollup::default());
-        for (id, time, value) in [(2, "00:10:00", "5"), (1, "00:20:00", "7"), (3, "00:20:00", "-2"), (2, "00:20:00", "9"), (9, "00:05:00", "1")] {
+        for (id, time, value) in [
+            (2, "00:10:00", "5"),
+            (1, "00:20:00", "7"),
+            (3, "00:20:00", "-2"),
+            (2, "00:20:00", "9"),
+            (9, "00:05:00", "1"),
+        ] {
             let event = placed("UTC", "a", id, &format!("2026-01-01T{time}Z"), "member_count", value);
             assert_eq!(add(&mut rollup, &meters, &event), Ok(()));
         }
         let (key, cell) = rollup.drain_sorted().remove(0);
         let units = |atoms: i128| atoms / 1_000_000_000;
         assert_eq!([units(cell.last), units(cell.min), units(cell.max), units(cell.sum)], [-2, -2, 9, 20]);
-        assert_eq!((cell.last_at, key.hour), ("2026-01-01T00:20:00Z".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(
+            (cell.last_at, key.hour),
+            ("2026-01-01T00:20:00Z".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap())
+        );
     }
 
     #[test]
@@ -199,6 +217,9 @@ mod tests {
         assert_eq!(hour("Asia/Kolkata", "2026-01-01T18:30:00Z"), expect("2026-01-02", "2026-01-01T18:30:00Z"));
     }
 
+    /// Half hour, order of arrival, atoms.
+    type SlowValue = (i64, usize, i128);
+
     proptest! {
         /// However events arrive, the rows say what a plain loop over all of them says.
         #[test]
@@ -207,7 +228,7 @@ mod tests {
         ) {
             const KINDS: [&str; 3] = ["member_count", "storage_bytes", "monitored_host_count"];
             let (meters, mut rollup) = (meters(), Rollup::default());
-            let mut slow: BTreeMap<(String, u8, i64), Vec<(i64, usize, i128)>> = BTreeMap::new();
+            let mut slow: BTreeMap<(String, u8, i64), Vec<SlowValue>> = BTreeMap::new();
             for (at, (tenant, half_hour, kind, nanos)) in events.iter().enumerate() {
                 let tenant = format!("t{tenant}");
                 let time = Instant::from_micros(half_hour * 1_800_000_000);

@@ -121,7 +121,8 @@ impl DimensionMap {
         let read = |(name, path): (&String, &String)| {
             let invalid = |problem: String| MeteringError::InvalidMap { dimension: name.clone(), problem };
             let dimension: Dimension = name.parse().map_err(|error| invalid(format!("{error}")))?;
-            let parsed = JsonPath::parse(path).map_err(|error| invalid(format!("`{path}` is not a JSONPath: {error}")))?;
+            let parsed =
+                JsonPath::parse(path).map_err(|error| invalid(format!("`{path}` is not a JSONPath: {error}")))?;
             Ok((dimension, parsed))
         };
         paths.iter().map(read).collect::<Result<_, _>>().map(Self)
@@ -235,7 +236,8 @@ mod tests {
         };
         let rule = |usage: &str, tenant: &str| format!("[[tenant_rule]]\nusage = {usage}\ntenant = '{tenant}'\n");
         let old = policy("2026-01-01", &rule("{ cluster = 'c*' }", "old-{cluster}"));
-        let new = policy("2026-11-01", &(rule("{ repo = '*' }", "{user}-team") + &rule("{ origin = 'events' }", "rest")));
+        let new =
+            policy("2026-11-01", &(rule("{ repo = '*' }", "{user}-team") + &rule("{ origin = 'events' }", "rest")));
         let mut rules = EventRules::new(Zone::utc());
         rules.tenant_rules = TenantRules::of_policies([&old, &new]);
         assert_eq!(tenant(&rules, r#","time":"2026-10-31T23:59:59Z","cluster":"c1""#), Ok("old-c1".into()));
@@ -261,7 +263,10 @@ mod tests {
         let paths = [("user", "$.actor.id"), ("tenant", "$.org"), ("label:env", "$.env")];
         let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned()));
         rules.map = DimensionMap::new(&BTreeMap::from(paths)).unwrap();
-        let placed = rules.place(event(r#","user":"x","data":{"actor":{"id":7},"org":"o","env":"e"}"#), instant("2026-01-01T00:00:00Z"));
+        let placed = rules.place(
+            event(r#","user":"x","data":{"actor":{"id":7},"org":"o","env":"e"}"#),
+            instant("2026-01-01T00:00:00Z"),
+        );
         let placed = placed.unwrap();
         assert_eq!(placed.event.dimensions.get(&Dimension::User).map(|user| &**user), Some("7"));
         assert_eq!((&*placed.tenant, &*placed.event.labels_key), ("o", r#"{"env":"e"}"#));

@@ -5,26 +5,26 @@ use crate::error::MeteringError;
 use crate::meters::MeterSet;
 use crate::rules::{EventRules, KnownTenants};
 use domain::Instant;
-use pass::{Pass, run_pass};
-use std::collections::{BTreeSet, HashMap, HashSet};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use pass::{Pass, run_pass};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use storage::catalog::Catalog;
 use storage::lake::{Imports, KeptImport, Lake, LakeError, NewFile, PinnedTable, Table};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
-/// What an import says about itself.
-mod report;
-/// A file split into the texts of its events.
-mod reader;
-/// One reading of a file.
-mod pass;
-/// Which events are stored already.
-mod stored;
 /// The two commits, and their repair.
 mod commits;
+/// One reading of a file.
+mod pass;
+/// A file split into the texts of its events.
+mod reader;
+/// What an import says about itself.
+mod report;
+/// Which events are stored already.
+mod stored;
 
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
 pub use pass::Progress;

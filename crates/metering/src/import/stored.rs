@@ -18,8 +18,19 @@ const FILES_TOGETHER: usize = 16;
 
 const ID_COLUMNS: [&str; 3] = ["tenant", "source", "id"];
 const CONTENT_COLUMNS: [&str; 13] = [
-    "tenant", "source", "id", "type", "time", "received_at", "user", "workflow", "repo", "task_class", "cluster",
-    "labels_key", "data",
+    "tenant",
+    "source",
+    "id",
+    "type",
+    "time",
+    "received_at",
+    "user",
+    "workflow",
+    "repo",
+    "task_class",
+    "cluster",
+    "labels_key",
+    "data",
 ];
 
 /// Returns the content of the stored events of these keys, read from the files of the given paths.
@@ -85,7 +96,8 @@ fn content_of(batch: &RecordBatch, row: usize) -> Result<StoredContent, Metering
         dimensions.plain[at] = column.is_valid(row).then(|| column.value(row).into());
     }
     let instant = |name: &str| {
-        let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let column =
+            batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         column.map(|column| Instant::from_micros(column.value(row))).ok_or_else(|| damaged(name, "it is no time"))
     };
     let data = text_column(batch, "data")?;

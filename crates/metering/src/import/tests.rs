@@ -119,7 +119,8 @@ async fn a_file_is_imported_with_a_report_of_every_event() {
 #[tokio::test]
 async fn the_same_events_again_change_nothing() {
     let store = Store::new().await;
-    let unnamed_time = r#"{"specversion":"1.0","id":"9","source":"/s","type":"mcp_reads","subject":"a","data":{"value":1}}"#;
+    let unnamed_time =
+        r#"{"specversion":"1.0","id":"9","source":"/s","type":"mcp_reads","subject":"a","data":{"value":1}}"#;
     let file = lines(&[event("a", 1, 1, "1"), event("b", 1, 1, "2"), unnamed_time.to_owned()]);
     store.import(file.clone()).await;
     let (before, versions) = (store.usage().await, store.versions().await);
@@ -153,7 +154,8 @@ fn data_files(store: &Store) -> usize {
         entries.map(|path| if path.is_dir() { count(&path) } else { usize::from(is_parquet(&path)) }).sum()
     }
     fn is_parquet(path: &std::path::Path) -> bool {
-        path.extension().is_some_and(|extension| extension == "parquet") && !path.to_string_lossy().contains("_delta_log")
+        path.extension().is_some_and(|extension| extension == "parquet")
+            && !path.to_string_lossy().contains("_delta_log")
     }
     count(&store.folder.path().join("lake"))
 }
