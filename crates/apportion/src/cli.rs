@@ -330,6 +330,17 @@ pub struct LedgerFilter {
     pub cursor: Option<String>,
 }
 
+/// Which page of a list.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// Rows per page [default: all rows]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Continue where `next_cursor` says
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
 /// `ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
@@ -343,8 +354,8 @@ pub enum LedgerCommand {
     Proof(LedgerFilter),
     /// The entries
     Entries(LedgerFilter),
-    /// The postings
-    Postings(LedgerFilter),
+    /// The postings, newest first
+    Postings(PageArgs),
 }
 
 /// `rates …` and `policy …`.

@@ -68,7 +68,10 @@ impl Failure {
         };
         for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
-            message.push_str(&format!("\n  {}: {}", part("pointer"), part("message")));
+            // A problem of one field says the same twice.
+            if !message.contains(part("message")) {
+                message.push_str(&format!("\n  {}: {}", part("pointer"), part("message")));
+            }
         }
         if !code.is_empty() && !message.starts_with(code) {
             message = format!("{code}: {message}");
@@ -141,6 +144,8 @@ mod tests {
             "invalid_policy: the policy is not valid\n  /pool/0/selct: did you mean select?"
         );
         assert_eq!(failure.exit, Exit::Conflict);
+        let once = br#"{"detail":"`x` is not a day","code":"invalid_parameter","errors":[{"pointer":"from","message":"`x` is not a day"}]}"#;
+        assert_eq!(Failure::from_problem(400, once).to_string(), "invalid_parameter: `x` is not a day");
         assert_eq!(Failure::from_problem(502, b"<html>").to_string(), "the server answered 502\n  request without id");
     }
 }

@@ -24,6 +24,8 @@ mod output;
 mod progress;
 /// Publishes the files of `[files]` before anything attributes or serves.
 mod publish;
+/// Attributes by itself while `serve` runs: after imports and every night.
+mod scheduler;
 /// The one place that opens stores and builds the router.
 mod wiring;
 

@@ -100,7 +100,7 @@ impl Output {
         };
         table.set_header(columns.iter().map(heading));
         for row in &flat {
-            table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, plain)));
+            table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, cell)));
         }
         for (index, column) in columns.iter().enumerate() {
             let number = |row: &Map<String, Value>| row.get(column).is_none_or(is_number_or_empty);
@@ -111,6 +111,15 @@ impl Output {
         }
         let text = table.to_string();
         text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    /// Items side by side in a table, or one below the other if they hold lists themselves.
+    fn render_items(&self, items: &[Value], depth: usize) -> String {
+        if items.iter().any(is_deep) {
+            return items.iter().map(|item| self.render_object(item, depth)).collect::<Vec<_>>().join("\n");
+        }
+        let indent = "  ".repeat(depth);
+        self.render_table(items, &[]).lines().map(|line| format!("{indent}{line}\n")).collect()
     }
 
     /// One `key  value` line per member; lists of objects become tables below their name.
@@ -125,9 +134,7 @@ impl Output {
                     text.push_str(&format!("{indent}{key}:\n{}", self.render_object(member, depth + 1)));
                 }
                 Value::Array(items) if items.first().is_some_and(Value::is_object) => {
-                    let table = self.render_table(items, &[]);
-                    let table: String = table.lines().map(|line| format!("{indent}  {line}\n")).collect();
-                    text.push_str(&format!("{indent}{key}:\n{table}"));
+                    text.push_str(&format!("{indent}{key}:\n{}", self.render_items(items, depth + 1)));
                 }
                 leaf => text.push_str(format!("{indent}{key:<width$}  {}", plain(leaf)).trim_end()),
             }
@@ -137,6 +144,29 @@ impl Output {
         }
         text
     }
+}
+
+/// Widest cell of a table, in letters; the other formats have the whole text.
+const CELL_LETTERS_MAX: usize = 72;
+
+/// Returns a value as a cell shows it: cut where it would push the other columns away.
+fn cell(value: &Value) -> String {
+    let text = plain(value);
+    if text.chars().count() <= CELL_LETTERS_MAX {
+        return text;
+    }
+    let start: String = text.chars().take(CELL_LETTERS_MAX - 1).collect();
+    format!("{start}…")
+}
+
+/// Returns whether the value holds lists or objects that hold objects in turn.
+fn is_deep(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| {
+        object.values().any(|member| match member {
+            Value::Array(items) => items.first().is_some_and(Value::is_object),
+            _ => false,
+        })
+    })
 }
 
 fn render_json(answer: &Value, pretty: bool) -> String {
@@ -287,7 +317,11 @@ mod tests {
 
     #[test]
     fn a_piped_table_is_plain_columns() {
-        let expected = " TENANT                     COST     SHARE\n acme         52.622950819672131  0.526230\n =evil, inc                -7.00\n";
+        let expected = concat!(
+            " TENANT                    COST     SHARE\n",
+            " acme        52.622950819672131  0.526230\n",
+            " =evil, inc               -7.00\n"
+        );
         check(Format::Table, false, COSTS, expected);
         check(Format::Table, false, r#"{"rows":[]}"#, "no rows\n");
     }

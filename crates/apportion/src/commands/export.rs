@@ -22,6 +22,9 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     if args.format == ExportFormat::Parquet {
         return Err(Failure::not_available("`--format parquet` (the tables under lake/ are Parquet already)").into());
     }
+    if path == "/cost-lines" && context.days().is_empty() {
+        context.output.note("exporting the last 30 days; --range or --from and --to choose others");
+    }
     let client = context.client().await?;
     let mut sink = sink_of(&args)?;
     let bar = spinner(context.output.shows_progress(), "exporting");

@@ -101,7 +101,13 @@ pub async fn import_focus(
     let call = Call::post("/cost-lines/imports").query("source", source).maybe("confirm", confirm.then_some("true"));
     let answer = client.json(call.body(&format!("multipart/form-data; boundary={boundary}"), body)).await;
     bar.finish_and_clear();
-    answer
+    answer.map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) if failure.message.starts_with("would_shrink") => {
+            Failure::new(failure.exit, format!("{}\n  on the command line: --confirm", failure.message)).into()
+        }
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    })
 }
 
 /// Returns the files as the parts of a multipart body, piece by piece.

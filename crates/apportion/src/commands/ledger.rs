@@ -24,6 +24,8 @@ const ENTRY_COLUMNS: [&str; 12] = [
     "currency",
     "cause",
 ];
+/// Columns of the postings' table.
+const POSTING_COLUMNS: [&str; 5] = ["posting", "booked_at", "run", "entries", "hash"];
 /// Columns of the proof's table.
 const PROOF_COLUMNS: [&str; 13] = [
     "charge_date",
@@ -50,9 +52,11 @@ pub async fn run(context: &Context, command: LedgerCommand) -> Result<Exit> {
             let client = context.client().await?;
             context.print_list(&client, "/ledger/entries", query_of(context, filter), &ENTRY_COLUMNS).await
         }
-        LedgerCommand::Postings(filter) => {
+        LedgerCommand::Postings(page) => {
+            let given = [("limit", page.limit.map(|limit| limit.to_string())), ("cursor", page.cursor)];
+            let query = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let client = context.client().await?;
-            context.print_list(&client, "/ledger/postings", query_of(context, filter), &[]).await
+            context.print_list(&client, "/ledger/postings", query, &POSTING_COLUMNS).await
         }
     }
 }
@@ -101,17 +105,18 @@ async fn proof(context: &Context, filter: LedgerFilter) -> Result<Exit> {
         Value::Array(client.all_rows("/ledger/proof", &query).await?)
     };
     context.output.answer(&answer, &PROOF_COLUMNS)?;
-    Ok(exit_of_proof(rows_of(&answer).unwrap_or_default()))
+    Ok(exit_of_proof(&answer))
 }
 
-/// Partial when a difference is not zero or a pool was not run.
-fn exit_of_proof(rows: &[Value]) -> Exit {
-    let proved = |row: &Value| {
-        let difference = row.get("difference").map_or_else(|| "0.00".to_owned(), plain);
-        row.get("state").and_then(Value::as_str) != Some("not_run")
-            && difference.bytes().all(|byte| matches!(byte, b'0' | b'.' | b'-'))
-    };
-    if rows.iter().all(proved) { Exit::Ok } else { Exit::Partial }
+/// Partial when a difference is not zero, or a pool was not run. The totals of a page tell of all pages.
+fn exit_of_proof(answer: &Value) -> Exit {
+    let is_zero = |row: &Value| plain(&row["difference"]).bytes().all(|byte| matches!(byte, b'0' | b'.' | b'-'));
+    let rows = rows_of(answer).unwrap_or_default();
+    let totals = answer.get("totals").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let rows_proved = rows.iter().all(|row| row["state"] == "proved" && is_zero(row));
+    let none = |total: &Value, key: &str| total[key].as_u64().unwrap_or(0) == 0;
+    let totals_proved = totals.iter().all(|total| none(total, "not_run") && none(total, "failed") && is_zero(total));
+    if rows_proved && totals_proved { Exit::Ok } else { Exit::Partial }
 }
 
 #[cfg(test)]
@@ -122,9 +127,11 @@ mod tests {
     #[test]
     fn a_proof_that_does_not_reconcile_is_partial() {
         let row = |state: &str, difference: &str| json!({ "state": state, "difference": difference });
-        assert_eq!(exit_of_proof(&[row("proved", "0.00"), row("proved", "0.00")]), Exit::Ok);
-        assert_eq!(exit_of_proof(&[row("proved", "0.00"), row("proved", "0.000000000000001")]), Exit::Partial);
-        assert_eq!(exit_of_proof(&[row("not_run", "0.00")]), Exit::Partial);
+        assert_eq!(exit_of_proof(&json!([row("proved", "0.00"), row("proved", "0.00")])), Exit::Ok);
+        assert_eq!(exit_of_proof(&json!([row("proved", "0.00"), row("proved", "0.000000000000001")])), Exit::Partial);
+        assert_eq!(exit_of_proof(&json!([row("not_run", "0.00")])), Exit::Partial);
+        let page = |not_run: u64| json!({ "rows": [row("proved", "0.00")], "totals": [{ "not_run": not_run, "failed": 0, "difference": "0.00" }] });
+        assert_eq!((exit_of_proof(&page(0)), exit_of_proof(&page(1))), (Exit::Ok, Exit::Partial));
     }
 
     #[test]

@@ -4,9 +4,14 @@ use super::Context;
 use crate::cli::ServeArgs;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
+use crate::scheduler;
 use anyhow::Result;
 use std::io::Write as _;
+use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// How long open requests may take after the process was told to stop.
+const OPEN_REQUESTS_MAX: Duration = Duration::from_secs(30);
 
 /// Serves the local store until the process is told to stop.
 pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
@@ -24,8 +29,10 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     }
     writeln!(out, "listening on {url}")?;
     out.flush()?;
-    serve(listener, &config.server.base_path, store.router.clone()).await?;
-    Ok(Exit::Ok)
+    let schedule = tokio::spawn(scheduler::run(client, config.schedule.clone(), config.zone()));
+    let served = serve(listener, &config.server.base_path, store.router.clone()).await;
+    schedule.abort();
+    served
 }
 
 /// Returns a socket that listens on the address.
@@ -46,15 +53,38 @@ pub fn url_of(listener: &TcpListener, base_path: &str) -> Result<String> {
     Ok(format!("http://{}{}", listener.local_addr()?, base_path.trim_end_matches('/')))
 }
 
-/// Serves the routes until SIGINT or SIGTERM, then lets open requests finish.
+/// Serves the routes until SIGINT or SIGTERM, then lets open requests finish: for a while, or until told again.
 ///
 /// # Errors
 /// The socket fails.
-pub async fn serve(listener: TcpListener, base_path: &str, router: axum::Router) -> Result<()> {
+pub async fn serve(listener: TcpListener, base_path: &str, router: axum::Router) -> Result<Exit> {
     let base = base_path.trim_end_matches('/');
     let router = if base.is_empty() { router } else { axum::Router::new().nest(base, router) };
-    axum::serve(listener, router).with_graceful_shutdown(told_to_stop()).await?;
-    Ok(())
+    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let gently = async {
+        told_to_stop().await;
+        tracing::info!("stopping: open requests may finish");
+        // The receiver waits for this as long as the server lives.
+        let _ = stop.send(());
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(gently).into_future();
+    let impatient = async {
+        if stopping.await.is_ok() {
+            tokio::select! {
+                () = told_to_stop() => {}
+                () = tokio::time::sleep(OPEN_REQUESTS_MAX) => {}
+            }
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        served = serving => { served?; Ok(Exit::Ok) }
+        () = impatient => {
+            tracing::warn!("open requests were cut off");
+            Ok(Exit::Interrupted)
+        }
+    }
 }
 
 /// Ends when the process is told to stop.
@@ -69,5 +99,4 @@ pub async fn told_to_stop() {
         _ = terminate => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    tracing::info!("stopping: open requests may finish");
 }

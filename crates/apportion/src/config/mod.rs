@@ -8,7 +8,7 @@ mod schema;
 mod units;
 
 pub use load::{Loaded, load};
-pub use schema::{Config, TenantsUnknown};
+pub use schema::{Config, Schedule, TenantsUnknown};
 
 /// The configuration file that `init` writes: every key with its default and what it means.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

@@ -207,7 +207,6 @@ pub enum AfterImport {
 
 impl AfterImport {
     /// Returns the pause, if there is attribution after imports at all.
-    #[expect(dead_code, reason = "the scheduler of `serve`, its reader, does not exist yet")]
     pub fn duration(&self) -> Option<std::time::Duration> {
         match self {
             Self::Off => None,

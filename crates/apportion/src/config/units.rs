@@ -93,7 +93,6 @@ pub struct TimeOfDay {
 
 impl TimeOfDay {
     /// Returns the minutes since the day began on the clock.
-    #[expect(dead_code, reason = "the nightly schedule reads it")]
     pub fn minutes(self) -> u16 {
         self.minutes
     }

@@ -83,7 +83,8 @@ pub fn generate(plan: &Plan) -> Vec<Tenant> {
     let one = |number: usize| {
         let (round, name) = (number / NAMES.len(), NAMES[number % NAMES.len()]);
         let name = if round == 0 { name.to_owned() } else { format!("{name} {}", round + 1) };
-        let rank: usize = random.random_range(0..PLANS.len());
+        let runs_away = number == 2;
+        let rank: usize = if runs_away { 2 } else { random.random_range(0..PLANS.len()) };
         let mut clusters = vec![CLUSTERS[number % CLUSTERS.len()]];
         if number == 0 {
             clusters.push(CLUSTERS[1]);
@@ -94,7 +95,7 @@ pub fn generate(plan: &Plan) -> Vec<Tenant> {
             plan: PLANS[rank],
             size_percent: [15, 50, 120, 260][rank] * random.random_range(70..=130) / 100,
             clusters,
-            runs_away: number == 2,
+            runs_away,
         }
     };
     (0..plan.tenants as usize).map(one).collect()
