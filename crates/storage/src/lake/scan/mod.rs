@@ -161,9 +161,8 @@ impl TableProvider for LakeTable {
             true => viewed(&self.table().file_schema(), &[]),
             false => self.table().file_schema(),
         };
-        let scan_schema = TableSchema::builder(file_schema)
-            .with_table_partition_cols(partition_fields(self.table()))
-            .build();
+        let scan_schema =
+            TableSchema::builder(file_schema).with_table_partition_cols(partition_fields(self.table())).build();
         let wanted = scan_projection(self.table(), projection, scan_schema.table_schema());
         let statistics = estimate(&files, scan_schema.table_schema());
         let group = files.iter().map(|file| self.partitioned_file(file)).collect::<Result<Vec<_>>>()?;
