@@ -34,33 +34,77 @@ pub async fn load(
     books: &Books,
     policies: &[&Policy],
 ) -> Result<BTreeMap<Day, Vec<UsageCell>>, EngineError> {
-    let dimensions = needed_dimensions(policies, books);
+    let shape = Shape::needed(policies, books);
     let mut cells: BTreeMap<Key, Measure> = BTreeMap::new();
-    let mut has_last = false;
-    for batch in session.sql(&sums_sql(range, &dimensions, books)).await?.collect().await? {
+    for batch in session.sql(&shape.sums_sql(range, books)).await?.collect().await? {
         let (sum, count) = (Rows(&batch).decimals("sum")?, Rows(&batch).integers("count")?);
         let (min, max) = (Rows(&batch).decimals("min")?, Rows(&batch).decimals("max")?);
-        for (row, key) in keys(&batch, &dimensions)?.into_iter().enumerate() {
-            has_last |= books.meters.aggregation(&key.meter, key.kind) == Aggregation::Last;
-            let measure = Measure {
-                sum: sum[row].unwrap_or(0),
-                count: i128::from(count[row]),
-                min: min[row],
-                max: max[row],
-                last: 0,
-            };
+        for (row, key) in shape.keys(&batch)?.into_iter().enumerate() {
+            let sum = sum[row].unwrap_or(0);
+            let measure = Measure { sum, count: i128::from(count[row]), min: min[row], max: max[row], last: 0 };
             cells.entry(key).or_default().fold(&measure);
         }
     }
-    if has_last {
-        for batch in session.sql(&last_sql(range, &dimensions)).await?.collect().await? {
+    let known = definitions(session, range, books, cells.keys().map(|key| &key.meter)).await?;
+    let by_last = |key: &Key| books.meters.aggregation(&key.meter, known[&key.meter].kind) == Aggregation::Last;
+    if cells.keys().any(by_last) {
+        for batch in session.sql(&shape.last_sql(range)).await?.collect().await? {
             let last = Rows(&batch).decimals("last")?;
-            for (row, key) in keys(&batch, &dimensions)?.into_iter().enumerate() {
+            for (row, key) in shape.keys(&batch)?.into_iter().enumerate() {
                 cells.entry(key).or_default().last += last[row].unwrap_or(0);
             }
         }
     }
-    Ok(by_day(cells, &dimensions, books))
+    Ok(by_day(cells, &shape.dimensions, &known, books))
+}
+
+/// What of a meter stands in every row of its usage; it cannot change once there is usage (`meter_in_use`).
+struct Definition {
+    unit: Arc<str>,
+    kind: MeterKind,
+}
+
+/// Returns unit and kind of the meters: from their definitions, or from the rows where there is none.
+async fn definitions<'m>(
+    session: &SessionContext,
+    range: DayRange,
+    books: &Books,
+    meters: impl Iterator<Item = &'m Arc<str>>,
+) -> Result<BTreeMap<Arc<str>, Definition>, EngineError> {
+    let mut known = BTreeMap::new();
+    let mut unknown: BTreeSet<String> = BTreeSet::new();
+    for meter in meters {
+        match books.meters.get(meter) {
+            Some(defined) => {
+                let definition = || Definition { unit: defined.unit.as_str().into(), kind: defined.kind };
+                known.entry(Arc::clone(meter)).or_insert_with(definition);
+            }
+            None => drop(unknown.insert(literal(meter))),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(known);
+    }
+    let names: Vec<String> = unknown.into_iter().collect();
+    let sql = format!(
+        "SELECT meter, min(unit) AS unit, min(kind) AS kind FROM usage WHERE {} AND meter IN ({}) GROUP BY meter",
+        days_sql(range),
+        names.join(", ")
+    );
+    for batch in session.sql(&sql).await?.collect().await? {
+        let rows = Rows(&batch);
+        let (meters, units, kinds) = (rows.texts("meter")?, rows.texts("unit")?, rows.texts("kind")?);
+        for row in 0..batch.num_rows() {
+            let kind = match kinds[row].as_deref() {
+                Some("counter") => MeterKind::Counter,
+                Some("gauge") => MeterKind::Gauge,
+                other => return Err(unexpected("kind", other.unwrap_or("null"))),
+            };
+            let unit = units[row].clone().unwrap_or_default();
+            known.insert(meters[row].clone().unwrap_or_default(), Definition { unit, kind });
+        }
+    }
+    Ok(known)
 }
 
 /// One row of the sums: where it belongs before its tenant is resolved.
@@ -69,37 +113,106 @@ struct Key {
     day: Day,
     origin: Arc<str>,
     meter: Arc<str>,
-    unit: Arc<str>,
-    kind: MeterKind,
     values: Vec<Option<Arc<str>>>,
 }
 
-/// The dimensions that conditions, consumers, rules and prices look at; the tenant always.
-fn needed_dimensions(policies: &[&Policy], books: &Books) -> Vec<Dimension> {
-    let mut needed = BTreeSet::from([Dimension::Tenant]);
-    for policy in policies {
-        for pool in &policy.pools {
-            needed.extend(pool.by().iter().cloned());
-            needed.extend(pool.is_even_of_users().then_some(Dimension::User));
-            needed.extend(
-                pool.split
-                    .iter()
-                    .flat_map(|split| split.drivers.tests())
-                    .filter_map(|(attribute, _)| dimension_of(attribute)),
-            );
-        }
-        for rule in &policy.tenant_rules {
-            let tested =
-                rule.usage.iter().flat_map(|usage| usage.tests()).filter_map(|(attribute, _)| dimension_of(attribute));
-            needed.extend(tested);
-            if rule.usage.is_some() {
-                needed.extend(rule.tenant.placeholders().filter_map(|name| name.parse().ok()));
+/// By what usage is summed: only what the policies look at, for grouping is what costs time.
+struct Shape {
+    dimensions: Vec<Dimension>,
+    has_origin: bool,
+}
+
+impl Shape {
+    /// Returns the dimensions that conditions, consumers, rules and prices look at; the tenant always.
+    fn needed(policies: &[&Policy], books: &Books) -> Self {
+        let mut needed = BTreeSet::from([Dimension::Tenant]);
+        let mut tested: Vec<&UsageAttribute> = Vec::new();
+        for policy in policies {
+            for pool in &policy.pools {
+                needed.extend(pool.by().iter().cloned());
+                needed.extend(pool.is_even_of_users().then_some(Dimension::User));
+                tested
+                    .extend(pool.split.iter().flat_map(|split| split.drivers.tests()).map(|(attribute, _)| attribute));
+            }
+            for rule in &policy.tenant_rules {
+                tested.extend(rule.usage.iter().flat_map(|usage| usage.tests()).map(|(attribute, _)| attribute));
             }
         }
+        let rules = policies.iter().flat_map(|policy| &policy.tenant_rules).filter(|rule| rule.usage.is_some());
+        let named: Vec<UsageAttribute> =
+            rules.flat_map(|rule| rule.tenant.placeholders()).filter_map(|name| name.parse().ok()).collect();
+        tested.extend(&named);
+        let labels = books.cards().iter().flat_map(|card| &card.content.prices).flat_map(|price| price.labels.keys());
+        needed.extend(labels.map(|label| Dimension::Label(label.as_str().into())));
+        needed.extend(tested.iter().filter_map(|attribute| dimension_of(attribute)));
+        let has_origin = tested.iter().any(|attribute| **attribute == UsageAttribute::Origin);
+        Self { dimensions: needed.into_iter().collect(), has_origin }
     }
-    let labels = books.cards().iter().flat_map(|card| &card.content.prices).flat_map(|price| price.labels.keys());
-    needed.extend(labels.map(|label| Dimension::Label(label.as_str().into())));
-    needed.into_iter().collect()
+
+    /// The columns that stand before the dimensions.
+    fn fixed(&self) -> &'static str {
+        if self.has_origin { "usage_date, origin, meter" } else { "usage_date, meter" }
+    }
+
+    /// Sums by group; what no meter asks for is neither read nor computed.
+    fn sums_sql(&self, range: DayRange, books: &Books) -> String {
+        let asked = |aggregations: &[Aggregation], expression: &str, otherwise: &str| {
+            if books.meters.has_any(aggregations) { expression.to_owned() } else { otherwise.to_owned() }
+        };
+        let bounds = [Aggregation::Min, Aggregation::Max];
+        let nothing = "CAST(NULL AS DECIMAL(38, 9))";
+        let named: Vec<String> = self
+            .dimensions
+            .iter()
+            .enumerate()
+            .map(|(at, dimension)| format!("{} AS d{at}", column(dimension)))
+            .collect();
+        let grouped: Vec<String> = self.dimensions.iter().map(column).collect();
+        format!(
+            "SELECT {fixed}, {named}, sum(\"sum\") AS \"sum\", {} AS \"count\", {} AS \"min\", {} AS \"max\" \
+             FROM usage WHERE {} GROUP BY {fixed}, {grouped}",
+            asked(&[Aggregation::Avg], "sum(\"count\")", "CAST(NULL AS BIGINT)"),
+            asked(&bounds, "min(\"min\")", nothing),
+            asked(&bounds, "max(\"max\")", nothing),
+            days_sql(range),
+            fixed = self.fixed(),
+            named = named.join(", "),
+            grouped = grouped.join(", "),
+        )
+    }
+
+    /// The last value of the day per full key, then summed.
+    fn last_sql(&self, range: DayRange) -> String {
+        let full = "usage_date, origin, meter, tenant, \"user\", workflow, repo, task_class, cluster, labels_key";
+        let first = |(at, dimension): (usize, &Dimension)| format!("first_value({}) AS d{at}", column(dimension));
+        let inner: Vec<String> = self.dimensions.iter().enumerate().map(first).collect();
+        let outer: Vec<String> = (0..self.dimensions.len()).map(|at| format!("d{at}")).collect();
+        format!(
+            "SELECT {fixed}, {outer}, sum(last) AS last FROM (\
+             SELECT usage_date, origin, meter, {inner}, last_value(\"last\" ORDER BY last_at, \"last\") AS last \
+             FROM usage WHERE {days} GROUP BY {full}) GROUP BY {fixed}, {outer}",
+            fixed = self.fixed(),
+            outer = outer.join(", "),
+            inner = inner.join(", "),
+            days = days_sql(range),
+        )
+    }
+
+    fn keys(&self, batch: &arrow::array::RecordBatch) -> Result<Vec<Key>, EngineError> {
+        let rows = Rows(batch);
+        let days = rows.days("usage_date")?;
+        let meters = rows.texts("meter")?;
+        let origins = if self.has_origin { rows.texts("origin")? } else { vec![None; batch.num_rows()] };
+        let values: Vec<Vec<Option<Arc<str>>>> =
+            (0..self.dimensions.len()).map(|at| rows.texts(&format!("d{at}"))).collect::<Result<_, _>>()?;
+        let key = |row: usize| Key {
+            day: days[row],
+            origin: origins[row].clone().unwrap_or_default(),
+            meter: meters[row].clone().unwrap_or_default(),
+            values: values.iter().map(|column| column[row].clone()).collect(),
+        };
+        Ok((0..batch.num_rows()).map(key).collect())
+    }
 }
 
 fn dimension_of(attribute: &UsageAttribute) -> Option<Dimension> {
@@ -109,88 +222,16 @@ fn dimension_of(attribute: &UsageAttribute) -> Option<Dimension> {
     }
 }
 
-fn select_list(dimensions: &[Dimension]) -> String {
-    let columns: Vec<String> =
-        dimensions.iter().enumerate().map(|(at, dimension)| format!("{} AS d{at}", column(dimension))).collect();
-    format!("usage_date, origin, meter, unit, kind, {}", columns.join(", "))
-}
-
-fn group_list(dimensions: &[Dimension]) -> String {
-    let columns: Vec<String> = dimensions.iter().map(column).collect();
-    format!("usage_date, origin, meter, unit, kind, {}", columns.join(", "))
-}
-
 fn days_sql(range: DayRange) -> String {
     format!("usage_date >= DATE '{}' AND usage_date <= DATE '{}'", range.from(), range.to())
 }
 
-/// Sums by group; what no meter asks for is neither read nor computed.
-fn sums_sql(range: DayRange, dimensions: &[Dimension], books: &Books) -> String {
-    let asked = |aggregations: &[Aggregation], expression: &str, otherwise: &str| {
-        if books.meters.has_any(aggregations) { expression.to_owned() } else { otherwise.to_owned() }
-    };
-    let bounds = [Aggregation::Min, Aggregation::Max];
-    let nothing = "CAST(NULL AS DECIMAL(38, 9))";
-    format!(
-        "SELECT {}, sum(\"sum\") AS \"sum\", {} AS \"count\", {} AS \"min\", {} AS \"max\" FROM usage WHERE {} GROUP BY {}",
-        select_list(dimensions),
-        asked(&[Aggregation::Avg], "sum(\"count\")", "CAST(NULL AS BIGINT)"),
-        asked(&bounds, "min(\"min\")", nothing),
-        asked(&bounds, "max(\"max\")", nothing),
-        days_sql(range),
-        group_list(dimensions)
-    )
-}
-
-/// The last value of the day per full key, then summed.
-fn last_sql(range: DayRange, dimensions: &[Dimension]) -> String {
-    let full =
-        "usage_date, origin, meter, unit, kind, tenant, \"user\", workflow, repo, task_class, cluster, labels_key";
-    let inner: Vec<String> = dimensions
-        .iter()
-        .enumerate()
-        .map(|(at, dimension)| format!("first_value({}) AS d{at}", column(dimension)))
-        .collect();
-    let outer: Vec<String> = (0..dimensions.len()).map(|at| format!("d{at}")).collect();
-    format!(
-        "SELECT usage_date, origin, meter, unit, kind, {outer}, sum(last) AS last FROM (\
-         SELECT usage_date, origin, meter, unit, kind, {inner}, last_value(\"last\" ORDER BY last_at, \"last\") AS last FROM usage WHERE {days} GROUP BY {full}) \
-         GROUP BY usage_date, origin, meter, unit, kind, {outer}",
-        outer = outer.join(", "),
-        inner = inner.join(", "),
-        days = days_sql(range),
-    )
-}
-
-fn keys(batch: &arrow::array::RecordBatch, dimensions: &[Dimension]) -> Result<Vec<Key>, EngineError> {
-    let rows = Rows(batch);
-    let days = rows.days("usage_date")?;
-    let required = |name: &str| -> Result<Vec<Arc<str>>, EngineError> {
-        Ok(rows.texts(name)?.into_iter().map(Option::unwrap_or_default).collect())
-    };
-    let (origins, meters, units, kinds) =
-        (required("origin")?, required("meter")?, required("unit")?, required("kind")?);
-    let values: Vec<Vec<Option<Arc<str>>>> =
-        (0..dimensions.len()).map(|at| rows.texts(&format!("d{at}"))).collect::<Result<_, _>>()?;
-    let key = |row: usize| {
-        let kind = match &*kinds[row] {
-            "counter" => MeterKind::Counter,
-            "gauge" => MeterKind::Gauge,
-            other => return Err(unexpected("kind", other)),
-        };
-        Ok(Key {
-            day: days[row],
-            origin: Arc::clone(&origins[row]),
-            meter: Arc::clone(&meters[row]),
-            unit: Arc::clone(&units[row]),
-            kind,
-            values: values.iter().map(|column| column[row].clone()).collect(),
-        })
-    };
-    (0..batch.num_rows()).map(key).collect()
-}
-
-fn by_day(cells: BTreeMap<Key, Measure>, dimensions: &[Dimension], books: &Books) -> BTreeMap<Day, Vec<UsageCell>> {
+fn by_day(
+    cells: BTreeMap<Key, Measure>,
+    dimensions: &[Dimension],
+    known: &BTreeMap<Arc<str>, Definition>,
+    books: &Books,
+) -> BTreeMap<Day, Vec<UsageCell>> {
     let mut days: BTreeMap<Day, Vec<UsageCell>> = BTreeMap::new();
     for (key, measure) in cells {
         let mut placed = Dimensions::default();
@@ -199,12 +240,13 @@ fn by_day(cells: BTreeMap<Key, Measure>, dimensions: &[Dimension], books: &Books
         }
         let tenant = tenant_of(&placed, &key.origin, key.day, books);
         placed.set(&Dimension::Tenant, tenant);
+        let Definition { unit, kind } = &known[&key.meter];
         let cell = UsageCell {
             dimensions: placed,
             origin: key.origin,
             meter: key.meter,
-            unit: key.unit,
-            kind: key.kind,
+            unit: Arc::clone(unit),
+            kind: *kind,
             measure,
         };
         days.entry(key.day).or_default().push(cell);
