@@ -3,16 +3,15 @@
 use crate::app::App;
 use crate::problem::ApiError;
 use collectors::fixed::{FixedContext, FixedEntry, from_row_fixed_cost, materialize_fixed, policy_entries};
-use domain::Day;
 use domain::policy::Policy;
 
 impl App {
-    /// Makes the cost lines of fixed costs, entered ones and those of policies, up to that day and at least up to
-    /// today. Doing it again changes nothing. Call it before a run.
+    /// Makes the cost lines of fixed costs, entered ones and those of policies, of all periods that began by today,
+    /// whatever range is asked for. Doing it again changes nothing. Call it before a run.
     ///
     /// # Errors
     /// When an entry cannot become lines, or a store fails.
-    pub async fn prepare(&self, up_to: Day) -> Result<(), ApiError> {
+    pub async fn prepare(&self) -> Result<(), ApiError> {
         let mut entries: Vec<FixedEntry> = Vec::new();
         for row in self.catalog().fixed_costs_upto(i64::MAX).await? {
             entries.push(from_row_fixed_cost(&row)?);
@@ -26,8 +25,7 @@ impl App {
             zone: self.zone().clone(),
             now: self.now(),
         };
-        // Lines beyond `up_to` would be taken out: an older range must not shorten what is there.
-        let report = materialize_fixed(&context, &entries, up_to.max(self.today())).await?;
+        let report = materialize_fixed(&context, &entries, self.today()).await?;
         if let Some(import) = report.import_id {
             tracing::info!(import.id = %import, lines = report.lines, "fixed costs changed {} months", report.changed_months.len());
         }

@@ -92,7 +92,7 @@ impl Output {
             return "no rows\n".to_owned();
         }
         let mut table = Table::new();
-        let lines = if self.terminal { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
+        let lines = if self.terminal { presets::UTF8_BORDERS_ONLY } else { presets::NOTHING };
         table.load_preset(lines);
         let heading = |column: &String| {
             let cell = Cell::new(column.to_uppercase());

@@ -15,21 +15,33 @@ const POLL: Duration = Duration::from_secs(2);
 /// Microseconds in a minute.
 const MINUTE: i64 = 60 * domain::time::MICROS_PER_SECOND;
 
-/// Looks at imports and clock until it is dropped.
-pub async fn run(client: Client, schedule: Schedule, zone: Zone) {
-    let clock = crate::wiring::WallClock;
-    let mut watch = Watch::new(&schedule, zone, clock.now());
-    loop {
-        tokio::time::sleep(POLL).await;
-        let newest = match newest_import(&client).await {
-            Ok(newest) => newest,
-            Err(error) => {
-                tracing::warn!(error = %error, "the scheduler cannot list imports");
-                continue;
+/// A schedule that knows what was imported before it started.
+pub struct Scheduler {
+    client: Client,
+    watch: Watch,
+}
+
+impl Scheduler {
+    /// Returns the schedule. What was imported before now waits for the night, as after any restart.
+    ///
+    /// # Errors
+    /// The imports cannot be listed.
+    pub async fn new(client: Client, schedule: &Schedule, zone: Zone) -> Result<Self> {
+        let seen = newest_import(&client).await?;
+        Ok(Self { client, watch: Watch::new(schedule, zone, crate::wiring::WallClock.now(), seen) })
+    }
+
+    /// Looks at imports and clock until it is dropped.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(POLL).await;
+            match newest_import(&self.client).await {
+                Ok(newest) if self.watch.is_due(crate::wiring::WallClock.now(), newest.clone()) => {
+                    attribute(&self.client).await
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = %error, "the scheduler cannot list imports"),
             }
-        };
-        if watch.is_due(clock.now(), newest.as_deref()) {
-            attribute(&client).await;
         }
     }
 }
@@ -55,19 +67,19 @@ struct Watch {
     pause_micros: Option<i64>,
     minutes: i64,
     zone: Zone,
-    seen: Option<Option<String>>,
+    seen: Option<String>,
     changed_at: Option<Instant>,
     next_night: Instant,
 }
 
 impl Watch {
-    fn new(schedule: &Schedule, zone: Zone, now: Instant) -> Self {
+    fn new(schedule: &Schedule, zone: Zone, now: Instant, seen: Option<String>) -> Self {
         let pause = schedule.after_import.duration();
         let mut watch = Self {
             pause_micros: pause.map(|pause| i64::try_from(pause.as_micros()).unwrap_or(i64::MAX)),
             minutes: i64::from(schedule.attribute.minutes()),
             zone,
-            seen: None,
+            seen,
             changed_at: None,
             next_night: now,
         };
@@ -84,16 +96,10 @@ impl Watch {
     }
 
     /// Returns whether the due days should be attributed now: the pause after the last import is over, or it is night.
-    fn is_due(&mut self, now: Instant, newest_import: Option<&str>) -> bool {
-        let newest = newest_import.map(str::to_owned);
-        match &self.seen {
-            // What was imported before the start waits for the night, as after any restart.
-            None => self.seen = Some(newest),
-            Some(seen) if *seen != newest => {
-                self.seen = Some(newest);
-                self.changed_at = Some(now);
-            }
-            Some(_) => {}
+    fn is_due(&mut self, now: Instant, newest_import: Option<String>) -> bool {
+        if self.seen != newest_import {
+            self.seen = newest_import;
+            self.changed_at = Some(now);
         }
         let waited = |since: Instant| self.pause_micros.is_some_and(|pause| since.plus_micros(pause) <= now);
         let after_import = self.changed_at.is_some_and(waited);
@@ -116,8 +122,10 @@ mod tests {
     fn check(schedule: &str, steps: &[(&str, Option<&str>)], expected: &[&str]) {
         let schedule: Schedule = toml::from_str(schedule).expect("a schedule");
         let at = |text: &str| Instant::parse_lenient(text).expect("a time");
-        let mut watch = Watch::new(&schedule, Zone::utc(), at(steps[0].0));
-        let due = steps.iter().filter(|(time, newest)| watch.is_due(at(time), *newest)).map(|(time, _)| *time);
+        let (start, seen) = steps[0];
+        let mut watch = Watch::new(&schedule, Zone::utc(), at(start), seen.map(str::to_owned));
+        let is_due = |(time, newest): &&(&str, Option<&str>)| watch.is_due(at(time), newest.map(str::to_owned));
+        let due = steps.iter().filter(is_due).map(|(time, _)| *time);
         assert_eq!(due.collect::<Vec<_>>(), expected);
     }
 

@@ -55,7 +55,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let data = &config.storage.data;
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder {}", data.display()))?;
     let folder = DataFolder::lock(data).map_err(explain)?;
-    let lake = Lake::open(&lake_path(config, &folder), now).await.map_err(explain)?;
+    let lake = Lake::open(&lake_folder(config), now).await.map_err(explain)?;
     let catalog = Catalog::open(&catalog_path(config)).await.map_err(conflict)?;
     check_identity(config, &lake, &catalog).await?;
     repair_imports(&lake, &catalog).await?;
@@ -103,9 +103,10 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn lake_path(config: &Config, folder: &DataFolder) -> PathBuf {
+/// Returns the folder of the lake's tables.
+pub fn lake_folder(config: &Config) -> PathBuf {
     let given = config.storage.lake.as_deref().map(|path| path.strip_prefix("file://").unwrap_or(path));
-    given.map_or_else(|| folder.lake(), PathBuf::from)
+    given.map_or_else(|| config.storage.data.join("lake"), PathBuf::from)
 }
 
 fn catalog_path(config: &Config) -> PathBuf {

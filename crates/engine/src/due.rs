@@ -111,6 +111,19 @@ impl Engine {
         Ok(days)
     }
 
+    /// Returns the days of the range whose cost lines changed since their last run, or that were never run, as
+    /// ranges without gaps.
+    pub(crate) async fn ranges_with_new_lines(&self, range: DayRange) -> Result<Vec<DayRange>, EngineError> {
+        let pinned = self.lake.pin().await?;
+        let seen = self.seen_inputs().await?;
+        let touched = TouchedDays::read(&pinned).await?;
+        let is_new = |day: &Day| match seen.get(day) {
+            Some(before) => touched.lines_since(*day, before),
+            None => touched.cost_lines.contains_key(day),
+        };
+        Ok(DueDays { due: range.days().filter(is_new).collect(), stale: Vec::new() }.ranges())
+    }
+
     /// Returns what the last run of each day saw.
     pub(crate) async fn seen_inputs(&self) -> Result<BTreeMap<Day, SeenInputs>, EngineError> {
         let rows = self.catalog.run_days("0000-00-00", "9999-99-99").await?;

@@ -135,7 +135,7 @@ fn date_of(app: &App, query: &QueryPairs) -> Result<Day, ApiError> {
 
 /// Runs and posts these pools of the day; an answer must not show older entries as if they were new.
 async fn run_pools(app: &App, actor: &str, date: Day, pools: Vec<String>) -> Result<RunView, ApiError> {
-    app.prepare(date).await?;
+    app.prepare().await?;
     let request = RunRequest {
         range: DayRange::single(date),
         pools: Some(pools.clone()),

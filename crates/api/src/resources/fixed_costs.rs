@@ -124,7 +124,7 @@ pub async fn add_fixed_cost(
     let entry = from_row_fixed_cost(&row)?;
     charges(&entry, app.today()).map_err(|reason| ApiError::body("", reason))?;
     let row = app.catalog().add_fixed_cost(&row).await?;
-    if let Err(error) = app.prepare(app.today()).await {
+    if let Err(error) = app.prepare().await {
         app.catalog().delete_fixed_cost(&row.id, app.now().micros()).await?;
         return Err(error);
     }
@@ -201,7 +201,7 @@ pub async fn delete_fixed_cost(
     query.none()?;
     let row = app.catalog().delete_fixed_cost(&id, app.now().micros()).await?;
     app.record(&writer, "fixed_cost.delete", &id, Some(&to_api_fixed_cost(&row)), NOTHING).await?;
-    app.prepare(app.today()).await?;
+    app.prepare().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -79,7 +79,7 @@ pub async fn publish_policy(
     let published = to_api_published(&app.engine.publish_policy(&toml_of(&body)?, FILE).await?);
     if published.outcome != "unchanged" {
         // Its fixed costs are cost lines like any other.
-        app.prepare(app.today()).await?;
+        app.prepare().await?;
         app.record(&admin, "policy.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
     }
     published_answer(&published)

@@ -142,7 +142,7 @@ pub async fn start_run(
         return run_due(&app, &admin.actor, &asked).await;
     }
     let request = request_of(asked, &admin.actor)?;
-    app.prepare(request.range.to()).await?;
+    app.prepare().await?;
     if wait {
         return json(&to_api_run(&app.engine.run_and_wait(request).await?));
     }
@@ -171,7 +171,7 @@ async fn run_due(app: &App, actor: &str, asked: &NewRun) -> Result<Response, Api
     if asked.from.is_some() || asked.to.is_some() || asked.pools.is_some() || asked.dry_run {
         return Err(ApiError::body("/due", "`due` decides the days and pools itself; send nothing else with it"));
     }
-    app.prepare(app.today()).await?;
+    app.prepare().await?;
     let (runs, due) = app.engine.run_due(actor).await?;
     let runs: Vec<RunBody> = runs.iter().map(to_api_run).collect();
     json(&DueRunsBody {

@@ -1,54 +1,76 @@
 //! `export`: every row of the ledger or of the cost lines, page by page.
 
-use super::Context;
+use super::{Context, parquet};
 use crate::cli::{ExportArgs, ExportCommand, ExportFormat, Format};
 use crate::client::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::output::{Output, take_rows};
 use crate::progress::spinner;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::io::Write;
+use storage::lake::Table;
 
 /// Rows per request; bounds the memory of an export of any size.
 const PAGE_ROWS: u32 = 1000;
 
 /// Runs `export …`.
 pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
-    let (path, args) = match command {
-        ExportCommand::Ledger(args) => ("/ledger/entries", args),
-        ExportCommand::CostLines(args) => ("/cost-lines", args),
+    let (path, table, args) = match command {
+        ExportCommand::Ledger(args) => ("/ledger/entries", Table::Ledger, args),
+        ExportCommand::CostLines(args) => ("/cost-lines", Table::CostLines, args),
     };
-    if args.format == ExportFormat::Parquet {
-        return Err(Failure::not_available("`--format parquet` (the tables under lake/ are Parquet already)").into());
-    }
     if path == "/cost-lines" && context.days().is_empty() {
         context.output.note("exporting the last 30 days; --range or --from and --to choose others");
     }
     let client = context.client().await?;
-    let mut sink = sink_of(&args)?;
+    let mut sink = match args.format {
+        ExportFormat::Parquet => Sink::Parquet(parquet::Sink::new(table, sink_of(&args)?)?),
+        format => Sink::Text { out: sink_of(&args)?, format, columns: Vec::new() },
+    };
     let bar = spinner(context.output.shows_progress(), "exporting");
     let (mut cursor, mut count): (Option<String>, usize) = (None, 0);
-    let mut columns = Vec::new();
     loop {
         let call = Call::get(path).queries(context.days()).query("limit", PAGE_ROWS).maybe("cursor", cursor);
         let mut page = client.json(call).await?;
         cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
         let rows = take_rows(&mut page);
-        sink.write_all(text_of(rows.as_slice(), args.format, &mut columns).as_bytes())?;
+        sink.write(&rows)?;
         count += rows.len();
         bar.set_message(format!("exported {count} rows"));
         if cursor.is_none() {
             break;
         }
     }
-    sink.flush()?;
+    sink.finish()?;
     bar.finish_and_clear();
     context.output.note(&format!("exported {count} rows"));
     Ok(Exit::Ok)
 }
 
-fn sink_of(args: &ExportArgs) -> Result<Box<dyn Write>> {
+/// Where rows go, page by page.
+enum Sink {
+    Text { out: Box<dyn Write + Send>, format: ExportFormat, columns: Vec<String> },
+    Parquet(parquet::Sink),
+}
+
+impl Sink {
+    fn write(&mut self, rows: &[Value]) -> Result<()> {
+        match self {
+            Self::Text { out, format, columns } => Ok(out.write_all(text_of(rows, *format, columns).as_bytes())?),
+            Self::Parquet(sink) => sink.write(rows),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::Text { mut out, .. } => Ok(out.flush()?),
+            Self::Parquet(sink) => sink.finish(),
+        }
+    }
+}
+
+fn sink_of(args: &ExportArgs) -> Result<Box<dyn Write + Send>> {
     Ok(match &args.file {
         Some(path) => {
             let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;

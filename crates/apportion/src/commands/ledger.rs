@@ -7,7 +7,9 @@ use crate::exit::Exit;
 use crate::output::{plain, rows_of};
 use crate::progress::spinner;
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use storage::lake::{FileFault, LakeError, SyncedLocalStore, Table};
 
 /// Columns of the entries' table; the other formats have all.
 const ENTRY_COLUMNS: [&str; 12] = [
@@ -78,12 +80,35 @@ fn query_of(context: &Context, filter: LedgerFilter) -> Vec<(&'static str, Strin
 }
 
 async fn verify(context: &Context, expect_head: Option<String>) -> Result<Exit> {
-    let client = context.client().await?;
+    let client = match context.client().await {
+        Ok(client) => client,
+        Err(error) => return damaged(context, error).await,
+    };
     let bar = spinner(context.output.shows_progress(), "verifying the ledger");
     let answer = client.json(Call::get("/ledger/verify").maybe("expect_head", expect_head)).await?;
     bar.finish_and_clear();
     context.output.answer(&answer, &[])?;
     Ok(exit_of_verify(&answer))
+}
+
+/// Names the damaged files of a ledger that no longer opens; any other failure stays what it is.
+async fn damaged(context: &Context, error: anyhow::Error) -> Result<Exit> {
+    if !matches!(error.downcast_ref::<LakeError>(), Some(LakeError::Damaged { .. })) || context.globals.server.is_some()
+    {
+        return Err(error);
+    }
+    let store = SyncedLocalStore::new(&crate::wiring::lake_folder(&context.config()?.config))?;
+    let report = storage::lake::verify_files(Arc::new(store), Table::Ledger, None).await?;
+    if report.faults.is_empty() {
+        return Err(error);
+    }
+    // The commit that made version N of the table is posting N: version 0 created it.
+    let fault =
+        |fault: &FileFault| json!({ "posting": fault.version, "what": format!("{}: {}", fault.file, fault.reason) });
+    let faults: Vec<Value> = report.faults.iter().map(fault).collect();
+    let answer = json!({ "ok": false, "files": report.data_files, "faults": faults, "note": "posting: restore the files named from a backup" });
+    context.output.answer(&answer, &[])?;
+    Ok(Exit::Partial)
 }
 
 /// Partial when the answer says that it is not ok, or names a fault.

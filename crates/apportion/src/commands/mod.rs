@@ -26,6 +26,8 @@ mod init;
 mod ledger;
 /// `meters`.
 mod meters;
+/// Rows of the API as Parquet.
+mod parquet;
 /// `serve`.
 mod serve;
 /// `tenants`.

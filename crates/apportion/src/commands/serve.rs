@@ -4,7 +4,7 @@ use super::Context;
 use crate::cli::ServeArgs;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
-use crate::scheduler;
+use crate::scheduler::Scheduler;
 use anyhow::Result;
 use std::io::Write as _;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let store = crate::wiring::open_local(&config).await?;
     let client = Client::Local(store.router.clone());
     crate::publish::publish_files(&client, &config, context.globals.yes).await?;
+    let schedule = Scheduler::new(client, &config.schedule, config.zone()).await?;
     let url = url_of(&listener, &config.server.base_path)?;
     let mut out = std::io::stdout();
     if let Some(token) = &store.first_token {
@@ -29,7 +30,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     }
     writeln!(out, "listening on {url}")?;
     out.flush()?;
-    let schedule = tokio::spawn(scheduler::run(client, config.schedule.clone(), config.zone()));
+    let schedule = tokio::spawn(schedule.run());
     let served = serve(listener, &config.server.base_path, store.router.clone()).await;
     schedule.abort();
     served

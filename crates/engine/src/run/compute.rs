@@ -43,6 +43,8 @@ pub(super) struct Computed {
     pub(super) not_run: BTreeMap<(Day, String), String>,
     /// What a person should know.
     pub(super) warnings: BTreeSet<RunWarning>,
+    /// Pools that any of the days has or had.
+    pub(super) pools: BTreeSet<String>,
     /// Tenants that rules yielded and nobody knew.
     pub(super) new_tenants: BTreeSet<Arc<str>>,
     /// Versions that the differences rest on, with the hashes of their texts.
@@ -68,6 +70,7 @@ impl Computed {
             seen: BTreeMap::new(),
             not_run: BTreeMap::new(),
             warnings: BTreeSet::new(),
+            pools: BTreeSet::new(),
             new_tenants: BTreeSet::new(),
             policies: BTreeSet::new(),
             cards: BTreeSet::new(),
@@ -108,6 +111,8 @@ impl Engine {
             let inputs = inputs_json(&computed.pinned, lines.imports.get(&day), &books, day);
             let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &inputs);
             note_findings(computed, day, &outcome);
+            computed.pools.extend(policy.pools.iter().map(|pool| pool.name.clone()));
+            computed.pools.extend(outcome.pools.iter().map(|pool| pool.name.clone()));
             let now = SeenInputs::of_day(day, &books, &computed.pinned);
             let why = cause(day, computed.before.get(&day), &now, &computed.touched);
             computed.seen.insert(day, now);
@@ -412,6 +417,11 @@ fn add_differences(
     if let Some(card) = computed.books.card_on(day).filter(|_| rests_on_card) {
         computed.cards.insert((Arc::clone(&card.name), Arc::clone(&card.sha256)));
     }
-    let line = |difference| Line { difference, cause: why, billing_month: day.month() };
+    let known: BTreeSet<Arc<str>> = existing.keys().map(|key| Arc::clone(&key.pool)).collect();
+    let line = |difference: ledger::Difference| {
+        // A pool without any entry of the day is posted for the first time, whatever else changed.
+        let cause = if known.contains(&difference.key.pool) { why } else { Cause::First };
+        Line { difference, cause, billing_month: day.month() }
+    };
     computed.lines.extend(differences.into_iter().map(line));
 }

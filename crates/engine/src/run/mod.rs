@@ -130,6 +130,14 @@ impl Engine {
             let detail = format!("{} days are more than {}", request.range.len(), self.settings.range_days_max);
             return Err(EngineError::parameter("range", detail));
         }
+        if request.range.to() > self.today() {
+            let detail = format!(
+                "{} lies in the future; the last day that can be attributed is {}",
+                request.range.to(),
+                self.today()
+            );
+            return Err(EngineError::parameter("to", detail));
+        }
         let now = self.clock.now().micros();
         let row = RunRow {
             id: self.run_id(request, now),
@@ -190,6 +198,9 @@ impl Engine {
     async fn attempt(&self, run: &str, request: &RunRequest) -> Result<Posted, EngineError> {
         for attempt in 1..=ATTEMPTS_MAX {
             let computed = self.compute(run, request).await?;
+            if let Some(unknown) = request.pools.iter().flatten().find(|pool| !computed.pools.contains(*pool)) {
+                return Err(EngineError::NotFound { kind: "pool", name: unknown.clone() });
+            }
             if request.dry_run {
                 return Ok(Posted::nothing(&computed));
             }

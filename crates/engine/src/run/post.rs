@@ -148,6 +148,7 @@ impl Engine {
     async fn write_posting(&self, run: &str, computed: &Computed) -> Result<i64, EngineError> {
         let pinned = computed.pinned.table(Table::Ledger);
         let head = head_of(&pinned.head_commit().await?)?;
+        self.refuse_a_ledger_cut_short(&head).await?;
         let header = Header::after(&head, self.clock.now(), Some(run.into()));
         let posting = Posting::seal(header, EntryKind::Cost, computed.lines.clone());
         let mut writer = self.lake.partitioned(Table::Ledger);
@@ -160,6 +161,18 @@ impl Engine {
         let committed = self.lake.commit(pinned, commit).await?;
         self.cache_posting(&committed).await?;
         Ok(posting.header.posting)
+    }
+
+    /// Refuses to post over postings that the catalog saw and the ledger no longer has.
+    async fn refuse_a_ledger_cut_short(&self, head: &Head) -> Result<(), EngineError> {
+        let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
+        match newest.first().filter(|newest| newest.posting > head.posting) {
+            Some(lost) => Err(EngineError::Corrupt {
+                what: format!("posting {}", lost.posting),
+                detail: "the catalog saw it, but the ledger ends before it; run `apportion ledger verify` and restore the ledger's files".to_owned(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Copies the header of the newest posting into the catalog.

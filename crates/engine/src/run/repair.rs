@@ -4,6 +4,9 @@ use super::post::posting_row;
 use crate::{Engine, EngineError};
 use storage::lake::Table;
 
+/// Postings read from the catalog at once.
+const POSTINGS_PER_READ: i64 = 1000;
+
 impl Engine {
     /// Rebuilds the catalog's postings from the ledger's log and ends the runs that a dead process left behind.
     ///
@@ -19,6 +22,7 @@ impl Engine {
             rows.extend(posting_row(&record, sha256)?);
         }
         self.keep_recorded_hashes(&mut rows).await?;
+        rows.extend(self.postings_beyond(rows.last().map_or(0, |row| row.posting)).await?);
         self.catalog.replace_all_postings(&rows).await?;
         self.end_posted_runs(&rows).await?;
         self.catalog.fail_interrupted_runs(self.clock.now().micros()).await?;
@@ -36,6 +40,23 @@ impl Engine {
             self.catalog.update_run(&row).await?;
         }
         Ok(())
+    }
+
+    /// Postings that the catalog saw and the log no longer has are evidence of a ledger cut short: `verify` names
+    /// them, and nothing is posted over them.
+    async fn postings_beyond(&self, head: i64) -> Result<Vec<storage::catalog::PostingRow>, EngineError> {
+        let mut beyond = Vec::new();
+        let mut before = None;
+        loop {
+            let page = self.catalog.list_postings_all_tenants(before, POSTINGS_PER_READ).await?;
+            before = page.last().map(|row| row.posting);
+            let count = page.len();
+            beyond.extend(page.into_iter().filter(|row| row.posting > head));
+            if count == 0 || before.is_none_or(|last| last <= head) {
+                beyond.sort_by_key(|row| row.posting);
+                return Ok(beyond);
+            }
+        }
     }
 
     /// A hash that the catalog recorded when it saw the posting is evidence: it is never replaced by what the

@@ -6,7 +6,10 @@ use super::super::coverage::{Coverage, CoverageAmounts, CoverageKind};
 use super::super::select::{self, all_of};
 use super::super::{View, pool_days};
 use super::scan::Scan;
+use crate::inputs::lines;
 use crate::{Engine, EngineError};
+use attribution::fx::convert_half_even;
+use attribution::line::AttributeSet;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::logical_expr::when;
 use datafusion::prelude::{SessionContext, ident, lit};
@@ -19,7 +22,7 @@ use storage::lake::Table;
 /// Always of all entries charged in the range, whatever the question filters, in its measure and currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conservation {
-    /// What went into pools, in atoms.
+    /// What went into pools, in atoms; for days whose lines changed since their last run, the lines themselves.
     pub cost_lines: i128,
     /// Less what the ledger holds.
     pub difference: i128,
@@ -109,8 +112,40 @@ impl Engine {
         };
         let history = self.history_all_tenants(scan.head, Some(days)).await?;
         let summed = scan.summed;
-        let cost_lines = pool_days::total_in(session, &history, days, summed.column, summed.booked_in).await?;
+        let total_in = |range| pool_days::total_in(session, &history, range, summed.column, summed.booked_in);
+        let mut cost_lines = total_in(days).await?;
+        // What arrived after a day's last run went into no pool yet: there the lines themselves are the bill.
+        if scan.query.as_of.is_none() {
+            for range in self.ranges_with_new_lines(days).await? {
+                cost_lines += self.lines_in(session, scan, range).await? - total_in(range).await?;
+            }
+        }
         Ok(Conservation { cost_lines, difference: cost_lines - booked })
+    }
+
+    /// Σ of the cost lines of the days by the policies' cost metric, in the measure and currency of the question. A
+    /// currency without a rate cannot be told in another and is left out.
+    async fn lines_in(&self, session: &SessionContext, scan: &Scan<'_>, range: DayRange) -> Result<i128, EngineError> {
+        let books = self.books_now().await?;
+        let attributes = AttributeSet::needed_by(std::iter::empty());
+        let lines = lines::load(session, range, &self.settings.zone, &attributes).await?;
+        let mut total = 0;
+        for (day, parts) in &lines.days {
+            let metric = books.policy_on(*day).content.cost_metric;
+            for part in parts {
+                let cost = if scan.summed.column == "billed_amount" { part.cost.billed } else { part.cost.by(metric) };
+                total += match scan.summed.booked_in {
+                    Some(currency) if currency == part.currency => cost,
+                    Some(_) => 0,
+                    None if part.currency == scan.summed.shown => cost,
+                    None => {
+                        let rate = books.fx.rate(part.currency, scan.summed.shown, *day);
+                        rate.and_then(|rate| convert_half_even(cost, rate.rate)).unwrap_or(0)
+                    }
+                };
+            }
+        }
+        Ok(total)
     }
 }
 

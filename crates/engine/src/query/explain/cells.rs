@@ -83,6 +83,15 @@ pub struct ExplainedCell {
 }
 
 impl ExplainedComponent {
+    /// Leaves out what one ratio cannot tell: a pool that follows the invoice has one for each source, sub-account
+    /// and service.
+    pub(super) fn leave_out_ratio(&mut self) {
+        self.total_weight = None;
+        for cell in &mut self.cells {
+            (cell.ratio, cell.rounding_atom, cell.recomputed, cell.matches) = (None, None, None, None);
+        }
+    }
+
     /// Leaves out whatever says something about the others in the pool.
     pub(super) fn redact(&mut self) {
         (self.pool_amount, self.pool_billed_amount, self.total_weight) = (None, None, None);

@@ -205,6 +205,12 @@ impl Engine {
             TenantScope::Only(_) => self.settings.disclose_pools && DISCLOSED_FROM_TENANTS <= tenants,
         };
         let mut components = cells.explain(&query.tenant, &words.method, &words.basis, went_in);
+        let books = self.books_now().await?;
+        let rules = &books.policy_on(query.date).content.pools;
+        let rule = rules.iter().find(|rule| rule.name == pool).and_then(|rule| rule.split.as_ref());
+        if rule.is_some_and(|split| split.follow.is_some()) {
+            components.iter_mut().for_each(ExplainedComponent::leave_out_ratio);
+        }
         let checked: Vec<bool> =
             components.iter().flat_map(|component| &component.cells).filter_map(|cell| cell.matches).collect();
         if !disclosed {
