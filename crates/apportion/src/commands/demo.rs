@@ -36,8 +36,14 @@ pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     let config = config_of(&folder);
     let store = crate::wiring::open_local(&config).await?;
     let client = Client::Local(store.router.clone());
-    load(context, &client, &demo, &folder, &config).await?;
-    let exit = print_result(context, &client, plan.range(), demo.sample_days).await?;
+    let prepare = async {
+        load(context, &client, &demo, &folder, &config).await?;
+        print_result(context, &client, plan.range(), demo.sample_days).await
+    };
+    let exit = tokio::select! {
+        exit = prepare => exit?,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+    };
     if args.no_serve {
         return Ok(exit);
     }
@@ -46,10 +52,11 @@ pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
         (None, Ok(listener)) => listener,
         (None, Err(_)) => serve::bind("127.0.0.1:0").await?,
     };
+    let signals = serve::StopSignals::listen()?;
     context.output.text(&format!("url    {}", serve::url_of(&listener, "/")?))?;
     context.output.text(&format!("token  {}", token_of(&store, &config)?))?;
     say("stop with Ctrl-C");
-    serve::serve(listener, "/", store.router.clone()).await
+    serve::serve(listener, "/", store.router.clone(), signals).await
 }
 
 /// Returns the demo's folder; a temporary one goes away with the second part, unless nothing is served.

@@ -25,7 +25,7 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     }
     let client = context.client().await?;
     let mut sink = match args.format {
-        ExportFormat::Parquet => Sink::Parquet(parquet::Sink::new(table, sink_of(&args)?)?),
+        ExportFormat::Parquet => Sink::Parquet(Box::new(parquet::Sink::new(table, sink_of(&args)?)?)),
         format => Sink::Text { out: sink_of(&args)?, format, columns: Vec::new() },
     };
     let bar = spinner(context.output.shows_progress(), "exporting");
@@ -51,7 +51,7 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
 /// Where rows go, page by page.
 enum Sink {
     Text { out: Box<dyn Write + Send>, format: ExportFormat, columns: Vec<String> },
-    Parquet(parquet::Sink),
+    Parquet(Box<parquet::Sink>),
 }
 
 impl Sink {

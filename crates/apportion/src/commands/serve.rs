@@ -9,6 +9,7 @@ use anyhow::Result;
 use std::io::Write as _;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long open requests may take after the process was told to stop.
 const OPEN_REQUESTS_MAX: Duration = Duration::from_secs(30);
@@ -24,6 +25,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     crate::publish::publish_files(&client, &config, context.globals.yes).await?;
     let schedule = Scheduler::new(client, &config.schedule, config.zone()).await?;
     let url = url_of(&listener, &config.server.base_path)?;
+    let signals = StopSignals::listen()?;
     let mut out = std::io::stdout();
     if let Some(token) = &store.first_token {
         writeln!(out, "platform admin token, shown once: {token}")?;
@@ -31,7 +33,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     writeln!(out, "listening on {url}")?;
     out.flush()?;
     let schedule = tokio::spawn(schedule.run());
-    let served = serve(listener, &config.server.base_path, store.router.clone()).await;
+    let served = serve(listener, &config.server.base_path, store.router.clone(), signals).await;
     schedule.abort();
     served
 }
@@ -54,50 +56,66 @@ pub fn url_of(listener: &TcpListener, base_path: &str) -> Result<String> {
     Ok(format!("http://{}{}", listener.local_addr()?, base_path.trim_end_matches('/')))
 }
 
-/// Serves the routes until SIGINT or SIGTERM, then lets open requests finish: for a while, or until told again.
-///
-/// # Errors
-/// The socket fails.
-pub async fn serve(listener: TcpListener, base_path: &str, router: axum::Router) -> Result<Exit> {
-    let base = base_path.trim_end_matches('/');
-    let router = if base.is_empty() { router } else { axum::Router::new().nest(base, router) };
-    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
-    let gently = async {
-        told_to_stop().await;
-        tracing::info!("stopping: open requests may finish");
-        // The receiver waits for this as long as the server lives.
-        let _ = stop.send(());
-    };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(gently).into_future();
-    let impatient = async {
-        if stopping.await.is_ok() {
-            tokio::select! {
-                () = told_to_stop() => {}
-                () = tokio::time::sleep(OPEN_REQUESTS_MAX) => {}
-            }
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        served = serving => { served?; Ok(Exit::Ok) }
-        () = impatient => {
-            tracing::warn!("open requests were cut off");
-            Ok(Exit::Interrupted)
+/// The signals that tell the process to stop. Once made, neither kills the process any more.
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Starts to listen; do so before anybody is told that the process serves.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Ends when the process is told to stop.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }
 
-/// Ends when the process is told to stop.
-pub async fn told_to_stop() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
+/// Serves the routes until SIGINT or SIGTERM, then lets open requests finish: for a while, or until told again.
+///
+/// # Errors
+/// The socket fails.
+pub async fn serve(
+    listener: TcpListener,
+    base_path: &str,
+    router: axum::Router,
+    mut signals: StopSignals,
+) -> Result<Exit> {
+    let base = base_path.trim_end_matches('/');
+    let router = if base.is_empty() { router } else { axum::Router::new().nest(base, router) };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let gently = async {
+        // An error means that nobody can tell any more, which is the end as well.
+        let _ = stopped.await;
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(gently).into_future();
+    let stopping = async {
+        signals.told().await;
+        tracing::info!("stopping: open requests may finish");
+        // The server is gone if it does not listen, and then nothing waits for this either.
+        let _ = stop.send(());
+        tokio::select! {
+            () = signals.told() => {}
+            () = tokio::time::sleep(OPEN_REQUESTS_MAX) => {}
         }
     };
     tokio::select! {
-        _ = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
+        served = serving => {
+            served?;
+            Ok(Exit::Ok)
+        }
+        () = stopping => {
+            tracing::warn!("open requests were cut off");
+            Ok(Exit::Interrupted)
+        }
     }
 }
