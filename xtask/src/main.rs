@@ -36,5 +36,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
 }
 
 fn repository_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in a folder of the repository").to_owned()
+    // At run time, because checkouts share one target folder: the folder it was compiled in may be another checkout.
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&xtask).parent().expect("xtask lies in a folder of the repository").to_owned()
 }
