@@ -23,6 +23,8 @@ pub struct BaseCost {
     pub trail: Trail,
     /// Cost in the currency that all bases share, or in the reporting currency.
     pub amount: i128,
+    /// Why the consumer is a reserved word.
+    pub reason: Option<&'static str>,
 }
 
 /// Returns the costs of the base pools that count as weights: charge categories Usage and Purchase, no memo.
@@ -56,6 +58,7 @@ pub fn base_costs(bases: &[(&Pool, &PoolOutcome)], trailed: bool) -> Vec<BaseCos
         consumer: share.consumer.clone(),
         trail,
         amount: if one_currency { share.amount } else { share.reporting },
+        reason: share.reason,
     };
     counted.into_iter().map(cost).collect()
 }
@@ -103,20 +106,22 @@ fn followed(pool: &Pool, bases: &[BaseCost], trail: &Trail, findings: &mut Vec<F
     Cells::default()
 }
 
-/// Returns a cell for each consumer of the bases, by what it costs there.
+/// Returns a cell for each consumer of the bases, by what it costs there; a reserved word keeps the reason of
+/// the first base that gives one.
 pub fn cells_by_cost<'b>(pool: &Pool, bases: impl Iterator<Item = &'b BaseCost>, findings: &mut Vec<Finding>) -> Cells {
-    let mut costs: BTreeMap<Consumer, i128> = BTreeMap::new();
+    let mut costs: BTreeMap<Consumer, (i128, Option<&'static str>)> = BTreeMap::new();
     for base in bases {
-        *costs.entry(seen_by(pool, base)).or_default() += base.amount;
+        let (amount, reason) = costs.entry(seen_by(pool, base)).or_default();
+        *amount += base.amount;
+        *reason = reason.or(base.reason);
     }
     let mut cells = BTreeMap::new();
-    for (consumer, amount) in costs {
+    for (consumer, (amount, reason)) in costs {
         if amount < 0 {
             findings.push(Finding::negative_driver(pool, &consumer, "cost", amount));
         }
         let weight = BigUint::from(u128::try_from(amount).unwrap_or(0));
-        let cell = Cells::whole("", None).cells.into_values().next().expect("one cell");
-        cells.insert((consumer, None), Cell { weight, ..cell });
+        cells.insert((consumer, None), Cell { reason, ..Cell::of_weight(weight) });
     }
     Cells { cells, scale: BigUint::from(domain::money::ATOMS_PER_UNIT.unsigned_abs()) }
 }

@@ -13,6 +13,9 @@ use num_traits::Zero;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Why a policy hands cost to `__idle__`: it was committed to and nobody used it.
+const UNUSED_COMMITMENT: &str = "unused_commitment";
+
 /// Who gets a share: the values of the pool's `by`, or a reserved word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consumer {
@@ -71,7 +74,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    fn of_weight(weight: BigUint) -> Self {
+    pub(crate) fn of_weight(weight: BigUint) -> Self {
         Self {
             weight,
             quantity: None,
@@ -182,7 +185,7 @@ fn consumer_of(usage: &UsageCell, split: &Split) -> Option<Consumer> {
 }
 
 /// A negative cell weighs nothing; it was already listed.
-fn magnitude(quantity: i128) -> BigUint {
+pub(crate) fn magnitude(quantity: i128) -> BigUint {
     BigUint::from(u128::try_from(quantity).unwrap_or(0))
 }
 
@@ -376,6 +379,11 @@ fn fixed(split: &Split, inputs: &DayInputs<'_>) -> Cells {
     for (tenant, percent) in &split.percent {
         let percent = percent.atoms().unsigned_abs();
         given += percent;
+        if tenant == IDLE {
+            let idle = Cell { reason: Some(UNUSED_COMMITMENT), ..Cell::of_weight(BigUint::from(percent)) };
+            cells.insert((Consumer::Reserved(IDLE), None), idle);
+            continue;
+        }
         let tenant = (inputs.resolve)(tenant).unwrap_or_else(|| Arc::from(tenant.as_str()));
         let key = (Consumer::Values(vec![Some(tenant)]), None);
         cells.entry(key).or_insert_with(|| Cell::of_weight(BigUint::default())).weight += percent;
@@ -458,6 +466,10 @@ fn price_usage(
             .0
             .fold(&usage.measure);
     }
+    if let Some(meter) = unpriced.iter().find(|meter| split.meters.iter().any(|name| **name == ***meter)) {
+        let detail = format!("{meter} was used but has no price in rate card `{}`; add one", card.version);
+        return Err(NotRun::new("rate_missing", detail));
+    }
     findings.extend(unpriced.iter().map(|meter| Finding::unpriced(pool, meter, &card.version)));
     let mut priced: BTreeMap<(Consumer, Arc<str>), Priced> = BTreeMap::new();
     for ((consumer, meter, row), (measure, kind)) in folded {
@@ -469,7 +481,13 @@ fn price_usage(
         let entry = priced.entry((consumer, meter)).or_default();
         entry.rated.add(quantity, price, found.divisor);
         entry.rows += 1;
-        entry.unit_price = (entry.rows == 1 && found.divisor == 1).then_some(price);
+        entry.unit_price = unit_price(price, found.divisor).filter(|_| entry.rows == 1);
     }
     Ok(priced)
+}
+
+/// What one unit of the meter costs, in atoms, where a price for `divisor` units makes that exact.
+fn unit_price(price: i128, divisor: u64) -> Option<i128> {
+    let divisor = i128::from(divisor);
+    (price % divisor == 0).then_some(price / divisor)
 }

@@ -5,14 +5,15 @@ use crate::cells::{Cells, Consumer, cells_of};
 use crate::fx::{FxRate, FxTable, convert_half_even, convert_parts};
 use crate::line::LinePart;
 use crate::pool::{Amounts, Component, ComponentKey, Components, Taken, Trail, take_lines};
-use crate::share::{Converted, Parts, Share, by_category, share, share_out};
-use crate::split::split_exact;
+use crate::recover::{memo, recover};
+use crate::share::{Converted, Parts, Share, share, share_out};
+use crate::unattributed::unattributed;
 use crate::usage::{MeterBook, UsageCell};
 use domain::meter::Category;
 use domain::money::MONEY_ATOMS_MAX;
-use domain::policy::{Basis, Follow, Method, Policy, Pool, Tier, UNATTRIBUTED_POOL};
+use domain::policy::{Basis, Follow, Method, Policy, Pool, Tier};
 use domain::rates::RateCard;
-use domain::tenant::{UNATTRIBUTED, VARIANCE};
+use domain::tenant::UNATTRIBUTED;
 use domain::{Currency, Day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -265,6 +266,8 @@ impl Runner<'_, '_> {
             Method::ByCost if !follows => cells_by_cost(pool, bases.iter(), findings),
             _ => cells_of(pool, self.inputs, findings)?,
         };
+        // Quantities stand once, with usage if there is any: whatever is credited later does not move them.
+        let measured = components.keys().position(ComponentKey::is_usage).unwrap_or(0);
         let (mut shares, mut trailed) = (Vec::new(), Vec::new());
         for (at, (entry, (key, component))) in pool_components.iter().zip(&components).enumerate() {
             let converted = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
@@ -272,7 +275,7 @@ impl Runner<'_, '_> {
                 Method::Direct => trailed.extend(direct(pool, &converted)?),
                 Method::ByCost if follows => trailed.extend(share_by_trail(pool, &converted, &bases, findings)?),
                 _ => {
-                    shares.extend(share_out(&converted, &cells, at == 0));
+                    shares.extend(share_out(&converted, &cells, at == measured));
                     if self.trailed {
                         trailed.extend(by_trail(&converted, &cells)?);
                     }
@@ -308,49 +311,15 @@ impl Runner<'_, '_> {
     fn rated(&self, pool: &Pool, findings: &mut Vec<Finding>) -> Result<Computed, NotRun> {
         let cells = cells_of(pool, self.inputs, findings)?;
         let card = self.inputs.rate_card.expect("a rated pool without a card is not run");
-        if pool.is_memo() {
-            return self.memo(&cells, card.currency);
+        match pool.is_memo() {
+            true => memo(self.inputs, &cells, card.currency),
+            false => recover(self.inputs, &cells, card.currency, self.components(), self.trailed),
         }
-        let mut components = self.components();
-        let currencies: BTreeSet<Currency> = components.keys().map(|key| key.currency).collect();
-        if currencies.len() > 1 {
-            return Err(NotRun::new("currency_mixed", format!("the lines it recovers are in {currencies:?}")));
-        }
-        let currency = currencies.first().copied().unwrap_or(card.currency);
-        components.entry(ComponentKey::usage(currency)).or_default();
-        let recovered = rated_total(&cells)?;
-        let recovered = match card.currency == currency {
-            true => recovered,
-            false => convert(self.inputs, recovered, card.currency, currency)?.0,
-        };
-        let pool_components = convert_all(self.inputs, &components)?;
-        let (mut shares, mut trailed) = (Vec::new(), Vec::new());
-        for (entry, (key, component)) in pool_components.iter().zip(&components) {
-            let converted = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
-            let out =
-                recover(self.inputs, &converted, &cells, (*key == ComponentKey::usage(currency)).then_some(recovered))?;
-            trailed.extend(out.iter().map(|share| (share.clone(), Trail::default())));
-            shares.extend(out);
-        }
-        Ok((pool_components.into_iter().filter(|entry| entry.lines > 0).collect(), shares, trailed))
-    }
-
-    fn memo(&self, cells: &Cells, currency: Currency) -> Result<Computed, NotRun> {
-        let total = rated_total(cells)?;
-        let component = Component { amounts: Amounts { amount: total, billed: 0 }, ..Component::default() };
-        let components = Components::from([(ComponentKey::usage(currency), component)]);
-        let pool_components = convert_all(self.inputs, &components)?;
-        let (key, component) = components.first_key_value().expect("one component");
-        let fx = pool_components[0].fx;
-        let converted =
-            Converted { key, component, reporting: pool_components[0].reporting, rate: fx.map(|fx| fx.rate) };
-        let shares = exactly_rated(&converted, cells, total);
-        Ok((pool_components, shares, Vec::new()))
     }
 }
 
 /// Refuses shares that a row cannot hold; parts of both signs may be larger than what they add up to.
-fn within_bounds(computed: Computed) -> Result<Computed, NotRun> {
+pub(crate) fn within_bounds(computed: Computed) -> Result<Computed, NotRun> {
     let fits = |share: &Share| {
         let money = [Some(share.amount), Some(share.billed), Some(share.reporting), share.unit_price];
         money.into_iter().flatten().all(|atoms| atoms.abs() <= MONEY_ATOMS_MAX)
@@ -369,7 +338,7 @@ fn within_bounds(computed: Computed) -> Result<Computed, NotRun> {
 }
 
 /// What went into a pool that was not run.
-fn unconverted(components: &Components) -> Vec<PoolComponent> {
+pub(crate) fn unconverted(components: &Components) -> Vec<PoolComponent> {
     let entry = |(key, component): (&ComponentKey, &Component)| PoolComponent {
         key: key.clone(),
         amounts: component.amounts,
@@ -380,16 +349,11 @@ fn unconverted(components: &Components) -> Vec<PoolComponent> {
     components.iter().map(entry).collect()
 }
 
-type Computed = (Vec<PoolComponent>, Vec<Share>, Vec<(Share, Trail)>);
+/// What went in, what came out, and the same by trail.
+pub(crate) type Computed = (Vec<PoolComponent>, Vec<Share>, Vec<(Share, Trail)>);
 
-fn rated_total(cells: &Cells) -> Result<i128, NotRun> {
-    let total = cells.cells.values().filter_map(|cell| cell.rated).try_fold(0_i128, i128::checked_add);
-    total
-        .filter(|total| total.abs() <= MONEY_ATOMS_MAX)
-        .ok_or_else(|| NotRun::new("out_of_bound", "the rated amounts add up to more than a row can hold".to_owned()))
-}
-
-fn convert_all(inputs: &DayInputs<'_>, components: &Components) -> Result<Vec<PoolComponent>, NotRun> {
+pub(crate) fn convert_all(inputs: &DayInputs<'_>, components: &Components) -> Result<Vec<PoolComponent>, NotRun> {
+    let to = inputs.reporting_currency;
     let convert_one = |(key, component): (&ComponentKey, &Component)| {
         let bounded = |amount: i128| amount.abs() <= MONEY_ATOMS_MAX;
         if !bounded(component.amounts.amount) || !bounded(component.amounts.billed) {
@@ -398,31 +362,42 @@ fn convert_all(inputs: &DayInputs<'_>, components: &Components) -> Result<Vec<Po
                 format!("the {} lines of a day add up to more than a row can hold", key.currency),
             ));
         }
-        let (reporting, fx) = match key.currency == inputs.reporting_currency {
-            true => (component.amounts.amount, None),
-            false => {
-                let (reporting, fx) =
-                    convert(inputs, component.amounts.amount, key.currency, inputs.reporting_currency)?;
-                (reporting, Some(fx))
-            }
-        };
+        let fx = rate_between(inputs, key.currency, to, component.costs_nothing())?;
+        let reporting = at_rate(component.amounts.amount, fx, to)?;
         Ok(PoolComponent { key: key.clone(), amounts: component.amounts, reporting, fx, lines: component.lines })
     };
     components.iter().map(convert_one).collect()
 }
 
-fn convert(inputs: &DayInputs<'_>, amount: i128, from: Currency, to: Currency) -> Result<(i128, FxRate), NotRun> {
-    let missing = || {
-        NotRun::new(
+/// Returns the amount in the other currency; nothing is nothing in every currency and needs no rate.
+pub(crate) fn convert(inputs: &DayInputs<'_>, amount: i128, from: Currency, to: Currency) -> Result<i128, NotRun> {
+    at_rate(amount, rate_between(inputs, from, to, amount == 0)?, to)
+}
+
+/// The rate of the day; none between equal currencies, nor where it is missing and there is nothing to convert.
+fn rate_between(
+    inputs: &DayInputs<'_>,
+    from: Currency,
+    to: Currency,
+    is_nothing: bool,
+) -> Result<Option<FxRate>, NotRun> {
+    if from == to {
+        return Ok(None);
+    }
+    let day = inputs.day;
+    match inputs.fx.rate(from, to, day) {
+        None if !is_nothing => Err(NotRun::new(
             "fx_missing",
-            format!("no rate {from}→{to} within 7 days before {}; enter one with `apportion fx import`", inputs.day),
-        )
-    };
-    let fx = inputs.fx.rate(from, to, inputs.day).ok_or_else(missing)?;
+            format!("no rate {from}→{to} within 7 days before {day}; enter one with `apportion fx import`"),
+        )),
+        found => Ok(found),
+    }
+}
+
+fn at_rate(amount: i128, fx: Option<FxRate>, to: Currency) -> Result<i128, NotRun> {
+    let Some(fx) = fx else { return Ok(amount) };
     let converted = convert_half_even(amount, fx.rate).filter(|amount| amount.abs() <= MONEY_ATOMS_MAX);
-    let converted = converted
-        .ok_or_else(|| NotRun::new("out_of_bound", format!("the amount in {to} is more than a row can hold")))?;
-    Ok((converted, fx))
+    converted.ok_or_else(|| NotRun::new("out_of_bound", format!("the amount in {to} is more than a row can hold")))
 }
 
 /// Each line goes whole to its own consumer. What is converted is shared by consumer first, then by trail and
@@ -466,7 +441,7 @@ fn owner(pool: &Pool, tenant: Option<&Arc<str>>) -> Consumer {
     }
 }
 
-fn converted_parts(
+pub(crate) fn converted_parts(
     total: i128,
     parts: impl Iterator<Item = i128>,
     rate: Option<domain::Price>,
@@ -487,95 +462,6 @@ fn by_trail(converted: &Converted<'_>, cells: &Cells) -> Result<Vec<(Share, Trai
         shares.extend(out.into_iter().map(|share| (share, trail.clone())));
     }
     Ok(shares)
-}
-
-/// Consumers get their rated amounts, `__variance__` what is left of the lines.
-fn recover(
-    inputs: &DayInputs<'_>,
-    converted: &Converted<'_>,
-    cells: &Cells,
-    recovered: Option<i128>,
-) -> Result<Vec<Share>, NotRun> {
-    let mut shares = Vec::new();
-    let mut left = Parts {
-        amount: converted.component.amounts.amount,
-        billed: converted.component.amounts.billed,
-        reporting: converted.reporting,
-    };
-    if let Some(recovered) = recovered {
-        let reporting = match converted.rate {
-            None => recovered,
-            Some(_) => convert(inputs, recovered, converted.key.currency, inputs.reporting_currency)?.0,
-        };
-        let mut rated = exactly_rated(&Converted { reporting, ..*converted }, cells, recovered);
-        for share in &mut rated {
-            share.billed = share.amount;
-        }
-        shares = rated;
-        (left.amount, left.billed, left.reporting) =
-            (left.amount - recovered, left.billed - recovered, left.reporting - reporting);
-    }
-    let variance = Cells::whole(VARIANCE, None);
-    let (key, cell) = variance.cells.first_key_value().expect("one cell");
-    let whole = Share { weight: None, ..share(converted, key, cell, left, &variance, false) };
-    let is_nothing = left.amount == 0 && left.billed == 0 && left.reporting == 0;
-    shares.extend(by_category(whole, &converted.component.by_category).into_iter().filter(|_| !is_nothing));
-    Ok(shares)
-}
-
-/// One share per cell that *is* its rated amount, or its split of `total` when that was converted.
-fn exactly_rated(converted: &Converted<'_>, cells: &Cells, total: i128) -> Vec<Share> {
-    let weights = cells.weights();
-    let zeros = || vec![0; weights.len()];
-    let amounts = split_exact(total, &weights).unwrap_or_else(zeros);
-    let reporting = split_exact(converted.reporting, &weights).unwrap_or_else(zeros);
-    let parts = amounts.into_iter().zip(reporting).map(|(amount, reporting)| Parts { amount, billed: 0, reporting });
-    let of_cell = |((key, cell), parts)| share(converted, key, cell, parts, cells, true);
-    cells.cells.iter().zip(parts).map(of_cell).collect()
-}
-
-/// The lines that no pool takes, by service.
-fn unattributed(inputs: &DayInputs<'_>, taken: &Taken) -> Option<PoolOutcome> {
-    if taken.unattributed.is_empty() {
-        return None;
-    }
-    let mut outcome = PoolOutcome {
-        name: UNATTRIBUTED_POOL.to_owned(),
-        tier: Tier::Direct,
-        basis: Basis::Billed,
-        memo: false,
-        method: Method::None,
-        components: Vec::new(),
-        shares: Vec::new(),
-        trailed: Vec::new(),
-        not_run: None,
-    };
-    let cells = Cells::whole(UNATTRIBUTED, Some("no_pool"));
-    for (service, components) in &taken.unattributed {
-        let converted = match convert_all(inputs, components) {
-            Ok(converted) => converted,
-            Err(not_run) => {
-                return Some(PoolOutcome {
-                    components: Vec::new(),
-                    shares: Vec::new(),
-                    not_run: Some(not_run),
-                    ..outcome
-                });
-            }
-        };
-        for (entry, (key, component)) in converted.iter().zip(components) {
-            let whole = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
-            let labels: BTreeMap<Arc<str>, Arc<str>> =
-                service.iter().map(|service| (Arc::from("service"), Arc::clone(service))).collect();
-            outcome.shares.extend(share_out(&whole, &cells, false).into_iter().map(|share| Share {
-                weight: None,
-                labels: labels.clone(),
-                ..share
-            }));
-        }
-        outcome.components.extend(converted);
-    }
-    Some(outcome)
 }
 
 /// What went in is what came out, for each key and measure: a wrong bill is worse than a crash.

@@ -22,11 +22,15 @@ pub mod line;
 pub mod pool;
 /// Quantity × price.
 pub mod rating;
+/// Pools whose consumers pay what their usage is rated at.
+mod recover;
 /// Cells and components become shares.
 pub mod share;
 /// The only place where cost is divided.
 pub mod split;
 /// A line's amount, day by day.
 pub mod spread;
+/// The lines that no pool takes, by service.
+mod unattributed;
 /// Quantities of a day, and how they fold into one.
 pub mod usage;

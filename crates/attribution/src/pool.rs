@@ -41,6 +41,12 @@ impl ComponentKey {
             invoice_id: None,
         }
     }
+
+    /// Returns whether the component is usage-based cost, whatever its details.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.charge_category.as_deref() == Some("Usage")
+    }
 }
 
 /// Where a cost came from, as far as `follow = "invoice"` looks.
@@ -84,6 +90,15 @@ pub struct Component {
     pub by_tenant: BTreeMap<(Option<Arc<str>>, Category, Trail), Amounts>,
     /// How many lines contributed.
     pub lines: u64,
+}
+
+impl Component {
+    /// Returns whether no part of it costs anything, so that there is nothing to convert.
+    #[must_use]
+    pub fn costs_nothing(&self) -> bool {
+        let mut parts = self.by_trail.values().chain(self.by_tenant.values());
+        self.amounts.amount == 0 && parts.all(|amounts| amounts.amount == 0)
+    }
 }
 
 /// The components of one pool on one day.

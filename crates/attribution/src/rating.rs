@@ -8,7 +8,7 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
 /// Atoms of a quantity in one unit.
-const QUANTITY_ATOMS_PER_UNIT: i128 = 10_i128.pow(domain::quantity::QUANTITY_SCALE);
+pub(crate) const QUANTITY_ATOMS_PER_UNIT: i128 = 10_i128.pow(domain::quantity::QUANTITY_SCALE);
 
 /// A sum of quantity × price that is rounded only once, at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

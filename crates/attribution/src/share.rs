@@ -28,7 +28,7 @@ pub struct Share {
     pub billed: i128,
     /// The part of the converted amount.
     pub reporting: i128,
-    /// The measured quantity; only on the first component, so that it may be summed.
+    /// The measured quantity; only on one component (of usage, if there is one), so that it may be summed.
     pub quantity: Option<i128>,
     /// The meter's unit.
     pub unit: Option<Arc<str>>,

@@ -1,5 +1,6 @@
 //! Quantities of a day, and how they fold into one.
 
+use crate::rating::QUANTITY_ATOMS_PER_UNIT;
 use domain::condition::{Conditions, UsageAttribute};
 use domain::dimension::Dimensions;
 use domain::meter::{Aggregation, Category, Meter, MeterKind};
@@ -65,7 +66,8 @@ impl Measure {
     #[must_use]
     pub fn quantity(&self, aggregation: Aggregation) -> i128 {
         match aggregation {
-            Aggregation::Sum | Aggregation::Count | Aggregation::UniqueCount => self.sum,
+            Aggregation::Sum | Aggregation::UniqueCount => self.sum,
+            Aggregation::Count => self.count * QUANTITY_ATOMS_PER_UNIT,
             Aggregation::Min => self.min.unwrap_or(0),
             Aggregation::Max => self.max.unwrap_or(0),
             Aggregation::Last => self.last,
@@ -95,10 +97,9 @@ impl MeterBook {
         self.0.get(name)
     }
 
-    /// Returns whether some meter makes its quantity in one of these ways.
-    #[must_use]
-    pub fn has_any(&self, aggregations: &[Aggregation]) -> bool {
-        self.0.values().any(|meter| aggregations.contains(&meter.aggregation))
+    /// Returns every meter.
+    pub fn iter(&self) -> impl Iterator<Item = &Meter> {
+        self.0.values()
     }
 
     /// Returns the category that cost by this meter appears under.
@@ -112,5 +113,27 @@ impl MeterBook {
     pub fn aggregation(&self, name: &str, kind: MeterKind) -> Aggregation {
         let by_kind = if kind == MeterKind::Gauge { Aggregation::Last } else { Aggregation::Sum };
         self.get(name).map_or(by_kind, |meter| meter.aggregation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_aggregation_makes_its_own_quantity() {
+        let units = |units: i128| units * QUANTITY_ATOMS_PER_UNIT;
+        let (min, max) = (Some(units(1)), Some(units(6)));
+        let measure = Measure { sum: units(9), count: 3, min, max, last: units(2) };
+        for (aggregation, expected) in [
+            (Aggregation::Sum, 9),
+            (Aggregation::Count, 3),
+            (Aggregation::Min, 1),
+            (Aggregation::Max, 6),
+            (Aggregation::Avg, 3),
+            (Aggregation::Last, 2),
+        ] {
+            assert_eq!(measure.quantity(aggregation), units(expected), "{aggregation:?}");
+        }
     }
 }

@@ -120,6 +120,10 @@ pub struct Shrink {
     pub billed_before: String,
     /// Sum of the magnitudes of BilledCost of the new files.
     pub billed_after: String,
+    /// Sum of BilledCost that is stored, unless it was stored before this sum was kept.
+    pub net_before: Option<String>,
+    /// Sum of BilledCost of the new files.
+    pub net_after: String,
 }
 
 impl ImportError {
@@ -164,15 +168,17 @@ fn list(names: &[String]) -> String {
 
 fn shrink_text(keys: &[Shrink]) -> String {
     let one = |key: &Shrink| {
+        let net = key.net_before.iter().map(|before| format!(", net from {before} to {}", key.net_after));
         format!(
-            "account {} in {} would go from {} to {} rows and from {} to {} {} billed (sum of magnitudes)",
+            "account {} in {} would go from {} to {} rows and from {} to {} {} billed (sum of magnitudes){}",
             key.billing_account,
             key.billing_period,
             key.rows_before,
             key.rows_after,
             key.billed_before,
             key.billed_after,
-            key.currency
+            key.currency,
+            net.collect::<String>()
         )
     };
     let shown: Vec<String> = keys.iter().take(KEYS_SHOWN_MAX).map(one).collect();

@@ -154,7 +154,7 @@ pub fn read_meters(file: &str, text: &str) -> Result<Vec<Meter>, MeterError> {
     let mut meters: BTreeMap<String, Meter> = builtin().into_iter().map(|meter| (meter.name.clone(), meter)).collect();
     let mut seen = std::collections::BTreeSet::new();
     for meter in parsed.meters {
-        check(&meter)?;
+        check_meter(&meter)?;
         if !seen.insert(meter.name.clone()) {
             return Err(invalid(&meter, "the name is given twice"));
         }
@@ -163,7 +163,11 @@ pub fn read_meters(file: &str, text: &str) -> Result<Vec<Meter>, MeterError> {
     Ok(meters.into_values().collect())
 }
 
-fn check(meter: &Meter) -> Result<(), MeterError> {
+/// Returns whether a definition makes sense.
+///
+/// # Errors
+/// [`MeterError::Invalid`] that says what does not, [`MeterError::NotAvailable`] for what a later release brings.
+pub fn check_meter(meter: &Meter) -> Result<(), MeterError> {
     if meter.name.is_empty() || meter.unit.is_empty() || meter.event_type.is_empty() {
         return Err(invalid(meter, "name, unit and event_type must not be empty"));
     }

@@ -205,6 +205,19 @@ impl TenantBook {
         tenant
     }
 
+    /// Returns whether the merges that hold on the day lead from the tenant back to itself.
+    #[must_use]
+    pub fn merges_in_a_circle(&self, tenant: &str, day: Day) -> bool {
+        let next = |from: &str| self.fact(from, day).and_then(|fact| fact.merged_into.clone());
+        let mut seen = BTreeSet::new();
+        let mut at = next(tenant);
+        while let Some(into) = at.take_if(|into| **into != *tenant && !seen.contains(into)) {
+            at = next(&into);
+            seen.insert(into);
+        }
+        at.is_some_and(|into| *into == *tenant)
+    }
+
     /// Returns the tenants that a person entered and that are active on the day, in byte order.
     pub fn entered_and_active(&self, day: Day) -> impl Iterator<Item = &Arc<str>> {
         self.facts.keys().filter(move |tenant| {

@@ -1,4 +1,4 @@
-use crate::given::{Given, money};
+use crate::given::{Given, money, quantity};
 
 const CLUSTER: &str = "[[pool]]\nname='west'\nkind='cluster'\nselect={tags.cluster='west'}\n\
     split={method='weighted',weights={cpu_core_hours='0.5',memory_gib_hours='0.3',storage_gib_hours='0.15',network_gib='0.05'}}\n";
@@ -114,6 +114,16 @@ fn fixed_percents_leave_a_named_remainder() {
         &[],
     );
     assert_eq!(given.shares(), ["p __unattributed__ 2.45", "p a 6.00", "p b 1.55"]);
+}
+
+#[test]
+fn an_unused_commitment_is_idle_by_percentage() {
+    let policy = "[[pool]]\nname='p'\nselect={}\nsplit={method='fixed',percent={a='25',__idle__='75'}}";
+    let given = Given::policy(policy).line("10", "0", &[]);
+    assert_eq!(given.shares(), ["p __idle__ 7.50", "p a 2.50"]);
+    let outcome = given.attribute();
+    let reasons: Vec<_> = outcome.pools[0].shares.iter().map(|share| share.reason).collect();
+    assert_eq!(reasons, [Some("unused_commitment"), None]);
 }
 
 #[test]
@@ -337,4 +347,141 @@ fn a_share_that_a_row_cannot_hold_refuses_its_pool() {
     }
     let outcome = given.attribute();
     assert_eq!(outcome.pools[0].not_run.as_ref().map(|not_run| not_run.code), Some("out_of_bound"));
+}
+
+fn not_run(given: &Given, pool: usize) -> Option<&'static str> {
+    given.attribute().pools[pool].not_run.as_ref().map(|not_run| not_run.code)
+}
+
+#[test]
+fn what_costs_nothing_needs_no_rate() {
+    let pools = "[[pool]]\nname='llm'\nrecovers={provider='X'}\nsplit={method='rated',meters=['llm_*']}\n\
+        [[pool]]\nname='memo'\nsplit={method='rated'}\n[[pool]]\nname='rest'\nselect={}\nsplit={method='none'}\ntier='overhead'";
+    let in_euro = |given: Given| Given {
+        reporting: domain::Currency::EUR,
+        ..given.rates("[[price]]\nmeter='mcp_reads'\nprice='1'")
+    };
+    let empty = in_euro(Given::policy(pools));
+    assert!(empty.attribute().pools.iter().all(|pool| pool.not_run.is_none() && pool.components.is_empty()));
+    let free = in_euro(Given::policy(pools)).usage("llm_tokens", "5", &[("tenant", "a")]).line("0", "0", &[]);
+    assert_eq!([0, 1, 2].map(|pool| not_run(&free, pool)), [None; 3]);
+    assert_eq!(free.attribute().pools[1].shares[0].quantity, Some(quantity("5")));
+    let used = in_euro(Given::policy(pools)).usage("mcp_reads", "5", &[("tenant", "a")]);
+    assert_eq!([0, 1, 2].map(|pool| not_run(&used, pool)), [None, Some("fx_missing"), None]);
+    // What cancels out is money all the same.
+    let account = |account| [("sub_account", account), ("provider", "X")];
+    let credited = in_euro(Given::policy(pools)).line("5", "5", &account("1")).line("-5", "-5", &account("2"));
+    assert_eq!(not_run(&credited, 0), Some("fx_missing"));
+}
+
+#[test]
+fn quantities_stand_with_usage_whatever_is_credited_beside_it() {
+    let given = Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='proportional',meter='log_queries'}")
+        .usage("log_queries", "5", &[("tenant", "a")])
+        .line("-1", "-1", &[("charge_category", "Credit")]);
+    let stands_with = |given: &Given| {
+        let shares = given.attribute().pools.remove(0).shares;
+        let measured = shares.into_iter().filter(|share| share.quantity.is_some());
+        measured.map(|share| share.component.charge_category.expect("a category").to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(stands_with(&given), ["Credit"]);
+    assert_eq!(stands_with(&given.line("10", "10", &[])), ["Usage"]);
+}
+
+#[test]
+fn a_reserved_consumer_of_a_base_keeps_its_reason() {
+    let pools = "[[tenant_rule]]\ntenant='{tags.team}'\n\
+        [[pool]]\nname='own'\nselect={service='EC2'}\nsplit={method='direct'}\n\
+        [[pool]]\nname='unused'\nselect={service='RI'}\nsplit={method='fixed',percent={__idle__='100'}}\n\
+        [[pool]]\nname='care'\nselect={}\nsplit={method='by_cost'}";
+    let given = Given::policy(pools)
+        .line("10", "0", &[("service", "EC2")])
+        .line("10", "0", &[("service", "EC2"), ("tags.team", "a")])
+        .line("20", "0", &[("service", "RI")])
+        .line("4", "0", &[]);
+    assert_eq!(given.shares()[3..], ["care __idle__ 2.00", "care __unattributed__ 1.00", "care a 1.00"]);
+    let reasons: Vec<_> = given.attribute().pools[2].shares.iter().map(|share| share.reason).collect();
+    assert_eq!(reasons, [Some("unused_commitment"), Some("no_mapping"), None]);
+}
+
+#[test]
+fn what_is_recovered_is_followed_by_the_lines_it_recovers() {
+    let pools = "[[pool]]\nname='llm'\nrecovers={provider='X'}\nsplit={method='rated',meters=['llm_tokens']}\n\
+        [[pool]]\nname='gpu'\nrecovers={provider='Y'}\nsplit={method='rated',meters=['sandbox_seconds']}\n\
+        [[pool]]\nname='tax'\nselect={charge_category='Tax'}\nsplit={method='by_cost',follow='invoice'}";
+    let of = |provider: &'static str, account: &'static str, category: &'static str| {
+        [("provider", provider), ("sub_account", account), ("charge_category", category)]
+    };
+    let given = Given::policy(pools)
+        .rates("[[price]]\nmeter='llm_tokens'\nprice='1'\n[[price]]\nmeter='sandbox_seconds'\nprice='1'")
+        .usage("llm_tokens", "8", &[("tenant", "a")])
+        .usage("sandbox_seconds", "6", &[("tenant", "b")])
+        .line("3", "3", &of("X", "1", "Usage"))
+        .line("1", "1", &of("X", "2", "Usage"))
+        .line("9", "9", &of("X", "3", "Purchase"))
+        .line("5", "5", &of("Y", "2", "Purchase"))
+        .line("4", "4", &of("Z", "1", "Tax"))
+        .line("4", "4", &of("Z", "2", "Tax"));
+    // Account 1 is a's alone. In account 2 a has 8 × 1 ÷ 4 and b, whose pool has no usage lines, all 6.
+    assert_eq!((sum(&given, "tax a"), sum(&given, "tax b")), (money("5"), money("3")));
+}
+
+#[test]
+fn what_no_pool_takes_is_converted_once_and_then_divided_by_service() {
+    let line =
+        |given: Given, service| given.line("0.000000000000001", "0", &[("service", service), ("currency", "EUR")]);
+    let given = line(line(Given::policy(""), "EC2"), "S3");
+    let missing = given.attribute();
+    assert_eq!(missing.pools[0].not_run.as_ref().map(|not_run| not_run.code), Some("fx_missing"));
+    let went_in: Vec<_> = missing.pools[0].components.iter().map(|part| (part.amounts.amount, part.lines)).collect();
+    assert_eq!(went_in, [(2, 2)], "the proof shows what was not converted");
+    let outcome = given.rate("EUR", "USD", "1.5").attribute();
+    assert_eq!(outcome.pools[0].components.iter().map(|part| part.reporting).collect::<Vec<_>>(), [3]);
+    let shares: Vec<_> = outcome.pools[0].shares.iter().map(|share| (share.reporting, share.pool_amount)).collect();
+    assert_eq!(shares, [(2, 2), (1, 2)]);
+}
+
+#[test]
+fn a_unit_has_a_price_where_the_cards_own_unit_divides_exactly() {
+    let unit_price = |word: &str| {
+        let given = Given::policy("[[pool]]\nname='p'\nsplit={method='rated'}")
+            .rates(&format!("[[price]]\nmeter='{word}'\nprice='0.10'\nper='unit'"))
+            .usage("storage_bytes", "1000000000", &[("tenant", "a")]);
+        given.attribute().pools[0].shares[0].unit_price
+    };
+    assert_eq!(unit_price("storage_bytes"), Some(money("0.1")));
+    assert_eq!(unit_price("storage_gb"), Some(money("0.0000000001")));
+    assert_eq!(unit_price("storage_gib"), None);
+}
+
+#[test]
+fn a_meter_that_is_named_needs_a_price_and_one_that_a_glob_finds_is_listed() {
+    let given = |meters: &str| {
+        Given::policy(&format!("[[pool]]\nname='p'\nsplit={{method='rated',meters=[{meters}]}}"))
+            .rates("[[price]]\nmeter='mcp_reads'\nprice='2'")
+            .usage("mcp_reads", "3", &[("tenant", "a")])
+            .usage("llm_tokens", "7", &[("tenant", "a")])
+    };
+    for named in ["'llm_tokens'", "'llm_tokens','*'"] {
+        assert_eq!(not_run(&given(named), 0), Some("rate_missing"), "{named}");
+    }
+    for found in ["'*'", "'llm_*','mcp_reads'"] {
+        let listed = given(found).attribute().findings;
+        assert_eq!(listed.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["unpriced"], "{found}");
+        assert_eq!(given(found).shares(), ["p a mcp_reads 6.00"], "{found}");
+    }
+    assert_eq!(not_run(&given("'sandbox_seconds'"), 0), None, "what nobody used needs no price");
+}
+
+#[test]
+fn the_empty_where_of_a_cluster_reads_the_usage_of_all_clusters() {
+    let given = |split: &str| {
+        Given::policy(&format!("[[pool]]\nname='west'\nkind='cluster'\nselect={{}}\nsplit={{method='even'{split}}}"))
+            .line("2", "2", &[])
+            .usage("mcp_reads", "1", &[("tenant", "a"), ("cluster", "west")])
+            .usage("mcp_reads", "1", &[("tenant", "b"), ("cluster", "east")])
+            .shares()
+    };
+    assert_eq!(given(""), ["west a 2.00"]);
+    assert_eq!(given(",where={}"), ["west a 1.00", "west b 1.00"]);
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Instant, Zone, money};
+use domain::{Currency, Instant, Zone, money};
 use serde::{Deserialize, Serialize};
 use storage::lake::PinnedTable;
 
 use super::days::DaySet;
-use super::sums::KeySums;
+use super::sums::{CurrencySums, KeySums};
 
 /// Tag of a data file that says which key it belongs to and what the whole key holds.
 pub(super) const KEY_TAG: &str = "apportion.key";
@@ -49,6 +49,8 @@ pub struct StoredKey {
     pub rows: u64,
     /// Sum of the magnitudes of BilledCost by currency, in atoms.
     pub billed_magnitudes: BTreeMap<String, i128>,
+    /// Sum of BilledCost by currency, in atoms; empty for keys stored before it was kept.
+    pub net_billed: BTreeMap<String, i128>,
     /// Days that its lines touch.
     pub days: DaySet,
     /// The import that brought it.
@@ -65,6 +67,8 @@ struct KeyTag {
     sha256: String,
     rows: u64,
     billed_magnitudes: BTreeMap<String, String>,
+    #[serde(default)]
+    net_billed: BTreeMap<String, String>,
     days: serde_json::Value,
     import: String,
 }
@@ -88,6 +92,7 @@ pub fn stored_keys(pinned: &PinnedTable, source: &str) -> BTreeMap<ImportKey, St
         stored.sha256 = tag.sha256;
         stored.rows = tag.rows;
         stored.billed_magnitudes = tag.billed_magnitudes.into_iter().filter_map(to_atoms).collect();
+        stored.net_billed = tag.net_billed.into_iter().filter_map(to_atoms).collect();
         stored.days = DaySet::from_json(&tag.days).unwrap_or_default();
         stored.import_id = tag.import;
         stored.files.push(file.path.clone());
@@ -102,15 +107,17 @@ fn to_atoms((currency, amount): (String, String)) -> Option<(String, i128)> {
 
 /// Returns the tag of the files of a key.
 pub(super) fn key_tag(key: &ImportKey, sums: &KeySums, import_id: &str) -> String {
-    let magnitudes = sums.currencies.iter();
+    let by_currency = |sum: fn(&CurrencySums) -> i128| {
+        let text = |(currency, sums): (&Currency, _)| (currency.to_string(), money::format_atoms(sum(sums)));
+        sums.currencies.iter().map(text).collect()
+    };
     let tag = KeyTag {
         billing_account: key.billing_account.clone(),
         billing_period: key.billing_period.clone(),
         sha256: sums.hash.to_hex(),
         rows: sums.rows,
-        billed_magnitudes: magnitudes
-            .map(|(currency, sums)| (currency.to_string(), money::format_atoms(sums.billed_magnitude)))
-            .collect(),
+        billed_magnitudes: by_currency(|sums| sums.billed_magnitude),
+        net_billed: by_currency(|sums| sums.billed),
         days: sums.days.to_json(),
         import: import_id.to_owned(),
     };

@@ -2,6 +2,7 @@
 
 use domain::Instant;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use storage::catalog::ImportRow;
 use storage::lake::{Commit, CommitRecord, Lake, LakeError, NewFile, PinnedTable, Table};
 
@@ -37,6 +38,7 @@ pub(crate) async fn replace_keys(
     replacements: Vec<Replacement>,
 ) -> Result<ImportRow, LakeError> {
     let mut days = DaySet::default();
+    let mut content = Sha256::new();
     let mut commit = Commit::new(at, "import");
     for replacement in replacements {
         if let Some(old) = replacement.old {
@@ -45,6 +47,7 @@ pub(crate) async fn replace_keys(
         }
         if let Some((sums, files)) = replacement.new {
             days.extend(&sums.days);
+            content.update(sums.hash.to_hex());
             let tag = key_tag(&replacement.key, &sums, &facts.id);
             commit.adds.extend(files.into_iter().map(|mut file| {
                 file.tags.insert(KEY_TAG.to_owned(), tag.clone());
@@ -57,6 +60,7 @@ pub(crate) async fn replace_keys(
         "id": facts.id,
         "source": facts.source,
         "rows": facts.rows,
+        "content_sha256": hex::encode(content.finalize()), // over the hashes of the keys' lines, in key order
         "touched_days": days.to_json(),
         "body": facts.body,
     });

@@ -66,32 +66,31 @@ fn calendar(entry: &FixedEntry, up_to: Day, period: impl Fn(Day) -> (Day, Day)) 
     while from <= up_to && entry.to.is_none_or(|to| from <= to) {
         let (period_from, period_to) = period(from);
         let to = entry.to.map_or(period_to, |to| to.min(period_to));
-        let day_of_period = |day: Day| i128::from(day.epoch_days() - period_from.epoch_days());
-        let days = day_of_period(period_to) + 1;
-        let atoms = round_part(entry.amount.atoms(), day_of_period(from), day_of_period(to) + 1, days);
+        let days = |from: Day, to: Day| i128::from(to.epoch_days() - from.epoch_days()) + 1;
+        let atoms = round_part(entry.amount.atoms(), days(from, to), days(period_from, period_to));
         charges.push(Charge { from, to, atoms, period_from, period_to });
         from = period_to.plus(1);
     }
     charges
 }
 
-/// Returns the part of an amount that falls on days `start..end` of a period of `days` days.
-///
-/// amount × end ÷ days less amount × start ÷ days, each rounded half-even to an atom: so a part that
-/// begins with the period is amount × its days ÷ days, and the parts of a whole period always add up
-/// to the amount, wherever it is cut.
+/// Returns amount × `days` ÷ `days_of_period`, rounded half-even once: the part of a period's amount that
+/// falls on so many of its days. A whole period has the whole amount.
 ///
 /// # Units
 /// Atoms of 10⁻¹⁵, any sign; at most 10²⁷, so that the product fits.
 ///
+/// # Source
+/// Spec 2-model, section 4 (recurring and manual costs).
+///
 /// # Example
 /// ```
 /// use collectors::fixed::round_part;
-/// assert_eq!([round_part(100, 0, 1, 3), round_part(100, 1, 2, 3), round_part(100, 2, 3, 3)], [33, 34, 33]);
+/// assert_eq!([round_part(100, 1, 3), round_part(100, 2, 3), round_part(100, 3, 3)], [33, 67, 100]);
 /// ```
 #[must_use]
-pub fn round_part(amount_atoms: i128, start: i128, end: i128, days: i128) -> i128 {
-    round_half_even(amount_atoms * end, days) - round_half_even(amount_atoms * start, days)
+pub fn round_part(amount_atoms: i128, days: i128, days_of_period: i128) -> i128 {
+    round_half_even(amount_atoms * days, days_of_period)
 }
 
 fn round_half_even(numerator: i128, denominator: i128) -> i128 {
@@ -166,6 +165,9 @@ mod tests {
         let open = entry("310.00", FixedPer::Month, "2026-01-11", None);
         check(&open, "2026-01-10", &[]);
         check(&open, "2026-02-01", &[("2026-01-11", "2026-01-31", "210.00"), ("2026-02-01", "2026-02-28", "310.00")]);
+        // 100 × 10 ÷ 31, rounded once.
+        let inside = entry("100.00", FixedPer::Month, "2026-01-11", Some("2026-01-20"));
+        check(&inside, "2030-01-01", &[("2026-01-11", "2026-01-20", "32.258064516129032")]);
         let ended = entry("290", FixedPer::Month, "2024-02-01", Some("2024-02-10"));
         check(&ended, "2030-01-01", &[("2024-02-01", "2024-02-10", "100.00")]);
     }
@@ -208,19 +210,18 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever a month is cut, its parts add up to the amount, and none is off by an atom or more.
+        /// A part is the nearest atom to its exact value, a whole period the amount, a credit the mirror of a cost.
         #[test]
-        fn parts_of_a_period_add_up_to_the_amount(
+        fn a_part_is_the_nearest_atom(
             atoms in -10_i128.pow(27)..10_i128.pow(27),
-            days in 28..=366_i128,
-            cuts in proptest::collection::btree_set(1..28_i128, 0..6),
+            days in 1..=366_i128,
+            period in 28..=366_i128,
         ) {
-            let edges: Vec<i128> = std::iter::once(0).chain(cuts).chain([days]).collect();
-            let parts: Vec<i128> = edges.windows(2).map(|edge| round_part(atoms, edge[0], edge[1], days)).collect();
-            prop_assert_eq!(parts.iter().sum::<i128>(), atoms);
-            for (edge, part) in edges.windows(2).zip(&parts) {
-                prop_assert!((part * days - atoms * (edge[1] - edge[0])).abs() <= days);
-            }
+            prop_assume!(days <= period);
+            let part = round_part(atoms, days, period);
+            prop_assert!((part * period - atoms * days).abs() * 2 <= period);
+            prop_assert_eq!(round_part(atoms, period, period), atoms);
+            prop_assert_eq!(round_part(-atoms, days, period), -part);
         }
     }
 }

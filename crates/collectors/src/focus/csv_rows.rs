@@ -58,7 +58,7 @@ pub(super) fn read(input: impl Read, delimiter: u8, rows: &mut Rows<'_, '_>) -> 
 
 fn header(record: &ByteRecord, rows: &Rows<'_, '_>) -> Result<Header, ImportError> {
     if rows.limits.columns_max < record.len() {
-        return Err(rows.too_large("columns", rows.limits.columns_max as u64, "columns_max"));
+        return Err(rows.too_large("columns", rows.limits.columns_max as u64, "limits.import_columns"));
     }
     let names = record.iter().map(|name| std::str::from_utf8(name)).collect::<Result<Vec<_>, _>>();
     let names = names.map_err(|_| rows.refused("its first line is not UTF-8 text".to_owned()))?;

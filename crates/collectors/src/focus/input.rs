@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +46,9 @@ pub type LineSink<'a> = dyn FnMut(&CostLine, u64) -> Result<(), ImportError> + '
 
 /// Reads every row of a FOCUS file; blocks. `bytes_read` counts bytes of the file as it is stored.
 ///
+/// What must be unpacked first (compressed Parquet) takes space in the file's own folder: that is where
+/// uploads wait, on the disk that was given for them, and not the system's folder for temporary files.
+///
 /// # Errors
 /// [`ImportError`] naming file, line and column; or whatever the sink answers.
 pub fn read_focus(
@@ -56,6 +59,7 @@ pub fn read_focus(
 ) -> Result<(), ImportError> {
     let mut rows = Rows {
         file: &file.name,
+        folder: file.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
         limits,
         line: CostLine::default(),
         reader: RowReader::new(limits.charge_days_max),
@@ -84,7 +88,7 @@ pub fn read_focus(
 fn read_text(mut text: BufReader<Limited>, rows: &mut Rows<'_, '_>) -> Result<(), ImportError> {
     let start = text.fill_buf().map_err(|error| rows.io(error))?;
     if start.starts_with(PARQUET) {
-        return parquet_rows::read(unpacked(text).map_err(|error| rows.io(error))?, rows);
+        return parquet_rows::read(unpacked(text, rows.folder).map_err(|error| rows.io(error))?, rows);
     }
     if let Some((_, reason)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Err(rows.refused((*reason).to_owned()));
@@ -107,6 +111,8 @@ fn read_text(mut text: BufReader<Limited>, rows: &mut Rows<'_, '_>) -> Result<()
 /// The state of reading one file, shared by all formats.
 pub(super) struct Rows<'a, 'b> {
     pub file: &'a str,
+    /// Where the file is.
+    pub folder: &'a Path,
     pub limits: &'a ImportLimits,
     pub line: CostLine,
     pub reader: RowReader,
@@ -120,7 +126,7 @@ impl Rows<'_, '_> {
         self.reader.finish(&mut self.line).map_err(|error| self.cell(place, error))?;
         self.rows += 1;
         if self.limits.rows_max < self.rows {
-            return Err(self.too_large("rows", self.limits.rows_max, "rows_max"));
+            return Err(self.too_large("rows", self.limits.rows_max, "limits.import_rows"));
         }
         (self.sink)(&self.line, place)
     }
@@ -158,8 +164,13 @@ impl Rows<'_, '_> {
         ImportError::TooLarge { file: self.file.to_owned(), what, limit, key }
     }
 
+    pub fn decoded_too_large(&self) -> ImportError {
+        self.too_large("bytes after decompression", self.limits.decoded_bytes_max, "limits.decoded_file")
+    }
+
     pub fn row_too_large(&self) -> ImportError {
-        self.too_large("bytes in one row (is a quote left open?)", self.limits.row_bytes_max as u64, "row_bytes_max")
+        let (what, limit) = ("bytes in one row (is a quote left open?)", self.limits.row_bytes_max as u64);
+        self.too_large(what, limit, "limits.import_row")
     }
 
     fn unreadable(&self, error: &io::Error) -> ImportError {
@@ -169,7 +180,7 @@ impl Rows<'_, '_> {
     /// An error of a reader below: our own limit, or damage.
     pub fn io(&self, error: io::Error) -> ImportError {
         if error.get_ref().is_some_and(|inner| inner.is::<DecodedLimit>()) {
-            return self.too_large("bytes after decompression", self.limits.decoded_bytes_max, "decoded_bytes_max");
+            return self.decoded_too_large();
         }
         if error.get_ref().is_some_and(|inner| inner.is::<RowLimit>()) {
             return self.row_too_large();
@@ -227,10 +238,27 @@ fn first_bytes(file: &mut File) -> io::Result<Vec<u8>> {
 }
 
 /// Parquet is read from its end, so a compressed file is unpacked to an unnamed one first.
-fn unpacked(mut text: impl BufRead) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
+fn unpacked(mut text: impl BufRead, folder: &Path) -> io::Result<File> {
+    let mut file = tempfile::tempfile_in(folder)?;
     io::copy(&mut text, &mut file)?;
     file.flush()?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn parquet_is_unpacked_into_the_folder_of_its_file() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = unpacked(&b"PAR1"[..], folder.path()).expect("an unpacked file");
+        let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("a place");
+        let expected = folder.path().canonicalize().expect("a folder");
+        assert!(place.starts_with(expected), "{}", place.display());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is left behind");
+    }
 }

@@ -61,7 +61,7 @@ impl Columns {
             return Ok(target.clone());
         }
         if rows.limits.columns_max <= self.0.len() {
-            return Err(rows.too_large("columns", rows.limits.columns_max as u64, "columns_max"));
+            return Err(rows.too_large("columns", rows.limits.columns_max as u64, "limits.import_columns"));
         }
         let target = header::target(key);
         self.0.insert(key.to_owned(), target.clone());

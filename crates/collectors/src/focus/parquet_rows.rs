@@ -42,21 +42,22 @@ pub(super) fn read(file: File, rows: &mut Rows<'_, '_>) -> Result<(), ImportErro
 /// Refuses a bomb by what the file says of itself, before anything is decoded.
 fn check_sizes(metadata: &ArrowReaderMetadata, rows: &Rows<'_, '_>) -> Result<(), ImportError> {
     if rows.limits.columns_max < metadata.schema().fields().len() {
-        return Err(rows.too_large("columns", rows.limits.columns_max as u64, "columns_max"));
+        return Err(rows.too_large("columns", rows.limits.columns_max as u64, "limits.import_columns"));
     }
     let groups = metadata.metadata().row_groups();
     let bytes = groups.iter().map(|group| i128::from(group.total_byte_size())).sum::<i128>();
     if i128::from(rows.limits.decoded_bytes_max) < bytes {
-        return Err(rows.too_large("bytes after decompression", rows.limits.decoded_bytes_max, "decoded_bytes_max"));
+        return Err(rows.decoded_too_large());
     }
     let count = groups.iter().map(|group| i128::from(group.num_rows())).sum::<i128>();
     if i128::from(rows.limits.rows_max) < count {
-        return Err(rows.too_large("rows", rows.limits.rows_max, "rows_max"));
+        return Err(rows.too_large("rows", rows.limits.rows_max, "limits.import_rows"));
     }
     let chunks = groups.iter().flat_map(|group| group.columns());
     if chunks.into_iter().any(|chunk| !(0..=COLUMN_CHUNK_BYTES_MAX).contains(&chunk.uncompressed_size())) {
-        let limit = COLUMN_CHUNK_BYTES_MAX.unsigned_abs();
-        return Err(rows.too_large("bytes in one column of one row group", limit, "smaller row groups"));
+        return Err(rows.refused(format!(
+            "a column of one row group holds more than {COLUMN_CHUNK_BYTES_MAX} bytes; write smaller row groups"
+        )));
     }
     Ok(())
 }

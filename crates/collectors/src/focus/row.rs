@@ -100,7 +100,7 @@ impl RowReader {
         };
         let days_max = self.charge_days_max;
         if (end.micros() - start.micros()) / MICROS_PER_SECOND > days_max * SECONDS_PER_DAY {
-            let reason = format!("the charge period is longer than {days_max} days");
+            let reason = format!("the charge period is longer than {days_max} days (limits.charge_days)");
             return Err(missing("ChargePeriodEnd", Some(end.to_string()), reason, true));
         }
         Ok(())

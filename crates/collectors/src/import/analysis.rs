@@ -37,7 +37,8 @@ pub(super) async fn analyse(
 ) -> Result<Analysis, ImportError> {
     if context.limits.files_max < files.len() {
         let limit = context.limits.files_max as u64;
-        return Err(ImportError::TooLarge { file: "the set".to_owned(), what: "files", limit, key: "files_max" });
+        let (file, key) = ("the set".to_owned(), "limits.upload_files");
+        return Err(ImportError::TooLarge { file, what: "files", limit, key });
     }
     let (zone, limits, source) = (context.zone.clone(), context.limits.clone(), source.to_owned());
     let (files, on_progress) = (Arc::clone(files), Arc::clone(on_progress));
@@ -78,7 +79,7 @@ fn analyse_blocking(
 
 fn too_many_keys(file: &str, limits: &ImportLimits) -> ImportError {
     let (what, limit) = ("billing accounts and periods", limits.keys_max as u64);
-    ImportError::TooLarge { file: file.to_owned(), what, limit, key: "keys_max" }
+    ImportError::TooLarge { file: file.to_owned(), what, limit, key: "limits.import_keys" }
 }
 
 /// One row of a set of files.
@@ -111,8 +112,8 @@ pub(super) fn read_set(
         read_focus(file, limits, &bytes_read, &mut |line, place| {
             line_no += 1;
             if limits.rows_max < line_no {
-                let file = file.name.clone();
-                return Err(ImportError::TooLarge { file, what: "rows", limit: limits.rows_max, key: "rows_max" });
+                let (file, limit, key) = (file.name.clone(), limits.rows_max, "limits.import_rows");
+                return Err(ImportError::TooLarge { file, what: "rows", limit, key });
             }
             if line_no.is_multiple_of(PROGRESS_ROWS) {
                 let bytes_read = bytes_read.load(Ordering::Relaxed);

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::money::format_atoms;
 
 use super::Analysis;
-use crate::cost_lines::{ImportKey, KeySums, StoredKey};
+use crate::cost_lines::{CurrencySums, ImportKey, KeySums, StoredKey};
 use crate::error::{ImportError, Shrink};
 
 /// Refuses keys that would lose more than a fifth of their rows, or of their billed amount in any currency.
 ///
-/// The billed amount is the sum of magnitudes: neither a new credit nor a lost one hides what is missing.
+/// The billed amount counts twice: as the sum of magnitudes, so that no credit hides what is missing, and as it
+/// is, where it is a cost: that is what somebody pays.
 pub(super) fn check(
     analysis: &Analysis,
     stored: &BTreeMap<ImportKey, StoredKey>,
@@ -22,21 +23,26 @@ pub(super) fn check(
 }
 
 fn shrinks(key: &ImportKey, old: &StoredKey, new: &KeySums) -> Vec<Shrink> {
-    let new_billed: BTreeMap<String, i128> =
-        new.currencies.iter().map(|(currency, sums)| (currency.to_string(), sums.billed_magnitude)).collect();
+    let new_sums: BTreeMap<String, CurrencySums> =
+        new.currencies.iter().map(|(currency, sums)| (currency.to_string(), *sums)).collect();
     let rows_lost = loses_a_fifth(i128::from(old.rows), i128::from(new.rows));
-    let currencies: BTreeSet<&String> = old.billed_magnitudes.keys().chain(new_billed.keys()).collect();
+    let currencies: BTreeSet<&String> = old.billed_magnitudes.keys().chain(new_sums.keys()).collect();
     let lost = currencies.into_iter().filter_map(|currency| {
         let before = old.billed_magnitudes.get(currency).copied().unwrap_or(0);
-        let after = new_billed.get(currency).copied().unwrap_or(0);
-        (rows_lost || loses_a_fifth(before, after)).then(|| Shrink {
+        let after = new_sums.get(currency).copied().unwrap_or_default();
+        // Keys stored before this sum was kept do not know it.
+        let net_before = old.net_billed.get(currency).copied();
+        let net_lost = net_before.is_some_and(|net| 0 < net && loses_a_fifth(net, after.billed));
+        (rows_lost || net_lost || loses_a_fifth(before, after.billed_magnitude)).then(|| Shrink {
             billing_account: key.billing_account.clone(),
             billing_period: key.billing_period.clone(),
             rows_before: old.rows,
             rows_after: new.rows,
             currency: currency.clone(),
             billed_before: format_atoms(before),
-            billed_after: format_atoms(after),
+            billed_after: format_atoms(after.billed_magnitude),
+            net_before: net_before.map(format_atoms),
+            net_after: format_atoms(after.billed),
         })
     });
     lost.collect()

@@ -45,7 +45,7 @@ pub async fn spool<E: Into<io::Error>>(
         size += part.len() as u64;
         if bytes_max < size {
             let (file, what) = (name.to_owned(), "bytes");
-            return Err(ImportError::TooLarge { file, what, limit: bytes_max, key: "body_bytes_max" });
+            return Err(ImportError::TooLarge { file, what, limit: bytes_max, key: "limits.upload_body" });
         }
         file.write_all(&part).await.map_err(unreadable)?;
     }

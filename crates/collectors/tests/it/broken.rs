@@ -117,7 +117,7 @@ async fn a_broken_row_is_named_with_line_column_and_value() {
         "a period of millennia",
         with(row("acct", 3, "1").replace("2026-10-03 01:00:00", "2199-10-03")),
         "out_of_bound",
-        &["ChargePeriodEnd"],
+        &["ChargePeriodEnd", "limits.charge_days"],
     )
     .await;
 }
@@ -142,21 +142,25 @@ async fn a_broken_json_line_is_named() {
 async fn bombs_are_stopped_by_named_limits() {
     let small = ImportLimits { decoded_bytes_max: 1_000_000, row_bytes_max: 100_000, ..ImportLimits::default() };
     let rows: Vec<String> = (0..20_000).map(|_| row("acct", 1, "1")).collect();
-    check_with(small.clone(), "many rows", gzip(csv(&rows).as_bytes()), "payload_too_large", &["decoded_bytes_max"])
-        .await;
+    let many = gzip(csv(&rows).as_bytes());
+    check_with(small.clone(), "many rows", many, "payload_too_large", &["raise limits.decoded_file"]).await;
     let endless = format!("{HEADER}\n\"{}", "x".repeat(900_000));
-    check_with(small.clone(), "one endless row", gzip(endless.as_bytes()), "payload_too_large", &["row_bytes_max"])
-        .await;
+    let endless = gzip(endless.as_bytes());
+    check_with(small.clone(), "one endless row", endless, "payload_too_large", &["raise limits.import_row"]).await;
     let endless = format!("{{\"a\":\"{}", "x".repeat(900_000));
-    check_with(small, "one endless JSON line", gzip(endless.as_bytes()), "payload_too_large", &["row_bytes_max"]).await;
+    let endless = gzip(endless.as_bytes());
+    check_with(small, "one endless JSON line", endless, "payload_too_large", &["raise limits.import_row"]).await;
     let few = ImportLimits { rows_max: 5, ..ImportLimits::default() };
-    check_with(few, "rows", csv(&ten_rows()), "payload_too_large", &["rows_max"]).await;
+    check_with(few, "rows", csv(&ten_rows()), "payload_too_large", &["raise limits.import_rows"]).await;
     let few = ImportLimits { keys_max: 1, ..ImportLimits::default() };
-    check_with(few, "accounts", csv(&[row("a", 1, "1"), row("b", 1, "1")]), "payload_too_large", &["keys_max"]).await;
+    let accounts = csv(&[row("a", 1, "1"), row("b", 1, "1")]);
+    check_with(few, "accounts", accounts, "payload_too_large", &["raise limits.import_keys"]).await;
+    let few = ImportLimits { files_max: 0, ..ImportLimits::default() };
+    check_with(few, "files", csv(&ten_rows()), "payload_too_large", &["raise limits.upload_files"]).await;
     let few = ImportLimits { columns_max: 5, ..ImportLimits::default() };
-    check_with(few, "columns", csv(&ten_rows()), "payload_too_large", &["columns_max"]).await;
+    check_with(few, "columns", csv(&ten_rows()), "payload_too_large", &["raise limits.import_columns"]).await;
     let wide = format!("{HEADER}{}\n", ",y".repeat(2000));
-    check("more columns", wide, "payload_too_large", &["columns_max"]).await;
+    check("more columns", wide, "payload_too_large", &["raise limits.import_columns"]).await;
 }
 
 #[tokio::test]

@@ -102,6 +102,24 @@ async fn a_bill_that_shrinks_is_refused_until_confirmed() {
     assert_eq!(store.sums("billed_cost").await["USD"], 50 * domain::money::ATOMS_PER_UNIT);
 }
 
+#[tokio::test]
+async fn a_bill_whose_credits_grow_is_refused_by_what_is_left_to_pay() {
+    let store = Store::new().await;
+    store.import(csv(&[row("acct", 1, "100"), row("acct", 2, "-90")])).await.expect("an import");
+    let credited = csv(&[row("acct", 1, "100"), row("acct", 2, "-95")]);
+    let error = store.import(&credited).await.expect_err("must be refused");
+    assert!(error.to_string().contains("net from 10.00 to 5.00"), "{error}");
+    let ImportError::WouldShrink(lost) = error else { panic!("{error}") };
+    let amounts = [&lost[0].billed_before, &lost[0].billed_after, &lost[0].net_after].map(String::as_str);
+    assert_eq!((amounts, lost[0].net_before.as_deref()), (["190.00", "195.00", "5.00"], Some("10.00")));
+    let file = store.file("credited", &credited);
+    store.import_set(vec![file], true).await.expect("confirmed");
+    // Where nothing is left to pay, there is nothing to lose by this measure.
+    let file = store.file("owed", csv(&[row("acct", 1, "100"), row("acct", 2, "-110")]));
+    store.import_set(vec![file], true).await.expect("confirmed");
+    store.import(csv(&[row("acct", 1, "100"), row("acct", 2, "-120")])).await.expect("an import");
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {

@@ -7,13 +7,19 @@ use crate::dimension::Dimension;
 /// Hundred percent in atoms of [`crate::Weight`].
 const HUNDRED_PERCENT: i128 = 100_000_000;
 
+/// Returns why no pool can have this name, if so.
+#[must_use]
+pub fn pool_name_problem(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        return Some("a pool's name has 1 to 200 printable bytes");
+    }
+    (name == UNATTRIBUTED_POOL || name.starts_with("__")).then_some("the name is reserved")
+}
+
 impl Pool {
     pub(super) fn check(&self) -> Result<(), PolicyError> {
-        if self.name.is_empty() || self.name.len() > 200 || self.name.chars().any(char::is_control) {
-            return Err(self.invalid("a pool's name has 1 to 200 printable bytes"));
-        }
-        if self.name == UNATTRIBUTED_POOL || self.name.starts_with("__") {
-            return Err(self.invalid("the name is reserved"));
+        if let Some(problem) = pool_name_problem(&self.name) {
+            return Err(self.invalid(problem));
         }
         if self.source.is_some() || self.method() == Method::Window {
             return Err(PolicyError::NotAvailable {
@@ -52,6 +58,7 @@ impl Pool {
             ("of", split.of.is_some(), matches!(split.method, Method::Even | Method::ByCost)),
             ("percent", !split.percent.is_empty(), split.method == Method::Fixed),
             ("follow", split.follow.is_some(), split.method == Method::ByCost),
+            ("where", split.given_drivers.is_some(), reads_usage(split.method)),
             ("event_type", split.event_type.is_some(), false),
             ("key", split.key.is_some(), false),
             ("window", split.window.is_some(), false),
@@ -70,8 +77,8 @@ impl Pool {
             Method::Fixed if split.percent.values().map(|percent| percent.atoms()).sum::<i128>() > HUNDRED_PERCENT => {
                 Err(self.invalid("the percents add up to more than 100"))
             }
-            Method::Fixed if split.percent.keys().any(|tenant| tenant.parse::<crate::TenantId>().is_err()) => {
-                Err(self.invalid("`percent` names something that is not a tenant id"))
+            Method::Fixed if !split.percent.keys().all(|consumer| takes_percent(consumer)) => {
+                Err(self.invalid("`percent` names something that is neither a tenant id nor `__idle__`"))
             }
             Method::Fixed | Method::Even if split.by.len() > 1 && !self.is_even_of_users() => {
                 Err(self.invalid(&format!("method `{}` splits by tenant only", split.method.as_str())))
@@ -112,6 +119,15 @@ impl Pool {
     pub(super) fn invalid(&self, problem: &str) -> PolicyError {
         invalid(&self.place(), problem)
     }
+}
+
+fn reads_usage(method: Method) -> bool {
+    matches!(method, Method::Weighted | Method::Proportional | Method::Even | Method::Rated)
+}
+
+/// Tenants, and `__idle__` for what was paid for and not used.
+fn takes_percent(consumer: &str) -> bool {
+    consumer == crate::tenant::IDLE || consumer.parse::<crate::TenantId>().is_ok()
 }
 
 pub(super) fn check_rule(rule: &TenantRule) -> Result<(), PolicyError> {

@@ -7,6 +7,7 @@ mod pool;
 /// What a pool, tier, basis or method can be.
 mod words;
 
+pub use check::pool_name_problem;
 pub use pool::{Capacity, FixedCost, OneOrMany, Pool, Split};
 pub use words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
 
@@ -127,14 +128,25 @@ impl Policy {
     }
 
     /// Returns the positions of the pools whose cost a `by_cost` pool follows.
+    ///
+    /// A name that no pool has stands for the repeated pools (`for_each`) that can make it.
     #[must_use]
     pub fn bases(&self, index: usize) -> Vec<usize> {
         let pool = &self.pools[index];
         match pool.split.as_ref().and_then(|split| split.of.as_ref()) {
-            Some(of) => (0..self.pools.len()).filter(|other| of.words().contains(&self.pools[*other].name)).collect(),
+            Some(of) => {
+                of.words().iter().flat_map(|name| self.named(name)).collect::<BTreeSet<_>>().into_iter().collect()
+            }
             None => {
                 (0..index).filter(|other| matches!(self.pools[*other].tier, Tier::Direct | Tier::Amortized)).collect()
             }
+        }
+    }
+
+    fn named(&self, name: &str) -> Vec<usize> {
+        match self.pools.iter().position(|pool| pool.name == name) {
+            Some(own) => vec![own],
+            None => (0..self.pools.len()).filter(|other| self.pools[*other].can_make(name)).collect(),
         }
     }
 
@@ -145,7 +157,7 @@ impl Policy {
             if name == &pool.name {
                 return Err(pool.invalid("`of` names the pool itself"));
             }
-            if !self.pools.iter().any(|other| &other.name == name) {
+            if self.named(name).is_empty() {
                 let names = self.pools.iter().map(|other| other.name.as_str());
                 let hint = crate::toml_text::nearest(name, names)
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -246,6 +258,24 @@ mod tests {
             "policy: the by_cost pools a, b follow each other in a circle",
         );
         check(
+            "[[pool]]\nname='a-{each}'\nfor_each='repo'\nselect={}\nsplit={method='by_cost',of='a-1'}",
+            "policy: the by_cost pools a-{each} follow each other in a circle",
+        );
+        check(
+            "[[pool]]\nname='a-{each}'\nfor_each='repo'\nselect={}\nsplit={method='even'}\n[[pool]]\nname='b'\nselect={}\nsplit={method='by_cost',of='c-1'}",
+            "pool \"b\": `of` names the unknown pool `c-1`",
+        );
+        for method in ["method='direct'", "method='fixed',percent={acme='60'}", "method='by_cost'"] {
+            check(
+                &format!("[[pool]]\nname='a'\nselect={{}}\nsplit={{{method},where={{}}}}"),
+                &format!("pool \"a\": `where` does not go with method `{}`", method.split('\'').nth(1).unwrap()),
+            );
+        }
+        check(
+            "[[pool]]\nname='a'\ntier='overhead'\nselect={}\nsplit={method='none',where={tenant='a'}}",
+            "pool \"a\": `where` does not go with method `none`",
+        );
+        check(
             "[[tenant_rule]]\nwhen={}\ntenant='{subaccount}'",
             "tenant_rule \"{subaccount}\": unknown condition key `subaccount`; did you mean `sub_account`?",
         );
@@ -253,11 +283,13 @@ mod tests {
 
     #[test]
     fn a_cluster_without_where_reads_its_own_usage() {
-        let policy = Policy::read(
-            "p",
-            "version='v'\nvalid_from=2026-01-01\n[[pool]]\nname='west'\nkind='cluster'\nselect={}\nsplit={method='proportional',meter='m'}",
-        );
-        let drivers = policy.expect("valid").pools[0].split.clone().expect("a split").drivers;
-        assert!(drivers.hold(|_| Some("west")) && !drivers.hold(|_| Some("east")));
+        let drivers = |split: &str| {
+            let pool = format!("[[pool]]\nname='west'\nkind='cluster'\nselect={{}}\nsplit={{{split}}}");
+            let policy = Policy::read("p", &format!("version='v'\nvalid_from=2026-01-01\n{pool}"));
+            policy.expect("valid").pools[0].split.clone().expect("a split").drivers
+        };
+        let own = drivers("method='proportional',meter='m'");
+        assert!(own.hold(|_| Some("west")) && !own.hold(|_| Some("east")));
+        assert!(drivers("method='proportional',meter='m',where={}").hold(|_| Some("east")), "an empty `where` is all");
     }
 }

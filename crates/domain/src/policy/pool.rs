@@ -139,14 +139,17 @@ pub struct Split {
     /// `even`: active or users; `by_cost`: pools.
     #[serde(default)]
     pub of: Option<OneOrMany>,
-    /// `fixed`: percent by tenant.
+    /// `fixed`: percent by tenant; `__idle__` takes what was paid for and not used.
     #[serde(default)]
     pub percent: BTreeMap<String, Weight>,
     /// `by_cost`: narrows each component to the cost of its own origin.
     #[serde(default)]
     pub follow: Option<Follow>,
-    /// Restricts the drivers.
+    /// Restricts the drivers, as it is written: `{}` lets all usage through, also in a cluster.
     #[serde(default, rename = "where")]
+    pub given_drivers: Option<Conditions<UsageAttribute>>,
+    /// Restricts the drivers; a cluster that does not say otherwise reads its own usage.
+    #[serde(skip)]
     pub drivers: Conditions<UsageAttribute>,
     /// `window` (a later release): the consuming events.
     #[serde(default)]
@@ -181,6 +184,12 @@ impl Pool {
         self.select.is_none() && self.recovers.is_none() && self.fixed.is_none()
     }
 
+    /// Returns whether the pool is repeated and one of its repetitions can have this name.
+    #[must_use]
+    pub fn can_make(&self, name: &str) -> bool {
+        self.for_each.is_some() && Pattern::new(&self.name.replace("{each}", "*")).matches(name)
+    }
+
     /// Returns what a consumer of this pool is.
     #[must_use]
     pub fn by(&self) -> &[Dimension] {
@@ -197,10 +206,13 @@ impl Pool {
             if !split.by.contains(&Dimension::Tenant) {
                 split.by.insert(0, Dimension::Tenant);
             }
-            if kind == PoolKind::Cluster && split.drivers.is_empty() {
-                split.drivers =
-                    Conditions::new(vec![(UsageAttribute::Dimension(Dimension::Cluster), vec![Pattern::new(&name)])]);
-            }
+            let own_cluster =
+                || Conditions::new(vec![(UsageAttribute::Dimension(Dimension::Cluster), vec![Pattern::new(&name)])]);
+            split.drivers = match &split.given_drivers {
+                Some(given) => given.clone(),
+                None if kind == PoolKind::Cluster => own_cluster(),
+                None => Conditions::default(),
+            };
             if split.method == Method::Rated && split.meters.is_empty() {
                 split.meters.push("*".to_owned());
             }
@@ -227,6 +239,7 @@ impl Split {
             of: None,
             percent: BTreeMap::new(),
             follow: None,
+            given_drivers: None,
             drivers: Conditions::default(),
             event_type: None,
             key: None,

@@ -57,7 +57,8 @@ pub struct PoolSpec {
     pub origin: Origin,
     pub method: &'static str,
     pub by: Vec<String>,
-    pub drivers: Tests,
+    /// `where`; an empty one lets all usage through.
+    pub drivers: Option<Tests>,
     /// `weighted`; one meter of weight 1 for `proportional`.
     pub weights: Vec<(String, String)>,
     pub resource_share: bool,
@@ -171,8 +172,8 @@ impl PoolSpec {
         if self.follow {
             parts.push("follow='invoice'".to_owned());
         }
-        if !self.drivers.is_empty() {
-            parts.push(format!("where={}", table(&self.drivers)));
+        if let Some(drivers) = &self.drivers {
+            parts.push(format!("where={}", table(drivers)));
         }
         parts.join(",")
     }
@@ -276,9 +277,14 @@ impl Case {
     }
 }
 
-/// The built-in meters and one for each way to fold that none of them has.
+/// The built-in meters and one for each way to fold that none of them has, or not with a value.
 fn meters() -> Vec<Meter> {
-    let folded = [("load_avg", Aggregation::Avg), ("load_max", Aggregation::Max), ("load_min", Aggregation::Min)];
+    let folded = [
+        ("load_avg", Aggregation::Avg),
+        ("load_max", Aggregation::Max),
+        ("load_min", Aggregation::Min),
+        ("load_count", Aggregation::Count),
+    ];
     let meter = |(name, aggregation): (&str, Aggregation)| Meter {
         name: name.to_owned(),
         unit: "Load".to_owned(),

@@ -93,11 +93,19 @@ fn fill(template: &str, values: &Values) -> Option<String> {
     Some(filled)
 }
 
+/// A pool of kind cluster without `where` gets `cluster` = its name.
+fn where_of(pool: &PoolSpec) -> Tests {
+    match &pool.drivers {
+        Some(tests) => tests.clone(),
+        None if pool.cluster => vec![("cluster".to_owned(), vec![pool.name.clone()])],
+        None => Tests::new(),
+    }
+}
+
 /// The usage that the pool may look at.
 pub fn driving<'c>(case: &'c Case, pool: &PoolSpec) -> Vec<&'c Use> {
-    let own = vec![("cluster".to_owned(), vec![pool.name.clone()])];
-    let tests = if pool.cluster && pool.drivers.is_empty() { &own } else { &pool.drivers };
-    case.usage.iter().filter(|used| holds(tests, &used.values)).collect()
+    let tests = where_of(pool);
+    case.usage.iter().filter(|used| holds(&tests, &used.values)).collect()
 }
 
 fn seen(pool: &PoolSpec, used: &Use) -> Consumer {
@@ -115,6 +123,7 @@ fn quantity(meter: &str, of: &[&Use]) -> Ratio {
             let atoms = Ratio::sum(&sums).times(&Ratio::whole(1_000_000_000)).over(&Ratio::whole(count.max(1)));
             Ratio::new(atoms.half_even(), 1_000_000_000)
         }
+        "load_count" => Ratio::whole(of.iter().map(|used| used.count).sum::<i64>()),
         "load_max" => both().max().unwrap_or_else(Ratio::zero),
         "load_min" => both().min().unwrap_or_else(Ratio::zero),
         "member_count" | "storage_bytes" | "monitored_host_count" => Ratio::sum(&lasts),
@@ -212,11 +221,11 @@ pub fn even(case: &Case, pool: &PoolSpec) -> Vec<Cell> {
     }
     let mut tenants: BTreeSet<String> = usage.iter().map(|used| used.values["tenant"].clone()).collect();
     // Tenants without usage have nothing that another condition could look at.
-    let by_cluster = pool.cluster && pool.drivers.is_empty();
-    if !by_cluster && pool.drivers.iter().all(|(key, _)| key == "tenant") {
+    let tests = where_of(pool);
+    if tests.iter().all(|(key, _)| key == "tenant") {
         let mapped = case.lines.iter().filter_map(|line| tenant(case, line));
         let active = case.active.iter().cloned().chain(mapped);
-        tenants.extend(active.filter(|id| holds(&pool.drivers, &Values::from([("tenant".to_owned(), id.clone())]))));
+        tenants.extend(active.filter(|id| holds(&tests, &Values::from([("tenant".to_owned(), id.clone())]))));
     }
     tenants.into_iter().map(|tenant| plain(vec![Some(tenant)], Ratio::whole(1))).collect()
 }
@@ -248,8 +257,11 @@ pub fn rated(case: &Case, pool: &PoolSpec) -> Result<Vec<Cell>, &'static str> {
     for ((consumer, meter), of) in grouped(pool, &usage, wanted) {
         let mut by_price: BTreeMap<usize, Vec<&Use>> = BTreeMap::new();
         for used in &of {
-            if let Some(row) = price_row(case, used)? {
-                by_price.entry(row).or_default().push(used);
+            match price_row(case, used)? {
+                Some(row) => by_price.entry(row).or_default().push(used),
+                // Named as it is, not by a glob: somebody expects it to be priced.
+                None if pool.meters.contains(&meter) => return Err("rate_missing"),
+                None => {}
             }
         }
         let mut amount = Ratio::zero();
@@ -316,9 +328,9 @@ pub fn bounded(atoms: i128) -> Result<i128, &'static str> {
     if atoms.abs() <= 10_i128.pow(27) { Ok(atoms) } else { Err("out_of_bound") }
 }
 
-/// The amount in the other currency by the latest rate of the last 7 days.
+/// The amount in the other currency by the latest rate of the last 7 days; nothing needs none.
 pub fn convert(case: &Case, atoms: i128, from: &str, to: &str) -> Result<i128, &'static str> {
-    bounded(if from == to { atoms } else { small(&converted(case, atoms, from, to)?) })
+    bounded(if from == to || atoms == 0 { atoms } else { small(&converted(case, atoms, from, to)?) })
 }
 
 /// The same, however large.

@@ -16,7 +16,7 @@ fn pool(method: &'static str, origin: Origin) -> PoolSpec {
         origin,
         method,
         by: vec!["tenant".to_owned()],
-        drivers: Vec::new(),
+        drivers: None,
         weights: vec![("cpu_core_hours".to_owned(), "1000000000".to_owned())],
         resource_share: false,
         meters: vec!["*".to_owned()],

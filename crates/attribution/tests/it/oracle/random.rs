@@ -62,8 +62,8 @@ impl Random {
 /// One sorts before the reserved words, byte by byte.
 const TENANTS: [&str; 4] = ["Initech", "acme", "globex", "zed"];
 const COUNTERS: [&str; 4] = ["cpu_core_hours", "memory_gib_hours", "llm_tokens", "mcp_reads"];
-const GAUGES: [&str; 5] = ["storage_bytes", "member_count", "load_avg", "load_max", "load_min"];
-const METERS: [&str; 9] = [
+const GAUGES: [&str; 6] = ["storage_bytes", "member_count", "load_avg", "load_max", "load_min", "load_count"];
+const METERS: [&str; 10] = [
     "cpu_core_hours",
     "memory_gib_hours",
     "llm_tokens",
@@ -73,6 +73,7 @@ const METERS: [&str; 9] = [
     "load_avg",
     "load_max",
     "load_min",
+    "load_count",
 ];
 
 pub fn case(random: &mut Random) -> Case {
@@ -187,7 +188,7 @@ fn pool(random: &mut Random, at: usize, earlier: &[PoolSpec]) -> PoolSpec {
         origin,
         method,
         by,
-        drivers: Tests::new(),
+        drivers: None,
         weights: Vec::new(),
         resource_share: method == "weighted" && random.chance(40),
         meters: Vec::new(),
@@ -199,8 +200,9 @@ fn pool(random: &mut Random, at: usize, earlier: &[PoolSpec]) -> PoolSpec {
         idle: random.pick(&["separate", "spread", "overhead"]),
         detail: details.into_iter().filter(|_| random.chance(8)).collect(),
     };
-    if random.chance(25) {
-        pool.drivers = drivers(random);
+    let reads_usage = matches!(method, "weighted" | "proportional" | "even" | "rated");
+    if reads_usage && random.chance(30) {
+        pool.drivers = Some(if random.chance(15) { Tests::new() } else { drivers(random) });
     }
     method_keys(random, &mut pool, earlier);
     pool
@@ -331,10 +333,10 @@ fn card(random: &mut Random) -> Card {
             prices.push((meter.to_owned(), random.decimal(15, 0), "unit", Vec::new()));
         }
     }
-    for (meter, other) in GAUGES.iter().zip(["storage_gb", "member_count", "load_avg", "load_max", "load_min"]) {
+    for meter in GAUGES {
         if random.chance(80) {
-            let word = match *meter {
-                "storage_bytes" => random.pick(&["storage_bytes", "storage_gib", other]),
+            let word = match meter {
+                "storage_bytes" => random.pick(&["storage_bytes", "storage_gib", "storage_gb"]),
                 meter => meter,
             };
             let per = random.pick(&["unit", "hour", "day", "month"]);

@@ -81,7 +81,11 @@ fn sums<'l>(lines: impl IntoIterator<Item = &'l &'l Line>, metric: &str) -> (i12
 /// Σ of a component is converted once.
 fn into(case: &Case, key: &Component, lines: &[&Line], metric: &str) -> Result<Sums, &'static str> {
     let (amount, billed) = sums(lines, metric);
-    Ok([bounded(amount)?, bounded(billed)?, convert(case, amount, key[0].as_deref().expect("a currency"), REPORTING)?])
+    let whole =
+        [bounded(amount)?, bounded(billed)?, convert(case, amount, key[0].as_deref().expect("a currency"), REPORTING)?];
+    // Parts that cancel out are money all the same: without a rate they cannot be told apart.
+    by_trail(case, lines, metric, whole[2])?;
+    Ok(whole)
 }
 
 fn run(case: &Case, at: usize, bases: &[(usize, &Done)]) -> Done {
@@ -137,18 +141,21 @@ fn shares(sums: Sums, cells: &[Cell]) -> Vec<(Consumer, Option<String>, Sums)> {
 /// A converted amount over the parts that it is the sum of.
 ///
 /// The spec says nothing of parts of both signs: each is converted, what rounding leaves goes to the first that are not zero.
-fn convert_parts(case: &Case, total: i128, parts: &[i128], currency: &str) -> Vec<i128> {
+fn convert_parts(case: &Case, total: i128, parts: &[i128], currency: &str) -> Result<Vec<i128>, &'static str> {
     if currency == REPORTING {
-        return parts.to_vec();
+        return Ok(parts.to_vec());
     }
     let (above, below) = (parts.iter().any(|part| *part > 0), parts.iter().any(|part| *part < 0));
     if above != below {
         let keyed: Vec<_> =
             parts.iter().enumerate().map(|(at, part)| (at, Ratio::whole(part.unsigned_abs()))).collect();
-        return split(total, &keyed).expect("some part is not zero");
+        return Ok(split(total, &keyed).expect("some part is not zero"));
     }
-    let mut out: Vec<i128> =
-        parts.iter().map(|part| small(&converted(case, *part, currency, REPORTING).expect("a rate"))).collect();
+    let one = |part: &i128| match part {
+        0 => Ok(0),
+        part => converted(case, *part, currency, REPORTING).map(|converted| small(&converted)),
+    };
+    let mut out = parts.iter().map(one).collect::<Result<Vec<i128>, _>>()?;
     let mut at = 0;
     while out.iter().sum::<i128>() != total {
         if parts[at % parts.len()] != 0 || !above {
@@ -156,7 +163,7 @@ fn convert_parts(case: &Case, total: i128, parts: &[i128], currency: &str) -> Ve
         }
         at += 1;
     }
-    out
+    Ok(out)
 }
 
 fn billed(
@@ -188,9 +195,9 @@ fn billed(
     for (key, lines) in components {
         let whole = done.into[&(key.clone(), None)];
         match (pool.method, pool.follow) {
-            ("direct", _) => direct(case, pool, key, lines, whole[2], done),
+            ("direct", _) => direct(case, pool, key, lines, whole[2], done)?,
             (_, true) => {
-                for (trail, sums) in by_trail(case, key, lines, metric, whole[2]) {
+                for (trail, sums) in by_trail(case, lines, metric, whole[2])? {
                     let cells = (0..=3).rev().map(|kept| by_cost(case, pool, bases, Some((&trail, kept))));
                     let cells = cells.into_iter().find(|cells| cells.iter().any(|cell| cell.weight.is_positive()));
                     for (consumer, meter, sums) in shares(sums, &cells.unwrap_or_default()) {
@@ -202,7 +209,7 @@ fn billed(
                 for (consumer, meter, sums) in shares(whole, &cells) {
                     done.rows.insert((key.clone(), consumer, meter, None), sums);
                 }
-                for (trail, sums) in by_trail(case, key, lines, metric, whole[2]) {
+                for (trail, sums) in by_trail(case, lines, metric, whole[2])? {
                     let fine = shares(sums, &cells).into_iter();
                     done.fine.extend(fine.map(|(consumer, _, sums)| (key.clone(), trail.clone(), consumer, sums)));
                 }
@@ -216,36 +223,62 @@ fn trail_of(line: &Line) -> Trail {
     TRAIL.map(|word| line.values.get(word).cloned())
 }
 
-fn by_trail(case: &Case, key: &Component, lines: &[&Line], metric: &str, reporting: i128) -> Vec<(Trail, Sums)> {
-    let mut trails: BTreeMap<Trail, Vec<&Line>> = BTreeMap::new();
+/// Lines that have something in common, with their sums and their part of the converted whole.
+type Group<'l, K> = (K, Vec<&'l Line>, Sums);
+
+fn grouped<'l, K: Ord>(
+    case: &Case,
+    lines: &[&'l Line],
+    metric: &str,
+    reporting: i128,
+    by: impl Fn(&Line) -> K,
+) -> Result<Vec<Group<'l, K>>, &'static str> {
+    let mut groups: BTreeMap<K, Vec<&Line>> = BTreeMap::new();
     for line in lines {
-        trails.entry(trail_of(line)).or_default().push(line);
+        groups.entry(by(line)).or_default().push(line);
     }
-    let parts: Vec<(i128, i128)> = trails.values().map(|lines| sums(lines, metric)).collect();
+    let parts: Vec<(i128, i128)> = groups.values().map(|lines| sums(lines, metric)).collect();
     let amounts: Vec<i128> = parts.iter().map(|(amount, _)| *amount).collect();
-    let converted = convert_parts(case, reporting, &amounts, key[0].as_deref().expect("a currency"));
-    let rows = trails.into_keys().zip(parts).zip(converted);
-    rows.map(|((trail, (amount, billed)), reporting)| (trail, [amount, billed, reporting])).collect()
+    let currency = lines.first().map_or(REPORTING, |line| line.currency.as_str());
+    let converted = convert_parts(case, reporting, &amounts, currency)?;
+    let rows = groups.into_iter().zip(parts).zip(converted);
+    Ok(rows.map(|(((key, lines), (amount, billed)), reporting)| (key, lines, [amount, billed, reporting])).collect())
+}
+
+fn by_trail(case: &Case, lines: &[&Line], metric: &str, reporting: i128) -> Result<Vec<(Trail, Sums)>, &'static str> {
+    let groups = grouped(case, lines, metric, reporting, trail_of)?;
+    Ok(groups.into_iter().map(|(trail, _, sums)| (trail, sums)).collect())
 }
 
 /// Lines go whole to their own consumer.
-fn direct(case: &Case, pool: &PoolSpec, key: &Component, lines: &[&Line], reporting: i128, done: &mut Done) {
+fn direct(
+    case: &Case,
+    pool: &PoolSpec,
+    key: &Component,
+    lines: &[&Line],
+    reporting: i128,
+    done: &mut Done,
+) -> Result<(), &'static str> {
     let metric = pool.metric.unwrap_or(case.metric);
-    let mut owners: BTreeMap<_, (Consumer, Vec<&Line>)> = BTreeMap::new();
-    for line in lines {
-        let consumer = tenant(case, line).map_or_else(
+    let consumer = |tenant: Option<String>| {
+        tenant.map_or_else(
             || reserved("__unattributed__"),
             |tenant| std::iter::once(Some(tenant)).chain(pool.by[1..].iter().map(|_| None)).collect(),
-        );
-        owners.entry(sort_key(&consumer, None)).or_insert_with(|| (consumer, Vec::new())).1.push(line);
-    }
-    let amounts: Vec<i128> = owners.values().map(|(_, lines)| sums(lines, metric).0).collect();
-    let converted = convert_parts(case, reporting, &amounts, key[0].as_deref().expect("a currency"));
-    for ((consumer, lines), reporting) in owners.into_values().zip(converted) {
-        for (trail, sums) in by_trail(case, key, &lines, metric, reporting) {
-            done.add(key, trail, (&consumer, None), sums);
+        )
+    };
+    let owner = |line: &Line| {
+        let consumer = consumer(tenant(case, line));
+        (sort_key(&consumer, None), consumer)
+    };
+    for ((_, consumer), lines, of_owner) in grouped(case, lines, metric, reporting, owner)? {
+        for (trail, lines, of_trail) in grouped(case, &lines, metric, of_owner[2], trail_of)? {
+            let category = |line: &Line| line.values.get("service_category").cloned();
+            for (_, _, sums) in grouped(case, &lines, metric, of_trail[2], category)? {
+                done.add(key, trail.clone(), (&consumer, None), sums);
+            }
         }
     }
+    Ok(())
 }
 
 /// Consumers of the bases by what they cost, of the trail's first `kept` words only.
@@ -327,9 +360,12 @@ fn recovers(case: &Case, pool: &PoolSpec, components: &Lines<'_>, done: &mut Don
     let usage = usage_of(currency);
     let mut left = done.into.clone();
     if recovered > 0 {
+        let trails = recovered_trails(components, pool.metric.unwrap_or(case.metric));
         for (consumer, meter, mut sums) in shares([recovered, 0, reporting], &cells) {
             sums[1] = sums[0];
-            done.add(&usage, Trail::default(), (&consumer, meter.as_ref()), sums);
+            for (trail, sums) in over_trails(sums, &trails) {
+                done.add(&usage, trail, (&consumer, meter.as_ref()), sums);
+            }
         }
         let rest = left.entry((usage, None)).or_default();
         *rest = [rest[0] - recovered, rest[1] - recovered, rest[2] - reporting];
@@ -340,24 +376,56 @@ fn recovers(case: &Case, pool: &PoolSpec, components: &Lines<'_>, done: &mut Don
     Ok(())
 }
 
-/// Lines that no pool takes are kept apart by service.
+/// What is recovered follows the lines of usage, or all lines where there is no usage, by their cost.
+fn recovered_trails(components: &Lines<'_>, metric: &str) -> Vec<(Trail, Ratio)> {
+    let of_usage = |usage_only: bool| {
+        let counted = components.iter().filter(|(key, _)| !usage_only || key[1].as_deref() == Some("Usage"));
+        counted.flat_map(|(_, lines)| lines.iter().copied()).collect::<Vec<&Line>>()
+    };
+    let lines = if of_usage(true).is_empty() { of_usage(false) } else { of_usage(true) };
+    let mut trails: BTreeMap<Trail, Vec<&Line>> = BTreeMap::new();
+    for line in lines {
+        trails.entry(trail_of(line)).or_default().push(line);
+    }
+    let cost = |lines: Vec<&Line>| Ratio::whole(sums(&lines, metric).0.max(0));
+    trails.into_iter().map(|(trail, lines)| (trail, cost(lines))).collect()
+}
+
+fn over_trails(sums: Sums, trails: &[(Trail, Ratio)]) -> Vec<(Trail, Sums)> {
+    let [Some(amount), Some(billed), Some(reporting)] = sums.map(|measure| split(measure, trails)) else {
+        return vec![(Trail::default(), sums)];
+    };
+    let part = |(at, (trail, _)): (usize, &(Trail, Ratio))| (trail.clone(), [amount[at], billed[at], reporting[at]]);
+    trails.iter().enumerate().map(part).collect()
+}
+
+/// Lines that no pool takes: a component is converted once, then kept apart by service.
 fn nobodys(case: &Case) -> Option<Done> {
-    let mut components: BTreeMap<(Component, Option<String>), Vec<&Line>> = BTreeMap::new();
+    let mut components = Lines::new();
     for line in case.lines.iter().filter(|line| taker(case, line).is_none()) {
-        components.entry((component(line, &[]), line.values.get("service").cloned())).or_default().push(line);
+        components.entry(component(line, &[])).or_default().push(line);
     }
     if components.is_empty() {
         return None;
     }
-    let mut done = Done { name: "unattributed".to_owned(), ..Done::default() };
-    for ((key, service), lines) in components {
-        match into(case, &key, &lines, case.metric) {
-            Ok(sums) => {
-                done.rows.insert((key.clone(), reserved("__unattributed__"), None, service.clone()), sums);
-                done.into.insert((key, service), sums);
-            }
-            Err(code) => return Some(Done { name: done.name, not_run: Some(code), ..Done::default() }),
+    let name = "unattributed".to_owned();
+    let mut done = Done { name: name.clone(), ..Done::default() };
+    match by_service(case, &components, &mut done) {
+        Ok(()) => Some(done),
+        Err(code) => Some(Done { name, not_run: Some(code), ..Done::default() }),
+    }
+}
+
+fn by_service(case: &Case, components: &Lines<'_>, done: &mut Done) -> Result<(), &'static str> {
+    let service = |line: &Line| line.values.get("service").cloned();
+    for (key, lines) in components {
+        done.into.insert((key.clone(), None), into(case, key, lines, case.metric)?);
+    }
+    for (key, lines) in components {
+        let whole = done.into[&(key.clone(), None)];
+        for (service, _, sums) in grouped(case, lines, case.metric, whole[2], service)? {
+            done.rows.insert((key.clone(), reserved("__unattributed__"), None, service), sums);
         }
     }
-    Some(done)
+    done.rows.values().flatten().try_for_each(|atoms| bounded(*atoms).map(drop))
 }

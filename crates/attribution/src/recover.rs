@@ -1,0 +1,127 @@
+//! Pools whose consumers pay what their usage is rated at: estimates, and pools that recover lines.
+
+use crate::cells::{Cells, magnitude};
+use crate::day::{Computed, DayInputs, NotRun, convert, convert_all};
+use crate::pool::{Amounts, Component, ComponentKey, Components, Trail};
+use crate::share::{Converted, Parts, Share, by_category, share};
+use crate::split::split_exact;
+use domain::Currency;
+use domain::money::MONEY_ATOMS_MAX;
+use domain::tenant::VARIANCE;
+use num_bigint::BigUint;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Returns an estimate: each consumer's rated amount, in the card's currency.
+pub(crate) fn memo(inputs: &DayInputs<'_>, cells: &Cells, currency: Currency) -> Result<Computed, NotRun> {
+    if cells.cells.is_empty() {
+        return Ok(Computed::default());
+    }
+    let total = rated_total(cells)?;
+    let component = Component { amounts: Amounts { amount: total, billed: 0 }, ..Component::default() };
+    let components = Components::from([(ComponentKey::usage(currency), component)]);
+    let pool_components = convert_all(inputs, &components)?;
+    let (key, component) = components.first_key_value().expect("one component");
+    let fx = pool_components[0].fx;
+    let converted = Converted { key, component, reporting: pool_components[0].reporting, rate: fx.map(|fx| fx.rate) };
+    let shares = exactly_rated(&converted, cells, total);
+    Ok((pool_components, shares, Vec::new()))
+}
+
+/// Returns the rated amounts in the currency of the lines, and what is left of the lines as `__variance__`.
+pub(crate) fn recover(
+    inputs: &DayInputs<'_>,
+    cells: &Cells,
+    card_currency: Currency,
+    mut components: Components,
+    trailed: bool,
+) -> Result<Computed, NotRun> {
+    if cells.cells.is_empty() && components.is_empty() {
+        return Ok(Computed::default());
+    }
+    let currencies: BTreeSet<Currency> = components.keys().map(|key| key.currency).collect();
+    if currencies.len() > 1 {
+        return Err(NotRun::new("currency_mixed", format!("the lines it recovers are in {currencies:?}")));
+    }
+    let currency = currencies.first().copied().unwrap_or(card_currency);
+    let trails = if trailed { trails_of_usage(&components) } else { BTreeMap::new() };
+    let usage = ComponentKey::usage(currency);
+    components.entry(usage.clone()).or_default();
+    let recovered = convert(inputs, rated_total(cells)?, card_currency, currency)?;
+    let pool_components = convert_all(inputs, &components)?;
+    let (mut shares, mut by_trail) = (Vec::new(), Vec::new());
+    for (entry, (key, component)) in pool_components.iter().zip(&components) {
+        let converted = Converted { key, component, reporting: entry.reporting, rate: entry.fx.map(|fx| fx.rate) };
+        let mut left = Parts {
+            amount: component.amounts.amount,
+            billed: component.amounts.billed,
+            reporting: converted.reporting,
+        };
+        if *key == usage {
+            let reporting = convert(inputs, recovered, currency, inputs.reporting_currency)?;
+            let rated = exactly_rated(&Converted { reporting, ..converted }, cells, recovered);
+            let rated = rated.into_iter().map(|share| Share { billed: share.amount, ..share }).collect::<Vec<_>>();
+            if trailed {
+                by_trail.extend(rated.iter().flat_map(|share| over_trails(share, &trails)));
+            }
+            shares.extend(rated);
+            (left.amount, left.billed, left.reporting) =
+                (left.amount - recovered, left.billed - recovered, left.reporting - reporting);
+        }
+        shares.extend(variance(&converted, left));
+    }
+    Ok((pool_components.into_iter().filter(|entry| entry.lines > 0).collect(), shares, by_trail))
+}
+
+fn rated_total(cells: &Cells) -> Result<i128, NotRun> {
+    let total = cells.cells.values().filter_map(|cell| cell.rated).try_fold(0_i128, i128::checked_add);
+    total
+        .filter(|total| total.abs() <= MONEY_ATOMS_MAX)
+        .ok_or_else(|| NotRun::new("out_of_bound", "the rated amounts add up to more than a row can hold".to_owned()))
+}
+
+/// One share per cell that *is* its rated amount, or its split of `total` when that was converted.
+fn exactly_rated(converted: &Converted<'_>, cells: &Cells, total: i128) -> Vec<Share> {
+    let weights = cells.weights();
+    let zeros = || vec![0; weights.len()];
+    let amounts = split_exact(total, &weights).unwrap_or_else(zeros);
+    let reporting = split_exact(converted.reporting, &weights).unwrap_or_else(zeros);
+    let parts = amounts.into_iter().zip(reporting).map(|(amount, reporting)| Parts { amount, billed: 0, reporting });
+    let of_cell = |((key, cell), parts)| share(converted, key, cell, parts, cells, true);
+    cells.cells.iter().zip(parts).map(of_cell).collect()
+}
+
+fn variance(converted: &Converted<'_>, left: Parts) -> Vec<Share> {
+    if left.amount == 0 && left.billed == 0 && left.reporting == 0 {
+        return Vec::new();
+    }
+    let variance = Cells::whole(VARIANCE, None);
+    let (key, cell) = variance.cells.first_key_value().expect("one cell");
+    let whole = Share { weight: None, ..share(converted, key, cell, left, &variance, false) };
+    by_category(whole, &converted.component.by_category)
+}
+
+/// What each trail of the lines of usage costs, or of all lines where there is no usage among them.
+fn trails_of_usage(components: &Components) -> BTreeMap<Trail, i128> {
+    let has_usage = components.keys().any(ComponentKey::is_usage);
+    let counted = components.iter().filter(|(key, _)| key.is_usage() || !has_usage);
+    let mut trails: BTreeMap<Trail, i128> = BTreeMap::new();
+    for (trail, amounts) in counted.flat_map(|(_, component)| &component.by_trail) {
+        *trails.entry(trail.clone()).or_default() += amounts.amount;
+    }
+    trails
+}
+
+/// A rated share by the trails of the lines that it recovers, in proportion to what they cost; without a trail
+/// where that is nothing.
+fn over_trails(share: &Share, trails: &BTreeMap<Trail, i128>) -> Vec<(Share, Trail)> {
+    let weights: Vec<BigUint> = trails.values().map(|amount| magnitude(*amount)).collect();
+    let parts = [share.amount, share.billed, share.reporting].map(|part| split_exact(part, &weights));
+    let [Some(amount), Some(billed), Some(reporting)] = parts else {
+        return vec![(share.clone(), Trail::default())];
+    };
+    let part = |(at, trail): (usize, &Trail)| {
+        let part = Share { amount: amount[at], billed: billed[at], reporting: reporting[at], ..share.clone() };
+        (part, trail.clone())
+    };
+    trails.keys().enumerate().map(part).collect()
+}
