@@ -1,4 +1,5 @@
 use crate::event::Event;
+use crate::ids::{IdContent, IdKey};
 use crate::json::write_canonical;
 use domain::Instant;
 use domain::dimension::Dimensions;
@@ -32,6 +33,12 @@ pub struct Content {
 }
 
 impl Content {
+    /// Returns the content as the id index keeps it: 128 bits of a hash, time included.
+    #[must_use]
+    pub fn short(&self) -> IdContent {
+        short_content(&self.sha256, self.time)
+    }
+
     /// Returns the content of an incoming event.
     #[must_use]
     pub fn of(event: &Event) -> Self {
@@ -62,11 +69,54 @@ pub struct StoredContent {
 }
 
 impl StoredContent {
+    /// Returns the content as the id index keeps it.
+    #[must_use]
+    pub fn short(&self) -> IdContent {
+        short_content(&self.sha256, (self.time != self.received_at).then_some(self.time))
+    }
+
     /// Returns whether the incoming event says the same.
     #[must_use]
     pub fn is_same(&self, incoming: &Content) -> bool {
         self.sha256 == incoming.sha256 && self.time == incoming.time.unwrap_or(self.received_at)
     }
+}
+
+/// Makes keys of ids that nobody outside can aim at.
+#[derive(Clone, Debug)]
+pub struct IdSalt(Sha256);
+
+impl IdSalt {
+    /// Returns the salt of a lake, whose id is random.
+    #[must_use]
+    pub fn of_lake(id: &str) -> Self {
+        let mut hash = Sha256::new();
+        add_text(&mut hash, Some(id));
+        Self(hash)
+    }
+
+    /// Returns the key of an event: 128 bits of a hash of tenant, source and id.
+    #[must_use]
+    pub fn key(&self, tenant: &str, source: &str, id: &str) -> IdKey {
+        let mut hash = self.0.clone();
+        for part in [tenant, source, id] {
+            add_text(&mut hash, Some(part));
+        }
+        shorten(hash)
+    }
+}
+
+fn short_content(sha256: &[u8; 32], time: Option<Instant>) -> IdContent {
+    let mut hash = Sha256::new_with_prefix(sha256);
+    if let Some(time) = time {
+        hash.update(time.micros().to_be_bytes());
+    }
+    shorten(hash)
+}
+
+fn shorten(hash: Sha256) -> [u8; 16] {
+    let whole: [u8; 32] = hash.finalize().into();
+    std::array::from_fn(|at| whole[at])
 }
 
 fn hash_content(kind: &str, dimensions: &Dimensions, labels_key: &str, data: Option<&Value>) -> [u8; 32] {

@@ -1,3 +1,6 @@
+use crate::ids::IdsError;
+use crate::wal::WalError;
+use std::path::PathBuf;
 use storage::catalog::CatalogError;
 use storage::lake::LakeError;
 
@@ -49,6 +52,20 @@ pub enum MeteringError {
         /// What is wrong.
         problem: String,
     },
+    /// The log of events failed.
+    #[error(transparent)]
+    Log(#[from] WalError),
+    /// The index of event ids failed.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
+    /// The folder of the log cannot be used.
+    #[error("the folder {} cannot be used", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
     /// The lake failed.
     #[error(transparent)]
     Lake(#[from] LakeError),
@@ -61,7 +78,7 @@ pub enum MeteringError {
     /// Shaping rows failed.
     #[error("arrow failed")]
     Arrow(#[from] arrow::error::ArrowError),
-    /// The thread that reads the file died.
-    #[error("the reading thread stopped unexpectedly")]
+    /// A thread of ours died.
+    #[error("a working thread stopped unexpectedly")]
     Worker(#[from] tokio::task::JoinError),
 }

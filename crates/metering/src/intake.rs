@@ -1,5 +1,6 @@
-use crate::content::{Content, EventKey, StoredContent, event_key};
+use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
 use crate::event::{Event, parse_event};
+use crate::ids::{IdContent, IdKey};
 use crate::meters::MeterSet;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::rollup::Rollup;
@@ -46,6 +47,9 @@ pub struct Intake {
     now: Instant,
     stored: Arc<HashMap<EventKey, StoredContent>>,
     seen: HashMap<EventKey, Seen>,
+    salt: IdSalt,
+    /// Keys and contents of the accepted events, as the id index keeps them.
+    pub claims: Vec<(IdKey, IdContent)>,
     /// Tenants known, and those to be created.
     pub tenants: KnownTenants,
     /// Usage of the accepted events.
@@ -69,9 +73,10 @@ impl Intake {
         tenants: KnownTenants,
         now: Instant,
         stored: Arc<HashMap<EventKey, StoredContent>>,
+        salt: IdSalt,
     ) -> Self {
         let (seen, rollup, counts) = (HashMap::new(), Rollup::default(), Counts::default());
-        Self { rules, meters, now, stored, seen, tenants, rollup, counts }
+        Self { rules, meters, now, stored, seen, salt, claims: Vec::new(), tenants, rollup, counts }
     }
 
     /// Returns the keys of all events that came so far, refused ones included.
@@ -97,8 +102,8 @@ impl Intake {
 
     /// The event, or `None` for a duplicate.
     fn decide(&mut self, event: Event) -> Result<Option<PlacedEvent>, Refusal> {
-        let content = Content::of(&event);
         let placed = self.rules.place(event, self.now)?;
+        let content = Content::of(&placed.event);
         let key = event_key(&placed.tenant, &placed.event.source, &placed.event.id);
         match self.is_repeated(&key, &content) {
             Some(true) => {
@@ -113,7 +118,9 @@ impl Intake {
             }
             None => {}
         }
+        let claim = (self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id), content.short());
         let accepted = self.accept(placed);
+        self.claims.extend(accepted.is_ok().then_some(claim));
         self.remember(key, content, accepted.is_ok());
         accepted.map(Some)
     }
@@ -140,7 +147,7 @@ impl Intake {
         }
         let measured = self.meters.measure(&placed.event)?;
         let is_metered = !measured.values.is_empty();
-        self.rollup.add(&placed, measured.values, &self.meters)?;
+        self.rollup.add(&placed, measured.values);
 
         // From here on nothing can refuse the event.
         if !is_known {
@@ -166,7 +173,14 @@ mod tests {
         let rules = EventRules { unknown_tenants, ..EventRules::new(Zone::utc()) };
         let now = "2026-11-20T12:00:00Z".parse().unwrap();
         let meters = MeterSet::new(builtin()).unwrap();
-        Intake::new(Arc::new(rules), Arc::new(meters), KnownTenants::default(), now, Arc::default())
+        Intake::new(
+            Arc::new(rules),
+            Arc::new(meters),
+            KnownTenants::default(),
+            now,
+            Arc::default(),
+            IdSalt::of_lake("lake"),
+        )
     }
 
     fn event(id: &str, kind: &str, extra: &str) -> String {

@@ -10,12 +10,16 @@ pub mod content;
 mod error;
 /// One CloudEvent, parsed and checked by itself.
 pub mod event;
+/// Which ids were accepted, for ever.
+pub mod ids;
 /// Event files: reading, exact deduplication, the two commits.
 pub mod import;
 /// One event after the other: accepted, a duplicate, or refused.
 pub mod intake;
 /// JSON as strict as a contract needs: exact numbers, no duplicate keys, bounded depth.
 pub mod json;
+/// Events as they happen.
+pub mod live;
 /// What the meters read from an event.
 pub mod meters;
 /// Meters in the catalog.
@@ -28,5 +32,7 @@ pub mod rollup;
 mod rows;
 /// What the organisation decides about events: zone, mapping, tenants, age.
 pub mod rules;
+/// What was answered survives: the write-ahead log.
+pub mod wal;
 
 pub use error::MeteringError;

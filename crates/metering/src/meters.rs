@@ -21,9 +21,21 @@ pub struct MeterSet {
     by_type: HashMap<String, Vec<usize>>,
 }
 
+/// What all rows of a meter's usage say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeterTag {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it counts in.
+    pub unit: Arc<str>,
+    /// Counter or gauge.
+    pub kind: MeterKind,
+}
+
 #[derive(Debug)]
 struct Compiled {
     meter: Meter,
+    tag: Arc<MeterTag>,
     value: Option<Path>,
     labels: Vec<(Arc<str>, Path)>,
 }
@@ -31,8 +43,8 @@ struct Compiled {
 /// What one meter reads from one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeteredValue {
-    /// Position of the meter in its [`MeterSet`].
-    pub meter: usize,
+    /// The meter.
+    pub meter: Arc<MeterTag>,
     /// How much.
     pub quantity: Quantity,
     /// `data.labels` and the meter's own labels, which win.
@@ -102,7 +114,7 @@ impl MeterSet {
                 let key = labels_key(&labels).into();
                 (Arc::new(labels), key)
             };
-            measured.values.push(MeteredValue { meter: at, quantity, labels, labels_key });
+            measured.values.push(MeteredValue { meter: Arc::clone(&compiled.tag), quantity, labels, labels_key });
         }
         Ok(measured)
     }
@@ -117,15 +129,18 @@ impl Compiled {
         let value = meter.value.as_ref().map(path).transpose()?;
         let labels = meter.group_by.iter().map(|(key, text)| Ok((Arc::from(key.as_str()), path(text)?)));
         let labels = labels.collect::<Result<Vec<_>, MeteringError>>()?;
-        Ok(Self { value, labels, meter })
+        let tag = MeterTag { name: meter.name.as_str().into(), unit: meter.unit.as_str().into(), kind: meter.kind };
+        Ok(Self { value, labels, tag: Arc::new(tag), meter })
     }
 
     /// The value and whether it was rounded; `None` when the event has none.
     fn read(&self, data: &Value) -> Result<Option<(Quantity, bool)>, Refusal> {
-        let Some(path) = &self.value else {
-            let one = Quantity::from_atoms(ONE_ATOMS).expect("one is within the bound");
-            return Ok(Some((one, false)));
-        };
+        let one = Quantity::from_atoms(ONE_ATOMS).expect("one is within the bound");
+        let Some(path) = &self.value else { return Ok(Some((one, false))) };
+        if self.meter.aggregation == Aggregation::Count {
+            let is_absent = matches!(path.find(data), Found::Nothing | Found::One(Value::Null));
+            return Ok((!is_absent).then_some((one, false)));
+        }
         let not_a_number = |found: &str| {
             let found: String = found.chars().take(60).collect();
             Refusal::invalid(format!("meter `{}` found {found} instead of a number", self.meter.name))
@@ -234,7 +249,7 @@ mod tests {
     }
 
     fn quantities(set: &MeterSet, kind: &str, data: &str) -> Result<Vec<(String, String)>, RefusalCode> {
-        let named = |value: &MeteredValue| (set.meter(value.meter).name.clone(), value.quantity.to_string());
+        let named = |value: &MeteredValue| (value.meter.name.to_string(), value.quantity.to_string());
         let measured = set.measure(&event(kind, data)).map_err(|refusal| refusal.code)?;
         Ok(measured.values.iter().map(named).collect())
     }
@@ -306,6 +321,7 @@ mod tests {
         };
         let set = meters(
             &(meter("builds", "aggregation = 'count'")
+                + &meter("failures", "value = '$.failed'\naggregation = 'count'")
                 + &meter("build_seconds", "value = \"$['steps'][0]['s']\"\naggregation = 'sum'")
                 + &meter("all_seconds", "value = '$.steps[*].s'\naggregation = 'sum'")),
         );
@@ -314,5 +330,8 @@ mod tests {
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(quantities(&set, "build", r#"{"steps":[{"s":2},{"s":3}]}"#), Err(RefusalCode::InvalidEvent));
         assert_eq!(quantities(&set, "other", "{}"), Ok(vec![]));
+        let counted = quantities(&set, "build", r#"{"failed":"yes"}"#).unwrap();
+        let expected = [("builds", "1"), ("failures", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(counted, expected, "count asks only whether there is a value");
     }
 }

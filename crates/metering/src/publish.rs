@@ -1,6 +1,6 @@
 use crate::error::MeteringError;
 use domain::Instant;
-use domain::meter::{Meter, builtin};
+use domain::meter::{Meter, builtin, check_meter};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::catalog::{Catalog, MeterRow};
 
@@ -20,16 +20,14 @@ pub async fn publish_meters(catalog: &Catalog, meters: Vec<Meter>, now: Instant)
     let recorded: BTreeMap<String, MeterRow> =
         catalog.meters_upto(i64::MAX).await?.into_iter().map(|row| (row.name.clone(), row)).collect();
     let defaults: BTreeMap<String, Meter> = builtin().into_iter().map(|meter| (meter.name.clone(), meter)).collect();
+    // What somebody put or hid over the API stays, unless the file speaks of it.
+    let is_put = |meter: &Meter| {
+        let by_hand = recorded.get(&meter.name).is_some_and(|row| row.entered_by != ENTERED_BY_FILE);
+        by_hand && defaults.get(&meter.name) == Some(meter)
+    };
+    let meters: Vec<Meter> = meters.into_iter().filter(|meter| !is_put(meter)).collect();
     for meter in &meters {
-        let before = match recorded.get(&meter.name) {
-            Some(row) => Some(from_row(row)?),
-            None => defaults.get(&meter.name).cloned(),
-        };
-        if let Some(field) = before.and_then(|before| defining_difference(&before, meter))
-            && catalog.meter_in_use(&meter.name).await?
-        {
-            return Err(MeteringError::MeterInUse { meter: meter.name.clone(), field });
-        }
+        refuse_other_meaning(catalog, recorded.get(&meter.name), meter).await?;
     }
     let names: BTreeSet<&String> = meters.iter().map(|meter| &meter.name).collect();
     let is_gone =
@@ -46,6 +44,51 @@ pub async fn publish_meters(catalog: &Catalog, meters: Vec<Meter>, now: Instant)
         }
     }
     Ok(changed)
+}
+
+/// Records a meter that somebody put; returns whether it differs from the one in force.
+///
+/// # Errors
+/// [`MeteringError::InvalidMeter`] if the definition makes no sense, [`MeteringError::MeterInUse`] if a meter that has
+/// usage would mean something else.
+pub async fn put_meter(catalog: &Catalog, meter: &Meter, actor: &str, now: Instant) -> Result<bool, MeteringError> {
+    check_meter(meter)
+        .map_err(|error| MeteringError::InvalidMeter { meter: meter.name.clone(), problem: error.to_string() })?;
+    let recorded = catalog.meters_upto(i64::MAX).await?.into_iter().find(|row| row.name == meter.name);
+    refuse_other_meaning(catalog, recorded.as_ref(), meter).await?;
+    Ok(catalog.put_meter(&meter.name, &to_row_body(meter), ACTIVE, actor, now.micros()).await?)
+}
+
+/// Hides a meter: it takes no more events, and its usage stays. Returns it, or none if there was none in force.
+///
+/// # Errors
+/// If the catalog fails.
+pub async fn hide_meter(
+    catalog: &Catalog,
+    name: &str,
+    actor: &str,
+    now: Instant,
+) -> Result<Option<Meter>, MeteringError> {
+    let Some(meter) = meters(catalog).await?.into_iter().find(|meter| meter.name == name) else { return Ok(None) };
+    catalog.put_meter(name, &to_row_body(&meter), HIDDEN, actor, now.micros()).await?;
+    Ok(Some(meter))
+}
+
+async fn refuse_other_meaning(
+    catalog: &Catalog,
+    recorded: Option<&MeterRow>,
+    meter: &Meter,
+) -> Result<(), MeteringError> {
+    let before = match recorded {
+        Some(row) => Some(from_row(row)?),
+        None => builtin().into_iter().find(|default| default.name == meter.name),
+    };
+    match before.and_then(|before| defining_difference(&before, meter)) {
+        Some(field) if catalog.meter_in_use(&meter.name).await? => {
+            Err(MeteringError::MeterInUse { meter: meter.name.clone(), field })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the meters in force, by name: those of the catalog, and the built-in ones it says nothing about.
@@ -129,6 +172,23 @@ mod tests {
         let replaced = BUILDS.replace("'builds'", "'log_queries'");
         let refused = publish_meters(&catalog, file(&replaced), Instant::from_micros(1)).await;
         assert!(matches!(refused, Err(MeteringError::MeterInUse { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_put_or_hid_survives_the_next_start() {
+        let (_folder, catalog) = catalog().await;
+        let now = Instant::from_micros(1);
+        publish_meters(&catalog, file(""), now).await.unwrap();
+        let mut queries = builtin().into_iter().find(|meter| meter.name == "log_queries").unwrap();
+        queries.unit = "Questions".to_owned();
+        assert!(put_meter(&catalog, &queries, "anna", now).await.unwrap());
+        assert!(hide_meter(&catalog, "alerts_generated", "anna", now).await.unwrap().is_some());
+        publish_meters(&catalog, file(""), now).await.unwrap();
+        let found = meters(&catalog).await.unwrap();
+        assert!(found.contains(&queries) && found.iter().all(|meter| meter.name != "alerts_generated"));
+        let shouted = Meter { value: Some("no path".to_owned()), ..queries };
+        let refused = put_meter(&catalog, &shouted, "anna", now).await;
+        assert!(matches!(refused, Err(MeteringError::InvalidMeter { .. })), "{refused:?}");
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ pub enum RefusalCode {
     InvalidEvent,
     /// Nothing says whose event it is.
     TenantMissing,
+    /// The caller may not write for this tenant.
+    TenantForbidden,
     /// The tenant does not exist and may not be created.
     TenantUnknown,
     /// More than an hour ahead of the clock.
@@ -32,6 +34,7 @@ impl RefusalCode {
         match self {
             Self::InvalidEvent => "invalid_event",
             Self::TenantMissing => "tenant_missing",
+            Self::TenantForbidden => "tenant_forbidden",
             Self::TenantUnknown => "tenant_unknown",
             Self::TimeInFuture => "time_in_future",
             Self::TimeTooOld => "time_too_old",

@@ -1,9 +1,9 @@
 use crate::event::Labels;
-use crate::meters::{MeterSet, MeteredValue};
-use crate::refusal::{Refusal, RefusalCode};
+use crate::meters::{MeterTag, MeteredValue};
 use crate::rules::PlacedEvent;
 use domain::{Day, Instant, Quantity};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
 /// What usage is kept apart by. Orders as the table is sorted: day, tenant, meter, hour.
@@ -13,8 +13,8 @@ pub struct UsageKey {
     pub day: Day,
     /// Whose usage.
     pub tenant: Arc<str>,
-    /// Position of the meter in its [`MeterSet`].
-    pub meter: usize,
+    /// The meter.
+    pub meter: Arc<str>,
     /// When the clock hour of the zone begins.
     pub hour: Instant,
     /// User, workflow, repo, task class, cluster.
@@ -26,6 +26,8 @@ pub struct UsageKey {
 /// The values of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageCell {
+    /// What the meter counts in.
+    pub meter: Arc<MeterTag>,
     /// The labels.
     pub labels: Arc<Labels>,
     /// Σ value, in atoms of 10⁻⁹, within the bound of a stored row.
@@ -50,55 +52,61 @@ pub struct UsageCell {
 #[derive(Debug, Default)]
 pub struct Rollup {
     cells: HashMap<UsageKey, UsageCell>,
+    /// Rows that could not hold another value without leaving the bound of a stored row.
+    full: Vec<(UsageKey, UsageCell)>,
 }
 
 impl Rollup {
     /// Returns how many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cells.len()
+        self.cells.len() + self.full.len()
     }
 
     /// Returns whether there is no usage.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.cells.is_empty() && self.full.is_empty()
     }
 
-    /// Adds what the meters read from one event: all values or none.
-    ///
-    /// # Errors
-    /// `out_of_bound` if a sum would become too large to be stored.
-    pub fn add(&mut self, placed: &PlacedEvent, values: Vec<MeteredValue>, meters: &MeterSet) -> Result<(), Refusal> {
-        let keyed: Vec<(UsageKey, MeteredValue)> =
-            values.into_iter().map(|value| (usage_key(placed, &value), value)).collect();
-        for (key, value) in &keyed {
-            let sum = self.cells.get(key).map_or(0, |cell| cell.sum);
-            // Two numbers within the bound of a row are far from the limits of an i128.
-            if Quantity::from_atoms(sum + value.quantity.atoms()).is_none() {
-                let meter = &meters.meter(value.meter).name;
-                let detail = format!("the sum of meter `{meter}` in the hour from {} would be too large", key.hour);
-                return Err(Refusal::new(RefusalCode::OutOfBound, detail));
+    /// Adds what the meters read from one event. A key whose sum would leave the bound of a stored row begins another
+    /// row.
+    pub fn add(&mut self, placed: &PlacedEvent, values: Vec<MeteredValue>) {
+        for value in values {
+            let key = usage_key(placed, &value);
+            self.add_value(key, value, placed.time, &placed.event.id);
+        }
+    }
+
+    fn add_value(&mut self, key: UsageKey, value: MeteredValue, time: Instant, id: &Arc<str>) {
+        let atoms = value.quantity.atoms();
+        match self.cells.entry(key) {
+            Slot::Vacant(slot) => drop(slot.insert(UsageCell::first(value, time, id))),
+            Slot::Occupied(mut slot) if Quantity::from_atoms(slot.get().sum + atoms).is_some() => {
+                slot.get_mut().add(atoms, time, id);
+            }
+            Slot::Occupied(mut slot) => {
+                let full = slot.insert(UsageCell::first(value, time, id));
+                self.full.push((slot.key().clone(), full));
             }
         }
-        for (key, value) in keyed {
-            let atoms = value.quantity.atoms();
-            match self.cells.get_mut(&key) {
-                Some(cell) => cell.add(atoms, placed.time, &placed.event.id),
-                None => {
-                    let cell = UsageCell::first(atoms, placed.time, &placed.event.id, value.labels);
-                    self.cells.insert(key, cell);
-                }
-            }
-        }
-        Ok(())
+    }
+
+    /// Returns all rows in the order of their keys.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(UsageKey, UsageCell)> {
+        let mut rows = self.full.clone();
+        rows.extend(self.cells.iter().map(|(key, cell)| (key.clone(), cell.clone())));
+        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
+        rows
     }
 
     /// Returns all rows in the order of their keys, and forgets them.
     #[must_use]
     pub fn drain_sorted(&mut self) -> Vec<(UsageKey, UsageCell)> {
-        let mut rows: Vec<_> = std::mem::take(&mut self.cells).into_iter().collect();
-        rows.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        let mut rows = std::mem::take(&mut self.full);
+        rows.extend(std::mem::take(&mut self.cells));
+        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
         rows
     }
 }
@@ -108,7 +116,7 @@ fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
     UsageKey {
         day: placed.day,
         tenant: Arc::clone(&placed.tenant),
-        meter: value.meter,
+        meter: Arc::clone(&value.meter.name),
         hour: placed.hour,
         plain,
         labels_key: Arc::clone(&value.labels_key),
@@ -116,9 +124,11 @@ fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
 }
 
 impl UsageCell {
-    fn first(atoms: i128, time: Instant, id: &Arc<str>, labels: Arc<Labels>) -> Self {
+    fn first(value: MeteredValue, time: Instant, id: &Arc<str>) -> Self {
+        let atoms = value.quantity.atoms();
         Self {
-            labels,
+            meter: value.meter,
+            labels: value.labels,
             sum: atoms,
             count: 1,
             min: atoms,
@@ -146,6 +156,7 @@ impl UsageCell {
 mod tests {
     use super::*;
     use crate::event::parse_event;
+    use crate::meters::MeterSet;
     use crate::rules::EventRules;
     use domain::meter::builtin;
     use proptest::prelude::*;
@@ -162,20 +173,21 @@ mod tests {
         EventRules::new(zone.parse().unwrap()).place(parse_event(&text).unwrap(), Instant::from_micros(0)).unwrap()
     }
 
-    fn add(rollup: &mut Rollup, meters: &MeterSet, event: &PlacedEvent) -> Result<(), RefusalCode> {
-        let values = meters.measure(&event.event).unwrap().values;
-        rollup.add(event, values, meters).map_err(|refusal| refusal.code)
+    fn add(rollup: &mut Rollup, meters: &MeterSet, event: &PlacedEvent) {
+        rollup.add(event, meters.measure(&event.event).unwrap().values);
     }
 
     #[test]
-    fn a_sum_that_would_leave_the_bound_refuses_the_event_and_changes_nothing() {
+    fn a_sum_that_would_leave_the_bound_begins_another_row() {
         let (meters, mut rollup) = (meters(), Rollup::default());
         let event = |id, value| placed("UTC", "a", id, "2026-01-01T00:00:00Z", "log_queries", value);
-        assert_eq!(add(&mut rollup, &meters, &event(1, "1e18")), Ok(()));
-        assert_eq!(add(&mut rollup, &meters, &event(2, "0.000000001")), Err(RefusalCode::OutOfBound));
-        assert_eq!(add(&mut rollup, &meters, &event(3, "0")), Ok(()));
+        for (id, value) in [(1, "1e18"), (2, "0.000000001"), (3, "2")] {
+            add(&mut rollup, &meters, &event(id, value));
+        }
         let rows = rollup.drain_sorted();
-        assert_eq!((rows.len(), rows[0].1.sum, rows[0].1.count), (1, 10_i128.pow(27), 2));
+        let sums: Vec<_> = rows.iter().map(|(_, cell)| (cell.sum, cell.count)).collect();
+        assert_eq!(sums, [(10_i128.pow(27), 1), (2_000_000_001, 2)]);
+        assert_eq!(rows[0].0, rows[1].0);
     }
 
     #[test]
@@ -189,7 +201,7 @@ mod tests {
             (9, "00:05:00", "1"),
         ] {
             let event = placed("UTC", "a", id, &format!("2026-01-01T{time}Z"), "member_count", value);
-            assert_eq!(add(&mut rollup, &meters, &event), Ok(()));
+            add(&mut rollup, &meters, &event);
         }
         let (key, cell) = rollup.drain_sorted().remove(0);
         let units = |atoms: i128| atoms / 1_000_000_000;
@@ -234,15 +246,14 @@ mod tests {
                 let time = Instant::from_micros(half_hour * 1_800_000_000);
                 let value = domain::decimal::format_scaled(i128::from(*nanos), 9, 0);
                 let event = placed("UTC", &tenant, u32::try_from(at).unwrap(), &time.to_string(), KINDS[usize::from(*kind)], &value);
-                prop_assert_eq!(add(&mut rollup, &meters, &event), Ok(()));
+                add(&mut rollup, &meters, &event);
                 slow.entry((tenant, *kind, half_hour / 2)).or_default().push((*half_hour, at, i128::from(*nanos)));
             }
             let rows = rollup.drain_sorted();
             prop_assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0));
             prop_assert_eq!(rows.len(), slow.len());
             for (key, cell) in rows {
-                let name = meters.meter(key.meter).name.as_str();
-                let kind = u8::try_from(KINDS.iter().position(|kind| *kind == name).unwrap()).unwrap();
+                let kind = u8::try_from(KINDS.iter().position(|kind| **kind == *key.meter).unwrap()).unwrap();
                 let values = &slow[&(key.tenant.to_string(), kind, key.hour.micros() / 3_600_000_000)];
                 let atoms = || values.iter().map(|(_, _, atoms)| *atoms);
                 prop_assert_eq!(cell.sum, atoms().sum::<i128>());

@@ -1,7 +1,6 @@
 //! Events and usage as rows of their tables.
 
 use crate::event::Labels;
-use crate::meters::MeterSet;
 use crate::rollup::{UsageCell, UsageKey};
 use crate::rules::{ORIGIN_EVENTS, PlacedEvent};
 use arrow::array::{
@@ -13,28 +12,29 @@ use domain::dimension::PLAIN;
 use std::sync::Arc;
 use storage::lake::{Table, schemas};
 
-/// Returns accepted events as rows of `usage_events`.
-pub(crate) fn event_batch(events: &[PlacedEvent], received_at: Instant) -> Result<RecordBatch, ArrowError> {
+/// Returns accepted events, each with when it was received, as rows of `usage_events`.
+pub(crate) fn event_batch(events: &[(PlacedEvent, Instant)]) -> Result<RecordBatch, ArrowError> {
+    let placed = || events.iter().map(|(placed, _)| placed);
     let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(Date32Array::from_iter_values(events.iter().map(|placed| placed.day.epoch_days()))),
-        instants(events.iter().map(|placed| placed.time)),
-        instants(events.iter().map(|_| received_at)),
-        texts(events.iter().map(|placed| &*placed.tenant)),
-        texts(events.iter().map(|placed| &*placed.event.source)),
-        texts(events.iter().map(|placed| &*placed.event.id)),
-        texts(events.iter().map(|placed| &*placed.event.kind)),
+        Arc::new(Date32Array::from_iter_values(placed().map(|placed| placed.day.epoch_days()))),
+        instants(placed().map(|placed| placed.time)),
+        instants(events.iter().map(|(_, received_at)| *received_at)),
+        texts(placed().map(|placed| &*placed.tenant)),
+        texts(placed().map(|placed| &*placed.event.source)),
+        texts(placed().map(|placed| &*placed.event.id)),
+        texts(placed().map(|placed| &*placed.event.kind)),
     ];
     for at in 1..PLAIN.len() {
-        columns.push(optional_texts(events.iter().map(|placed| placed.event.dimensions.plain[at].as_deref())));
+        columns.push(optional_texts(placed().map(|placed| placed.event.dimensions.plain[at].as_deref())));
     }
-    columns.push(labels(events.iter().map(|placed| &placed.event.dimensions.labels))?);
-    columns.push(texts(events.iter().map(|placed| &*placed.event.labels_key)));
-    columns.push(optional_texts(events.iter().map(|placed| placed.event.data_text.as_deref())));
+    columns.push(labels(placed().map(|placed| &placed.event.dimensions.labels))?);
+    columns.push(texts(placed().map(|placed| &*placed.event.labels_key)));
+    columns.push(optional_texts(placed().map(|placed| placed.event.data_text.as_deref())));
     RecordBatch::try_new(Table::UsageEvents.schema(), columns)
 }
 
 /// Returns a roll-up as rows of `usage`.
-pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)], meters: &MeterSet) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch, ArrowError> {
     let keys = || rows.iter().map(|(key, _)| key);
     let cells = || rows.iter().map(|(_, cell)| cell);
     let mut columns: Vec<ArrayRef> = vec![
@@ -47,9 +47,9 @@ pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)], meters: &MeterSet) -> 
     }
     columns.push(labels(cells().map(|cell| &*cell.labels))?);
     columns.push(texts(keys().map(|key| &*key.labels_key)));
-    columns.push(texts(keys().map(|key| meters.meter(key.meter).name.as_str())));
-    columns.push(texts(keys().map(|key| meters.meter(key.meter).unit.as_str())));
-    columns.push(texts(keys().map(|key| meters.meter(key.meter).kind.as_str())));
+    columns.push(texts(keys().map(|key| &*key.meter)));
+    columns.push(texts(cells().map(|cell| &*cell.meter.unit)));
+    columns.push(texts(cells().map(|cell| cell.meter.kind.as_str())));
     columns.push(texts(keys().map(|_| ORIGIN_EVENTS)));
     columns.push(quantities(cells().map(|cell| cell.sum))?);
     columns.push(Arc::new(Int64Array::from_iter_values(cells().map(|cell| cell.count))));

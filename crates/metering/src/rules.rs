@@ -161,7 +161,8 @@ impl TenantRules {
         Self(policies.into_iter().map(usage_rules).collect())
     }
 
-    /// Returns the tenant that the policy valid on the day gives the event: the first rule that fits it.
+    /// Returns the tenant that the policy valid on the day gives the event: the first rule that fits it and yields
+    /// a valid id.
     ///
     /// The policy with the greatest `valid_from` up to the day counts; of equal ones the one published last.
     #[must_use]
@@ -174,7 +175,9 @@ impl TenantRules {
         let (_, rules) = valid?;
         rules.iter().find_map(|rule| {
             let fits = rule.usage.as_ref().is_some_and(|conditions| conditions.hold(value_of));
-            fits.then(|| rule.tenant.fill(|name| name.parse().ok().and_then(|attribute| value_of(&attribute))))?
+            let value = |name: &str| name.parse().ok().and_then(|attribute| value_of(&attribute));
+            let filled = fits.then(|| rule.tenant.fill(value)).flatten()?;
+            filled.parse::<TenantId>().is_ok().then_some(filled)
         })
     }
 }
@@ -238,14 +241,19 @@ mod tests {
         let old = policy("2026-01-01", &rule("{ cluster = 'c*' }", "old-{cluster}"));
         let new =
             policy("2026-11-01", &(rule("{ repo = '*' }", "{user}-team") + &rule("{ origin = 'events' }", "rest")));
+        let strict = policy("2026-11-18", &rule("{ user = '*' }", "{user}"));
         let mut rules = EventRules::new(Zone::utc());
-        rules.tenant_rules = TenantRules::of_policies([&old, &new]);
+        rules.tenant_rules = TenantRules::of_policies([&old, &new, &strict]);
         assert_eq!(tenant(&rules, r#","time":"2026-10-31T23:59:59Z","cluster":"c1""#), Ok("old-c1".into()));
         assert_eq!(tenant(&rules, r#","time":"2026-10-31T23:59:59Z","cluster":"x""#), Err(RefusalCode::TenantMissing));
-        assert_eq!(tenant(&rules, r#","cluster":"c1""#), Ok("rest".into()));
-        assert_eq!(tenant(&rules, r#","repo":"r","user":"u""#), Ok("u-team".into()));
-        assert_eq!(tenant(&rules, r#","repo":"r""#), Ok("rest".into()), "a rule without its placeholder does not fit");
-        assert_eq!(tenant(&rules, r#","repo":"r","tenant":"a""#), Ok("a".into()));
+        let then = |extra: &str| tenant(&rules, &format!(r#","time":"2026-11-10T00:00:00Z"{extra}"#));
+        assert_eq!(then(r#","cluster":"c1""#), Ok("rest".into()));
+        assert_eq!(then(r#","repo":"r","user":"u""#), Ok("u-team".into()));
+        assert_eq!(then(r#","repo":"r""#), Ok("rest".into()), "a rule without its placeholder does not fit");
+        assert_eq!(then(r#","repo":"r","user":"__u""#), Ok("rest".into()), "nor does one that yields no tenant id");
+        assert_eq!(then(r#","repo":"r","tenant":"a""#), Ok("a".into()));
+        assert_eq!(tenant(&rules, r#","user":"u""#), Ok("u".into()));
+        assert_eq!(tenant(&rules, r#","user":"__u""#), Err(RefusalCode::TenantMissing));
         assert_eq!(tenant(&rules, r#","time":"2025-01-01T00:00:00Z""#), Err(RefusalCode::TenantMissing));
     }
 

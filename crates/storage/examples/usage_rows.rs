@@ -1,7 +1,8 @@
 //! Fills the table `usage` of a new data folder with rows for benchmarks: `usage_rows FOLDER ROWS TENANTS DATE`.
 //!
-//! Each row is one metered event of a shared cluster, in order of arrival: tenants and meters are mixed. Everything
-//! comes from a fixed sequence, so two runs write the same rows.
+//! Each row is one metered event of a shared cluster. Events arrive mixed; as metering does, rows are sorted by tenant,
+//! meter and hour before they are written, so many at a time. Everything comes from a fixed sequence, so two runs write
+//! the same rows.
 
 use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -19,7 +20,8 @@ const METERS: [(&str, &str); 4] = [
     ("network_gib", "GiB"),
     ("storage_gib_hours", "GiB-Hours"),
 ];
-const BATCH_ROWS: u64 = 65_536;
+/// Rows that metering sorts at a time: the keys that its roll-up holds.
+const SORTED_ROWS: u64 = 512 * 1024;
 const HOUR_MICROS: i64 = 3_600_000_000;
 
 #[tokio::main]
@@ -35,8 +37,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let now = Zone::utc().start_of(day.plus(1));
     let lake = Lake::open(&folder.lake(), now).await?;
     let mut writer = lake.partitioned(Table::Usage);
-    for first in (0..rows).step_by(usize::try_from(BATCH_ROWS)?) {
-        writer.write(&batch(day, first, (first + BATCH_ROWS).min(rows), rows, tenants)?).await?;
+    for first in (0..rows).step_by(usize::try_from(SORTED_ROWS)?) {
+        writer.write(&batch(day, first, (first + SORTED_ROWS).min(rows), rows, tenants)?).await?;
     }
     let mut commit = Commit::new(now, "import");
     commit.adds = writer.finish().await?;
@@ -63,10 +65,13 @@ fn mixed(row: u64) -> u64 {
 
 /// Rows `first` up to `end`.
 fn batch(day: Day, first: u64, end: u64, rows: u64, tenants: u64) -> Result<RecordBatch, Box<dyn Error>> {
-    let numbers: Vec<u64> = (first..end).collect();
+    let tenant_of = |row: &u64| mixed(*row) % tenants;
+    let meter_of = |row: &u64| usize::try_from((mixed(*row) >> 32) % 4).expect("below four");
+    let mut numbers: Vec<u64> = (first..end).collect();
+    numbers.sort_by_key(|row| (tenant_of(row), meter_of(row), *row)); // hours rise with the rows
     let count = numbers.len();
-    let tenant = |row: &u64| format!("tenant-{:06}", mixed(*row) % tenants);
-    let meter = |row: &u64| METERS[usize::try_from((mixed(*row) >> 32) % 4).expect("below four")];
+    let tenant = |row: &u64| format!("tenant-{:06}", tenant_of(row));
+    let meter = |row: &u64| METERS[meter_of(row)];
     let quantity = |row: &u64| Some(i128::from(mixed(row + rows) % 100_000 + 1) * 10_i128.pow(6));
     let start = Zone::utc().start_of(day).micros();
     let hour = |row: &u64| start + i64::try_from(row * 24 / rows).expect("below 24") * HOUR_MICROS;

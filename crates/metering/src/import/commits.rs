@@ -65,7 +65,7 @@ impl EventsCommit {
 
     /// What a commit to `usage_events` says, if it is one of an import.
     fn of_record(record: &CommitRecord) -> Result<Option<Self>, MeteringError> {
-        if record.metadata.get("kind").and_then(serde_json::Value::as_str) != Some(KIND) {
+        if !is_import(record) {
             return Ok(None);
         }
         let read = serde_json::from_value(record.metadata.clone());
@@ -123,6 +123,11 @@ impl UsageFile {
             tags: self.tags,
         }
     }
+}
+
+/// Whether a commit to `usage_events` is that of an import.
+pub(crate) fn is_import(record: &CommitRecord) -> bool {
+    record.metadata.get("kind").and_then(serde_json::Value::as_str) == Some(KIND)
 }
 
 fn integer(value: u64) -> i64 {

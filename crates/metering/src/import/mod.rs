@@ -2,6 +2,7 @@
 
 use crate::content::event_key;
 use crate::error::MeteringError;
+use crate::live::EventLog;
 use crate::meters::MeterSet;
 use crate::rules::{EventRules, KnownTenants};
 use domain::Instant;
@@ -24,8 +25,9 @@ mod reader;
 /// What an import says about itself.
 mod report;
 /// Which events are stored already.
-mod stored;
+pub(crate) mod stored;
 
+pub(crate) use commits::is_import;
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
 pub use pass::Progress;
 pub use reader::{EventReader, Item};
@@ -43,6 +45,8 @@ pub struct EventImportContext {
     pub catalog: Catalog,
     /// Where the file is kept.
     pub imports: Imports,
+    /// Events as they happen; it stands still while an import claims its ids.
+    pub log: EventLog,
     /// The time of the import.
     pub now: Instant,
     /// What the organisation decides about events.
@@ -97,6 +101,7 @@ async fn commit_if_new(
     known: &mut Known,
 ) -> Result<Option<EventImportReport>, MeteringError> {
     let keys: HashSet<_> = pass.keys.iter().copied().collect();
+    let _paused = ctx.log.pause().await?;
     loop {
         let pinned = ctx.lake.pin_table(Table::UsageEvents).await?;
         if learn(&pinned, &keys, known).await? {
@@ -112,6 +117,7 @@ async fn commit_if_new(
         let says = EventsCommit::new(name, kept, report.clone(), pass.meters.clone(), &pass.usage_files);
         match commits::commit_events(&ctx.lake, &pinned, ctx.now, &pass.event_files, &says).await {
             Ok(committed) => {
+                ctx.log.learn(pass.claims, committed.version()).await?;
                 complete_usage(&ctx.lake).await?;
                 commits::note(&ctx.catalog, &says, committed.version(), ctx.now).await?;
                 return Ok(Some(report));

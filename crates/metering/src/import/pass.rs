@@ -3,9 +3,10 @@
 use super::EventImportContext;
 use super::reader::{EventReader, Item};
 use super::report::EventImportReport;
-use crate::content::{EventKey, StoredContent};
+use crate::content::{EventKey, IdSalt, StoredContent};
 use crate::error::MeteringError;
 use crate::event::EVENT_BYTES_MAX;
+use crate::ids::{IdContent, IdKey};
 use crate::intake::{Intake, Outcome};
 use crate::meters::MeterSet;
 use crate::refusal::Refusal;
@@ -36,6 +37,8 @@ const PROGRESS_EVENTS: u64 = 10_000;
 pub(super) struct Pass {
     pub report: EventImportReport,
     pub keys: Vec<EventKey>,
+    /// Keys and contents of the accepted events, for the id index.
+    pub claims: Vec<(IdKey, IdContent)>,
     pub event_files: Vec<NewFile>,
     pub usage_files: Vec<NewFile>,
     /// Names of the meters that got usage.
@@ -54,7 +57,8 @@ pub(super) async fn run_pass(
     progress: &Progress,
 ) -> Result<Pass, MeteringError> {
     let input = ctx.imports.open_import(sha256).await?;
-    let intake = Intake::new(Arc::clone(&ctx.rules), Arc::clone(&ctx.meters), tenants, ctx.now, stored);
+    let salt = IdSalt::of_lake(ctx.lake.id());
+    let intake = Intake::new(Arc::clone(&ctx.rules), Arc::clone(&ctx.meters), tenants, ctx.now, stored, salt);
     let (sender, mut receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     let reading = Reading::new(intake, Arc::clone(&ctx.meters), ctx.now, sender, Arc::clone(progress));
     let reading = tokio::task::spawn_blocking(move || reading.run(input));
@@ -68,7 +72,14 @@ pub(super) async fn run_pass(
     }
     let done = reading.await??;
     let (event_files, usage_files) = (events.finish().await?, usage.finish().await?);
-    Ok(Pass { report: done.report, keys: done.keys, event_files, usage_files, meters: done.meters })
+    Ok(Pass {
+        report: done.report,
+        keys: done.keys,
+        claims: done.claims,
+        event_files,
+        usage_files,
+        meters: done.meters,
+    })
 }
 
 enum Rows {
@@ -83,15 +94,16 @@ struct Reading {
     now: Instant,
     sender: mpsc::Sender<Rows>,
     progress: Progress,
-    buffer: Vec<PlacedEvent>,
+    buffer: Vec<(PlacedEvent, Instant)>,
     buffered_bytes: usize,
     days: BTreeSet<Day>,
-    used_meters: BTreeSet<usize>,
+    used_meters: BTreeSet<String>,
 }
 
 struct Done {
     report: EventImportReport,
     keys: Vec<EventKey>,
+    claims: Vec<(IdKey, IdContent)>,
     meters: BTreeSet<String>,
 }
 
@@ -137,14 +149,14 @@ impl Reading {
         report.count(&self.intake.counts, &self.meters);
         report.tenants_created = self.intake.tenants.created();
         report.days = self.days.iter().copied().collect();
-        let meters = self.used_meters.iter().map(|at| self.meters.meter(*at).name.clone()).collect();
-        Ok(Done { report, keys: self.intake.keys().copied().collect(), meters })
+        let keys = self.intake.keys().copied().collect();
+        Ok(Done { report, keys, claims: self.intake.claims, meters: self.used_meters })
     }
 
     fn keep(&mut self, mut placed: PlacedEvent) -> Result<(), MeteringError> {
         placed.event.data = serde_json::Value::Null; // measured already; the text is what is stored
         self.buffered_bytes += placed.event.data_text.as_ref().map_or(0, |text| text.len());
-        self.buffer.push(placed);
+        self.buffer.push((placed, self.now));
         if EVENTS_BUFFERED_MAX <= self.buffer.len() || DATA_BYTES_BUFFERED_MAX <= self.buffered_bytes {
             self.flush_events()?;
         }
@@ -158,9 +170,11 @@ impl Reading {
         let mut events = std::mem::take(&mut self.buffer);
         self.buffered_bytes = 0;
         // By day for few files, by tenant for short columns and files that can be skipped.
-        events.sort_by(|left, right| (left.day, &left.tenant, left.time).cmp(&(right.day, &right.tenant, right.time)));
+        events.sort_by(|(left, _), (right, _)| {
+            (left.day, &left.tenant, left.time).cmp(&(right.day, &right.tenant, right.time))
+        });
         for rows in events.chunks(BATCH_ROWS) {
-            self.send(Rows::Events(event_batch(rows, self.now)?));
+            self.send(Rows::Events(event_batch(rows)?));
         }
         Ok(())
     }
@@ -168,9 +182,9 @@ impl Reading {
     fn flush_usage(&mut self) -> Result<(), MeteringError> {
         let rows = self.intake.rollup.drain_sorted();
         self.days.extend(rows.iter().map(|(key, _)| key.day));
-        self.used_meters.extend(rows.iter().map(|(key, _)| key.meter));
+        self.used_meters.extend(rows.iter().map(|(key, _)| key.meter.to_string()));
         for rows in rows.chunks(BATCH_ROWS) {
-            self.send(Rows::Usage(usage_batch(rows, &self.meters)?));
+            self.send(Rows::Usage(usage_batch(rows)?));
         }
         Ok(())
     }

@@ -5,8 +5,12 @@ use crate::event::EVENT_BYTES_MAX;
 use crate::json;
 use std::io::{BufRead, BufReader, Cursor, Read};
 
+/// Bytes of one file after decompression, unless configured otherwise (`limits.decoded_file`).
+pub const DECODED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Largest window of a zstd frame: 2²⁷ bytes, the most that `zstd` makes unless asked for more.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// One item of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,22 +48,33 @@ impl EventReader {
     /// Recognises compression (gzip, zstd, none) and layout (lines, one JSON list, one object) by content.
     ///
     /// # Errors
-    /// If the input cannot be read.
+    /// If the input cannot be read, or holds more than [`DECODED_BYTES_MAX`].
     pub fn open(input: impl Read + 'static) -> Result<Self, MeteringError> {
-        Self::recognise(input).map_err(MeteringError::Unreadable)
+        Self::open_limited(input, DECODED_BYTES_MAX)
     }
 
-    fn recognise(input: impl Read + 'static) -> std::io::Result<Self> {
+    /// The same with another limit of the bytes after decompression.
+    ///
+    /// # Errors
+    /// If the input cannot be read, or holds more than that.
+    pub fn open_limited(input: impl Read + 'static, decoded_bytes_max: u64) -> Result<Self, MeteringError> {
+        Self::recognise(input, decoded_bytes_max).map_err(MeteringError::Unreadable)
+    }
+
+    fn recognise(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Self> {
         let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
         let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
         let input: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
             Box::new(flate2::bufread::MultiGzDecoder::new(input))
         } else if magic == [0x28, 0xb5, 0x2f, 0xfd] {
-            Box::new(zstd::stream::read::Decoder::with_buffer(input)?)
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
         } else {
             Box::new(input)
         };
-        let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
+        let limited = Limited { inner: input, left: decoded_bytes_max, bytes_max: decoded_bytes_max };
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, limited);
         let mut head = read_head(&mut input, EVENT_BYTES_MAX + 1)?;
         if head.starts_with("\u{feff}".as_bytes()) {
             head.drain(..3);
@@ -197,6 +212,27 @@ impl EventReader {
     }
 }
 
+/// Stops a bomb before it is buffered.
+struct Limited {
+    inner: Box<dyn Read>,
+    left: u64,
+    bytes_max: u64,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let too_large = || {
+            let bytes_max = self.bytes_max;
+            std::io::Error::other(format!(
+                "it holds more than {bytes_max} bytes after decompression; split it, or raise limits.decoded_file"
+            ))
+        };
+        self.left = self.left.checked_sub(read as u64).ok_or_else(too_large)?;
+        Ok(read)
+    }
+}
+
 /// Appends bytes, but never more than one beyond the longest event: enough to see that it is too long.
 fn keep(item: &mut Vec<u8>, bytes: &[u8]) {
     let room = (EVENT_BYTES_MAX + 1).saturating_sub(item.len());
@@ -283,6 +319,26 @@ mod tests {
         let twice = read([gzip.clone(), gzip.clone()].concat()).unwrap();
         assert_eq!(twice.len(), 4, "a gzip file may have several members");
         assert!(read(gzip[..gzip.len() - 4].to_vec()).is_err(), "a cut file is not half a file");
+    }
+
+    #[test]
+    fn a_file_that_grows_beyond_its_limit_is_refused_by_name() {
+        let text = "{}\n".repeat(1_000_000);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(text.as_bytes()).unwrap();
+        for bomb in [gzip.finish().unwrap(), zstd::encode_all(text.as_bytes(), 1).unwrap(), text.clone().into_bytes()] {
+            let count = |bytes_max: u64| {
+                let mut reader = EventReader::open_limited(Cursor::new(bomb.clone()), bytes_max)?;
+                let mut items = 0;
+                while reader.next_item()?.is_some() {
+                    items += 1;
+                }
+                Ok::<_, MeteringError>(items)
+            };
+            assert_eq!(count(3_000_000).unwrap(), 1_000_000);
+            let error = count(2_999_999).unwrap_err().to_string();
+            assert!(error.contains("more than 2999999 bytes") && error.contains("limits.decoded_file"), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which of the incoming events are stored already, decided exactly by reading the table.
 
-use crate::content::{Content, EventKey, StoredContent, event_key};
+use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
 use crate::error::MeteringError;
+use crate::ids::{IdContent, IdKey};
 use crate::json::parse_value;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -62,6 +63,26 @@ pub(super) async fn stored_contents(
         }
     }
     Ok(found)
+}
+
+/// Hands over key and content of every stored event, some at a time.
+pub(crate) async fn all_ids(
+    pinned: &PinnedTable,
+    salt: &IdSalt,
+    mut take: impl FnMut(Vec<(IdKey, IdContent)>) -> Result<(), MeteringError>,
+) -> Result<(), MeteringError> {
+    let session = SessionContext::new();
+    let paths: Vec<String> = pinned.files().map(|file| file.path.clone()).collect();
+    read(&session, pinned, &paths, &CONTENT_COLUMNS, |batch| {
+        let [tenants, sources, ids] = ID_COLUMNS.map(|name| text_column(batch, name));
+        let (tenants, sources, ids) = (tenants?, sources?, ids?);
+        let id = |row| {
+            let key = salt.key(tenants.value(row), sources.value(row), ids.value(row));
+            Ok((key, content_of(batch, row)?.short()))
+        };
+        take((0..batch.num_rows()).map(id).collect::<Result<_, MeteringError>>()?)
+    })
+    .await
 }
 
 async fn read(

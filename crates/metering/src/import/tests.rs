@@ -1,11 +1,12 @@
 use super::*;
+use crate::live::{EventLogOptions, Setup};
 use crate::refusal::RefusalCode;
 use crate::rules::UnknownTenants;
 use arrow::array::AsArray;
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::prelude::SessionContext;
 use domain::meter::builtin;
-use domain::{TenantScope, Zone};
+use domain::{FixedClock, TenantScope, Zone};
 use std::io::Cursor;
 use storage::catalog::{ALWAYS, NewTenantAlias, NewTenantFact};
 use storage::lake::LakeTable;
@@ -62,14 +63,22 @@ impl Store {
 
 async fn open(folder: &std::path::Path) -> EventImportContext {
     let now = NOW.parse().unwrap();
-    EventImportContext {
-        lake: Lake::open(&folder.join("lake"), now).await.unwrap(),
-        catalog: Catalog::open(&folder.join("catalog.db")).await.unwrap(),
-        imports: Imports::open(&folder.join("imports")).unwrap(),
-        now,
-        rules: Arc::new(EventRules::new(Zone::utc())),
-        meters: Arc::new(MeterSet::new(builtin()).unwrap()),
-    }
+    let lake = Lake::open(&folder.join("lake"), now).await.unwrap();
+    let catalog = Catalog::open(&folder.join("catalog.db")).await.unwrap();
+    let rules = Arc::new(EventRules::new(Zone::utc()));
+    let meters = Arc::new(MeterSet::new(builtin()).unwrap());
+    let options = EventLogOptions {
+        wal: folder.join("wal"),
+        ids: folder.join("wal/ids"),
+        segment_bytes: 64 * 1024,
+        id_memory_bytes_max: 1 << 20,
+    };
+    let tenants = Arc::new(KnownTenants::default());
+    let setup = Setup { rules: Arc::clone(&rules), meters: Arc::clone(&meters), tenants };
+    let clock = Arc::new(FixedClock::at(now));
+    let log = EventLog::open(options, lake.clone(), catalog.clone(), clock, setup).await.unwrap();
+    let imports = Imports::open(&folder.join("imports")).unwrap();
+    EventImportContext { lake, catalog, imports, log, now, rules, meters }
 }
 
 fn event(tenant: &str, id: u32, day: u32, value: &str) -> String {

@@ -20,6 +20,26 @@ pub enum CatalogError {
         /// The id that is taken.
         id: String,
     },
+    /// An alias stands for another tenant on one of the days.
+    #[error("alias {alias:?} stands for tenant {tenant:?} on {day}; end it there first, or begin after it ended")]
+    AliasTaken {
+        /// The alias.
+        alias: String,
+        /// Whom it stands for.
+        tenant: String,
+        /// The first day in question.
+        day: String,
+    },
+    /// Merges would lead back to where they began.
+    #[error("merging {tenant:?} into {into:?} leads back to {tenant:?} on {day}")]
+    MergeCircle {
+        /// The tenant that was to be merged.
+        tenant: String,
+        /// Into whom.
+        into: String,
+        /// The first day in question.
+        day: String,
+    },
     /// A posting rests on this version; its content cannot change any more.
     #[error("{kind} version {version:?} is used by a posting and cannot change; publish a new version instead")]
     VersionInUse {

@@ -16,6 +16,8 @@ mod error;
 mod meta;
 /// The rows of tenants, and which of them count on a day.
 mod tenant_facts;
+/// What aliases and merges must not say.
+mod tenant_ties;
 /// Reads and writes tenants, their dated facts and aliases.
 mod tenants;
 

@@ -188,7 +188,7 @@ pub fn aliases_on<'a>(aliases: &'a [TenantAliasRow], tenant: &str, day: &str) ->
 }
 
 /// Days are `YYYY-MM-DD`, whose order as text is their order in time.
-fn covers(valid_from: &str, valid_to: Option<&str>, day: &str) -> bool {
+pub(super) fn covers(valid_from: &str, valid_to: Option<&str>, day: &str) -> bool {
     valid_from <= day && valid_to.is_none_or(|last| day <= last)
 }
 
@@ -236,6 +236,6 @@ fn first_day(text: &str) -> Result<Option<Day>, CatalogError> {
     if text == ALWAYS { Ok(None) } else { day(text).map(Some) }
 }
 
-fn day(text: &str) -> Result<Day, CatalogError> {
+pub(super) fn day(text: &str) -> Result<Day, CatalogError> {
     text.parse().map_err(|_| CatalogError::Corrupt { what: "day of a tenant fact", value: text.to_owned() })
 }

@@ -5,7 +5,9 @@ use sqlx::{Any, Transaction};
 
 use super::{
     Catalog, CatalogError, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow,
-    meta::next_recorded_at, tenant_facts::from_row_tenant_book,
+    meta::next_recorded_at,
+    tenant_facts::from_row_tenant_book,
+    tenant_ties::{refuse_circle, refuse_taken_alias},
 };
 
 impl Catalog {
@@ -41,7 +43,8 @@ impl Catalog {
     /// Entering what was entered last, word for word, changes nothing, so a repeated write is harmless.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] if `merged_into` or an alias names no tenant.
+    /// [`CatalogError::NotFound`] if `merged_into` or an alias names no tenant, [`CatalogError::AliasTaken`] if an
+    /// alias stands for another tenant on one of its days, [`CatalogError::MergeCircle`] if a merge leads back.
     pub async fn put_tenant(
         &self,
         fact: &NewTenantFact,
@@ -60,6 +63,7 @@ impl Catalog {
         let mut new_aliases = Vec::new();
         for alias in aliases {
             if alias_is_new(&mut tx, alias).await? {
+                refuse_taken_alias(&mut tx, alias).await?;
                 new_aliases.push(alias);
             }
         }
@@ -69,6 +73,7 @@ impl Catalog {
         let recorded_at = next_recorded_at(&mut tx, at).await?;
         if fact_is_new {
             insert_fact(&mut tx, fact, recorded_at).await?;
+            refuse_circle(&mut tx, fact).await?;
         }
         for alias in new_aliases {
             insert_alias(&mut tx, alias, recorded_at).await?;

@@ -100,6 +100,9 @@ pub enum LakeError {
     /// Shaping rows failed.
     #[error("arrow failed")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// Acknowledged rows could not be read or brought into the lake; they are still acknowledged.
+    #[error("acknowledged events could not be brought into the lake")]
+    Hot(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Writing the checkpoint failed; commits are not affected.
     #[error("delta checkpoint failed")]
     Checkpoint(#[from] deltalake_core::DeltaTableError),

@@ -42,6 +42,11 @@ impl DataFolder {
         self.path.join("lake")
     }
 
+    /// Where the log of events is.
+    pub fn wal(&self) -> PathBuf {
+        self.path.join("wal")
+    }
+
     /// Where imported files are kept.
     pub fn imports(&self) -> PathBuf {
         self.path.join("imports")

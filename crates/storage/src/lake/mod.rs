@@ -39,6 +39,8 @@ mod error;
 mod folder;
 /// SHA-256 and random names.
 mod hash;
+/// Acknowledged rows that are not in the lake yet.
+mod hot;
 /// Kept imports.
 mod imports;
 /// Entries as rows.
@@ -65,6 +67,7 @@ mod writer;
 pub use commit::Commit;
 pub use error::LakeError;
 pub use folder::DataFolder;
+pub use hot::{HotRows, HotSnapshot};
 pub use imports::{Imports, KeptImport};
 pub use log::state::{FileStats, LakeFile, SHA256_TAG};
 pub use pinned::{CommitRecord, LogHead, PinnedTable};

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::checked;
+use super::checked::{self, Checksum};
 use super::error::LakeError;
 use super::hash::sha256_hex;
 use super::log::actions::{self, CommitInfo};
@@ -218,7 +218,7 @@ impl Check {
             let path = format!("{}/{}", self.log.table.name(), file.path);
             self.seen.insert(path.clone());
             self.report.data_files += 1;
-            if let Some(reason) = checked::fault(self.log.store.as_ref(), &path, &file).await? {
+            if let Some(reason) = checked::fault(self.log.store.as_ref(), &path, &file, Checksum::Sha256).await? {
                 self.fault(path, Some(version), reason);
             }
         }

@@ -139,3 +139,49 @@ async fn a_merger_into_nobody_is_refused_and_leaves_nothing() {
     assert!(matches!(error, CatalogError::NotFound { what: "tenant", .. }), "{error:?}");
     assert_eq!(catalog.tenant(&TenantScope::All, "b").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn an_alias_of_another_tenant_is_refused_until_it_ended_there() {
+    let (catalog, _folder) = open().await;
+    catalog.put_tenant(&fact("a", ALWAYS, "p"), &[alias("x", Some("a"), "2026-05-01")], 100).await.unwrap();
+    let b = fact("b", ALWAYS, "p");
+
+    let error = catalog.put_tenant(&b, &[alias("x", Some("b"), ALWAYS)], 110).await.unwrap_err();
+    let CatalogError::AliasTaken { alias: taken, tenant, day } = error else { panic!("{error:?}") };
+    assert_eq!((taken.as_str(), tenant.as_str(), day.as_str()), ("x", "a", "2026-05-01"));
+    assert_eq!(catalog.tenant(&TenantScope::All, "b").await.unwrap(), None, "nothing is left of a refused write");
+    let before = NewTenantAlias { valid_to: Some("2026-04-30".to_owned()), ..alias("x", Some("b"), ALWAYS) };
+    assert!(catalog.put_tenant(&b, &[before], 120).await.unwrap());
+
+    catalog.put_tenant(&fact("a", ALWAYS, "p"), &[alias("x", None, "2026-06-01")], 130).await.unwrap();
+    let may = catalog.put_tenant(&b, &[alias("x", Some("b"), "2026-05-31")], 140).await;
+    assert!(matches!(may, Err(CatalogError::AliasTaken { .. })), "{may:?}");
+    assert!(catalog.put_tenant(&b, &[alias("x", Some("b"), "2026-06-01")], 150).await.unwrap());
+    let book = book(&catalog, i64::MAX).await;
+    for (day, expected) in [("2026-04-30", "b"), ("2026-05-31", "a"), ("2026-06-01", "b")] {
+        assert_eq!(&*book.resolve("x", on(day)), expected, "{day}");
+    }
+}
+
+#[tokio::test]
+async fn merges_never_form_a_circle_on_any_day() {
+    let (catalog, _folder) = open().await;
+    let merged = |tenant: &str, into: &str, from: &str, to: Option<&str>| NewTenantFact {
+        merged_into: Some(into.to_owned()),
+        valid_to: to.map(str::to_owned),
+        ..fact(tenant, from, "p")
+    };
+    for (at, tenant) in ["a", "b", "c"].into_iter().enumerate() {
+        catalog.put_tenant(&fact(tenant, ALWAYS, "p"), &[], 100 + at as i64).await.unwrap();
+    }
+    catalog.put_tenant(&merged("a", "b", "2026-05-01", None), &[], 110).await.unwrap();
+    catalog.put_tenant(&merged("b", "c", "2026-06-01", None), &[], 120).await.unwrap();
+
+    let error = catalog.put_tenant(&merged("c", "a", "2026-01-01", None), &[], 130).await.unwrap_err();
+    let CatalogError::MergeCircle { tenant, into, day } = error else { panic!("{error:?}") };
+    assert_eq!((tenant.as_str(), into.as_str(), day.as_str()), ("c", "a", "2026-06-01"));
+
+    let earlier = merged("c", "a", "2026-01-01", Some("2026-05-31"));
+    assert!(catalog.put_tenant(&earlier, &[], 140).await.unwrap());
+    assert_eq!(&*book(&catalog, i64::MAX).await.resolve("c", on("2026-05-31")), "b");
+}

@@ -12,6 +12,8 @@ use crate::lake::hash::sha256_hex;
 
 /// Tag of an `add` action with the SHA-256 of the file's bytes.
 pub const SHA256_TAG: &str = "sha256";
+/// Tag with the CRC-32 of the file's bytes: found quickly to be damaged, where nobody would forge it.
+pub(crate) const CRC32_TAG: &str = "crc32";
 
 /// One data file of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +164,11 @@ impl LakeFile {
     /// SHA-256 of the file's bytes, as recorded when it was committed.
     pub fn sha256(&self) -> Option<&str> {
         self.tags.get(SHA256_TAG).map(String::as_str)
+    }
+
+    /// CRC-32 of the file's bytes; files of older versions have none.
+    pub fn crc32(&self) -> Option<&str> {
+        self.tags.get(CRC32_TAG).map(String::as_str)
     }
 
     /// The value of a partition column; `None` if it is null or not there.

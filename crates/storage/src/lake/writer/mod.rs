@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use bytes::Bytes;
+use crc32fast::Hasher;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
@@ -17,7 +18,8 @@ use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 
 use super::error::LakeError;
-use super::hash::random_hex;
+use super::hash::{crc32_hex, random_hex};
+use super::log::state::CRC32_TAG;
 use super::table::Table;
 use crate::failpoint;
 use stats::StatsBuilder;
@@ -87,7 +89,8 @@ impl DataFileWriter {
         let path = format!("{}part-{}.zstd.parquet", folder(table, &partition_values), random_hex());
         let location = Path::from(format!("{}/{path}", table.name()));
         let upload = store.put_multipart(&location).await.map_err(LakeError::store(format!("creating {location}")))?;
-        let upload = HashingUpload { upload: Some(WriteMultipart::new(upload)), hash: Sha256::new(), size: 0 };
+        let upload = WriteMultipart::new(upload);
+        let upload = HashingUpload { upload: Some(upload), hash: Sha256::new(), crc: Hasher::new(), size: 0 };
         let writer = AsyncArrowWriter::try_new(upload, table.file_schema(), Some(properties()))?;
         Ok(Self { table, path, partition_values, writer, stats: StatsBuilder::new(table) })
     }
@@ -137,7 +140,7 @@ impl DataFileWriter {
             rows: self.stats.rows,
             sha256: hex::encode(upload.hash.finalize()),
             stats_json: self.stats.to_json(),
-            tags: BTreeMap::new(),
+            tags: BTreeMap::from([(CRC32_TAG.to_owned(), crc32_hex(upload.crc))]),
         })
     }
 
@@ -200,6 +203,7 @@ fn folder(table: Table, values: &PartitionValues) -> String {
 struct HashingUpload {
     upload: Option<WriteMultipart>,
     hash: Sha256,
+    crc: Hasher,
     size: u64,
 }
 
@@ -209,6 +213,7 @@ impl AsyncFileWriter for HashingUpload {
             let upload = self.upload.as_mut().ok_or_else(|| ParquetError::General("upload is finished".into()))?;
             upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await?;
             self.hash.update(&bytes);
+            self.crc.update(&bytes);
             self.size += bytes.len() as u64;
             upload.put(bytes);
             Ok(())

@@ -1,0 +1,228 @@
+//! From the log to the lake: complete segments become rows of `usage_events` and `usage`, one commit each.
+//!
+//! Each commit carries the last segment as its transaction number, so that it happens once however often it is tried,
+//! and readers know which segments a table contains. The two commits may be apart when the process dies; each table is
+//! completed by itself.
+
+use super::record::{self, RecordError};
+use super::{EventLog, Inner};
+use crate::error::MeteringError;
+use crate::rollup::Rollup;
+use crate::rows::{event_batch, usage_batch};
+use crate::rules::PlacedEvent;
+use arrow::array::RecordBatch;
+use domain::{Day, Instant};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use storage::lake::{Commit, LakeError, NewFile, Table};
+use tokio::sync::mpsc;
+
+/// Accepted events kept in memory before they are sorted and written.
+const EVENTS_BUFFERED_MAX: usize = 64 * 1024;
+/// Keys of the roll-up kept in memory before they are written; rows of one key add up.
+const ROLLUP_KEYS_MAX: usize = 512 * 1024;
+/// Rows handed over at a time.
+const BATCH_ROWS: usize = 16 * 1024;
+/// Batches on their way between the two sides.
+const BATCHES_WAITING_MAX: usize = 4;
+/// How often a commit is tried again because somebody else committed first.
+const COMMITS_TRIED_MAX: u32 = 100;
+
+/// What segments hold, beside their rows.
+#[derive(Debug, Default)]
+struct Found {
+    days: BTreeSet<Day>,
+    tenants: BTreeSet<String>,
+    meters: BTreeSet<String>,
+}
+
+enum Rows {
+    Events(RecordBatch),
+    Usage(RecordBatch),
+}
+
+impl EventLog {
+    /// Brings all complete segments to the lake, then lets go of them.
+    pub(super) async fn flush_ended(&self) -> Result<(), MeteringError> {
+        let inner = &self.inner;
+        let mut flushed = inner.flushed.lock().await;
+        let last = *inner.ended.borrow();
+        if last <= *flushed {
+            return Ok(());
+        }
+        self.write_tables(*flushed + 1..=last).await?;
+        self.let_go(last).await?;
+        *flushed = last;
+        Ok(())
+    }
+
+    async fn write_tables(&self, segments: RangeInclusive<u64>) -> Result<(), MeteringError> {
+        let lake = &self.inner.lake;
+        let in_events = lake.pin_table(Table::UsageEvents).await?.txn(&self.inner.writer);
+        let in_usage = lake.pin_table(Table::Usage).await?.txn(&self.inner.writer);
+        let (sender, mut receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let reading = Reading {
+            inner: Arc::clone(&self.inner),
+            sender,
+            in_events: segment_of(in_events),
+            in_usage: segment_of(in_usage),
+            events: Vec::new(),
+            rollup: Rollup::default(),
+            found: Found::default(),
+        };
+        let last = *segments.end();
+        let reading = tokio::task::spawn_blocking(move || reading.run(segments));
+        let mut events = lake.partitioned(Table::UsageEvents);
+        let mut usage = lake.partitioned(Table::Usage);
+        while let Some(rows) = receiver.recv().await {
+            match rows {
+                Rows::Events(batch) => events.write(&batch).await?,
+                Rows::Usage(batch) => usage.write(&batch).await?,
+            }
+        }
+        let found = reading.await??;
+        let (events, usage) = (events.finish().await?, usage.finish().await?);
+        // Tenants and meters first: whoever sees usage finds them.
+        let at = self.inner.clock.now();
+        let tenants: Vec<String> = found.tenants.iter().cloned().collect();
+        self.inner.catalog.ensure_tenants(&tenants, at.micros()).await?;
+        for meter in &found.meters {
+            self.inner.catalog.mark_meter_used(meter, at.micros()).await?;
+        }
+        self.commit(Table::UsageEvents, last, events, &found).await?;
+        self.commit(Table::Usage, last, usage, &found).await
+    }
+
+    /// Commits the files, unless the table has the segment.
+    async fn commit(&self, table: Table, last: u64, files: Vec<NewFile>, found: &Found) -> Result<(), MeteringError> {
+        let lake = &self.inner.lake;
+        let segment = i64::try_from(last).expect("segments are counted from 1");
+        for _ in 1..COMMITS_TRIED_MAX {
+            let pinned = lake.pin_table(table).await?;
+            let mut commit = Commit::new(self.inner.clock.now(), "flush");
+            commit.txn = Some((self.inner.writer.clone(), segment));
+            commit.adds.clone_from(&files);
+            commit.metadata = serde_json::json!({
+                "kind": "flush", "writer": self.inner.writer, "segment": last, "touched_days": found.days,
+            });
+            match lake.commit(&pinned, commit).await {
+                Ok(_) | Err(LakeError::TxnReplayed { .. }) => return Ok(()),
+                Err(LakeError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(LakeError::Conflict { table, version: lake.pin_table(table).await?.version() + 1 }.into())
+    }
+
+    /// Makes the ids durable on their own, removes the segments and the hot usage.
+    async fn let_go(&self, last: u64) -> Result<(), MeteringError> {
+        let inner = Arc::clone(&self.inner);
+        let done = move || {
+            inner.ids.persist(last)?;
+            if let Some(wal) = inner.wal.get() {
+                wal.remove_through(last)?;
+            }
+            inner.hot.drop_through(last);
+            while inner.ids.merge_step()? {}
+            Ok(())
+        };
+        tokio::task::spawn_blocking(done).await?
+    }
+}
+
+fn segment_of(txn: Option<i64>) -> u64 {
+    txn.map_or(0, |segment| u64::try_from(segment).expect("segments are counted from 1"))
+}
+
+/// The side that reads the log.
+struct Reading {
+    inner: Arc<Inner>,
+    sender: mpsc::Sender<Rows>,
+    in_events: u64,
+    in_usage: u64,
+    events: Vec<(PlacedEvent, Instant)>,
+    rollup: Rollup,
+    found: Found,
+}
+
+impl Reading {
+    fn run(mut self, segments: RangeInclusive<u64>) -> Result<Found, MeteringError> {
+        let inner = Arc::clone(&self.inner);
+        let wal = inner.wal.get().expect("a complete segment has a log");
+        for segment in segments {
+            let mut reader = wal.read_segment(segment)?;
+            while let Some(frame) = reader.next_frame()? {
+                for bytes in frame.records() {
+                    self.take(segment, bytes)?;
+                }
+            }
+        }
+        self.send_events()?;
+        self.send_usage()?;
+        Ok(self.found)
+    }
+
+    fn take(&mut self, segment: u64, bytes: &[u8]) -> Result<(), MeteringError> {
+        let record = record::decode(bytes)?;
+        let placed = record.placed();
+        insert(&mut self.found.tenants, &placed.tenant);
+        if self.in_usage < segment {
+            let values = record.measured(&placed)?;
+            if !values.is_empty() {
+                self.found.days.insert(placed.day);
+            }
+            for value in &values {
+                insert(&mut self.found.meters, &value.meter.name);
+            }
+            self.rollup.add(&placed, values);
+        }
+        if self.in_events < segment {
+            self.events.push((placed, Instant::from_micros(record.received_at)));
+        }
+        if EVENTS_BUFFERED_MAX <= self.events.len() {
+            self.send_events()?;
+        }
+        if ROLLUP_KEYS_MAX <= self.rollup.len() {
+            self.send_usage()?;
+        }
+        Ok(())
+    }
+
+    fn send_events(&mut self) -> Result<(), MeteringError> {
+        let mut events = std::mem::take(&mut self.events);
+        // By day for few files, by tenant for short columns and files that can be skipped.
+        events.sort_by(|(left, _), (right, _)| {
+            (left.day, &left.tenant, left.time).cmp(&(right.day, &right.tenant, right.time))
+        });
+        for rows in events.chunks(BATCH_ROWS) {
+            self.send(Rows::Events(event_batch(rows)?));
+        }
+        Ok(())
+    }
+
+    fn send_usage(&mut self) -> Result<(), MeteringError> {
+        for rows in self.rollup.drain_sorted().chunks(BATCH_ROWS) {
+            self.send(Rows::Usage(usage_batch(rows)?));
+        }
+        Ok(())
+    }
+
+    fn send(&self, rows: Rows) {
+        // If the writing side is gone it has failed and says so itself.
+        drop(self.sender.blocking_send(rows));
+    }
+}
+
+/// Adds a text to a set without making a new one if it is there.
+fn insert(into: &mut BTreeSet<String>, text: &str) {
+    if !into.contains(text) {
+        into.insert(text.to_owned());
+    }
+}
+
+impl From<RecordError> for MeteringError {
+    fn from(error: RecordError) -> Self {
+        Self::Damaged { what: "the log of events".to_owned(), problem: error.to_string() }
+    }
+}

@@ -1,0 +1,91 @@
+//! Usage of acknowledged events that is not in the lake yet, by segment of the log.
+
+use crate::error::MeteringError;
+use crate::meters::MeteredValue;
+use crate::rollup::Rollup;
+use crate::rows::usage_batch;
+use crate::rules::PlacedEvent;
+use arrow::array::RecordBatch;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use storage::lake::{HotSnapshot, LakeError};
+
+/// What one event adds.
+#[derive(Debug)]
+pub(crate) struct Addition {
+    pub placed: PlacedEvent,
+    pub values: Vec<MeteredValue>,
+}
+
+/// The usage of the segments that may be missing in the lake.
+///
+/// Changed by the log's writer, a group at a time; read by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Hot {
+    segments: RwLock<BTreeMap<u64, Segment>>,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    rollup: Rollup,
+    events: u64,
+    /// Rows of the roll-up as it stands.
+    rows: Option<Arc<RecordBatch>>,
+}
+
+impl Hot {
+    /// Adds the events of one group, all at once.
+    pub fn add(&self, segment: u64, additions: impl IntoIterator<Item = Addition>) {
+        let mut segments = self.write();
+        let into = segments.entry(segment).or_default();
+        for addition in additions {
+            into.rollup.add(&addition.placed, addition.values);
+            into.events += 1;
+        }
+        into.rows = None;
+    }
+
+    /// Forgets the segments up to this one; their usage is in the lake.
+    pub fn drop_through(&self, segment: u64) {
+        let mut segments = self.write();
+        *segments = segments.split_off(&(segment + 1));
+    }
+
+    /// Returns how many events there are.
+    pub fn events(&self) -> u64 {
+        self.read().values().map(|segment| segment.events).sum()
+    }
+
+    /// Returns the usage as it stands; nothing that happens later changes it.
+    pub fn snapshot(&self) -> Result<Snapshot, MeteringError> {
+        let mut segments = self.write();
+        let mut rows = BTreeMap::new();
+        for (number, segment) in segments.iter_mut() {
+            let held = match &segment.rows {
+                Some(held) => Arc::clone(held),
+                None => Arc::clone(segment.rows.insert(Arc::new(usage_batch(&segment.rollup.sorted())?))),
+            };
+            rows.insert(*number, held);
+        }
+        Ok(Snapshot(rows))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Segment>> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The hot usage at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot(BTreeMap<u64, Arc<RecordBatch>>);
+
+impl HotSnapshot for Snapshot {
+    fn usage_after(&self, segment: Option<u64>) -> Result<Vec<RecordBatch>, LakeError> {
+        let first = segment.map_or(0, |segment| segment + 1);
+        Ok(self.0.range(first..).map(|(_, rows)| RecordBatch::clone(rows)).collect())
+    }
+}

@@ -1,0 +1,141 @@
+//! From the text of an event to all that the log's writer needs: done by the request, many at a time.
+
+use super::machine::Decision;
+use super::record;
+use crate::content::{Content, IdSalt};
+use crate::event::{Event, parse_event};
+use crate::ids::{IdContent, IdIndex, IdKey, IdsError};
+use crate::meters::{MeterSet, MeteredValue};
+use crate::refusal::{Refusal, RefusalCode};
+use crate::rules::{EventRules, KnownTenants, PlacedEvent, UnknownTenants};
+use domain::dimension::Dimension;
+use domain::{Instant, TenantId, TenantScope};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// An event that counts unless its id is taken.
+#[derive(Debug)]
+pub struct PreparedEvent {
+    pub(crate) key: IdKey,
+    pub(crate) content: IdContent,
+    pub(crate) record: Vec<u8>,
+    pub(crate) placed: PlacedEvent,
+    pub(crate) values: Vec<MeteredValue>,
+    /// Whether nobody knows its tenant yet.
+    pub(crate) is_new_tenant: bool,
+}
+
+impl PreparedEvent {
+    /// Returns its tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.placed.tenant
+    }
+
+    /// Returns its id.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.placed.event.id
+    }
+}
+
+/// What is known of the organisation when events are prepared. Cheap to clone; replaced as a whole when rules, meters or
+/// tenants change.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the organisation decides about events.
+    pub rules: Arc<EventRules>,
+    /// The meters in force.
+    pub meters: Arc<MeterSet>,
+    /// Tenants that exist.
+    pub tenants: Arc<KnownTenants>,
+}
+
+/// Prepares events for one caller at one moment.
+#[derive(Debug)]
+pub struct Preparer {
+    pub(crate) setup: Setup,
+    pub(crate) salt: IdSalt,
+    pub(crate) ids: Arc<IdIndex>,
+    pub(crate) scope: TenantScope,
+    pub(crate) now: Instant,
+}
+
+/// What can be said of an event before the log's writer decides.
+#[derive(Debug)]
+pub enum Offered {
+    /// It counts unless its id is taken.
+    Prepared(Box<PreparedEvent>),
+    /// It would be refused now, but it came before.
+    Known(Decision),
+}
+
+impl Preparer {
+    /// Returns the event that the text is, ready for the log.
+    ///
+    /// A caller of one tenant need not name it; one of some tenants may name only these.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with any code but `id_conflict`; the outer error if the ids cannot be read.
+    pub fn prepare(&self, text: &str) -> Result<Result<Offered, Refusal>, IdsError> {
+        let event = match parse_event(text) {
+            Ok(event) => event,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let id = Arc::clone(&event.id);
+        Ok(self.prepare_event(event)?.map_err(|refusal| refusal.of(&id)))
+    }
+
+    fn prepare_event(&self, event: Event) -> Result<Result<Offered, Refusal>, IdsError> {
+        let placed = match self.place(event) {
+            Ok(placed) => placed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let content = Content::of(&placed.event).short();
+        let key = self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id);
+        match self.accept(placed, (key, content)) {
+            Ok(prepared) => Ok(Ok(Offered::Prepared(Box::new(prepared)))),
+            // A delivery of what counts already stays a duplicate, however late it is.
+            Err(refusal) => Ok(match self.ids.get(&key)? {
+                Some(found) if found.content == content => Ok(Offered::Known(Decision::Duplicate)),
+                Some(_) => Ok(Offered::Known(Decision::Conflict)),
+                None => Err(refusal),
+            }),
+        }
+    }
+
+    fn place(&self, mut event: Event) -> Result<PlacedEvent, Refusal> {
+        if event.dimensions.get(&Dimension::Tenant).is_none() {
+            event.dimensions.set(&Dimension::Tenant, self.only_tenant().map(TenantId::shared));
+        }
+        let placed = self.setup.rules.place(event, self.now)?;
+        match self.scope.allows(&placed.tenant) {
+            true => Ok(placed),
+            false => Err(Refusal::new(RefusalCode::TenantForbidden, "the token is bound to other tenants")),
+        }
+    }
+
+    fn accept(&self, mut placed: PlacedEvent, id: (IdKey, IdContent)) -> Result<PreparedEvent, Refusal> {
+        let Setup { rules, meters, tenants } = &self.setup;
+        rules.check_time(&placed, self.now)?;
+        let is_known = tenants.knows(&placed.tenant, placed.day);
+        if !is_known && rules.unknown_tenants == UnknownTenants::Reject {
+            let detail = format!("tenant `{}` does not exist; enter it first", placed.tenant);
+            return Err(Refusal::new(RefusalCode::TenantUnknown, detail));
+        }
+        let measured = meters.measure(&placed.event)?;
+        let record = record::encode(&placed, &measured.values, id, self.now);
+        placed.event.data = Value::Null; // measured already; the record holds the text
+        placed.event.data_text = None;
+        let (key, content) = id;
+        Ok(PreparedEvent { key, content, record, placed, values: measured.values, is_new_tenant: !is_known })
+    }
+
+    /// The tenant of a caller who has just one.
+    fn only_tenant(&self) -> Option<&TenantId> {
+        match &self.scope {
+            TenantScope::Only(tenants) if tenants.len() == 1 => tenants.first(),
+            TenantScope::Only(_) | TenantScope::All => None,
+        }
+    }
+}
