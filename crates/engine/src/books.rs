@@ -7,7 +7,8 @@ use domain::meter::{Meter, builtin};
 use domain::policy::Policy;
 use domain::rates::RateCard;
 use domain::tenant::TenantBook;
-use domain::{Currency, Day};
+use domain::{Currency, Day, DayRange};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::catalog::{RuleKind, RuleVersionRow};
 
@@ -18,7 +19,7 @@ pub struct Version<T> {
     pub name: Arc<str>,
     /// First day on which it may apply.
     pub valid_from: Day,
-    /// Hash of its text; empty for the built-in one.
+    /// Hash of its content; empty for the built-in one.
     pub sha256: Arc<str>,
     /// What it says.
     pub content: Arc<T>,
@@ -46,13 +47,36 @@ impl Books {
     /// equals. Before the first one the built-in policy applies.
     #[must_use]
     pub fn policy_on(&self, day: Day) -> &Version<Policy> {
-        version_on(&self.policies, day).expect("the built-in policy applies since 1970")
+        version_on(&self.policies, day)
     }
 
     /// Returns the rate card that applies on the day, by the same rule.
     #[must_use]
-    pub fn card_on(&self, day: Day) -> Option<&Version<RateCard>> {
+    pub fn card_on(&self, day: Day) -> &Version<RateCard> {
         version_on(&self.cards, day)
+    }
+
+    /// Returns the policy of this name, as entries of the day name it.
+    #[must_use]
+    pub fn policy_named(&self, name: &str, day: Day) -> Option<&Version<Policy>> {
+        version_named(&self.policies, name, self.policy_on(day))
+    }
+
+    /// Returns the rate card of this name, as entries of the day name it.
+    #[must_use]
+    pub fn card_named(&self, name: &str, day: Day) -> Option<&Version<RateCard>> {
+        version_named(&self.cards, name, self.card_on(day))
+    }
+
+    /// Returns the policies that apply on days of the range, each once.
+    #[must_use]
+    pub fn policies_in(&self, range: DayRange) -> Vec<&Policy> {
+        let mut names = BTreeSet::new();
+        let versions = range.days().map(|day| self.policy_on(day));
+        versions
+            .filter(|version| names.insert((&version.name, &version.sha256)))
+            .map(|version| &*version.content)
+            .collect()
     }
 
     /// Returns every policy that can apply, the built-in one first, then in the order of publication.
@@ -68,14 +92,21 @@ impl Books {
     }
 }
 
-/// Versions are in the order of publication, so of equal dates the later one wins.
-fn version_on<T>(versions: &[Version<T>], day: Day) -> Option<&Version<T>> {
-    versions
+/// The built-in version applies wherever no published one does, also before the date that it shows. Versions are in
+/// the order of publication, and of equal dates the last one wins.
+fn version_on<T>(versions: &[Version<T>], day: Day) -> &Version<T> {
+    let (builtin, published) = versions.split_first().expect("the built-in version stands first");
+    published
         .iter()
-        .enumerate()
-        .filter(|(_, version)| version.valid_from <= day)
-        .max_by_key(|(at, version)| (version.valid_from, *at))
-        .map(|(_, version)| version)
+        .filter(|version| version.valid_from <= day)
+        .max_by_key(|version| version.valid_from)
+        .unwrap_or(builtin)
+}
+
+/// Names are unique among published versions, but one of them may be called as the built-in one is: of the two, the
+/// one that applies is meant.
+fn version_named<'v, T>(versions: &'v [Version<T>], name: &str, applies: &'v Version<T>) -> Option<&'v Version<T>> {
+    std::iter::once(applies).chain(versions.iter().rev()).find(|version| *version.name == *name)
 }
 
 impl Engine {
@@ -153,4 +184,38 @@ fn read_version<T, E: std::fmt::Display>(
 
 pub(crate) fn corrupt(what: &str, error: &dyn std::fmt::Display) -> EngineError {
     EngineError::Corrupt { what: what.to_owned(), detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(published: &[&str], day: &str, expected: &str) {
+        let day_of = |text: &str| text.parse::<Day>().expect("a day");
+        let version = |name: &str, from: &str| Version {
+            name: name.into(),
+            valid_from: day_of(from),
+            sha256: "".into(),
+            content: Arc::new(()),
+        };
+        let mut versions = vec![version("built-in", "1970-01-01")];
+        versions.extend(published.iter().enumerate().map(|(at, from)| version(&at.to_string(), from)));
+        assert_eq!(&*version_on(&versions, day_of(day)).name, expected, "{published:?} on {day}");
+    }
+
+    #[test]
+    fn the_built_in_version_applies_wherever_no_published_one_does() {
+        check(&[], "1969-12-31", "built-in");
+        check(&[], "0001-01-01", "built-in");
+        check(&["2026-01-01"], "2025-12-31", "built-in");
+        check(&["1960-01-01"], "1959-12-31", "built-in");
+        check(&["1960-01-01"], "1980-01-01", "0");
+    }
+
+    #[test]
+    fn the_latest_date_applies_and_of_equal_ones_the_last_published() {
+        check(&["2026-02-01", "2026-01-01"], "2026-03-01", "0");
+        check(&["2026-01-01", "2026-01-01"], "2026-03-01", "1");
+        check(&["1970-01-01"], "1970-01-01", "0");
+    }
 }

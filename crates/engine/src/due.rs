@@ -1,11 +1,13 @@
 //! Which days must run: derived from what changed since each day's last run, never remembered.
 
-use crate::books::Books;
+use crate::books::{Books, Version};
 use crate::{Engine, EngineError};
-use domain::{Day, DayRange};
+use domain::policy::Policy;
+use domain::{Day, DayRange, Instant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use storage::lake::{PinnedLake, Table};
+use std::sync::{Arc, Mutex, MutexGuard};
+use storage::lake::{CommitRecord, PinnedLake, Table};
 
 /// Which versions of all inputs a day's run saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +18,7 @@ pub struct SeenInputs {
     pub usage: u64,
     /// Policy version and hash.
     pub policy: String,
-    /// Rate card version and hash; empty when none applied.
+    /// Rate card version and hash.
     pub rate_card: String,
     /// When the newest tenant fact or alias was recorded.
     pub tenants: i64,
@@ -36,11 +38,16 @@ impl SeenInputs {
             cost_lines: pinned.table(Table::CostLines).version(),
             usage: pinned.table(Table::Usage).version(),
             policy: format!("{}@{}", policy.name, policy.sha256),
-            rate_card: card.map_or_else(String::new, |card| format!("{}@{}", card.name, card.sha256)),
-            tenants: books.tenants.recorded_up_to().map_or(0, domain::Instant::micros),
+            rate_card: format!("{}@{}", card.name, card.sha256),
+            tenants: books.tenants.recorded_up_to().map_or(0, Instant::micros),
             fx: books.fx_recorded,
             meters: books.meters_recorded,
         }
+    }
+
+    /// Returns the policy that was seen, unless its version was replaced since.
+    pub(crate) fn policy_in<'b>(&self, books: &'b Books) -> Option<&'b Version<Policy>> {
+        books.policies().iter().find(|version| self.policy == format!("{}@{}", version.name, version.sha256))
     }
 
     /// Returns whether the rows of the catalog that feed attribution are the same.
@@ -61,20 +68,25 @@ pub struct DueDays {
 }
 
 impl DueDays {
-    /// Returns the due days as ranges without gaps.
+    /// Returns the due days as ranges without gaps, none longer than a run may be.
     #[must_use]
-    pub fn ranges(&self) -> Vec<DayRange> {
-        let mut ranges: Vec<DayRange> = Vec::new();
-        for day in &self.due {
-            match ranges.last_mut() {
-                Some(last) if last.to().plus(1) == *day => {
-                    *last = DayRange::new(last.from(), *day).expect("days ascend")
-                }
-                _ => ranges.push(DayRange::single(*day)),
-            }
-        }
-        ranges
+    pub fn ranges(&self, days_max: i32) -> Vec<DayRange> {
+        ranges_of(self.due.iter().copied(), days_max)
     }
+}
+
+/// Returns ascending days as ranges without gaps, none longer than `days_max`.
+pub(crate) fn ranges_of(days: impl IntoIterator<Item = Day>, days_max: i32) -> Vec<DayRange> {
+    let mut ranges: Vec<DayRange> = Vec::new();
+    for day in days {
+        match ranges.last_mut() {
+            Some(last) if last.to().plus(1) == day && last.len() < days_max => {
+                *last = DayRange::new(last.from(), day).expect("days ascend")
+            }
+            _ => ranges.push(DayRange::single(day)),
+        }
+    }
+    ranges
 }
 
 impl Engine {
@@ -88,8 +100,8 @@ impl Engine {
     pub async fn due_days(&self) -> Result<DueDays, EngineError> {
         let pinned = self.lake.pin().await?;
         let books = self.books_now().await?;
-        let seen = self.seen_inputs().await?;
-        let touched = TouchedDays::read(&pinned).await?;
+        let seen = self.seen_inputs(None).await?;
+        let touched = self.touched_days(&pinned).await?;
         let today = self.today();
         let mut days = DueDays::default();
         for day in touched.all().into_iter().chain(seen.keys().copied()).collect::<BTreeSet<Day>>() {
@@ -111,22 +123,45 @@ impl Engine {
         Ok(days)
     }
 
-    /// Returns the days of the range whose cost lines changed since their last run, or that were never run, as
-    /// ranges without gaps.
-    pub(crate) async fn ranges_with_new_lines(&self, range: DayRange) -> Result<Vec<DayRange>, EngineError> {
+    /// Returns the days of the range whose cost lines changed since their last run, or that have lines and were
+    /// never run.
+    pub(crate) async fn days_with_new_lines(&self, range: DayRange) -> Result<BTreeSet<Day>, EngineError> {
         let pinned = self.lake.pin().await?;
-        let seen = self.seen_inputs().await?;
-        let touched = TouchedDays::read(&pinned).await?;
+        let seen = self.seen_inputs(Some(range)).await?;
+        let touched = self.touched_days(&pinned).await?;
         let is_new = |day: &Day| match seen.get(day) {
             Some(before) => touched.lines_since(*day, before),
             None => touched.cost_lines.contains_key(day),
         };
-        Ok(DueDays { due: range.days().filter(is_new).collect(), stale: Vec::new() }.ranges())
+        Ok(range.days().filter(is_new).collect())
     }
 
-    /// Returns what the last run of each day saw.
-    pub(crate) async fn seen_inputs(&self) -> Result<BTreeMap<Day, SeenInputs>, EngineError> {
-        let rows = self.catalog.run_days("0000-00-00", "9999-99-99").await?;
+    /// Returns which days every commit up to the pinned versions touched.
+    ///
+    /// What a version changed never changes, so only commits are read that came after the last question.
+    pub(crate) async fn touched_days(&self, pinned: &PinnedLake) -> Result<Arc<TouchedDays>, EngineError> {
+        let known = Arc::clone(&self.touched.lock());
+        if known.read_up_to == Some(versions(pinned)) {
+            return Ok(known);
+        }
+        // What was read for newer versions says too much about older ones.
+        let mut touched = if known.lies_before(pinned) { (*known).clone() } else { TouchedDays::default() };
+        touched.read_on(pinned).await?;
+        let touched = Arc::new(touched);
+        let mut kept = self.touched.lock();
+        if kept.lies_before(pinned) {
+            *kept = Arc::clone(&touched);
+        }
+        drop(kept);
+        Ok(touched)
+    }
+
+    /// Returns what the last run of each day of the range saw; of all days for `None`.
+    pub(crate) async fn seen_inputs(&self, range: Option<DayRange>) -> Result<BTreeMap<Day, SeenInputs>, EngineError> {
+        let rows = match range {
+            Some(range) => self.catalog.run_days(&range.from().to_string(), &range.to().to_string()).await?,
+            None => self.catalog.run_days("0000-00-00", "9999-99-99").await?,
+        };
         let read = |row: &storage::catalog::RunDayRow| {
             let day = row.day.parse().map_err(|error| crate::books::corrupt("run_days", &error))?;
             let seen = serde_json::from_str(&row.inputs).map_err(|error| crate::books::corrupt("run_days", &error))?;
@@ -136,17 +171,64 @@ impl Engine {
     }
 }
 
-/// By day, the newest version of each table that touched it.
+/// What was read last of the logs; shared by all questions.
 #[derive(Debug, Default)]
+pub(crate) struct KeptTouchedDays(Mutex<Arc<TouchedDays>>);
+
+impl KeptTouchedDays {
+    fn lock(&self) -> MutexGuard<'_, Arc<TouchedDays>> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// By day, the newest version of each table that touched it; and what the imports of cost lines contained.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TouchedDays {
     cost_lines: BTreeMap<Day, u64>,
     usage: BTreeMap<Day, u64>,
+    contents: BTreeMap<String, String>,
+    /// When each version of `cost_lines` was committed.
+    committed: BTreeMap<u64, Instant>,
+    /// The versions of `cost_lines` and `usage` up to which the logs were read.
+    read_up_to: Option<(u64, u64)>,
+}
+
+fn versions(pinned: &PinnedLake) -> (u64, u64) {
+    (pinned.table(Table::CostLines).version(), pinned.table(Table::Usage).version())
 }
 
 impl TouchedDays {
-    /// Reads which days every commit touched.
-    pub(crate) async fn read(pinned: &PinnedLake) -> Result<Self, EngineError> {
-        Ok(Self { cost_lines: touched(pinned, Table::CostLines).await?, usage: touched(pinned, Table::Usage).await? })
+    /// Adds what the commits say that were not read yet.
+    async fn read_on(&mut self, pinned: &PinnedLake) -> Result<(), EngineError> {
+        let (lines, usage) = self.read_up_to.unzip();
+        for record in pinned.table(Table::CostLines).commits_since(lines).await? {
+            add_days(&mut self.cost_lines, &record)?;
+            let text = |name: &str| record.metadata.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+            self.contents.extend(text("id").zip(text("content_sha256")));
+            self.committed.insert(record.version, record.at);
+        }
+        for record in pinned.table(Table::Usage).commits_since(usage).await? {
+            add_days(&mut self.usage, &record)?;
+        }
+        self.read_up_to = Some(versions(pinned));
+        Ok(())
+    }
+
+    /// Whether nothing was read that the pinned versions do not have.
+    fn lies_before(&self, pinned: &PinnedLake) -> bool {
+        let (lines, usage) = versions(pinned);
+        self.read_up_to.is_none_or(|(read_lines, read_usage)| read_lines <= lines && read_usage <= usage)
+    }
+
+    /// Returns the version of `cost_lines` that was the newest at the instant.
+    pub(crate) fn cost_lines_at(&self, at: Instant) -> u64 {
+        let known = |(_, committed): &(&u64, &Instant)| **committed <= at;
+        self.committed.iter().rev().find(known).map_or(0, |(version, _)| *version)
+    }
+
+    /// Returns the hash of an import's lines, as its commit states it.
+    pub(crate) fn content(&self, import: &str) -> Option<&str> {
+        self.contents.get(import).map(String::as_str)
     }
 
     fn all(&self) -> BTreeSet<Day> {
@@ -167,15 +249,12 @@ impl TouchedDays {
     }
 }
 
-async fn touched(pinned: &PinnedLake, table: Table) -> Result<BTreeMap<Day, u64>, EngineError> {
-    let mut days = BTreeMap::new();
-    for record in pinned.table(table).commits_since(None).await? {
-        for item in record.metadata.get("touched_days").and_then(serde_json::Value::as_array).into_iter().flatten() {
-            let range = read_days(item).ok_or_else(|| crate::books::corrupt("touched_days", item))?;
-            days.extend(range.days().map(|day| (day, record.version)));
-        }
+fn add_days(days: &mut BTreeMap<Day, u64>, record: &CommitRecord) -> Result<(), EngineError> {
+    for item in record.metadata.get("touched_days").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let range = read_days(item).ok_or_else(|| crate::books::corrupt("touched_days", item))?;
+        days.extend(range.days().map(|day| (day, record.version)));
     }
-    Ok(days)
+    Ok(())
 }
 
 /// A day, or a pair of first and last day.
@@ -187,5 +266,57 @@ fn read_days(item: &serde_json::Value) -> Option<DayRange> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::lake::Commit;
+
+    fn day(text: &str) -> Day {
+        text.parse().expect("a day")
+    }
+
+    #[test]
+    fn long_stretches_are_cut_and_gaps_kept() {
+        let due = day("2026-10-01");
+        let days = [0, 1, 2, 3, 4, 7].map(|after| due.plus(after));
+        let printed = |days_max| {
+            let ranges = DueDays { due: days.to_vec(), stale: Vec::new() }.ranges(days_max);
+            ranges
+                .iter()
+                .map(|range| (range.from().plus(-due.epoch_days()).epoch_days(), range.len()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(printed(100), [(0, 5), (7, 1)]);
+        assert_eq!(printed(2), [(0, 2), (2, 2), (4, 1), (7, 1)]);
+    }
+
+    async fn touch(engine: &Engine, days: &[&str], at: &str) {
+        let pinned = engine.lake.pin_table(Table::CostLines).await.expect("pinned");
+        let mut commit = Commit::new(at.parse().expect("an instant"), "test");
+        commit.metadata = serde_json::json!({ "touched_days": days });
+        engine.lake.commit(&pinned, commit).await.expect("committed");
+    }
+
+    #[tokio::test]
+    async fn only_commits_that_came_since_are_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        touch(&engine, &["2026-11-01"], "2026-11-20T13:00:00Z").await;
+        let older = engine.lake.pin().await.expect("pinned");
+        let first = engine.touched_days(&older).await.expect("read");
+        assert!(Arc::ptr_eq(&first, &engine.touched_days(&older).await.expect("read")));
+
+        touch(&engine, &["2026-11-02"], "2026-11-20T14:00:00Z").await;
+        let newer = engine.lake.pin().await.expect("pinned");
+        let second = engine.touched_days(&newer).await.expect("read");
+        assert_eq!(second.all(), BTreeSet::from([day("2026-11-01"), day("2026-11-02")]));
+        assert_eq!(engine.touched_days(&older).await.expect("read").all(), first.all());
+        assert!(Arc::ptr_eq(&second, &engine.touched_days(&newer).await.expect("read")));
+        let at = |text: &str| second.cost_lines_at(text.parse().expect("an instant"));
+        let before = older.table(Table::CostLines).version();
+        assert_eq!((at("2026-11-20T13:59:59Z"), at("2026-11-21T00:00:00Z")), (before, before + 1));
     }
 }

@@ -18,6 +18,9 @@ pub mod publish;
 pub mod query;
 /// Running attribution and posting its differences.
 pub mod run;
+/// An engine over empty stores, for unit tests.
+#[cfg(test)]
+mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
 pub mod settings;
 
@@ -29,7 +32,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use domain::{Clock, Day};
 use std::sync::Arc;
 use storage::catalog::Catalog;
-use storage::lake::Lake;
+use storage::lake::{HotRows, Lake};
 
 /// Everything that reads or writes the ledger, over one lake and one catalog.
 #[derive(Clone)]
@@ -46,6 +49,10 @@ pub struct Engine {
     pub(crate) hub: Arc<run::Hub>,
     /// Memory that all queries share.
     pub(crate) runtime: Arc<RuntimeEnv>,
+    /// Which days the commits read so far touched.
+    pub(crate) touched: Arc<due::KeptTouchedDays>,
+    /// Who holds usage that is acknowledged and not in the lake yet, if anybody.
+    pub(crate) hot: Option<Arc<dyn HotRows>>,
 }
 
 impl Engine {
@@ -55,7 +62,14 @@ impl Engine {
         let memory = Arc::new(FairSpillPool::new(settings.memory_bytes_max));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc();
         let runtime = runtime.expect("a pool of memory and the system's folder for temporary files are always valid");
-        Self { lake, catalog, clock, settings: Arc::new(settings), hub: Arc::default(), runtime }
+        let settings = Arc::new(settings);
+        Self { lake, catalog, clock, settings, hub: Arc::default(), runtime, touched: Arc::default(), hot: None }
+    }
+
+    /// Returns the engine that also knows usage which is acknowledged and not in the lake yet.
+    #[must_use]
+    pub fn with_hot(self, hot: Arc<dyn HotRows>) -> Self {
+        Self { hot: Some(hot), ..self }
     }
 
     /// Returns the current day of the organisation's zone.

@@ -1,13 +1,20 @@
 //! Publishing policies and rate cards.
 
-use crate::books::{Version, corrupt};
+use crate::books::{Books, Version, corrupt};
+use crate::due::ranges_of;
+use crate::query::columns::rows;
+use crate::query::select::{self, all_of, charged_in};
 use crate::{Engine, EngineError};
+use datafusion::prelude::ident;
 use domain::meter::MeterKind;
 use domain::policy::{Policy, Pool};
-use domain::rates::{RateCard, RateError, canonical};
-use domain::{Day, Price};
+use domain::rates::{Per, PriceRow, RateCard, RateError, canonical};
+use domain::{Day, DayRange};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use storage::catalog::{CatalogError, Publication, Published, RuleKind, RuleVersionRow};
+use storage::lake::Table;
 
 /// A version that was published, or found to be there already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +27,23 @@ pub struct PublishedVersion {
     pub affected_from: Day,
     /// Whether days that lie before today are moved.
     pub into_the_past: bool,
+    /// What of the past it moves; nothing unless `into_the_past`.
+    pub moved: Moved,
 }
+
+/// Days that were attributed already and to which another version applies now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The days, as ranges without gaps.
+    pub days: Vec<DayRange>,
+    /// Tenants that have entries on them, in byte order, at most [`TENANTS_LISTED_MAX`].
+    pub tenants: Vec<String>,
+    /// How many tenants have.
+    pub tenants_total: usize,
+}
+
+/// Most tenants that are listed as moved by a publication into the past.
+pub const TENANTS_LISTED_MAX: usize = 1000;
 
 /// What is known about a version without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +56,7 @@ pub struct VersionSummary {
     pub published_at: Option<i64>,
     /// Whether a posting rests on it.
     pub used: bool,
-    /// Hash of its text.
+    /// Hash of its content; empty for the built-in version.
     pub sha256: String,
 }
 
@@ -72,9 +95,9 @@ impl Engine {
     ) -> Result<PublishedVersion, EngineError> {
         let card = self.validate_rate_card(text, file).await?;
         let known = self.catalog.rule(RuleKind::RateCard, &card.version).await?;
-        let is_new = known.is_none_or(|row| row.sha256 != sha256(text));
+        let is_new = known.is_none_or(|row| content_sha256(&row.body) != content_sha256(text));
         if is_new && !confirmed {
-            self.refuse_suspicious_prices(&card).await?;
+            refuse_suspicious_prices(&self.books_now().await?, &card)?;
         }
         self.publish(RuleKind::RateCard, "rate card", &card.version, card.valid_from, text).await
     }
@@ -90,14 +113,13 @@ impl Engine {
     /// Returns the rate card that the TOML text describes, if it can be used with the meters there are.
     ///
     /// # Errors
-    /// [`EngineError::Rates`]; a gauge's price must say what it is per.
+    /// [`EngineError::Rates`]; a gauge's price must say what it is per, a counter's is per unit.
     pub async fn validate_rate_card(&self, text: &str, file: &str) -> Result<RateCard, EngineError> {
         let card = RateCard::read(file, text)?;
         let books = self.books_now().await?;
         for row in &card.prices {
             let kind = books.meters.get(canonical(&row.meter).0).map(|meter| meter.kind);
-            if kind == Some(MeterKind::Gauge) && row.per.is_none() {
-                let problem = format!("{} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\"", row.meter);
+            if let Some(problem) = kind.and_then(|kind| problem_of_per(row, kind)) {
                 return Err(RateError::Invalid { version: card.version.clone(), problem }.into());
             }
         }
@@ -112,12 +134,16 @@ impl Engine {
         valid_from: Day,
         text: &str,
     ) -> Result<PublishedVersion, EngineError> {
+        let known = self.catalog.rule(kind, version).await?;
+        let sha256 = content_sha256(text);
+        // A version published when the text was hashed keeps its hash: what postings rest on is known by it.
+        let same = known.filter(|row| content_sha256(&row.body) == sha256);
         let publication = Publication {
             version: version.to_owned(),
             valid_from: valid_from.to_string(),
             body: text.to_owned(),
             format: "toml".to_owned(),
-            sha256: sha256(text),
+            sha256: same.map_or(sha256, |row| row.sha256),
         };
         let outcome = self.catalog.publish_rule(kind, &publication, self.clock.now().micros()).await.map_err(
             |error| match error {
@@ -126,28 +152,38 @@ impl Engine {
             },
         )?;
         let into_the_past = outcome != Published::Unchanged && valid_from < self.today();
-        Ok(PublishedVersion { version: version.to_owned(), outcome, affected_from: valid_from, into_the_past })
+        let moved = if into_the_past { self.moved_by(kind, version, valid_from).await? } else { Moved::default() };
+        Ok(PublishedVersion { version: version.to_owned(), outcome, affected_from: valid_from, into_the_past, moved })
     }
 
-    async fn refuse_suspicious_prices(&self, card: &RateCard) -> Result<(), EngineError> {
-        let books = self.books_now().await?;
-        let Some(previous) = books.cards().last().filter(|previous| *previous.name != *card.version) else {
-            return Ok(());
-        };
-        for row in &card.prices {
-            let before =
-                previous.content.prices.iter().find(|before| before.meter == row.meter && before.labels == row.labels);
-            let Some(before) = before.filter(|before| before.price.atoms() != 0 && row.price.atoms() != 0) else {
-                continue;
-            };
-            if is_suspicious(before.price, row.price) {
-                let (meter, old, new) = (&row.meter, before.price, row.price);
-                return Err(EngineError::SuspiciousPrice(format!(
-                    "{meter} goes from {old} to {new}, 100 times or more: did you enter a per-thousand price? Publish with --yes (confirm=true) if it is meant"
-                )));
-            }
+    /// The attributed days from `valid_from` up to the day before the next version applies, and who has entries there.
+    async fn moved_by(&self, kind: RuleKind, version: &str, valid_from: Day) -> Result<Moved, EngineError> {
+        let mut until = None;
+        for row in self.catalog.list_rules(kind, i64::MAX).await?.iter().filter(|row| row.version != version) {
+            let from = summary(row)?.valid_from;
+            until = [until, Some(from)].into_iter().flatten().filter(|from| valid_from < *from).min();
         }
-        Ok(())
+        let attributed = self.seen_inputs(None).await?.into_keys();
+        let days: Vec<Day> =
+            attributed.filter(|day| valid_from <= *day && until.is_none_or(|until| *day < until)).collect();
+        let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Moved::default()) };
+        let range = DayRange::new(*first, *last).expect("days ascend");
+        let on_days = ident("charge_date").in_list(days.iter().copied().map(select::day).collect(), false);
+        let batches = self
+            .session_now()
+            .await?
+            .table(Table::Ledger.name())
+            .await?
+            .filter(all_of([charged_in(range), on_days, ident("tenant").is_not_null()]))?
+            .aggregate(vec![ident("tenant")], vec![])?
+            .collect()
+            .await?;
+        let tenants: BTreeSet<&str> = rows(&batches).filter_map(|row| row.text(0)).collect();
+        Ok(Moved {
+            days: ranges_of(days, i32::MAX),
+            tenants: tenants.iter().take(TENANTS_LISTED_MAX).map(|tenant| (*tenant).to_owned()).collect(),
+            tenants_total: tenants.len(),
+        })
     }
 
     /// Returns the published policies in the order of publication, the built-in one first.
@@ -219,7 +255,8 @@ impl Engine {
         let pinned = self.lake.pin().await?;
         let session = self.session(&pinned)?;
         let values = crate::inputs::repeated::first_days(&session, &[&version.content], day).await?;
-        Ok((version.name.to_string(), attribution::expand::expand(&version.content, &values.up_to(day))))
+        let values = values.up_to(day, &books.tenants);
+        Ok((version.name.to_string(), attribution::expand::expand(&version.content, &values)))
     }
 
     /// Returns the pools of the day's policy, `for_each` expanded.
@@ -242,12 +279,117 @@ fn summary(row: &RuleVersionRow) -> Result<VersionSummary, EngineError> {
     })
 }
 
-fn is_suspicious(before: Price, after: Price) -> bool {
-    let (before, after) = (before.atoms().abs(), after.atoms().abs());
-    let (small, large) = (before.min(after), before.max(after));
-    large / SUSPICIOUS_FACTOR >= small
+/// A gauge must say what its price is per; what a counter counts has no duration.
+fn problem_of_per(row: &PriceRow, kind: MeterKind) -> Option<String> {
+    let meter = &row.meter;
+    match (kind, row.per) {
+        (MeterKind::Gauge, None) => {
+            Some(format!("{meter} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\""))
+        }
+        (MeterKind::Counter, Some(Per::Hour | Per::Day | Per::Month)) => {
+            Some(format!("{meter} is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`"))
+        }
+        (MeterKind::Gauge, Some(_)) | (MeterKind::Counter, None | Some(Per::Unit)) => None,
+    }
 }
 
-fn sha256(text: &str) -> String {
-    hex::encode(Sha256::digest(text.as_bytes()))
+/// Compares with the card of another name that was published last, whatever names either gives the meters.
+fn refuse_suspicious_prices(books: &Books, card: &RateCard) -> Result<(), EngineError> {
+    let Some(previous) = books.cards().iter().rev().find(|previous| *previous.name != *card.version) else {
+        return Ok(());
+    };
+    let key = |row: &PriceRow| (canonical(&row.meter).0.to_owned(), row.labels.clone());
+    let before: BTreeMap<_, &PriceRow> = previous.content.prices.iter().map(|row| (key(row), row)).collect();
+    for row in &card.prices {
+        let Some(before) = before.get(&key(row)).filter(|before| is_suspicious(before, row)) else { continue };
+        let (meter, old, new) = (&row.meter, before.price, row.price);
+        let named = if before.meter == *meter { String::new() } else { format!(" per {}", before.meter) };
+        return Err(EngineError::SuspiciousPrice(format!(
+            "{meter} goes from {old}{named} to {new}, 100 times or more: did you enter a per-thousand price? Publish with --yes (confirm=true) if it is meant"
+        )));
+    }
+    Ok(())
+}
+
+/// Prices of one meter, possibly for other units of it: a price for `divisor` units is compared as that.
+fn is_suspicious(before: &PriceRow, after: &PriceRow) -> bool {
+    let divisor = |row: &PriceRow| i128::from(canonical(&row.meter).1);
+    let before_scaled = before.price.atoms().abs().saturating_mul(divisor(after));
+    let after_scaled = after.price.atoms().abs().saturating_mul(divisor(before));
+    let (small, large) = (before_scaled.min(after_scaled), before_scaled.max(after_scaled));
+    small != 0 && large / SUSPICIOUS_FACTOR >= small
+}
+
+/// Returns the hash of what a document says: comments, layout, the order of keys, and whether it came as TOML or as
+/// JSON do not matter.
+fn content_sha256(text: &str) -> String {
+    // A text that cannot be read is never published; of a damaged store, the text itself is compared.
+    let content = domain::toml_text::parse_toml::<Value>("", text)
+        .map_or_else(|_| text.to_owned(), |value| sorted(value).to_string());
+    hex::encode(Sha256::digest(content.as_bytes()))
+}
+
+/// As what the TOML parser hands a date to other formats.
+const TOML_DATE: &str = "$__toml_private_datetime";
+
+/// The same with sorted keys. Numbers and dates are texts, as which they may be given too.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => match object.get(TOML_DATE) {
+            Some(date) => date.clone(),
+            None => {
+                let by_key: BTreeMap<String, Value> =
+                    object.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+                Value::Object(by_key.into_iter().collect())
+            }
+        },
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::String(_) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(one: &str, other: &str, is_same: bool) {
+        assert_eq!(content_sha256(one) == content_sha256(other), is_same, "{one} and {other}");
+    }
+
+    #[test]
+    fn only_what_a_document_says_is_hashed() {
+        let text = "version = \"v\"\nvalid_from = 2026-11-01\n[[pool]]\nname = \"a\"\ncapacity = { m = 64 }\n";
+        check(text, "# a comment\nvalid_from = 2026-11-01\n\nversion='v'\n[[pool]]\ncapacity.m=64\nname='a'", true);
+        // As a JSON document becomes TOML: dates and numbers are texts.
+        check(text, "version='v'\nvalid_from='2026-11-01'\n[[pool]]\nname='a'\n[pool.capacity]\nm='64'\n", true);
+        check(text, &text.replace("64", "65"), false);
+        check(text, &format!("{text}[[pool]]\nname = \"b\""), false);
+        check("a = [1, 2]", "a = [2, 1]", false);
+    }
+
+    fn card(version: &str, prices: &[(&str, &str)]) -> RateCard {
+        let rows =
+            prices.iter().map(|(meter, price)| format!("[[price]]\nmeter='{meter}'\nprice='{price}'\nper='unit'\n"));
+        let rows: String = rows.collect();
+        let text = format!("version='{version}'\ncurrency='USD'\nvalid_from=2026-01-01\n{rows}");
+        RateCard::read("rates.toml", &text).expect("a valid card")
+    }
+
+    #[test]
+    fn prices_are_compared_by_what_one_unit_of_the_meter_costs() {
+        let check = |before: (&str, &str), after: (&str, &str), expected: bool| {
+            let (before, after) = (card("a", &[before]), card("b", &[after]));
+            let found = is_suspicious(&before.prices[0], &after.prices[0]);
+            assert_eq!(found, expected, "{before:?} {after:?}");
+        };
+        check(("api_call", "0.000002"), ("api_call_count_24h", "0.002"), true);
+        check(("api_call", "0.000002"), ("api_call_count_24h", "0.000003"), false);
+        check(("storage_gb", "0.10"), ("storage_bytes", "0.0000000001"), false);
+        check(("storage_gb", "0.10"), ("storage_bytes", "0.10"), true);
+        check(("storage_gb", "0.10"), ("storage_gib", "0.11"), false);
+        check(("api_call", "0"), ("api_call", "1"), false);
+        check(("api_call", "1"), ("api_call", "100"), true);
+        check(("api_call", "1"), ("api_call", "99"), false);
+    }
 }

@@ -6,21 +6,29 @@ use datafusion::prelude::SessionContext;
 use domain::Day;
 use domain::dimension::Dimension;
 use domain::policy::Policy;
+use domain::tenant::TenantBook;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The values of dimensions that pools are repeated for.
+pub type Values = BTreeMap<Dimension, BTreeSet<Arc<str>>>;
 
 /// For each dimension, its values and the first day on which each had usage.
 #[derive(Clone, Debug, Default)]
 pub struct FirstDays(BTreeMap<Dimension, BTreeMap<Arc<str>, Day>>);
 
 impl FirstDays {
-    /// Returns the values with usage on that day or any earlier one.
+    /// Returns the values with usage on that day or any earlier one; of tenants, whom they mean on that day.
     #[must_use]
-    pub fn up_to(&self, day: Day) -> BTreeMap<Dimension, BTreeSet<Arc<str>>> {
-        let known = |values: &BTreeMap<Arc<str>, Day>| {
-            values.iter().filter(|(_, first)| **first <= day).map(|(value, _)| Arc::clone(value)).collect()
+    pub fn up_to(&self, day: Day, tenants: &TenantBook) -> Values {
+        let known = |(dimension, values): (&Dimension, &BTreeMap<Arc<str>, Day>)| {
+            let values = values.iter().filter(|(_, first)| **first <= day).map(|(value, _)| match dimension {
+                Dimension::Tenant => tenants.resolve(value, day),
+                _ => Arc::clone(value),
+            });
+            (dimension.clone(), values.collect())
         };
-        self.0.iter().map(|(dimension, values)| (dimension.clone(), known(values))).collect()
+        self.0.iter().map(known).collect()
     }
 }
 
@@ -47,4 +55,43 @@ pub async fn first_days(session: &SessionContext, policies: &[&Policy], to: Day)
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Instant;
+    use domain::tenant::{TenantAlias, TenantFact};
+
+    #[test]
+    fn tenants_are_listed_as_whom_they_mean_on_the_day() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let alias = TenantAlias {
+            alias: "acme-inc".into(),
+            tenant: "acme".into(),
+            valid_from: None,
+            valid_to: None,
+            recorded_at: Instant::from_micros(1),
+        };
+        let merged = TenantFact {
+            tenant: "globex".into(),
+            valid_from: Some(day("2026-11-10")),
+            valid_to: None,
+            recorded_at: Instant::from_micros(1),
+            entered: true,
+            active: true,
+            name: None,
+            slug: None,
+            plan: None,
+            parent: None,
+            merged_into: Some("acme".into()),
+        };
+        let tenants = TenantBook::new(vec![merged], vec![alias]);
+        let used = [("acme-inc", "2026-11-01"), ("globex", "2026-11-02"), ("later", "2026-11-30")];
+        let used = used.map(|(tenant, first)| (tenant.into(), day(first))).into();
+        let first_days = FirstDays(BTreeMap::from([(Dimension::Tenant, used)]));
+        let on = |text: &str| first_days.up_to(day(text), &tenants)[&Dimension::Tenant].clone();
+        assert_eq!(on("2026-11-09"), ["acme", "globex"].map(Into::into).into());
+        assert_eq!(on("2026-11-10"), ["acme"].map(Into::into).into());
+    }
 }

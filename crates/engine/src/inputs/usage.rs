@@ -5,10 +5,10 @@ use crate::EngineError;
 use crate::books::Books;
 use attribution::usage::{Measure, UsageCell};
 use datafusion::prelude::SessionContext;
-use domain::condition::UsageAttribute;
+use domain::condition::{Pattern, UsageAttribute};
 use domain::dimension::{Dimension, Dimensions};
-use domain::meter::{Aggregation, MeterKind};
-use domain::policy::Policy;
+use domain::meter::{Aggregation, Meter, MeterKind};
+use domain::policy::{Capacity, Policy, Pool};
 use domain::{Day, DayRange, TenantId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub async fn load(
 ) -> Result<BTreeMap<Day, Vec<UsageCell>>, EngineError> {
     let shape = Shape::needed(policies, books);
     let mut cells: BTreeMap<Key, Measure> = BTreeMap::new();
-    for batch in session.sql(&shape.sums_sql(range, books)).await?.collect().await? {
+    for batch in session.sql(&shape.sums_sql(range)).await?.collect().await? {
         let (sum, count) = (Rows(&batch).decimals("sum")?, Rows(&batch).integers("count")?);
         let (min, max) = (Rows(&batch).decimals("min")?, Rows(&batch).decimals("max")?);
         for (row, key) in shape.keys(&batch)?.into_iter().enumerate() {
@@ -120,6 +120,21 @@ struct Key {
 struct Shape {
     dimensions: Vec<Dimension>,
     has_origin: bool,
+    /// How the meters that pools look at make their quantities.
+    aggregations: Vec<Aggregation>,
+}
+
+/// How the meters that a pool looks at make their quantities.
+fn aggregations_of<'b>(pool: &'b Pool, books: &'b Books) -> impl Iterator<Item = Aggregation> + 'b {
+    let split = pool.split.iter();
+    let patterns = split.flat_map(|split| split.weights.keys().chain(&split.meter).chain(&split.meters));
+    let measured = pool.capacity.values().filter_map(|capacity| match capacity {
+        Capacity::Meter(meter) => Some(meter),
+        Capacity::PerHour(_) => None,
+    });
+    let patterns: Vec<Pattern> = patterns.chain(measured).map(|name| Pattern::new(name)).collect();
+    let looks_at = move |meter: &&Meter| patterns.iter().any(|pattern| pattern.matches(&meter.name));
+    books.meters.iter().filter(looks_at).map(|meter| meter.aggregation)
 }
 
 impl Shape {
@@ -146,7 +161,9 @@ impl Shape {
         needed.extend(labels.map(|label| Dimension::Label(label.as_str().into())));
         needed.extend(tested.iter().filter_map(|attribute| dimension_of(attribute)));
         let has_origin = tested.iter().any(|attribute| **attribute == UsageAttribute::Origin);
-        Self { dimensions: needed.into_iter().collect(), has_origin }
+        let pools = policies.iter().flat_map(|policy| &policy.pools);
+        let aggregations = pools.flat_map(|pool| aggregations_of(pool, books)).collect();
+        Self { dimensions: needed.into_iter().collect(), has_origin, aggregations }
     }
 
     /// The columns that stand before the dimensions.
@@ -155,9 +172,10 @@ impl Shape {
     }
 
     /// Sums by group; what no meter asks for is neither read nor computed.
-    fn sums_sql(&self, range: DayRange, books: &Books) -> String {
+    fn sums_sql(&self, range: DayRange) -> String {
         let asked = |aggregations: &[Aggregation], expression: &str, otherwise: &str| {
-            if books.meters.has_any(aggregations) { expression.to_owned() } else { otherwise.to_owned() }
+            let is_asked = aggregations.iter().any(|asked| self.aggregations.contains(asked));
+            if is_asked { expression.to_owned() } else { otherwise.to_owned() }
         };
         let bounds = [Aggregation::Min, Aggregation::Max];
         let nothing = "CAST(NULL AS DECIMAL(38, 9))";
@@ -171,7 +189,7 @@ impl Shape {
         format!(
             "SELECT {fixed}, {named}, sum(\"sum\") AS \"sum\", {} AS \"count\", {} AS \"min\", {} AS \"max\" \
              FROM usage WHERE {} GROUP BY {fixed}, {grouped}",
-            asked(&[Aggregation::Avg], "sum(\"count\")", "CAST(NULL AS BIGINT)"),
+            asked(&[Aggregation::Avg, Aggregation::Count], "sum(\"count\")", "CAST(NULL AS BIGINT)"),
             asked(&bounds, "min(\"min\")", nothing),
             asked(&bounds, "max(\"max\")", nothing),
             days_sql(range),

@@ -1,10 +1,13 @@
 //! Which state of the ledger is asked.
 
 use crate::{Engine, EngineError};
+use datafusion::prelude::SessionContext;
 use domain::{Day, Instant};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use storage::catalog::PostingRow;
+use storage::lake::Table;
 
 /// An earlier state of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,9 @@ pub struct Head {
     pub hash: Option<String>,
     /// Facts recorded up to this many microseconds count.
     pub recorded_up_to: i64,
+    /// Whether no state was asked for. Then what no posting tells yet is told too: lines that no run has seen, pools
+    /// that could not be run. A state that is asked for answers the same for ever, so it tells what postings tell.
+    pub is_now: bool,
 }
 
 impl Head {
@@ -67,7 +73,8 @@ impl Head {
     }
 
     fn of(row: Option<&PostingRow>, recorded_up_to: i64) -> Self {
-        Self { posting: row.map(|row| row.posting), hash: row.map(|row| hash_text(&row.hash)), recorded_up_to }
+        let hash = row.map(|row| hash_text(&row.hash));
+        Self { posting: row.map(|row| row.posting), hash, recorded_up_to, is_now: false }
     }
 }
 
@@ -79,7 +86,8 @@ pub(crate) fn hash_text(hash: &str) -> String {
 impl Engine {
     /// Returns the state that is asked: the newest for `None`.
     ///
-    /// Postings are read before the lake is pinned, so every posting named here is in the pinned ledger.
+    /// Postings are read before the lake is pinned, so every posting named here is in the pinned ledger. Of a named
+    /// posting, facts count that were recorded until it was booked.
     ///
     /// # Errors
     /// [`EngineError::InvalidParameter`] for a posting that does not exist.
@@ -87,14 +95,14 @@ impl Engine {
         match as_of {
             None => {
                 let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
-                Ok(Head::of(newest.first(), i64::MAX))
+                Ok(Head { is_now: true, ..Head::of(newest.first(), i64::MAX) })
             }
-            Some(AsOf::Posting(0)) => Ok(Head { posting: None, hash: None, recorded_up_to: self.end_of(0).await? }),
+            Some(AsOf::Posting(0)) => Ok(Head::of(None, 0)),
             Some(AsOf::Posting(number)) => {
                 let row = self.catalog.posting_all_tenants(*number).await?;
                 let refuse = || EngineError::parameter("as_of", format!("posting {number} does not exist"));
                 let row = row.ok_or_else(refuse)?;
-                Ok(Head::of(Some(&row), self.end_of(*number).await?))
+                Ok(Head::of(Some(&row), row.booked_at))
             }
             Some(AsOf::Instant(instant)) => self.head_at(instant.micros()).await,
             Some(AsOf::EndOf(day)) => {
@@ -109,10 +117,14 @@ impl Engine {
         Ok(Head::of(row.as_ref(), micros))
     }
 
-    /// Until when answers showed this posting: facts recorded later came after the next posting.
-    async fn end_of(&self, posting: i64) -> Result<i64, EngineError> {
-        let next = self.catalog.posting_all_tenants(posting + 1).await?;
-        Ok(next.map_or(i64::MAX, |next| next.booked_at - 1))
+    /// Returns a session over the cost lines as they were in this state, and the newest version of the other tables.
+    pub(crate) async fn session_of(&self, head: &Head) -> Result<SessionContext, EngineError> {
+        let pinned = self.lake.pin().await?;
+        if head.is_now {
+            return self.session(&pinned);
+        }
+        let version = self.touched_days(&pinned).await?.cost_lines_at(Instant::from_micros(head.recorded_up_to));
+        self.session(&self.lake.pin_at(&BTreeMap::from([(Table::CostLines, version)])).await?)
     }
 }
 

@@ -110,7 +110,7 @@ impl Engine {
                 _ => break,
             }
         }
-        if self.head(None).await?.posting == head.posting {
+        if head.is_now && self.head(None).await?.posting == head.posting {
             self.add_not_run(&mut history, range).await?;
         }
         Ok(history)

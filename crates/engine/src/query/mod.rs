@@ -49,6 +49,10 @@ pub mod session;
 pub mod shares;
 /// Rows of a table as they are.
 pub mod table;
+/// What pools take of the cost lines as they stand.
+pub(crate) mod taken;
+/// How much was used.
+pub mod usage;
 /// That nothing was changed.
 pub mod verify;
 

@@ -70,7 +70,7 @@ impl Engine {
         as_of: Option<&AsOf>,
     ) -> Result<OverheadAnswer, EngineError> {
         let head = self.head(as_of).await?;
-        let session = self.session_now().await?;
+        let session = self.session_of(&head).await?;
         let money = Expr::IsNotTrue(Box::new(ident("memo")));
         let overhead = [
             select::of_cost(),

@@ -5,11 +5,14 @@ use super::columns::rows;
 use super::history::History;
 use super::params::{Params, QueryLimits};
 use super::select::{self, all_of};
+use super::taken::TakenDay;
 use super::{cursor, entries, pool_days};
+use crate::due::ranges_of;
 use crate::{Engine, EngineError};
+use attribution::pool::{Component, ComponentKey};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
-use domain::policy::{Basis, Method, Tier};
+use domain::policy::{Basis, Method, Pool, Tier};
 use domain::{Currency, Day, DayRange};
 use ledger::{ConsumerClass, LedgerSum, Measure, PoolDay, PoolState, ProofRow, ProofState, prove};
 use serde::{Deserialize, Serialize};
@@ -114,11 +117,11 @@ impl Engine {
         let question = format!("proof {:?}", ProofFilter { limit: 0, cursor: None, ..filter.clone() });
         let place: Option<Place> = filter.cursor.as_ref().map(|text| cursor::decode(&question, text)).transpose()?;
         let as_of = place.map(|place| AsOf::Posting(place.head)).or(filter.as_of);
-        let head = self.head(as_of.as_ref()).await?;
+        let head = Head { is_now: filter.as_of.is_none(), ..self.head(as_of.as_ref()).await? };
         let session = self.session_now().await?;
         let history = self.history_all_tenants(&head, filter.range).await?;
         let mut put_in = pool_days::that_count(&session, &history, filter.range, filter.pool.as_deref()).await?;
-        self.show_not_run(&mut put_in, &history, filter);
+        self.show_not_run(&session, &mut put_in, &history, filter).await?;
         let sums = ledger_sums(&session, &head, filter).await?;
         let mut found = prove(&put_in, &sums);
         if let Some(wanted) = touched(&session, &head, filter).await? {
@@ -132,24 +135,75 @@ impl Engine {
         Ok(ProofAnswer { rows, totals, posting: head.posting, next_cursor })
     }
 
-    /// A pool that could not be run is shown as such, also when nothing was ever put into it.
-    fn show_not_run(&self, put_in: &mut Vec<PoolDay>, history: &History, filter: &ProofFilter) {
-        for (day, pool, reason) in history.not_run() {
-            if filter.pool.as_ref().is_some_and(|wanted| wanted != pool) {
-                continue;
-            }
-            let state = PoolState::NotRun(reason.into());
-            let mut rows = put_in.iter_mut().filter(|row| row.charge_date == day && &*row.pool == pool).peekable();
-            if rows.peek().is_none() {
-                put_in.push(nothing(day, pool, self.settings.reporting_currency, state));
-            } else {
-                rows.for_each(|row| row.state = state.clone());
+    /// A pool that could not be run is shown as such, with the lines that it would take now: its run may have had
+    /// nothing to post, and then no pool day tells.
+    async fn show_not_run(
+        &self,
+        session: &SessionContext,
+        put_in: &mut Vec<PoolDay>,
+        history: &History,
+        filter: &ProofFilter,
+    ) -> Result<(), EngineError> {
+        let is_wanted = |pool: &str| filter.pool.as_ref().is_none_or(|wanted| wanted == pool);
+        let not_run: Vec<(Day, &str, &str)> = history.not_run().filter(|(_, pool, _)| is_wanted(pool)).collect();
+        let days: BTreeSet<Day> = not_run.iter().map(|(day, ..)| *day).collect();
+        let books = self.books_now().await?;
+        for range in ranges_of(days, self.settings.range_days_max) {
+            let taken = self.taken_in(session, &books, range).await?;
+            for (day, pool, reason) in not_run.iter().filter(|(day, ..)| range.contains(*day)) {
+                let blank = PoolDay {
+                    state: PoolState::NotRun((*reason).into()),
+                    ..nothing(*day, pool, self.settings.reporting_currency)
+                };
+                put_not_run(put_in, blank, &taken[day]);
             }
         }
+        Ok(())
     }
 }
 
-fn nothing(charge_date: Day, pool: &str, currency: Currency, state: PoolState) -> PoolDay {
+/// Replaces what an earlier run put into the pool by what it would take now. The earlier rows stay, with nothing in
+/// them, so that entries in their currency are told to be of a pool that was not run.
+fn put_not_run(put_in: &mut Vec<PoolDay>, blank: PoolDay, taken: &TakenDay) {
+    let pool = taken.pool(&blank.pool);
+    let blank = pool.map_or(blank.clone(), |pool| as_ruled(blank, pool));
+    let components = taken.components_of(&blank.pool);
+    let earlier = put_in.iter_mut().filter(|row| row.charge_date == blank.charge_date && row.pool == blank.pool);
+    let mut has_rows = !components.is_empty();
+    for row in earlier {
+        has_rows = true;
+        row.state = blank.state.clone();
+        if !blank.memo {
+            (row.amount, row.billed_amount) = (0, 0);
+        }
+    }
+    put_in.extend(components.into_iter().map(|(key, component)| put_now(&blank, key, component)));
+    if !has_rows {
+        put_in.push(blank);
+    }
+}
+
+fn as_ruled(blank: PoolDay, pool: &Pool) -> PoolDay {
+    PoolDay { tier: pool.tier, basis: pool.basis(), memo: pool.is_memo(), method: pool.method(), ..blank }
+}
+
+fn put_now(blank: &PoolDay, key: &ComponentKey, component: &Component) -> PoolDay {
+    PoolDay {
+        charge_category: key.charge_category.clone(),
+        service: key.service.clone(),
+        provider: key.provider.clone(),
+        source: key.source.clone(),
+        commitment_status: key.commitment_status.clone(),
+        invoice_id: key.invoice_id.clone(),
+        amount: component.amounts.amount,
+        billed_amount: component.amounts.billed,
+        currency: key.currency,
+        lines: i64::try_from(component.lines).unwrap_or(i64::MAX),
+        ..blank.clone()
+    }
+}
+
+fn nothing(charge_date: Day, pool: &str, currency: Currency) -> PoolDay {
     PoolDay {
         run: "".into(),
         charge_date,
@@ -158,7 +212,7 @@ fn nothing(charge_date: Day, pool: &str, currency: Currency, state: PoolState) -
         basis: Basis::Billed,
         memo: false,
         method: Method::None,
-        state,
+        state: PoolState::Run,
         charge_category: None,
         service: None,
         provider: None,

@@ -23,6 +23,14 @@ pub fn parts_of(whole: i64, amounts: &[i128]) -> Option<Vec<i64>> {
     Some(parts.into_iter().map(|part| i64::try_from(part).expect("a part is no larger than the whole")).collect())
 }
 
+/// Returns each amount's part of `whole` as [`parts_of`] does, also of a total below 0, such as that of a day of
+/// refunds: then an amount above 0 weighs 0. `None` only when the total is 0.
+#[must_use]
+pub fn parts_of_either_sign(whole: i64, amounts: &[i128]) -> Option<Vec<i64>> {
+    let sign = amounts.iter().sum::<i128>().signum();
+    parts_of(whole, &amounts.iter().map(|amount| amount * sign).collect::<Vec<_>>())
+}
+
 /// Returns the amount rounded half-even to the currency's minor unit, in atoms.
 #[must_use]
 pub fn round_to_minor_units(atoms: i128, currency: Currency) -> i128 {
@@ -109,6 +117,14 @@ mod tests {
         assert_eq!(parts_of(WHOLE, &atoms(&["1", "-1"])), None);
         assert_eq!(parts_of(WHOLE, &[]), None);
         assert_eq!(parts_of(WHOLE, &[10_i128.pow(37), 10_i128.pow(37)]), Some(vec![500_000, 500_000]));
+    }
+
+    #[test]
+    fn a_total_below_zero_has_shares_too() {
+        assert_eq!(parts_of_either_sign(WHOLE, &atoms(&["-1", "-3"])), Some(vec![250_000, 750_000]));
+        assert_eq!(parts_of_either_sign(WHOLE, &atoms(&["-2", "1"])), Some(vec![WHOLE, 0]));
+        assert_eq!(parts_of_either_sign(WHOLE, &atoms(&["2", "-1"])), Some(vec![WHOLE, 0]));
+        assert_eq!(parts_of_either_sign(WHOLE, &atoms(&["1", "-1"])), None);
     }
 
     proptest::proptest! {

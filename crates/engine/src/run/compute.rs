@@ -1,6 +1,6 @@
 //! What the ledger should say, and how that differs from what it says.
 
-use super::causes::cause;
+use super::causes::{Causes, Redefined};
 use super::existing;
 use super::view::RunWarning;
 use crate::books::Books;
@@ -8,17 +8,15 @@ use crate::due::{SeenInputs, TouchedDays};
 use crate::inputs::{lines, repeated, usage};
 use crate::{Engine, EngineError};
 use attribution::cells::Consumer;
-use attribution::day::{DayInputs, DayOutcome, PoolOutcome, attribute_day};
-use attribution::expand::expand;
+use attribution::day::{DayInputs, DayOutcome, Finding, PoolOutcome, attribute_day};
+use attribution::expand::{expand, expand_with_findings};
 use attribution::line::AttributeSet;
 use attribution::share::Share;
 use domain::condition::UsageAttribute;
 use domain::dimension::{Dimension, labels_key};
 use domain::policy::{Method, Policy, Pool, Tier};
 use domain::{Day, DayRange};
-use ledger::{
-    Cause, Desired, DesiredSet, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals,
-};
+use ledger::{Desired, DesiredSet, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +30,7 @@ pub(super) struct Computed {
     /// What the last run of each day saw.
     before: BTreeMap<Day, SeenInputs>,
     /// Which days commits touched.
-    touched: TouchedDays,
+    touched: Arc<TouchedDays>,
     /// What must be posted.
     pub(super) lines: Vec<Line>,
     /// What went into the pools of days that differ.
@@ -58,7 +56,7 @@ impl Computed {
         pinned: PinnedLake,
         books: Books,
         before: BTreeMap<Day, SeenInputs>,
-        touched: TouchedDays,
+        touched: Arc<TouchedDays>,
     ) -> Self {
         Self {
             pinned,
@@ -97,26 +95,35 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let session = self.session(&computed.pinned)?;
         let books = computed.books.clone();
-        let policies = policies_of(&books, piece);
+        let policies = books.policies_in(piece);
         let attributes = AttributeSet::needed_by(policies.iter().copied());
         let mut lines = lines::load(&session, piece, &self.settings.zone, &attributes).await?;
         let mut cells = usage::load(&session, piece, &books, &policies).await?;
-        let repeated = repeated::first_days(&session, &policies, piece.to()).await?;
+        let used_before = |day: Day| computed.before.get(&day)?.policy_in(&books);
+        let earlier = piece.days().filter_map(used_before).map(|version| &*version.content);
+        let compared: Vec<&Policy> = policies.iter().copied().chain(earlier).collect();
+        let repeated = repeated::first_days(&session, &compared, piece.to()).await?;
         let mut existing = split_by_day(existing::load(&session, piece).await?);
         for day in piece.days() {
             let version = books.policy_on(day);
-            let policy = expand(&version.content, &repeated.up_to(day));
+            let values = repeated.up_to(day, &books.tenants);
+            let (policy, not_made) = expand_with_findings(&version.content, &values);
+            note_findings(computed, day, &not_made);
             let (parts, usage) = (lines.days.remove(&day).unwrap_or_default(), cells.remove(&day).unwrap_or_default());
             let outcome = self.attribute(day, &books, &policy, &parts, &usage, &mut computed.new_tenants);
-            let inputs = inputs_json(&computed.pinned, lines.imports.get(&day), &books, day);
+            let inputs = inputs_json(computed, lines.imports.get(&day), day);
             let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &inputs);
-            note_findings(computed, day, &outcome);
+            note_findings(computed, day, &outcome.findings);
             computed.pools.extend(policy.pools.iter().map(|pool| pool.name.clone()));
             computed.pools.extend(outcome.pools.iter().map(|pool| pool.name.clone()));
             let now = SeenInputs::of_day(day, &books, &computed.pinned);
-            let why = cause(day, computed.before.get(&day), &now, &computed.touched);
+            let before = computed.before.get(&day);
+            let earlier = before.and_then(|before| before.policy_in(&books));
+            let earlier = earlier.map(|version| expand(&version.content, &values));
+            let redefined = Redefined::between(earlier.as_ref(), &policy);
+            let causes = Causes::of_day(day, before, &now, &computed.touched, redefined);
             computed.seen.insert(day, now);
-            add_differences(computed, day, wanted, existing.remove(&day).unwrap_or_default(), why);
+            add_differences(computed, day, wanted, existing.remove(&day).unwrap_or_default(), causes);
             progress(day);
             tokio::task::yield_now().await;
         }
@@ -151,7 +158,7 @@ impl Engine {
             lines,
             usage,
             active_tenants: &active,
-            rate_card: books.card_on(day).map(|card| &*card.content),
+            rate_card: Some(&*books.card_on(day).content),
             meters: &books.meters,
             reporting_currency: self.settings.reporting_currency,
             fx: &books.fx,
@@ -177,7 +184,7 @@ impl Engine {
             not_run: BTreeMap::new(),
         };
         let policy_version = &books.policy_on(day).name;
-        let card_version = books.card_on(day).map(|card| &card.name);
+        let card_version = &books.card_on(day).name;
         for pool in &outcome.pools {
             let rule = policy.pools.iter().find(|rule| rule.name == pool.name);
             let name: Arc<str> = pool.name.as_str().into();
@@ -211,7 +218,7 @@ impl Engine {
                     pool_amount: Some(share.pool_amount),
                     reason: share.reason.map(Into::into),
                     policy_version: Some(Arc::clone(policy_version)),
-                    rate_card_version: card_version.filter(|_| pool.method == Method::Rated).cloned(),
+                    rate_card_version: (pool.method == Method::Rated).then(|| Arc::clone(card_version)),
                     fx_rate: fx.map(|fx| fx.rate.atoms()),
                     fx_date: fx.map(|fx| fx.date),
                 };
@@ -220,12 +227,6 @@ impl Engine {
         }
         wanted
     }
-}
-
-fn policies_of(books: &Books, piece: DayRange) -> Vec<&Policy> {
-    let mut names = BTreeSet::new();
-    let versions = piece.days().map(|day| books.policy_on(day));
-    versions.filter(|version| names.insert((&version.name, &version.sha256))).map(|version| &*version.content).collect()
 }
 
 fn says_something(share: &Share) -> bool {
@@ -351,21 +352,28 @@ fn pool_days_of(
     pool.components.iter().map(row).collect()
 }
 
-fn inputs_json(pinned: &PinnedLake, imports: Option<&BTreeSet<Arc<str>>>, books: &Books, day: Day) -> Arc<str> {
-    let imports: Vec<&str> = imports.into_iter().flatten().map(|import| &**import).collect();
+/// What a day was computed from: versions and content hashes, for proof and explain.
+fn inputs_json(computed: &Computed, imports: Option<&BTreeSet<Arc<str>>>, day: Day) -> Arc<str> {
+    let Computed { pinned, books, touched, .. } = computed;
+    let import = |id: &Arc<str>| serde_json::json!({ "id": &**id, "sha256": touched.content(id) });
+    let (policy, card) = (books.policy_on(day), books.card_on(day));
     serde_json::json!({
-        "imports": imports,
+        "imports": imports.into_iter().flatten().map(import).collect::<Vec<_>>(),
         "cost_lines": pinned.table(Table::CostLines).version(),
         "usage": pinned.table(Table::Usage).version(),
-        "policy_version": &*books.policy_on(day).name,
-        "rate_card_version": books.card_on(day).map(|card| &*card.name),
+        // Each log entry holds the hash of the one before: this one stands for all of them.
+        "usage_sha256": pinned.table(Table::Usage).log_head().sha256,
+        "policy_version": &*policy.name,
+        "policy_sha256": &*policy.sha256,
+        "rate_card_version": &*card.name,
+        "rate_card_sha256": &*card.sha256,
     })
     .to_string()
     .into()
 }
 
-fn note_findings(computed: &mut Computed, day: Day, outcome: &DayOutcome) {
-    for finding in &outcome.findings {
+fn note_findings(computed: &mut Computed, day: Day, findings: &[Finding]) {
+    for finding in findings {
         computed.warnings.insert(RunWarning {
             code: finding.code.to_owned(),
             day: Some(day),
@@ -389,14 +397,19 @@ fn add_differences(
     day: Day,
     wanted: DayDesired,
     mut existing: BTreeMap<EntryKey, Existing>,
-    why: Cause,
+    mut causes: Causes,
 ) {
     existing.retain(|key, _| !wanted.not_run.contains_key(&*key.pool));
     let desired = wanted.desired.into_map();
     let says = ledger::totals_of(desired.iter().map(|(key, desired)| (key, desired.sums())));
     let balance = ledger::check_totals(&wanted.totals, &says);
     assert!(balance.is_ok(), "a day must conserve cost: {}", balance.expect_err("not ok"));
-    let differences = ledger::difference(desired, &existing);
+    let policy = computed.books.policy_on(day);
+    let mut differences = ledger::difference(desired, &existing);
+    for difference in &mut differences {
+        // What is taken back because nothing stands for it any more is taken back by this policy.
+        difference.says.policy_version.get_or_insert_with(|| Arc::clone(&policy.name));
+    }
     for (pool, detail) in &wanted.not_run {
         let (code, detail) = detail.split_once(": ").unwrap_or((detail, ""));
         computed.warnings.insert(RunWarning {
@@ -411,16 +424,15 @@ fn add_differences(
         return;
     }
     computed.pool_days.extend(wanted.pool_days);
-    let policy = computed.books.policy_on(day);
     computed.policies.insert((Arc::clone(&policy.name), Arc::clone(&policy.sha256)));
     let rests_on_card = differences.iter().any(|difference| difference.says.rate_card_version.is_some());
-    if let Some(card) = computed.books.card_on(day).filter(|_| rests_on_card) {
+    if rests_on_card {
+        let card = computed.books.card_on(day);
         computed.cards.insert((Arc::clone(&card.name), Arc::clone(&card.sha256)));
     }
-    let known: BTreeSet<Arc<str>> = existing.keys().map(|key| Arc::clone(&key.pool)).collect();
+    causes.compare(&wanted.totals, &existing);
     let line = |difference: ledger::Difference| {
-        // A pool without any entry of the day is posted for the first time, whatever else changed.
-        let cause = if known.contains(&difference.key.pool) { why } else { Cause::First };
+        let cause = causes.of(&difference);
         Line { difference, cause, billing_month: day.month() }
     };
     computed.lines.extend(differences.into_iter().map(line));

@@ -21,12 +21,15 @@ mod view;
 pub use hub::{Hub, RunProgress};
 pub use view::{RunStatus, RunView, RunWarning};
 
-use crate::due::{DueDays, TouchedDays};
+use crate::due::DueDays;
 use crate::{Engine, EngineError};
 use compute::Computed;
 use domain::{Day, DayRange};
+use futures::FutureExt;
 use post::Posted;
 use sha2::{Digest, Sha256};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::catalog::RunRow;
 use storage::lake::LakeError;
@@ -76,10 +79,18 @@ impl Engine {
     pub async fn run_and_wait(&self, request: RunRequest) -> Result<RunView, EngineError> {
         loop {
             match self.insert_run(&request).await {
-                Ok(row) => return self.execute(row, &request).await,
+                Ok(row) => return self.execute_apart(row, request).await,
                 Err(EngineError::RunInProgress { run, .. }) => self.hub.wait_for(&run, || self.is_over(&run)).await?,
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Brings acknowledged usage into the lake: runs read committed data only.
+    async fn flush_hot(&self) -> Result<(), EngineError> {
+        match &self.hot {
+            Some(hot) => Ok(hot.flush().await?),
+            None => Ok(()),
         }
     }
 
@@ -88,9 +99,10 @@ impl Engine {
     /// # Errors
     /// When a run fails.
     pub async fn run_due(&self, requested_by: &str) -> Result<(Vec<RunView>, DueDays), EngineError> {
+        self.flush_hot().await?;
         let due = self.due_days().await?;
         let mut views = Vec::new();
-        for range in due.ranges() {
+        for range in due.ranges(self.settings.range_days_max) {
             let request = RunRequest { range, pools: None, dry_run: false, requested_by: requested_by.to_owned() };
             views.push(self.run_and_wait(request).await?);
         }
@@ -174,37 +186,66 @@ impl Engine {
         format!("run-{}", &hex::encode(Sha256::digest(seed.as_bytes()))[..16])
     }
 
-    async fn execute(&self, mut row: RunRow, request: &RunRequest) -> Result<RunView, EngineError> {
+    /// Runs to the end also when whoever waits goes away: a run that stops half way blocks its days.
+    async fn execute_apart(&self, row: RunRow, request: RunRequest) -> Result<RunView, EngineError> {
+        let engine = self.clone();
+        let run = tokio::spawn(async move { engine.execute(row, &request).await });
+        run.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
+    async fn execute(&self, row: RunRow, request: &RunRequest) -> Result<RunView, EngineError> {
+        let id = row.id.clone();
+        self.until_closed(row, self.attempt(&id, request)).await
+    }
+
+    /// Carries the work out; whatever becomes of it, followers see its end.
+    async fn until_closed(
+        &self,
+        row: RunRow,
+        work: impl Future<Output = Result<Posted, EngineError>>,
+    ) -> Result<RunView, EngineError> {
+        let id = row.id.clone();
+        let ended = AssertUnwindSafe(self.carry_out(row, work)).catch_unwind().await;
+        self.hub.close(&id);
+        ended.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Does the work and notes in the run's row how it ended, also when it panics.
+    async fn carry_out(
+        &self,
+        mut row: RunRow,
+        work: impl Future<Output = Result<Posted, EngineError>>,
+    ) -> Result<RunView, EngineError> {
         row.status = RunStatus::Running.as_str().to_owned();
         row.started_at = Some(self.clock.now().micros());
         self.catalog.update_run(&row).await?;
-        let result = self.attempt(&row.id, request).await;
+        let ended = AssertUnwindSafe(work).catch_unwind().await;
         row.finished_at = Some(self.clock.now().micros());
-        match &result {
-            Ok(done) => done.write_to(&mut row),
-            Err(error) => {
-                row.status = RunStatus::Failed.as_str().to_owned();
-                row.error = Some(error.to_string());
-            }
+        row.status = RunStatus::Failed.as_str().to_owned();
+        match &ended {
+            Ok(Ok(done)) => done.write_to(&mut row),
+            Ok(Err(error)) => row.error = Some(error.to_string()),
+            Err(panic) => row.error = Some(format!("the run broke off, please report it: {}", text_of(&**panic))),
         }
         let updated = self.catalog.update_run(&row).await;
-        self.hub.close(&row.id);
-        result?;
+        ended.unwrap_or_else(|panic| resume_unwind(panic))?;
         updated?;
         RunView::of_row(&row)
     }
 
     /// Computes and posts, again and again until nobody else posted meanwhile.
     async fn attempt(&self, run: &str, request: &RunRequest) -> Result<Posted, EngineError> {
+        self.flush_hot().await?;
         for attempt in 1..=ATTEMPTS_MAX {
-            let computed = self.compute(run, request).await?;
+            let mut computed = self.compute(run, request).await?;
             if let Some(unknown) = request.pools.iter().flatten().find(|pool| !computed.pools.contains(*pool)) {
                 return Err(EngineError::NotFound { kind: "pool", name: unknown.clone() });
             }
+            post::settle(&mut computed, request);
             if request.dry_run {
                 return Ok(Posted::nothing(&computed));
             }
-            match self.post(run, request, computed).await {
+            match self.post(run, computed).await {
                 Err(EngineError::Lake(LakeError::Conflict { version, .. })) => {
                     tracing::info!(run.id = run, attempt, version, "somebody else posted meanwhile; starting again");
                 }
@@ -221,8 +262,9 @@ impl Engine {
         let watermark = self.catalog.pin_recorded_at(self.clock.now().micros()).await?;
         let pinned = self.lake.pin().await?;
         let books = self.books(watermark).await?;
-        let touched = TouchedDays::read(&pinned).await?;
-        let mut computed = Computed::new(pinned, books, self.seen_inputs().await?, touched);
+        let touched = self.touched_days(&pinned).await?;
+        let before = self.seen_inputs(Some(request.range)).await?;
+        let mut computed = Computed::new(pinned, books, before, touched);
         let mut from = request.range.from();
         while from <= request.range.to() {
             let to = from.plus(DAYS_AT_ONCE - 1).min(request.range.to());
@@ -232,5 +274,43 @@ impl Engine {
             from = to.plus(1);
         }
         Ok(computed)
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn broken() -> Result<Posted, EngineError> {
+        panic!("a wrong bill is worse than a crash")
+    }
+
+    #[tokio::test]
+    async fn a_run_that_panics_has_failed_and_lets_others_go_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let range = DayRange::single(engine.today());
+        let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+        let row = engine.insert_run(&request).await.expect("nothing is under way");
+        let (id, mut follower) = (row.id.clone(), engine.follow(&row.id).expect("under way"));
+        let waiting = tokio::spawn({
+            let (engine, request) = (engine.clone(), request.clone());
+            async move { engine.run_and_wait(request).await }
+        });
+
+        let ended = AssertUnwindSafe(engine.until_closed(row, broken())).catch_unwind().await;
+
+        assert!(ended.is_err(), "the panic is passed on");
+        let run = engine.run(&id).await.expect("a run");
+        assert_eq!((run.status, run.finished_at.is_some()), (RunStatus::Failed, true));
+        assert!(run.error.is_some_and(|error| error.contains("worse than a crash")));
+        assert!(follower.recv().await.is_err(), "its channel is closed");
+        let next = waiting.await.expect("no panic").expect("a run");
+        assert_eq!(next.status, RunStatus::Succeeded);
     }
 }

@@ -4,7 +4,7 @@ use super::RunRequest;
 use super::compute::Computed;
 use super::view::{RunBody, RunStatus, RunWarning};
 use crate::{Engine, EngineError};
-use domain::{Day, Instant};
+use domain::{Day, Instant, TenantScope};
 use ledger::{EntryKind, Head, Header, Posting};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::catalog::{MetaKey, PostingRow, RuleKind, RunDayRow, RunPoolStateRow, RunRow};
@@ -51,15 +51,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`LakeError::Conflict`] when somebody else posted since the inputs were pinned: nothing was posted.
-    pub(super) async fn post(
-        &self,
-        run: &str,
-        request: &RunRequest,
-        mut computed: Computed,
-    ) -> Result<Posted, EngineError> {
-        widen(&mut computed, request);
-        let known = self.create_tenants(&mut computed).await?;
-        drop_out_of_bound(&mut computed);
+    pub(super) async fn post(&self, run: &str, computed: Computed) -> Result<Posted, EngineError> {
+        let known = self.create_tenants(&computed).await?;
         let posted = match computed.lines.is_empty() {
             true => Posted::nothing(&computed),
             false => {
@@ -79,14 +72,21 @@ impl Engine {
         Ok(posted)
     }
 
-    /// Creates the tenants that rules yielded; returns when the newest fact was recorded after that.
-    async fn create_tenants(&self, computed: &mut Computed) -> Result<Option<Instant>, EngineError> {
+    /// Creates the tenants that rules yielded; returns when they were recorded, if nothing else was recorded between
+    /// what the run saw of tenants and that: what somebody else entered meanwhile was not seen.
+    async fn create_tenants(&self, computed: &Computed) -> Result<Option<Instant>, EngineError> {
         if computed.new_tenants.is_empty() {
             return Ok(None);
         }
         let ids: Vec<String> = computed.new_tenants.iter().map(ToString::to_string).collect();
-        self.catalog.ensure_tenants(&ids, self.clock.now().micros()).await?;
-        Ok(self.catalog.tenant_book_all_tenants(i64::MAX).await?.recorded_up_to())
+        let created = self.catalog.ensure_tenants(&ids, self.clock.now().micros()).await?;
+        let Some(first) = created.first() else { return Ok(None) };
+        // They are all recorded at one moment, and nothing else is.
+        let facts = self.catalog.facts_of_tenant(&TenantScope::All, first, i64::MAX).await?;
+        let Some(recorded_at) = facts.first().map(|fact| fact.recorded_at) else { return Ok(None) };
+        let until_then = self.catalog.tenant_book_all_tenants(recorded_at - 1).await?.recorded_up_to();
+        let is_all = until_then == computed.books.tenants.recorded_up_to();
+        Ok(is_all.then(|| Instant::from_micros(recorded_at)))
     }
 
     async fn fix_what_postings_rest_on(&self, computed: &Computed) -> Result<(), EngineError> {
@@ -205,6 +205,12 @@ impl Engine {
     }
 }
 
+/// Settles what will be posted and what is told of it; a dry run tells the same.
+pub(super) fn settle(computed: &mut Computed, request: &RunRequest) {
+    widen(computed, request);
+    drop_out_of_bound(computed);
+}
+
 /// A run that was asked for some pools posts everything when something else changed too, and says so.
 fn widen(computed: &mut Computed, request: &RunRequest) {
     let Some(pools) = &request.pools else { return };
@@ -302,4 +308,36 @@ pub(super) fn posting_row(record: &CommitRecord, log_sha256: String) -> Result<O
         log_sha256,
         body: record.metadata.to_string(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use storage::catalog::NewTenantFact;
+
+    async fn sees(engine: &Engine) -> Computed {
+        let watermark = engine.catalog.pin_recorded_at(engine.clock.now().micros()).await.expect("pinned");
+        let books = engine.books(watermark).await.expect("books");
+        Computed::new(engine.lake.pin().await.expect("pinned"), books, BTreeMap::new(), Arc::default())
+    }
+
+    #[tokio::test]
+    async fn what_somebody_entered_while_a_run_created_tenants_was_not_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let newest = async || engine.catalog.tenant_book_all_tenants(i64::MAX).await.expect("a book").recorded_up_to();
+
+        let mut alone = sees(&engine).await;
+        alone.new_tenants.insert("first".into());
+        assert_eq!(engine.create_tenants(&alone).await.expect("created"), newest().await);
+
+        let mut raced = sees(&engine).await;
+        raced.new_tenants.insert("second".into());
+        let put = NewTenantFact { plan: Some("pro".to_owned()), ..NewTenantFact::system("acme") };
+        engine.catalog.put_tenant(&put, &[], engine.clock.now().micros()).await.expect("entered");
+        assert_eq!(engine.create_tenants(&raced).await.expect("created"), None);
+        assert!(newest().await > raced.books.tenants.recorded_up_to());
+        assert_eq!(engine.create_tenants(&raced).await.expect("they are there"), None);
+    }
 }

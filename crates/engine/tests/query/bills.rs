@@ -1,18 +1,14 @@
 //! Bills and usage in, a real run, and every answer about it.
 
 use super::given::{Store, days, only};
-use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-    new_null_array,
-};
+use super::lake::{batch, dates, instants, map, money, run, texts, write};
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch};
 use domain::money::parse_atoms;
-use domain::{Day, Instant, TenantScope};
+use domain::{Day, TenantScope};
 use engine::query::{ExplainQuery, ProofFilter};
-use engine::run::RunRequest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use storage::lake::schemas::map_builder;
-use storage::lake::{Commit, Table};
+use storage::lake::Table;
 
 const ALL: TenantScope = TenantScope::All;
 const DAY: &str = "2026-11-18";
@@ -26,60 +22,6 @@ select = { tags.cluster = "west" }
 split = { method = "weighted", weights = { cpu_core_hours = "0.5" } }
 "#;
 
-/// Columns by name; every other column of the table is null, maps are empty unless given.
-fn batch(table: Table, rows: usize, mut columns: BTreeMap<&str, ArrayRef>) -> RecordBatch {
-    let schema = table.schema();
-    let arrays = schema.fields().iter().map(|field| {
-        columns.remove(field.name().as_str()).unwrap_or_else(|| match field.data_type() {
-            arrow::datatypes::DataType::Map(..) => map(&vec![None; rows]),
-            kind => new_null_array(kind, rows),
-        })
-    });
-    let arrays = arrays.collect();
-    assert!(columns.is_empty(), "unknown columns");
-    RecordBatch::try_new(schema, arrays).unwrap()
-}
-
-fn map(values: &[Option<(&str, &str)>]) -> ArrayRef {
-    let mut builder = map_builder();
-    for value in values {
-        if let Some((key, value)) = value {
-            builder.keys().append_value(key);
-            builder.values().append_value(value);
-        }
-        builder.append(true).unwrap();
-    }
-    Arc::new(builder.finish())
-}
-
-fn texts(values: &[&str]) -> ArrayRef {
-    Arc::new(StringArray::from(values.to_vec()))
-}
-
-fn money(values: &[&str]) -> ArrayRef {
-    let atoms = values.iter().map(|text| Some(parse_atoms(text).unwrap().atoms));
-    Arc::new(atoms.collect::<Decimal128Array>().with_precision_and_scale(38, 15).unwrap())
-}
-
-fn dates(day: Day, rows: usize) -> ArrayRef {
-    Arc::new(Date32Array::from(vec![day.epoch_days(); rows]))
-}
-
-fn instants(text: &str, rows: usize) -> ArrayRef {
-    let at: Instant = text.parse().unwrap();
-    Arc::new(TimestampMicrosecondArray::from(vec![at.micros(); rows]).with_timezone("UTC"))
-}
-
-async fn write(store: &Store, table: Table, rows: RecordBatch) {
-    let lake = store.engine.lake();
-    let mut writer = lake.partitioned(table);
-    writer.write(&rows).await.unwrap();
-    let mut commit = Commit::new(store.engine.clock().now(), "test");
-    commit.adds = writer.finish().await.unwrap();
-    let pinned = lake.pin_table(table).await.unwrap();
-    lake.commit(&pinned, commit).await.unwrap();
-}
-
 fn bill(amounts: [&str; 3]) -> RecordBatch {
     let day: Day = DAY.parse().unwrap();
     let columns = BTreeMap::from([
@@ -87,15 +29,15 @@ fn bill(amounts: [&str; 3]) -> RecordBatch {
         ("billing_month", texts(&["2026-11"; 3])),
         ("import_id", texts(&["import-1"; 3])),
         ("line_no", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
-        ("charge_date_from", dates(day, 3)),
-        ("charge_date_to", dates(day, 3)),
+        ("charge_date_from", dates(&[day; 3])),
+        ("charge_date_to", dates(&[day; 3])),
         ("billed_cost", money(&amounts)),
         ("effective_cost", money(&amounts)),
         ("billing_currency", texts(&["USD"; 3])),
-        ("billing_period_start", instants("2026-11-01T00:00:00Z", 3)),
-        ("billing_period_end", instants("2026-12-01T00:00:00Z", 3)),
-        ("charge_period_start", instants("2026-11-18T00:00:00Z", 3)),
-        ("charge_period_end", instants("2026-11-19T00:00:00Z", 3)),
+        ("billing_period_start", instants(&["2026-11-01T00:00:00Z"; 3])),
+        ("billing_period_end", instants(&["2026-12-01T00:00:00Z"; 3])),
+        ("charge_period_start", instants(&["2026-11-18T00:00:00Z"; 3])),
+        ("charge_period_end", instants(&["2026-11-19T00:00:00Z"; 3])),
         ("charge_category", texts(&["Usage"; 3])),
         ("service_provider_name", texts(&["AWS"; 3])),
         ("service_name", texts(&["AmazonEC2"; 3])),
@@ -108,7 +50,7 @@ fn usage() -> RecordBatch {
     let used = |cores: i128| cores * 1_000_000_000;
     let sums = [used(1), used(2)].into_iter().map(Some).collect::<Decimal128Array>().with_precision_and_scale(38, 9);
     let columns = BTreeMap::from([
-        ("usage_date", dates(DAY.parse().unwrap(), 2)),
+        ("usage_date", dates(&[DAY.parse().unwrap(); 2])),
         ("tenant", texts(&["acme", "globex"])),
         ("cluster", texts(&["west"; 2])),
         ("labels_key", texts(&["{}"; 2])),
@@ -122,23 +64,18 @@ fn usage() -> RecordBatch {
     batch(Table::Usage, 2, columns)
 }
 
-async fn run(store: &Store) {
-    let request = RunRequest { range: days(DAY, DAY), pools: None, dry_run: false, requested_by: "test".to_owned() };
-    store.engine.run_and_wait(request).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_posted_day_conserves_is_proved_and_can_be_explained_to_its_bill_lines() {
     let store = Store::new().await;
     store.engine.publish_policy(POLICY, "policy.toml").await.unwrap();
-    write(&store, Table::CostLines, bill(["60.00", "40.00", "7.00"])).await;
-    write(&store, Table::Usage, usage()).await;
+    write(&store, Table::CostLines, bill(["60.00", "40.00", "7.00"]), &[DAY]).await;
+    write(&store, Table::Usage, usage(), &[DAY]).await;
     assert_eq!(store.engine.shared_clusters_all_tenants(DAY.parse().unwrap()).await.unwrap(), ["west"]);
-    run(&store).await;
+    run(&store, DAY, DAY).await;
 
     let november = days("2026-11-01", "2026-11-30");
     let table = store.costs(&ALL, november, &[]).await.unwrap();
-    let conservation = table.meta.conservation.unwrap();
+    let conservation = table.meta.conservation.clone().unwrap();
     assert_eq!((conservation.cost_lines, conservation.difference), (parse_atoms("107.00").unwrap().atoms, 0));
     assert_eq!(table.totals.reserved.unwrap().unattributed, parse_atoms("7.00").unwrap().atoms);
     let proof = store.engine.proof_all_tenants(&ProofFilter::all()).await.unwrap();

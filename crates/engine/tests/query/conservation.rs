@@ -137,7 +137,7 @@ async fn c2_conservation_holds_for_every_range() {
     store.post(&entries, &entries).await;
     for (from, to) in [("2026-11-01", "2026-11-30"), ("2026-11-03", "2026-11-03"), ("2026-10-01", "2026-10-31")] {
         let table = store.costs(&TenantScope::All, days(from, to), &[("group_by", "pool,tier")]).await.unwrap();
-        let conservation = table.meta.conservation.unwrap();
+        let conservation = table.meta.conservation.clone().unwrap();
         assert_eq!((conservation.cost_lines, conservation.difference), (table.totals.cost, 0));
         let own = store.costs(&only("acme"), days(from, to), &[]).await.unwrap();
         assert!(own.rows.iter().all(|row| row.key[0].1 == "acme"));

@@ -54,7 +54,7 @@ async fn rows_are_what_each_group_cost_and_say_how_sure_they_are() {
     assert_eq!((table.totals.cost, table.totals.memo), (100 * unit, 7 * unit));
     assert_eq!((reserved.overhead, reserved.idle, reserved.unattributed), (35 * unit, 5 * unit, 0));
     let meta = &table.meta;
-    let conservation = meta.conservation.unwrap();
+    let conservation = meta.conservation.clone().unwrap();
     assert_eq!((conservation.cost_lines, conservation.difference), (100 * unit, 0));
     let coverage = meta.coverage.unwrap();
     assert_eq!((coverage.measured, coverage.proxy, coverage.idle, coverage.overhead), (600_000, 0, 50_000, 350_000));
@@ -90,7 +90,7 @@ async fn filters_narrow_rows_and_totals_but_not_conservation() {
         let table = store.costs(&ALL, november, &[("filter", filter)]).await.unwrap();
         assert_eq!(printed(&table), expected, "{filter}");
         assert_eq!(table.totals.cost, table.rows.iter().map(|row| row.cost).sum::<i128>());
-        assert_eq!(table.meta.conservation.unwrap().difference, 0);
+        assert_eq!(table.meta.conservation.clone().unwrap().difference, 0);
     };
     check("pool:west -tenant:acme", &["globex 20.00", "__idle__ 5.00"]).await;
     check("tenant:__*", &["__overhead__ 35.00", "__idle__ 5.00"]).await;
@@ -134,7 +134,7 @@ async fn an_earlier_state_is_repeated_exactly() {
     store.post(&more, &after).await;
     let now = store.costs(&ALL, november, &[]).await.unwrap();
     assert_eq!(printed(&now), ["acme 6.00", "globex 6.00"]);
-    assert_eq!(now.meta.conservation.unwrap().difference, 0);
+    assert_eq!(now.meta.conservation.clone().unwrap().difference, 0);
     assert_eq!(store.costs(&ALL, november, &[("as_of", "posting:1")]).await.unwrap(), before);
     let by_day = store.costs(&ALL, november, &[("as_of", "2026-11-20")]).await.unwrap();
     assert_eq!((by_day.rows, by_day.totals), (before.rows, before.totals));
@@ -170,7 +170,7 @@ async fn currencies_are_never_added() {
     assert!(refused.to_string().contains("EUR, USD"), "{refused}");
     let euros = store.costs(&ALL, november, &[("measure", "billed_amount"), ("currency", "EUR")]).await.unwrap();
     assert_eq!((printed(&euros), euros.meta.currency), (vec!["globex 8.00".to_owned()], Currency::EUR));
-    assert_eq!(euros.meta.conservation.unwrap().difference, 0);
+    assert_eq!(euros.meta.conservation.clone().unwrap().difference, 0);
     let own = store.costs(&only("acme"), november, &[("measure", "billed_amount")]).await.unwrap();
     assert_eq!(printed(&own), ["acme 10.00"]);
 }

@@ -1,8 +1,11 @@
 use super::given::{Given, Store, given, only};
+use super::lake::{BillLine, Used, bill_line, import, measure, run};
 use domain::TenantScope;
 use domain::money::parse_atoms;
+use domain::policy::Method;
 use engine::query::ExplainQuery;
 use engine::{EngineError, Settings};
+use storage::catalog::NewFxRate;
 
 /// 100.00 split 1 : 2 between two tenants, so that an atom is left over.
 fn two_tenants() -> Vec<Given> {
@@ -71,4 +74,93 @@ async fn a_foreign_and_a_missing_tenant_are_the_same() {
     }
     let missing = store.engine.explain(&TenantScope::All, &query("acme", "2026-11-09")).await.unwrap_err();
     assert!(matches!(missing, EngineError::NotAttributed { .. }));
+}
+
+#[tokio::test]
+async fn the_rule_that_stands_is_explained_not_the_one_before() {
+    let mut store = Store::new().await;
+    store.post(&two_tenants(), &two_tenants()).await;
+    let taken_back = two_tenants().into_iter().map(|entry| Given {
+        amount: -entry.amount,
+        weight: None,
+        quantity: entry.quantity.map(|quantity| -quantity),
+        ..entry
+    });
+    let even = ["acme", "globex"].map(|tenant| Given {
+        method: Method::Even,
+        weight: Some(domain::money::ATOMS_PER_UNIT),
+        ..given("2026-11-01", "west", tenant, "50.00")
+    });
+    store.post(&taken_back.chain(even.clone()).collect::<Vec<_>>(), &even).await;
+    let explained = store.engine.explain(&TenantScope::All, &query("acme", "2026-11-01")).await.unwrap();
+    let pool = &explained.pools[0];
+    assert_eq!((pool.method.as_str(), pool.matches, pool.cost), ("even", Some(true), even[0].amount));
+    let cells = &pool.components[0].cells;
+    assert_eq!((cells.len(), cells[0].ratio.as_deref(), cells[0].quantity), (1, Some("1/2"), None));
+    assert_eq!(pool.changes.len(), 2);
+}
+
+#[tokio::test]
+async fn usage_below_nothing_is_named_as_the_reason() {
+    let mut store = Store::new().await;
+    let negative = Given { quantity: Some(-5), weight: Some(0), ..given("2026-11-01", "west", "acme", "0") };
+    let all = Given { quantity: Some(5), weight: Some(1), ..given("2026-11-01", "west", "globex", "9.00") };
+    store.post(&[negative.clone(), all.clone()], &[negative, all]).await;
+    let explained = store.engine.explain(&TenantScope::All, &query("acme", "2026-11-01")).await.unwrap();
+    let cell = &explained.pools[0].components[0].cells[0];
+    assert_eq!((cell.reason.as_deref(), cell.matches), (Some("negative_driver"), Some(true)));
+}
+
+const DAY: &str = "2026-11-18";
+
+fn used(tenant: &'static str, meter: &'static str, units: i128) -> Used {
+    Used { day: DAY, tenant, cluster: "west", meter, quantity: units * 1_000_000_000 }
+}
+
+async fn check_all_match(store: &Store, tenants: &[&str]) {
+    for tenant in tenants {
+        let explained = store.engine.explain(&TenantScope::All, &query(tenant, DAY)).await.unwrap();
+        assert_eq!(explained.pools[0].matches, Some(true), "{explained:?}");
+    }
+}
+
+#[tokio::test]
+async fn shares_by_resource_are_recomputed_from_what_was_measured() {
+    let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[pool]]\nname = 'west'\nkind = 'cluster'\n\
+                  select = { tags.cluster = 'west' }\ncapacity = { cpu_core_hours = '1' }\n\
+                  split = { method = 'weighted', normalize = 'resource_share', weights = { cpu_core_hours = '1', memory_gib_hours = '1' } }\n";
+    let store = Store::new().await;
+    store.engine.publish_policy(policy, "policy.toml").await.unwrap();
+    import(&store, &[BillLine { cluster: Some("west"), ..bill_line(DAY, "AWS", "100.00") }]).await;
+    let measured = [
+        used("acme", "cpu_core_hours", 1),
+        used("globex", "cpu_core_hours", 6),
+        used("acme", "memory_gib_hours", 1),
+        used("globex", "memory_gib_hours", 2),
+    ];
+    measure(&store, &measured).await;
+    run(&store, DAY, DAY).await;
+    check_all_match(&store, &["acme", "globex", "__idle__"]).await;
+}
+
+#[tokio::test]
+async fn what_is_recovered_in_another_currency_than_the_cards_matches() {
+    let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[pool]]\nname = 'llm'\n\
+                  recovers = { provider = 'Anthropic' }\nsplit = { method = 'rated', meters = ['llm_tokens'] }\n";
+    let card = "version = 'e1'\ncurrency = 'EUR'\nvalid_from = 2026-11-01\n[[price]]\nmeter = 'llm_tokens'\nprice = '0.333333'\n";
+    let store = Store::new().await;
+    store.engine.publish_policy(policy, "policy.toml").await.unwrap();
+    store.engine.publish_rate_card(card, "rates.toml", false).await.unwrap();
+    let rate = NewFxRate {
+        day: DAY.to_owned(),
+        from_currency: "EUR".to_owned(),
+        to_currency: "USD".to_owned(),
+        rate: "1.0937".to_owned(),
+        source: "ecb".to_owned(),
+    };
+    store.engine.catalog().put_fx_rates(&[rate], store.engine.clock().now().micros()).await.unwrap();
+    import(&store, &[bill_line(DAY, "Anthropic", "10.00")]).await;
+    measure(&store, &[used("acme", "llm_tokens", 1), used("globex", "llm_tokens", 6)]).await;
+    run(&store, DAY, DAY).await;
+    check_all_match(&store, &["acme", "globex"]).await;
 }

@@ -12,5 +12,13 @@ mod costs;
 mod explain;
 /// Building ledgers.
 mod given;
+/// Bills and usage in the lake.
+mod lake;
 /// Entries, postings, proof, verify.
 mod lists;
+/// Lines that no posting tells of yet, and states that repeat.
+mod not_posted;
+/// Versions of policies and rate cards.
+mod publishing;
+/// Runs: which days, what ends them, what they say.
+mod runs;

@@ -5,7 +5,7 @@
 
 use super::columns::rows;
 use super::select::{self, all_of, charged_in};
-use super::shares::{HUNDRED_PERCENT, parts_of};
+use super::shares::{HUNDRED_PERCENT, parts_of, parts_of_either_sign};
 use crate::{Engine, EngineError};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, ident, lit};
@@ -98,7 +98,7 @@ pub struct ClusterTenant {
     pub tenant: String,
     /// What it paid, in atoms.
     pub cost: i128,
-    /// Part of the total in millionths of a percent; none when the total is not positive.
+    /// Part of the total in millionths of a percent; none when the total is 0.
     pub percentage: Option<i64>,
     /// The cost by kind of resource.
     pub breakdown: CostBreakdown,
@@ -244,7 +244,7 @@ impl Sums {
         parts.insert(IDLE, self.idle);
         parts.insert(domain::tenant::UNATTRIBUTED, self.unattributed);
         let amounts: Vec<i128> = parts.values().copied().collect();
-        let percentages = parts_of(HUNDRED_PERCENT, &amounts);
+        let percentages = parts_of_either_sign(HUNDRED_PERCENT, &amounts);
         let percentages: BTreeMap<String, i64> = parts
             .keys()
             .zip(percentages.into_iter().flatten())
@@ -316,5 +316,13 @@ mod tests {
         sums.tenants.entry("acme".to_owned()).or_default().0.add("compute", 10);
         let answer = sums.attribution("west", Day::from_epoch_days(0), vec![], Currency::USD, None);
         assert_eq!((answer.total, answer.tenants[0].percentage), (30, Some(33_333_333)));
+    }
+
+    #[test]
+    fn a_day_of_refunds_has_percentages_too() {
+        let mut sums = Sums { idle: -10, ..Sums::default() };
+        sums.tenants.entry("acme".to_owned()).or_default().0.add("compute", -30);
+        let answer = sums.attribution("west", Day::from_epoch_days(0), vec![], Currency::USD, None);
+        assert_eq!((answer.total, answer.tenants[0].percentage), (-40, Some(75_000_000)));
     }
 }

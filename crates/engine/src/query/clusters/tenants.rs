@@ -165,7 +165,7 @@ impl Engine {
     async fn clusters(&self, session: &SessionContext, range: DayRange) -> Result<Clusters, EngineError> {
         let books = self.books_now().await?;
         let policies: Vec<&domain::policy::Policy> = books.policies().iter().map(|version| &*version.content).collect();
-        let values = first_days(session, &policies, range.to()).await?.up_to(range.to());
+        let values = first_days(session, &policies, range.to()).await?.up_to(range.to(), &books.tenants);
         let names = |policy: &domain::policy::Policy| {
             let pools = attribution::expand::expand(policy, &values).pools;
             pools.into_iter().filter(|pool| pool.kind == PoolKind::Cluster).map(|pool| pool.name).collect()

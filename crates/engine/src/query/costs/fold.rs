@@ -176,7 +176,7 @@ fn bucket(query: &CostQuery, charged: Option<Day>, billing_month: &str) -> Resul
 }
 
 /// Returns the first day of the calendar bucket in which a day lies.
-pub(super) fn bucket_of(granularity: Granularity, day: Day) -> Day {
+pub(in crate::query) fn bucket_of(granularity: Granularity, day: Day) -> Day {
     match granularity {
         Granularity::None | Granularity::Day => day,
         // 1970-01-01 was a Thursday, three days after a Monday.

@@ -6,26 +6,29 @@ use super::super::coverage::{Coverage, CoverageAmounts, CoverageKind};
 use super::super::select::{self, all_of};
 use super::super::{View, pool_days};
 use super::scan::Scan;
-use crate::inputs::lines;
+use crate::books::Books;
+use crate::due::ranges_of;
 use crate::{Engine, EngineError};
 use attribution::fx::convert_half_even;
-use attribution::line::AttributeSet;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::logical_expr::when;
 use datafusion::prelude::{SessionContext, ident, lit};
 use domain::{Currency, Day, DayRange, TenantScope};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::lake::Table;
 
 /// What went into the pools of the range, and what the ledger lacks of it: nothing.
 ///
 /// Always of all entries charged in the range, whatever the question filters, in its measure and currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conservation {
-    /// What went into pools, in atoms; for days whose lines changed since their last run, the lines themselves.
+    /// What went into pools, in atoms. When no state is asked for: of days whose lines changed since their last run,
+    /// or of which a pool could not be run, the lines themselves.
     pub cost_lines: i128,
     /// Less what the ledger holds.
     pub difference: i128,
+    /// Σ of the lines that have no rate into the currency of the answer, in atoms of their own; not in `cost_lines`.
+    pub unconverted: BTreeMap<Currency, i128>,
 }
 
 /// What an answer says about itself.
@@ -51,7 +54,8 @@ pub struct CostMeta {
     pub conservation: Option<Conservation>,
     /// None for a caller who sees some tenants only.
     pub coverage: Option<Coverage>,
-    /// The last posting that counts; `as_of=posting:<it>` repeats the answer.
+    /// The last posting that counts; `as_of=posting:<it>` repeats what postings tell, that is, the answer without what
+    /// no run has seen.
     pub posting: Option<i64>,
     /// Hash of that posting; none for a caller who sees some tenants only.
     pub ledger_head: Option<String>,
@@ -114,35 +118,49 @@ impl Engine {
         let summed = scan.summed;
         let total_in = |range| pool_days::total_in(session, &history, range, summed.column, summed.booked_in);
         let mut cost_lines = total_in(days).await?;
-        // What arrived after a day's last run went into no pool yet: there the lines themselves are the bill.
-        if scan.query.as_of.is_none() {
-            for range in self.ranges_with_new_lines(days).await? {
-                cost_lines += self.lines_in(session, scan, range).await? - total_in(range).await?;
+        let mut unconverted = BTreeMap::new();
+        if scan.head.is_now {
+            // What arrived after a day's last run, or what that run could not share out, went into no pool yet:
+            // there the lines themselves are the bill.
+            let mut not_posted = self.days_with_new_lines(days).await?;
+            not_posted.extend(history.not_run().map(|(day, ..)| day));
+            let books = self.books_now().await?;
+            for range in ranges_of(not_posted, self.settings.range_days_max) {
+                let lines = self.lines_in(session, scan, &books, range, &mut unconverted).await?;
+                cost_lines += lines - total_in(range).await?;
             }
+            unconverted.retain(|_, atoms| *atoms != 0);
         }
-        Ok(Conservation { cost_lines, difference: cost_lines - booked })
+        Ok(Conservation { cost_lines, difference: cost_lines - booked, unconverted })
     }
 
-    /// Σ of the cost lines of the days by the policies' cost metric, in the measure and currency of the question. A
-    /// currency without a rate cannot be told in another and is left out.
-    async fn lines_in(&self, session: &SessionContext, scan: &Scan<'_>, range: DayRange) -> Result<i128, EngineError> {
-        let books = self.books_now().await?;
-        let attributes = AttributeSet::needed_by(std::iter::empty());
-        let lines = lines::load(session, range, &self.settings.zone, &attributes).await?;
+    /// Σ of the cost lines of the days in the measure and currency of the question, each by the metric of the pool
+    /// that takes it, converted as a run converts them. What has no rate is added to `unconverted`.
+    async fn lines_in(
+        &self,
+        session: &SessionContext,
+        scan: &Scan<'_>,
+        books: &Books,
+        range: DayRange,
+        unconverted: &mut BTreeMap<Currency, i128>,
+    ) -> Result<i128, EngineError> {
         let mut total = 0;
-        for (day, parts) in &lines.days {
-            let metric = books.policy_on(*day).content.cost_metric;
-            for part in parts {
-                let cost = if scan.summed.column == "billed_amount" { part.cost.billed } else { part.cost.by(metric) };
-                total += match scan.summed.booked_in {
-                    Some(currency) if currency == part.currency => cost,
-                    Some(_) => 0,
-                    None if part.currency == scan.summed.shown => cost,
-                    None => {
-                        let rate = books.fx.rate(part.currency, scan.summed.shown, *day);
-                        rate.and_then(|rate| convert_half_even(cost, rate.rate)).unwrap_or(0)
+        let in_scope = |currency| scan.summed.booked_in.is_none_or(|booked_in| booked_in == currency);
+        for (day, taken) in self.taken_in(session, books, range).await? {
+            for (key, component) in taken.components().filter(|(key, _)| in_scope(key.currency)) {
+                let amounts = component.amounts;
+                let cost = if scan.summed.column == "billed_amount" { amounts.billed } else { amounts.amount };
+                let shown = scan.summed.shown;
+                let converted = match key.currency == shown {
+                    true => Some(cost),
+                    false => {
+                        books.fx.rate(key.currency, shown, day).and_then(|rate| convert_half_even(cost, rate.rate))
                     }
                 };
+                match converted {
+                    Some(converted) => total += converted,
+                    None => *unconverted.entry(key.currency).or_default() += cost,
+                }
             }
         }
         Ok(total)

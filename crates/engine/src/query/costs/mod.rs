@@ -8,6 +8,7 @@ use crate::{Engine, EngineError};
 use domain::tenant::TenantBook;
 use domain::{Currency, Day, DayRange, TenantScope};
 use fold::Folded;
+pub(in crate::query) use fold::bucket_of;
 use serde::{Deserialize, Serialize};
 
 /// Adding up what DataFusion grouped.
@@ -191,7 +192,7 @@ impl Engine {
             EngineError::parameter("cursor", "the cursor belongs to another range; leave it out to start over")
         })?;
         let mut head = self.head(Some(&AsOf::Posting(place.posting))).await?;
-        head.recorded_up_to = place.facts;
+        (head.recorded_up_to, head.is_now) = (place.facts, query.as_of.is_none());
         Ok((CostQuery { range, ..query.clone() }, head, place.offset))
     }
 

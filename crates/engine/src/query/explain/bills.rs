@@ -1,6 +1,8 @@
 //! The lines of bills that went into a pool, at the version of the table that the run read.
 
 use super::super::columns::rows;
+use super::policy_of;
+use crate::books::Books;
 use crate::inputs::lines::{column, cost_by_day};
 use crate::{Engine, EngineError};
 use attribution::line::{AttributeSet, Cost, LinePart};
@@ -69,6 +71,7 @@ impl Engine {
     /// The lines that the pool took on the day, by import.
     pub(super) async fn bills_of(
         &self,
+        books: &Books,
         date: Day,
         pool: &str,
         went_in: &[PoolDay],
@@ -77,11 +80,8 @@ impl Engine {
         let Some(noted) = noted else { return Ok(Vec::new()) };
         let pinned = self.lake.pin_at(&BTreeMap::from([(Table::CostLines, noted.cost_lines)])).await?;
         let session = self.session(&pinned)?;
-        let books = self.books_now().await?;
-        let version = books.policies().iter().find(|version| *version.name == *noted.policy_version);
-        let Some(version) = version else { return Ok(Vec::new()) };
-        let values = crate::inputs::repeated::first_days(&session, &[&version.content], date).await?;
-        let policy = attribution::expand::expand(&version.content, &values.up_to(date));
+        let policy = policy_of(&session, books, &noted.policy_version, date).await?;
+        let Some(policy) = policy else { return Ok(Vec::new()) };
         self.matching_lines(&session, &policy, pool, date).await
     }
 

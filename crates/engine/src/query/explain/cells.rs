@@ -4,6 +4,7 @@ use super::super::as_of::Head;
 use super::super::columns::rows;
 use super::super::select::{self, all_of, charged_in};
 use super::super::shares::split_with_rounding;
+use super::by_resource::split_by_resource_share;
 use crate::EngineError;
 use attribution::exact::multiply_divide_half_even;
 use datafusion::functions_aggregate::expr_fn::{last_value, sum};
@@ -11,9 +12,10 @@ use datafusion::logical_expr::Expr;
 use datafusion::prelude::{SessionContext, ident, lit};
 use domain::decimal::format_scaled;
 use domain::money::MONEY_SCALE;
+use domain::policy::{Normalize, Pool};
 use domain::quantity::QUANTITY_SCALE;
 use domain::tenant::{RESERVED, VARIANCE};
-use domain::{Day, DayRange};
+use domain::{Currency, Day, DayRange};
 use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::lake::Table;
@@ -107,7 +109,21 @@ const COMPONENT: [&str; 7] =
     ["currency", "charge_category", "service", "provider", "source", "commitment_status", "invoice_id"];
 
 /// In the order in which ties of the split rule are broken: fields of the consumer, whether it is reserved, meter.
-type CellKey = (Vec<String>, bool, Option<String>);
+pub(super) type CellKey = (Vec<String>, bool, Option<String>);
+
+/// How a pool is shared out.
+#[derive(Clone, Copy)]
+pub(super) struct Rule<'r> {
+    pub(super) method: &'r str,
+    pub(super) basis: &'r str,
+    /// Its definition, unless that is not known any more.
+    pub(super) pool: Option<&'r Pool>,
+    /// In which usage is priced, if it is.
+    pub(super) card_currency: Option<Currency>,
+}
+
+/// What the rule gives a cell, and whether one of the left-over atoms is in it, where that can be told.
+type Part = (i128, Option<bool>);
 
 #[derive(Clone, Debug, Default)]
 struct CellSum {
@@ -143,7 +159,9 @@ impl PoolCells {
             ident("pool").eq(lit(pool)),
             ident("memo").eq(lit(memo)),
         ];
-        let columns = COMPONENT.into_iter().chain(["consumer", "tenant", "meter", "category"]).map(ident);
+        // What another rule said was taken back: it is told apart by these words, and its sums are all 0.
+        let words = ["tier", "basis", "method"];
+        let columns = COMPONENT.into_iter().chain(["consumer", "tenant", "meter", "category"]).chain(words).map(ident);
         let sums = ["amount", "billed_amount", "amount_reporting", "quantity"];
         let states = ["weight", "unit_price", "fx_rate", "fx_date", "unit", "reason"];
         let newest = || vec![ident("posting").sort(true, true), ident("line").sort(true, true)];
@@ -160,6 +178,9 @@ impl PoolCells {
             .await?;
         let mut components: BTreeMap<ComponentKey, BTreeMap<CellKey, CellSum>> = BTreeMap::new();
         for row in rows(&batches) {
+            if [14, 15, 16, 17].iter().all(|sum| row.atoms(*sum) == 0) {
+                continue;
+            }
             let text = |index| row.text(index).map(str::to_owned);
             let component = components.entry([0, 1, 2, 3, 4, 5, 6].map(text)).or_default();
             let consumer = row.text_or_empty(7);
@@ -167,19 +188,19 @@ impl PoolCells {
             // Rows that differ in category only are parts of one cell; a part that fell away states nothing.
             cell.consumer = consumer.to_owned();
             cell.tenant = text(8);
-            cell.amount += row.atoms(11);
-            cell.billed_amount += row.atoms(12);
-            cell.amount_reporting += row.atoms(13);
-            cell.quantity = match (cell.quantity, row.atoms_or_none(14)) {
+            cell.amount += row.atoms(14);
+            cell.billed_amount += row.atoms(15);
+            cell.amount_reporting += row.atoms(16);
+            cell.quantity = match (cell.quantity, row.atoms_or_none(17)) {
                 (Some(known), Some(more)) => Some(known + more),
                 (known, more) => known.or(more),
             };
-            cell.weight = row.atoms_or_none(15).or(cell.weight);
-            cell.unit_price = row.atoms_or_none(16).or(cell.unit_price);
-            cell.fx_rate = row.atoms_or_none(17).or(cell.fx_rate);
-            cell.fx_date = row.day(18).or(cell.fx_date);
-            cell.unit = text(19).or(cell.unit.take());
-            cell.reason = text(20).or(cell.reason.take());
+            cell.weight = row.atoms_or_none(18).or(cell.weight);
+            cell.unit_price = row.atoms_or_none(19).or(cell.unit_price);
+            cell.fx_rate = row.atoms_or_none(20).or(cell.fx_rate);
+            cell.fx_date = row.day(21).or(cell.fx_date);
+            cell.unit = text(22).or(cell.unit.take());
+            cell.reason = text(23).or(cell.reason.take());
         }
         Ok(Self(components))
     }
@@ -191,13 +212,7 @@ impl PoolCells {
     }
 
     /// Returns the components in which the tenant, or the reserved consumer, has cells.
-    pub(super) fn explain(
-        &self,
-        tenant: &str,
-        method: &str,
-        basis: &str,
-        went_in: &[PoolDay],
-    ) -> Vec<ExplainedComponent> {
+    pub(super) fn explain(&self, tenant: &str, rule: Rule<'_>, went_in: &[PoolDay]) -> Vec<ExplainedComponent> {
         let mut found = Vec::new();
         for (key, cells) in &self.0 {
             // A reserved consumer is nobody's; any other is known by its tenant, never by its joined text.
@@ -206,16 +221,13 @@ impl PoolCells {
                 continue;
             }
             let (amount, billed) = went_into(key, went_in);
-            let weights = self.weights(cells, method);
-            let order: Vec<&CellKey> = weights.keys().copied().collect();
-            let split = is_split(method, basis)
-                .then(|| split_with_rounding(amount?, &weights.values().copied().collect::<Vec<_>>()))
-                .flatten();
-            let total_weight = split.is_some().then(|| weights.values().sum::<i128>());
+            let weights = self.weights(cells, rule.method);
+            let parts = self.parts(key, cells, &weights, rule, amount);
+            let total_weight =
+                (parts.is_some() && is_split(rule.method, rule.basis)).then(|| weights.values().sum::<i128>());
             let own = cells.iter().filter(|(_, cell)| is_own(cell)).map(|(cell_key, cell)| {
-                let at = order.iter().position(|known| *known == cell_key);
-                let part = split.as_ref().zip(at).map(|(split, at)| split[at]);
-                let recomputed = part.map(|(share, _)| share).or_else(|| rated(cell, basis));
+                let part = parts.as_ref().and_then(|parts| parts.get(cell_key)).copied();
+                let recomputed = part.map(|(share, _)| share);
                 ExplainedCell {
                     consumer: cell.consumer.clone(),
                     meter: cell_key.2.clone(),
@@ -226,13 +238,13 @@ impl PoolCells {
                     ratio: cell.weight.zip(total_weight).map(|(weight, total)| {
                         format!("{}/{}", format_scaled(weight, MONEY_SCALE, 0), format_scaled(total, MONEY_SCALE, 0))
                     }),
-                    rounding_atom: part.map(|(_, rounding)| rounding),
+                    rounding_atom: part.and_then(|(_, rounding)| rounding),
                     amount: cell.amount,
                     billed_amount: cell.billed_amount,
                     amount_reporting: cell.amount_reporting,
                     recomputed,
                     matches: recomputed.map(|recomputed| recomputed == cell.amount),
-                    reason: cell.reason.clone(),
+                    reason: cell.reason.clone().or_else(|| is_negative(cell).then(|| NEGATIVE_DRIVER.to_owned())),
                     fx_rate: cell.fx_rate,
                     fx_date: cell.fx_date,
                 }
@@ -253,6 +265,47 @@ impl PoolCells {
             });
         }
         found
+    }
+
+    /// What the rule gives every cell of a component; none where nothing can be recomputed.
+    fn parts(
+        &self,
+        key: &ComponentKey,
+        cells: &BTreeMap<CellKey, CellSum>,
+        weights: &BTreeMap<&CellKey, i128>,
+        rule: Rule<'_>,
+        amount: Option<i128>,
+    ) -> Option<BTreeMap<CellKey, Part>> {
+        if is_split(rule.method, rule.basis) {
+            let split = rule.pool.and_then(|pool| pool.split.as_ref());
+            if split.is_some_and(|split| split.normalize == Normalize::ResourceShare) {
+                // The entries hold these weights rounded; from the quantities they are exact.
+                let shares = split_by_resource_share(rule.pool?, amount?, &self.quantities())?;
+                return Some(shares.into_iter().map(|(key, share)| (key, (share, None))).collect());
+            }
+            return split_by(weights, amount?);
+        }
+        if rule.basis != "rated" {
+            return None;
+        }
+        let is_priced_so = rule.card_currency.as_ref().map(Currency::code) == key[0].as_deref();
+        if is_priced_so {
+            let rated = cells.iter().filter_map(|(key, cell)| Some((key.clone(), (rated(cell)?, None))));
+            return Some(rated.collect());
+        }
+        // Converted as a whole, then divided by what each was rated at; the rate is not in the entries.
+        let recovered: BTreeMap<&CellKey, i128> = cells
+            .iter()
+            .filter(|(_, cell)| cell.consumer != VARIANCE)
+            .map(|(key, cell)| Some((key, cell.weight?)))
+            .collect::<Option<_>>()?;
+        split_by(&recovered, recovered.keys().map(|key| cells[*key].amount).sum())
+    }
+
+    /// What was measured, by cell: it stands in one component only.
+    fn quantities(&self) -> BTreeMap<&CellKey, i128> {
+        let cells = self.0.values().flatten();
+        cells.filter_map(|(key, cell)| cell.quantity.map(|quantity| (key, quantity))).collect()
     }
 
     /// The weights of a component in key order. A cell that got nothing of this component may have no entry in
@@ -300,12 +353,27 @@ fn is_split(method: &str, basis: &str) -> bool {
     }
 }
 
-/// Quantity × price, where each cell is just that.
-fn rated(cell: &CellSum, basis: &str) -> Option<i128> {
-    if basis != "rated" || cell.consumer == VARIANCE || cell.fx_rate.is_some() {
+/// The amount divided by the weights; none when they weigh nothing.
+fn split_by(weights: &BTreeMap<&CellKey, i128>, amount: i128) -> Option<BTreeMap<CellKey, Part>> {
+    let parts = split_with_rounding(amount, &weights.values().copied().collect::<Vec<_>>())?;
+    let keys = weights.keys().map(|key| (*key).clone());
+    Some(keys.zip(parts).map(|(key, (share, rounding))| (key, (share, Some(rounding)))).collect())
+}
+
+/// Quantity × price, where each cell is just that; usage below 0 costs nothing.
+fn rated(cell: &CellSum) -> Option<i128> {
+    if cell.consumer == VARIANCE {
         return None;
     }
-    multiply_divide_half_even(cell.quantity?, cell.unit_price?, 10_i128.pow(QUANTITY_SCALE))
+    let cost = multiply_divide_half_even(cell.quantity?, cell.unit_price?, 10_i128.pow(QUANTITY_SCALE))?;
+    Some(cost.max(0))
+}
+
+/// Why a cell weighs nothing although something was measured.
+const NEGATIVE_DRIVER: &str = "negative_driver";
+
+fn is_negative(cell: &CellSum) -> bool {
+    cell.quantity.is_some_and(|quantity| quantity < 0)
 }
 
 fn cell_key(consumer: &str, meter: Option<String>) -> CellKey {

@@ -9,23 +9,31 @@ use super::columns::rows;
 use super::params::{Params, QueryLimits};
 use super::pool_days;
 use super::select::{self, all_of, charged_in};
+use crate::books::Books;
+use crate::inputs::repeated;
 use crate::{Engine, EngineError};
-use cells::PoolCells;
+use cells::{PoolCells, Rule};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
+use domain::policy::Policy;
 use domain::tenant::RESERVED;
 use domain::{Currency, Day, DayRange, Instant, TenantScope};
 use ledger::PoolDay;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use storage::lake::Table;
 
 /// The lines of bills that went into a pool.
 mod bills;
+/// Shares by resource share.
+mod by_resource;
 /// All cells of a pool on a day, recomputed.
 mod cells;
+/// What each pool says of itself.
+mod words;
 
 pub use bills::{BillImport, BillLine};
 pub use cells::{ExplainedCell, ExplainedComponent};
+use words::PoolWords;
 
 /// With fewer tenants in a pool its totals would give a peer away, whatever the settings say.
 const DISCLOSED_FROM_TENANTS: usize = 5;
@@ -95,9 +103,9 @@ pub struct ExplainedPool {
     pub memo: bool,
     /// How it is shared out.
     pub method: String,
-    /// Versions of the policy named by the entries.
+    /// Versions of the policy named by the entries of the rule that stands.
     pub policy_versions: Vec<String>,
-    /// Versions of the rate card named by the entries.
+    /// Versions of the rate card named by them.
     pub rate_card_versions: Vec<String>,
     /// What the tenant paid, in the reporting currency.
     pub cost: i128,
@@ -136,19 +144,15 @@ pub struct Change {
     pub billed_amount: i128,
 }
 
-/// The pool's own words, the same for all of its entries on a day.
-struct PoolWords {
-    tier: String,
-    basis: String,
-    memo: bool,
-    method: String,
-    cost: i128,
-    policy_versions: BTreeSet<String>,
-    rate_card_versions: BTreeSet<String>,
+/// A question, the state it is asked of, and what was in force then.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    scope: &'a TenantScope,
+    query: &'a ExplainQuery,
+    session: &'a SessionContext,
+    head: &'a Head,
+    books: &'a Books,
 }
-
-/// A pool's name and whether it holds estimates.
-type PoolId = (String, bool);
 
 impl Engine {
     /// Returns where a tenant's cost of a day comes from.
@@ -164,7 +168,9 @@ impl Engine {
         let head = self.head(query.as_of.as_ref()).await?;
         let history = self.history_all_tenants(&head, Some(DayRange::single(query.date))).await?;
         let session = self.session_now().await?;
-        let own = own_pools(&session, &head, query).await?;
+        let books = self.books(head.recorded_up_to).await?;
+        let asked = Asked { scope, query, session: &session, head: &head, books: &books };
+        let own = words::of_pools(&asked).await?;
         if own.is_empty() && !history.was_posted(query.date) {
             let pool = query.pool.clone().unwrap_or_else(|| query.tenant.clone());
             return Err(EngineError::NotAttributed { pool, day: query.date });
@@ -175,7 +181,7 @@ impl Engine {
         for ((pool, memo), words) in own {
             let went_in: Vec<PoolDay> =
                 put_in.iter().filter(|row| *row.pool == *pool && row.memo == memo).cloned().collect();
-            pools.push(self.explain_pool(scope, query, (&session, &head), pool, words, &went_in).await?);
+            pools.push(self.explain_pool(asked, pool, words, &went_in).await?);
         }
         let total = |memo: bool| pools.iter().filter(|pool| pool.memo == memo).map(|pool| pool.cost).sum();
         Ok(Explanation {
@@ -191,24 +197,29 @@ impl Engine {
 
     async fn explain_pool(
         &self,
-        scope: &TenantScope,
-        query: &ExplainQuery,
-        (session, head): (&SessionContext, &Head),
+        asked: Asked<'_>,
         pool: String,
         words: PoolWords,
         went_in: &[PoolDay],
     ) -> Result<ExplainedPool, EngineError> {
+        let Asked { scope, query, session, head, books } = asked;
         let cells = PoolCells::load(session, head, query.date, &pool, words.memo).await?;
         let tenants = cells.tenants();
         let disclosed = match scope {
             TenantScope::All => true,
             TenantScope::Only(_) => self.settings.disclose_pools && DISCLOSED_FROM_TENANTS <= tenants,
         };
-        let mut components = cells.explain(&query.tenant, &words.method, &words.basis, went_in);
-        let books = self.books_now().await?;
-        let rules = &books.policy_on(query.date).content.pools;
-        let rule = rules.iter().find(|rule| rule.name == pool).and_then(|rule| rule.split.as_ref());
-        if rule.is_some_and(|split| split.follow.is_some()) {
+        let policy = policy_of(session, books, &words.policy_version, query.date).await?;
+        let defined = policy.iter().flat_map(|policy| &policy.pools).find(|defined| defined.name == pool);
+        let card = books.card_named(&words.rate_card_version, query.date);
+        let rule = Rule {
+            method: &words.method,
+            basis: &words.basis,
+            pool: defined,
+            card_currency: card.map(|card| card.content.currency),
+        };
+        let mut components = cells.explain(&query.tenant, rule, went_in);
+        if defined.and_then(|pool| pool.split.as_ref()).is_some_and(|split| split.follow.is_some()) {
             components.iter_mut().for_each(ExplainedComponent::leave_out_ratio);
         }
         let checked: Vec<bool> =
@@ -218,7 +229,7 @@ impl Engine {
         }
         let takes_lines = went_in.iter().any(|row| row.lines > 0);
         let bills = match disclosed && takes_lines {
-            true => Some(self.bills_of(query.date, &pool, went_in).await?),
+            true => Some(self.bills_of(books, query.date, &pool, went_in).await?),
             false => None,
         };
         let inputs: BTreeSet<String> = went_in.iter().map(|row| row.inputs.to_string()).collect();
@@ -254,36 +265,16 @@ fn own_entries(head: &Head, query: &ExplainQuery) -> Expr {
     all_of(own.into_iter().chain(query.pool.as_ref().map(|pool| ident("pool").eq(lit(pool.as_str())))))
 }
 
-async fn own_pools(
+/// Returns the policy that entries of the day name, `for_each` repeated; none that is not known any more.
+async fn policy_of(
     session: &SessionContext,
-    head: &Head,
-    query: &ExplainQuery,
-) -> Result<BTreeMap<PoolId, PoolWords>, EngineError> {
-    let columns = ["pool", "memo", "tier", "basis", "method", "policy_version", "rate_card_version"].map(ident);
-    let batches = session
-        .table(Table::Ledger.name())
-        .await?
-        .filter(own_entries(head, query))?
-        .aggregate(columns.to_vec(), vec![sum(ident("amount_reporting")).alias("cost")])?
-        .collect()
-        .await?;
-    let mut pools: BTreeMap<PoolId, PoolWords> = BTreeMap::new();
-    for row in rows(&batches) {
-        let text = |index| row.text_or_empty(index).to_owned();
-        let words = pools.entry((text(0), row.is_true(1))).or_insert_with(|| PoolWords {
-            tier: text(2),
-            basis: text(3),
-            memo: row.is_true(1),
-            method: text(4),
-            cost: 0,
-            policy_versions: BTreeSet::new(),
-            rate_card_versions: BTreeSet::new(),
-        });
-        words.cost += row.atoms(7);
-        words.policy_versions.extend(row.text(5).map(str::to_owned));
-        words.rate_card_versions.extend(row.text(6).map(str::to_owned));
-    }
-    Ok(pools)
+    books: &Books,
+    version: &str,
+    date: Day,
+) -> Result<Option<Policy>, EngineError> {
+    let Some(version) = books.policy_named(version, date) else { return Ok(None) };
+    let values = repeated::first_days(session, &[&version.content], date).await?;
+    Ok(Some(attribution::expand::expand(&version.content, &values.up_to(date, &books.tenants))))
 }
 
 async fn changes(

@@ -1,0 +1,121 @@
+use crate::EngineError;
+use crate::query::filter::Filter;
+use crate::query::keys::{Column, GroupKey};
+use crate::query::params::{Params, QueryLimits};
+use domain::DayRange;
+
+/// Length of the buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageGranularity {
+    /// One bucket for the whole range.
+    #[default]
+    None,
+    /// Clock hours of the organisation's zone.
+    Hour,
+    /// Days.
+    Day,
+    /// Weeks, from Monday.
+    Week,
+    /// Calendar months.
+    Month,
+}
+
+/// A question about usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// The days asked for.
+    pub range: DayRange,
+    /// Only this meter.
+    pub meter: Option<String>,
+    /// What a row is.
+    pub group_by: Vec<GroupKey>,
+    /// Buckets.
+    pub granularity: UsageGranularity,
+    /// Which usage counts.
+    pub filter: Filter,
+    /// Rows of a page.
+    pub limit: usize,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+const GRANULARITIES: [(&str, UsageGranularity); 5] = [
+    ("none", UsageGranularity::None),
+    ("hour", UsageGranularity::Hour),
+    ("day", UsageGranularity::Day),
+    ("week", UsageGranularity::Week),
+    ("month", UsageGranularity::Month),
+];
+
+impl UsageQuery {
+    /// Returns the question that the parameters ask.
+    ///
+    /// # Errors
+    /// For an unknown parameter, a value outside its grammar, or a key that usage does not have.
+    pub fn from_params(mut params: Params, limits: &QueryLimits) -> Result<Self, EngineError> {
+        let query = Self {
+            range: params.range_or_default(limits)?,
+            meter: params.text("meter"),
+            group_by: params
+                .text("group_by")
+                .map_or_else(|| Ok(vec![GroupKey::TENANT]), |text| GroupKey::parse_list(&text))?,
+            granularity: params.word("granularity", &GRANULARITIES)?,
+            filter: params.text("filter").map_or_else(|| Ok(Filter::default()), |text| Filter::parse(&text))?,
+            limit: params.limit(limits)?,
+            cursor: params.text("cursor"),
+        };
+        params.finish()?;
+        let filtered = query.filter.terms.iter().map(|term| (&term.key, "filter"));
+        for (key, parameter) in query.group_by.iter().map(|key| (key, "group_by")).chain(filtered) {
+            if !is_of_usage(key) {
+                return Err(EngineError::parameter(parameter, format!("usage has no `{key}`")));
+            }
+        }
+        Ok(query)
+    }
+
+    /// Returns whether rows name their meter although nobody groups by it: quantities of two meters never add up.
+    #[must_use]
+    pub fn names_meters(&self) -> bool {
+        self.meter.is_none() && !self.group_by.contains(&GroupKey::Column(Column::Meter))
+    }
+}
+
+fn is_of_usage(key: &GroupKey) -> bool {
+    match key {
+        GroupKey::Dimension(_) | GroupKey::Plan | GroupKey::Parent => true,
+        GroupKey::Column(column) => matches!(column, Column::Meter | Column::Origin | Column::Category),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(given: &[(&str, &str)]) -> Result<UsageQuery, String> {
+        let limits = QueryLimits {
+            today: "2026-11-20".parse().expect("a day"),
+            range_days_max: 400,
+            rows_default: 100,
+            rows_max: 1000,
+        };
+        UsageQuery::from_params(Params::new(given).expect("no doubles"), &limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn usage_is_by_tenant_unless_asked_otherwise() {
+        let query = read(&[("range", "7d")]).expect("a question");
+        assert_eq!((query.group_by.clone(), query.granularity), (vec![GroupKey::TENANT], UsageGranularity::None));
+        assert!(query.names_meters());
+        assert!(!read(&[("meter", "log_queries")]).expect("a question").names_meters());
+        assert!(!read(&[("group_by", "meter")]).expect("a question").names_meters());
+    }
+
+    #[test]
+    fn keys_of_the_ledger_alone_are_refused() {
+        assert_eq!(read(&[("group_by", "tenant,pool")]), Err("usage has no `pool`".to_owned()));
+        assert_eq!(read(&[("filter", "tier:direct")]), Err("usage has no `tier`".to_owned()));
+        assert!(read(&[("granularity", "minute")]).is_err());
+        assert!(read(&[("view", "posted")]).is_err());
+    }
+}

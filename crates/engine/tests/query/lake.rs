@@ -1,0 +1,156 @@
+//! Bills and usage as the lake holds them, and runs over them.
+
+use super::given::{Store, days};
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array,
+};
+use domain::money::parse_atoms;
+use domain::{Day, Instant};
+use engine::run::{RunRequest, RunView};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use storage::lake::schemas::map_builder;
+use storage::lake::{Commit, Table};
+
+/// Columns by name; every other column of the table is null, maps are empty unless given.
+pub fn batch(table: Table, rows: usize, mut columns: BTreeMap<&str, ArrayRef>) -> RecordBatch {
+    let schema = table.schema();
+    let arrays = schema.fields().iter().map(|field| {
+        columns.remove(field.name().as_str()).unwrap_or_else(|| match field.data_type() {
+            arrow::datatypes::DataType::Map(..) => map(&vec![None; rows]),
+            kind => new_null_array(kind, rows),
+        })
+    });
+    let arrays = arrays.collect();
+    assert!(columns.is_empty(), "unknown columns");
+    RecordBatch::try_new(schema, arrays).unwrap()
+}
+
+pub fn map(values: &[Option<(&str, &str)>]) -> ArrayRef {
+    let mut builder = map_builder();
+    for value in values {
+        if let Some((key, value)) = value {
+            builder.keys().append_value(key);
+            builder.values().append_value(value);
+        }
+        builder.append(true).unwrap();
+    }
+    Arc::new(builder.finish())
+}
+
+pub fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+pub fn money(values: &[&str]) -> ArrayRef {
+    let atoms = values.iter().map(|text| Some(parse_atoms(text).unwrap().atoms));
+    Arc::new(atoms.collect::<Decimal128Array>().with_precision_and_scale(38, 15).unwrap())
+}
+
+pub fn dates(days: &[Day]) -> ArrayRef {
+    Arc::new(Date32Array::from(days.iter().map(|day| day.epoch_days()).collect::<Vec<_>>()))
+}
+
+pub fn instants(texts: &[&str]) -> ArrayRef {
+    let micros = texts.iter().map(|text| text.parse::<Instant>().unwrap().micros());
+    Arc::new(TimestampMicrosecondArray::from(micros.collect::<Vec<_>>()).with_timezone("UTC"))
+}
+
+/// Commits rows as an import or a flush would, naming the days that they touch.
+pub async fn write(store: &Store, table: Table, rows: RecordBatch, touched_days: &[&str]) {
+    let lake = store.engine.lake();
+    let mut writer = lake.partitioned(table);
+    writer.write(&rows).await.unwrap();
+    let mut commit = Commit::new(store.engine.clock().now(), "test");
+    commit.adds = writer.finish().await.unwrap();
+    commit.metadata = serde_json::json!({ "touched_days": touched_days });
+    let pinned = lake.pin_table(table).await.unwrap();
+    lake.commit(&pinned, commit).await.unwrap();
+}
+
+/// One line of a bill, of one day; tests change what matters to them.
+#[derive(Clone, Copy, Debug)]
+pub struct BillLine {
+    pub day: &'static str,
+    pub source: &'static str,
+    pub provider: &'static str,
+    pub cluster: Option<&'static str>,
+    pub currency: &'static str,
+    pub billed: &'static str,
+    pub effective: &'static str,
+}
+
+pub fn bill_line(day: &'static str, provider: &'static str, amount: &'static str) -> BillLine {
+    BillLine { day, source: "bill", provider, cluster: None, currency: "USD", billed: amount, effective: amount }
+}
+
+pub async fn import(store: &Store, lines: &[BillLine]) {
+    let rows = lines.len();
+    let all = |text: fn(&BillLine) -> &'static str| lines.iter().map(text).collect::<Vec<_>>();
+    let day = |line: &BillLine| line.day.parse::<Day>().unwrap();
+    let (on, after): (Vec<Day>, Vec<Day>) = lines.iter().map(|line| (day(line), day(line).plus(1))).unzip();
+    let midnight = |days: &[Day]| days.iter().map(|day| format!("{day}T00:00:00Z")).collect::<Vec<_>>();
+    let (start, end) = (midnight(&on), midnight(&after));
+    let first: Vec<Day> = on.iter().map(|day| day.month().first_day()).collect();
+    let next: Vec<Day> = on.iter().map(|day| day.month().last_day().plus(1)).collect();
+    let (first, next) = (midnight(&first), midnight(&next));
+    let at = |texts: &[String]| instants(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let months: Vec<String> = on.iter().map(|day| day.month().to_string()).collect();
+    let tags: Vec<Option<(&str, &str)>> = lines.iter().map(|line| line.cluster.map(|name| ("cluster", name))).collect();
+    let columns = BTreeMap::from([
+        ("source", texts(&all(|line| line.source))),
+        ("billing_month", texts(&months.iter().map(String::as_str).collect::<Vec<_>>())),
+        ("import_id", texts(&vec!["import-1"; rows])),
+        ("line_no", Arc::new((1_i64..).take(rows).collect::<Int64Array>()) as ArrayRef),
+        ("charge_date_from", dates(&on)),
+        ("charge_date_to", dates(&on)),
+        ("billed_cost", money(&all(|line| line.billed))),
+        ("effective_cost", money(&all(|line| line.effective))),
+        ("billing_currency", texts(&all(|line| line.currency))),
+        ("billing_period_start", at(&first)),
+        ("billing_period_end", at(&next)),
+        ("charge_period_start", at(&start)),
+        ("charge_period_end", at(&end)),
+        ("charge_category", texts(&vec!["Usage"; rows])),
+        ("service_provider_name", texts(&all(|line| line.provider))),
+        ("tags", map(&tags)),
+    ]);
+    write(store, Table::CostLines, batch(Table::CostLines, rows, columns), &all(|line| line.day)).await;
+}
+
+/// Usage of a meter by a tenant on a day, in atoms of 10⁻⁹.
+#[derive(Clone, Copy, Debug)]
+pub struct Used {
+    pub day: &'static str,
+    pub tenant: &'static str,
+    pub cluster: &'static str,
+    pub meter: &'static str,
+    pub quantity: i128,
+}
+
+pub async fn measure(store: &Store, used: &[Used]) {
+    let rows = used.len();
+    let all = |text: fn(&Used) -> &'static str| used.iter().map(text).collect::<Vec<_>>();
+    let on: Vec<Day> = used.iter().map(|used| used.day.parse().unwrap()).collect();
+    let sums = used.iter().map(|used| Some(used.quantity)).collect::<Decimal128Array>();
+    let columns = BTreeMap::from([
+        ("usage_date", dates(&on)),
+        ("tenant", texts(&all(|used| used.tenant))),
+        ("cluster", texts(&all(|used| used.cluster))),
+        ("labels_key", texts(&vec!["{}"; rows])),
+        ("meter", texts(&all(|used| used.meter))),
+        ("unit", texts(&vec!["Units"; rows])),
+        ("kind", texts(&vec!["counter"; rows])),
+        ("origin", texts(&vec!["events"; rows])),
+        ("sum", Arc::new(sums.with_precision_and_scale(38, 9).unwrap()) as ArrayRef),
+        ("count", Arc::new(Int64Array::from(vec![1_i64; rows])) as ArrayRef),
+    ]);
+    write(store, Table::Usage, batch(Table::Usage, rows, columns), &all(|used| used.day)).await;
+}
+
+pub async fn run(store: &Store, from: &str, to: &str) -> RunView {
+    let range = days(from, to);
+    let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+    store.engine.run_and_wait(request).await.unwrap()
+}
