@@ -19,6 +19,8 @@ pub enum Access {
     AdminReader,
     /// Who enters rates and costs.
     FinanceWriter,
+    /// Who writes events, perhaps of some tenants only.
+    EventWriter,
     /// The platform's admin.
     PlatformAdmin,
     /// The platform's admin, on routes that say so when they refuse.
@@ -27,11 +29,12 @@ pub enum Access {
 
 impl Access {
     /// Every access.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Public,
         Self::CostReader,
         Self::AdminReader,
         Self::FinanceWriter,
+        Self::EventWriter,
         Self::PlatformAdmin,
         Self::PlatformAdminOnly,
     ];
@@ -44,6 +47,7 @@ impl Access {
             Self::CostReader => "platform_admin, finance, admin; tenant_owner and tenant_viewer for their own tenants",
             Self::AdminReader => "platform_admin, finance, admin",
             Self::FinanceWriter => "platform_admin, finance",
+            Self::EventWriter => "platform_admin; ingest for its tenants or all",
             Self::PlatformAdmin | Self::PlatformAdminOnly => "platform_admin",
         }
     }
@@ -56,6 +60,7 @@ impl Access {
             Self::CostReader => role.reads_all_tenants() || role.is_of_tenant(),
             Self::AdminReader => role.reads_all_tenants(),
             Self::FinanceWriter => matches!(role, Role::PlatformAdmin | Role::Finance),
+            Self::EventWriter => matches!(role, Role::PlatformAdmin | Role::Ingest),
             Self::PlatformAdmin | Self::PlatformAdminOnly => role == Role::PlatformAdmin,
         }
     }
@@ -103,6 +108,8 @@ access_types! {
     AdminReader => AdminReader,
     /// A caller who enters rates and costs.
     FinanceWriter => FinanceWriter,
+    /// A caller who writes events, perhaps of some tenants only: see [`EventWriter::scope`].
+    EventWriter => EventWriter,
     /// The platform's admin.
     PlatformAdmin => PlatformAdmin,
     /// The platform's admin, on a route that answers `platform_admin_required` to everybody else.
@@ -111,6 +118,14 @@ access_types! {
 
 impl CostReader {
     /// Returns whose costs the caller may read.
+    #[must_use]
+    pub fn scope(&self) -> &TenantScope {
+        &self.0.scope
+    }
+}
+
+impl EventWriter {
+    /// Returns whose events the caller may write.
     #[must_use]
     pub fn scope(&self) -> &TenantScope {
         &self.0.scope

@@ -2,12 +2,16 @@
 
 use crate::auth::AdminToken;
 use crate::limits::ApiLimits;
+use crate::problem::ApiError;
+use crate::rates::EventRates;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
 use domain::{Day, Instant, Zone};
 use engine::Engine;
 use engine::query::QueryLimits;
-use metering::rules::DimensionMap;
+use metering::live::{EventLog, Setup};
+use metering::meters::MeterSet;
+use metering::rules::{DimensionMap, EventRules, KnownTenants, TenantRules, UnknownTenants};
 use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::Catalog;
@@ -22,8 +26,14 @@ pub struct App {
     pub imports: Imports,
     /// How much an import may use.
     pub import_limits: ImportLimits,
+    /// Events as they happen.
+    pub events: EventLog,
+    /// How many of them each tenant may send.
+    pub rates: Arc<EventRates>,
     /// `[ingest.map]`.
     pub dimension_map: DimensionMap,
+    /// `[ingest] past_days`.
+    pub past_days: i32,
     /// Folder in which uploads wait until they are imported; on the disk of the data.
     pub spool: Arc<Path>,
     /// The token of the environment, if one is given.
@@ -65,7 +75,43 @@ impl App {
 
     /// Returns what bounds the page of a list, but for costs.
     pub(crate) fn list_limits(&self) -> QueryLimits {
-        self.engine.query_limits(self.limits.rows_default, self.limits.rows_max)
+        let rows_max = self.limits.rows_max;
+        self.engine.query_limits(self.limits.rows_default.min(rows_max), rows_max)
+    }
+
+    /// Returns what bounds a page of costs.
+    pub(crate) fn cost_limits(&self) -> QueryLimits {
+        let rows_max = self.limits.cost_rows_max;
+        self.engine.query_limits(self.limits.rows_default.min(rows_max), rows_max)
+    }
+
+    /// Returns the rules by which events are taken now; imports take events of any age.
+    pub(crate) async fn event_rules(&self, past_days_max: Option<i32>) -> Result<EventRules, ApiError> {
+        let (books, settings) = (self.engine.books_now().await?, self.engine.settings());
+        Ok(EventRules {
+            map: self.dimension_map.clone(),
+            tenant_rules: TenantRules::of_policies(books.policies().iter().map(|version| &*version.content)),
+            unknown_tenants: match settings.reject_unknown_tenants {
+                true => UnknownTenants::Reject,
+                false => UnknownTenants::Create,
+            },
+            past_days_max,
+            ..EventRules::new(settings.zone.clone())
+        })
+    }
+
+    /// Tells the event log of rules, meters and tenants as they are now. Call it whenever one of them changed.
+    ///
+    /// # Errors
+    /// If the catalog fails or holds a meter that cannot be used.
+    pub async fn set_up_events(&self) -> Result<(), ApiError> {
+        let tenants = self.catalog().tenant_book_all_tenants(i64::MAX).await?;
+        self.events.set_up(Setup {
+            rules: Arc::new(self.event_rules(Some(self.past_days)).await?),
+            meters: Arc::new(MeterSet::new(metering::publish::meters(self.catalog()).await?)?),
+            tenants: Arc::new(KnownTenants::new(Arc::new(tenants))),
+        });
+        Ok(())
     }
 
     /// Returns what an import works with.

@@ -1,22 +1,25 @@
 //! What happens around every handler.
 //!
 //! Outside: [`answer`] gives the request its id, catches panics, turns errors into problems, adds ETag and
-//! security headers. Around each route: [`guard`] finds out who calls and refuses before the body is read.
+//! security headers, also to paths that no route has. Around each route: [`guard`] finds out who calls and refuses
+//! before the body is read.
 
 use crate::access::Access;
 use crate::app::App;
 use crate::auth::{Caller, RequestId, authenticate, random_id};
 use crate::idempotency;
-use crate::limits::ApiLimits;
+use crate::limits::{ApiLimits, BodySize};
 use crate::problem::{ApiError, PROBLEM_JSON, ProblemParts};
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use sha2::{Digest, Sha256};
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,23 +40,44 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// Path under which everything is served, without `/` at its end. Addresses in answers begin with it.
+#[derive(Clone, Debug)]
+pub struct BasePath(pub(crate) Arc<str>);
+
+impl<S: Send + Sync> FromRequestParts<S> for BasePath {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self("".into())))
+    }
+}
+
+/// What the layer around all routes needs.
+#[derive(Clone)]
+pub(crate) struct Around {
+    pub(crate) limits: Arc<ApiLimits>,
+    pub(crate) base: BasePath,
+}
+
 /// Makes an answer of whatever a handler gave back.
-pub(crate) async fn answer(State(limits): State<Arc<ApiLimits>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn answer(State(around): State<Around>, mut request: Request, next: Next) -> Response {
+    let Around { limits, base } = around;
     let id = RequestId(random_id("req"));
     let path = request.uri().path().to_owned();
     let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
     let is_get = request.method() == Method::GET;
     let span = tracing::info_span!("request", request.id = %id.0, method = %request.method(), path = %path);
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(base.clone());
     let done = if request.uri().query().is_some_and(|query| limits.query_bytes_max < query.len()) {
-        Ok(ApiError::parameter("query", format!("the query has more than {} bytes", limits.query_bytes_max))
-            .into_response())
+        let detail = format!("the query has more than {} bytes (limits.query_string)", limits.query_bytes_max);
+        Ok(ApiError::parameter("query", detail).into_response())
     } else {
         AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await
     };
     let mut response = match done {
-        Ok(response) => with_problem(response, &path, &id),
-        Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&path, &id),
+        Ok(response) => with_problem(response, &base, &path, &id),
+        Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&base, &path, &id),
     };
     if is_get && response.status() == StatusCode::OK {
         response = with_etag(response, asked.as_ref(), limits.etag_bytes_max).await;
@@ -70,7 +94,7 @@ pub(crate) async fn answer(State(limits): State<Arc<ApiLimits>>, mut request: Re
 }
 
 /// The answer itself, or the problem that its error stands for.
-fn with_problem(mut response: Response, path: &str, id: &RequestId) -> Response {
+fn with_problem(mut response: Response, base: &BasePath, path: &str, id: &RequestId) -> Response {
     let parts = response.extensions_mut().remove::<ProblemParts>();
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
@@ -79,7 +103,7 @@ fn with_problem(mut response: Response, path: &str, id: &RequestId) -> Response 
         None if is_error && !is_problem => ProblemParts::of_status(response.status()),
         None => return response,
     };
-    let mut problem = parts.into_answer(path, id);
+    let mut problem = parts.into_answer(base, path, id);
     if let Some(allow) = response.headers().get(header::ALLOW) {
         problem.headers_mut().insert(header::ALLOW, allow.clone());
     }
@@ -125,6 +149,8 @@ pub(crate) struct Guard {
     pub(crate) access: Access,
     /// Whether the answer goes on as long as it likes.
     pub(crate) is_stream: bool,
+    /// How large a body may be.
+    pub(crate) body: BodySize,
 }
 
 /// Finds out who calls and refuses before anything of the body is read or decompressed.
@@ -145,20 +171,20 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
     let key = idempotency::key_of(&parts.headers)?;
     let request = Request::from_parts(parts, body);
     if !is_read {
-        return to_its_end(guard.app, caller, key, request, next).await;
+        return to_its_end(guard, caller, key, request, next).await;
     }
     let run = next.run(request);
     if guard.is_stream || is_local {
         return Ok(run.await);
     }
     let wait = Duration::from_secs(guard.app.limits.read_seconds_max);
-    let late = |_| ApiError::Unavailable("the question took too long; ask for fewer days or rows");
+    let late = |_| ApiError::Unavailable("the question took too long (limits.query_time); ask for fewer days or rows");
     tokio::time::timeout(wait, run).await.map_err(late)
 }
 
 /// Runs a write in a task of its own: when the caller goes away, nothing stays half done.
 async fn to_its_end(
-    app: App,
+    guard: Guard,
     caller: Caller,
     key: Option<String>,
     request: Request,
@@ -166,7 +192,7 @@ async fn to_its_end(
 ) -> Result<Response, ApiError> {
     let write = async move {
         match key {
-            Some(key) => idempotency::once(&app, &caller, key, request, next).await,
+            Some(key) => idempotency::once(&guard.app, &caller, key, guard.body, request, next).await,
             None => Ok(next.run(request).await),
         }
     };
@@ -177,12 +203,27 @@ async fn to_its_end(
     }
 }
 
-/// Returns whether the caller wants CSV: it names it before JSON.
+/// Returns whether the caller wants CSV rather than JSON: it gives it the higher quality, or names it first.
 pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types =
-        accepts.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    types.find(|kind| matches!(*kind, "text/csv" | "application/json" | "*/*")) == Some("text/csv")
+    let ranges: Vec<(String, f32)> = accepts.flat_map(|value| value.split(',')).map(media_range).collect();
+    // Of the ranges that fit a type, the narrowest says how much it is wanted.
+    let wanted = |fitting: [&str; 3]| {
+        let place = fitting.iter().find_map(|fitting| ranges.iter().position(|(range, _)| range == fitting));
+        place.map_or((0.0, usize::MAX), |place| (ranges[place].1, place))
+    };
+    let (csv, csv_place) = wanted(["text/csv", "text/*", "*/*"]);
+    let (json, json_place) = wanted(["application/json", "application/*", "*/*"]);
+    csv > 0.0 && (json < csv || (json == csv && csv_place < json_place))
+}
+
+/// A media range in lower case and its quality; one that cannot be read counts fully.
+fn media_range(text: &str) -> (String, f32) {
+    let mut pieces = text.split(';').map(str::trim);
+    let range = pieces.next().unwrap_or_default().to_ascii_lowercase();
+    let quality = pieces.find_map(|piece| piece.strip_prefix("q=").or(piece.strip_prefix("Q=")));
+    let quality = quality.and_then(|text| text.parse().ok()).filter(|quality| (0.0..=1.0).contains(quality));
+    (range, quality.unwrap_or(1.0))
 }
 
 #[cfg(test)]
@@ -198,8 +239,8 @@ mod tests {
         async fn broken() -> &'static str {
             panic!("secret of the store")
         }
-        let limits = Arc::new(ApiLimits::default());
-        let router: Router = Router::new().route("/x", get(broken)).layer(from_fn_with_state(limits, answer));
+        let around = Around { limits: Arc::new(ApiLimits::default()), base: BasePath("".into()) };
+        let router: Router = Router::new().route("/x", get(broken)).layer(from_fn_with_state(around, answer));
         let request = Request::builder().uri("/x").body(Body::empty()).expect("a request");
         let response = router.oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -209,13 +250,33 @@ mod tests {
     }
 
     #[test]
-    fn csv_is_wanted_when_it_is_named_before_json() {
+    fn csv_is_wanted_when_its_quality_is_higher_or_it_is_named_first() {
         let wants = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().expect("a value"));
             wants_csv(&headers)
         };
-        assert_eq!([wants("text/csv"), wants("text/csv;q=1, */*")], [true, true]);
-        assert_eq!([wants("application/json, text/csv"), wants("*/*"), wants("text/html")], [false, false, false]);
+        for accept in [
+            "text/csv",
+            "Text/CSV",
+            "text/csv;q=1, */*",
+            "text/*",
+            "application/json;q=0.5, text/csv",
+            "*/*;q=0.1, text/csv; header=present; q=0.9",
+        ] {
+            assert!(wants(accept), "{accept}");
+        }
+        for accept in [
+            "application/json, text/csv",
+            "*/*",
+            "text/html",
+            "text/csv;q=0",
+            "text/csv;q=0, */*;q=0",
+            "text/csv;q=0.1, application/json",
+            "text/csv;q=0.8, */*;q=0.9",
+            "",
+        ] {
+            assert!(!wants(accept), "{accept}");
+        }
     }
 }

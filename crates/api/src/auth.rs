@@ -5,7 +5,7 @@
 
 use crate::app::App;
 use crate::problem::ApiError;
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::{HeaderMap, Method, header, request::Parts};
 use domain::{TenantId, TenantScope};
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
@@ -105,6 +105,50 @@ impl FromStr for Role {
     }
 }
 
+/// What a token may do of that which its role may. A token without scopes may do all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TokenScope {
+    /// Requests that change nothing: GET and HEAD.
+    Read,
+}
+
+impl TokenScope {
+    /// Every scope.
+    pub const ALL: [Self; 1] = [Self::Read];
+
+    /// Returns the scope's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+        }
+    }
+
+    /// Returns whether the scope allows a request with this method.
+    #[must_use]
+    pub fn allows(self, method: &Method) -> bool {
+        match self {
+            Self::Read => matches!(*method, Method::GET | Method::HEAD),
+        }
+    }
+}
+
+/// The word is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a scope; the only one is read")]
+pub struct TokenScopeError {
+    given: String,
+}
+
+impl FromStr for TokenScope {
+    type Err = TokenScopeError;
+
+    fn from_str(word: &str) -> Result<Self, TokenScopeError> {
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == word);
+        found.ok_or_else(|| TokenScopeError { given: word.chars().take(40).collect() })
+    }
+}
+
 /// Marks a request made inside the process by its owner. Set by the command line in process, never from a header.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAdmin;
@@ -195,13 +239,20 @@ pub(crate) fn random_id(prefix: &str) -> String {
 
 /// Creates the platform admin's first token if the store has none yet, and returns it to be shown once.
 ///
+/// `keep` puts it where its owner finds it. That comes first: a stored token that nobody knows would lock everybody out.
+///
 /// # Errors
-/// When the catalog fails.
-pub async fn mint_first(catalog: &Catalog, now: i64) -> Result<Option<String>, CatalogError> {
+/// When `keep` or the catalog fails.
+pub async fn mint_first<E: From<CatalogError>>(
+    catalog: &Catalog,
+    now: i64,
+    keep: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<Option<String>, E> {
     if !catalog.list_tokens(None, 1).await?.is_empty() {
         return Ok(None);
     }
     let minted = Minted::new();
+    keep(&minted.token)?;
     let row = TokenRow {
         id: random_id("tok"),
         hash: minted.hash,
@@ -248,13 +299,21 @@ pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Caller, Api
     let row = row.filter(|row| row.is_live(now)).ok_or(ApiError::Unauthenticated)?;
     let caller = caller_of(&row, request_id)?;
     app.catalog().touch_token(&row, now, app.limits.token_used_seconds * 1_000_000).await?;
-    Ok(caller)
+    let scopes = scopes_of(&row).ok_or_else(|| broken(&row, "list of scopes"))?;
+    if scopes.is_empty() || scopes.iter().any(|scope| scope.allows(&parts.method)) {
+        Ok(caller)
+    } else {
+        Err(ApiError::OutOfScope)
+    }
+}
+
+fn broken(row: &TokenRow, what: &str) -> ApiError {
+    ApiError::Internal(format!("token {} has an unreadable {what}", row.id))
 }
 
 fn caller_of(row: &TokenRow, request_id: String) -> Result<Caller, ApiError> {
-    let broken = |what: &str| ApiError::Internal(format!("token {} has an unreadable {what}", row.id));
-    let role: Role = row.role.parse().map_err(|_| broken("role"))?;
-    let tenants = tenants_of(row).ok_or_else(|| broken("list of tenants"))?;
+    let role: Role = row.role.parse().map_err(|_| broken(row, "role"))?;
+    let tenants = tenants_of(row).ok_or_else(|| broken(row, "list of tenants"))?;
     let scope = match (role.is_of_tenant(), tenants) {
         (_, Some(tenants)) => TenantScope::Only(tenants),
         // A tenant's token without tenants opens nothing rather than everything.
@@ -269,6 +328,12 @@ pub(crate) fn tenants_of(row: &TokenRow) -> Option<Option<BTreeSet<TenantId>>> {
     let Some(text) = &row.tenants else { return Some(None) };
     let names: Vec<String> = serde_json::from_str(text).ok()?;
     names.iter().map(|name| name.parse().ok()).collect::<Option<_>>().map(Some)
+}
+
+/// Returns the scopes of a stored token, `None` when they cannot be read.
+pub(crate) fn scopes_of(row: &TokenRow) -> Option<BTreeSet<TokenScope>> {
+    let words: Vec<String> = serde_json::from_str(&row.scopes).ok()?;
+    words.iter().map(|word| word.parse().ok()).collect()
 }
 
 /// The token of the one `Authorization: Bearer` header.

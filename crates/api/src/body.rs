@@ -1,15 +1,18 @@
 //! Request bodies: strict JSON, text, and files spooled to disk.
 
 use crate::app::App;
+use crate::limits::BodySize;
 use crate::problem::ApiError;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::multipart::MultipartError;
+use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use domain::toml_text::with_nearest_key;
 use futures::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
@@ -17,6 +20,8 @@ use tokio_util::io::ReaderStream;
 
 /// Bodies up to this size are spooled in memory.
 const MEMORY_BYTES_MAX: u64 = 1024 * 1024;
+/// Content type of a body that holds several files.
+pub(crate) const MULTIPART: &str = "multipart/form-data";
 
 /// A JSON body: every key known, none twice, numbers with their digits.
 #[derive(Clone, Debug)]
@@ -30,7 +35,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         if !matches!(kind.as_str(), "" | "application/json") && !kind.ends_with("+json") {
             return Err(ApiError::MediaType(format!("`{kind}` is not taken here; send application/json")));
         }
-        let text = text_of(request, app, app.limits.json_bytes_max, "json_bytes_max").await?;
+        let text = text_of(request, app, BodySize::Json).await?;
         json_of(&text).and_then(|value| typed(value)).map(Json)
     }
 }
@@ -59,7 +64,7 @@ impl FromRequest<App> for Text {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let content_type = content_type(request.headers());
-        let text = text_of(request, app, app.limits.text_bytes_max, "text_bytes_max").await?;
+        let text = text_of(request, app, BodySize::Text).await?;
         Ok(Self { text, content_type })
     }
 }
@@ -70,14 +75,15 @@ pub(crate) fn content_type(headers: &HeaderMap) -> String {
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-async fn text_of(request: Request, app: &App, bytes_max: usize, key: &'static str) -> Result<String, ApiError> {
+async fn text_of(request: Request, app: &App, size: BodySize) -> Result<String, ApiError> {
     refuse_encoding(request.headers())?;
+    let (limit, key) = size.bytes_max(&app.limits);
     let mut bytes = Vec::new();
     let mut pieces = pieces(app, request.into_body());
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
-        if bytes_max < bytes.len() + piece.len() {
-            return Err(ApiError::TooLarge { what: "bytes", limit: bytes_max as u64, key });
+        if limit < (bytes.len() + piece.len()) as u64 {
+            return Err(ApiError::TooLarge { what: "bytes", limit, key });
         }
         bytes.extend_from_slice(&piece);
     }
@@ -112,18 +118,19 @@ pub(crate) struct Spooled {
 }
 
 enum Kept {
-    Memory(Vec<u8>),
-    Disk(TempPath),
+    Memory(Bytes),
+    Disk(Arc<TempPath>),
 }
 
 impl Spooled {
     /// Returns the body once more.
-    pub(crate) async fn into_body(self) -> Result<Body, ApiError> {
-        match self.kept {
-            Kept::Memory(bytes) => Ok(Body::from(bytes)),
+    pub(crate) async fn body(&self) -> Result<Body, ApiError> {
+        match &self.kept {
+            Kept::Memory(bytes) => Ok(Body::from(bytes.clone())),
             Kept::Disk(path) => {
-                let file = tokio::fs::File::open(&path).await.map_err(disk_failed)?;
-                // The path goes with the stream: the file is removed when the body was read.
+                let path = Arc::clone(path);
+                let file = tokio::fs::File::open(&**path).await.map_err(disk_failed)?;
+                // The path goes with the stream: the file is removed when nobody reads it any more.
                 let stream = ReaderStream::with_capacity(file, 256 * 1024).map(move |piece| {
                     let _keeps_the_file = &path;
                     piece
@@ -135,7 +142,8 @@ impl Spooled {
 }
 
 /// Reads a body to its end: a small one into memory, a large one onto disk.
-pub(crate) async fn spool(app: &App, body: Body, bytes_max: u64) -> Result<Spooled, ApiError> {
+pub(crate) async fn spool(app: &App, body: Body, size: BodySize) -> Result<Spooled, ApiError> {
+    let (limit, key) = size.bytes_max(&app.limits);
     let mut hash = Sha256::new();
     let (mut memory, mut disk): (Vec<u8>, Option<(tokio::fs::File, TempPath)>) = (Vec::new(), None);
     let mut size = 0_u64;
@@ -143,8 +151,8 @@ pub(crate) async fn spool(app: &App, body: Body, bytes_max: u64) -> Result<Spool
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
         size += piece.len() as u64;
-        if bytes_max < size {
-            return Err(ApiError::TooLarge { what: "bytes", limit: bytes_max, key: "upload_bytes_max" });
+        if limit < size {
+            return Err(ApiError::TooLarge { what: "bytes", limit, key });
         }
         hash.update(&piece);
         if disk.is_none() && size <= MEMORY_BYTES_MAX {
@@ -163,13 +171,29 @@ pub(crate) async fn spool(app: &App, body: Body, bytes_max: u64) -> Result<Spool
         file.write_all(&piece).await.map_err(disk_failed)?;
     }
     let kept = match disk {
-        None => Kept::Memory(memory),
+        None => Kept::Memory(memory.into()),
         Some((mut file, path)) => {
             file.flush().await.map_err(disk_failed)?;
-            Kept::Disk(path)
+            Kept::Disk(Arc::new(path))
         }
     };
     Ok(Spooled { sha256: hex::encode(hash.finalize()), kept })
+}
+
+/// Returns the reader of a body's parts. The stream that may stand still is the one below it.
+pub(crate) async fn multipart(app: &App, request: Request) -> Result<Multipart, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = Body::from_stream(pieces(app, body).map(|piece| piece.map_err(std::io::Error::other)));
+    let refuse = |error| ApiError::body("", format!("the multipart body cannot be read: {error}"));
+    Multipart::from_request(Request::from_parts(parts, body), app).await.map_err(refuse)
+}
+
+/// Returns what a part that cannot be read means.
+pub(crate) fn broken_part(error: MultipartError) -> ApiError {
+    if error.status().is_server_error() {
+        return disk_failed(std::io::Error::other(error.body_text()));
+    }
+    ApiError::BrokenBody(error.body_text())
 }
 
 /// Writes pieces to a new file of the spool; it is removed with the path. Returns it with its size.
@@ -184,8 +208,8 @@ pub(crate) async fn to_file<E: Into<ApiError>>(
         let piece = piece.map_err(Into::into)?;
         size += piece.len() as u64;
         if bytes_max < size {
-            let limit = app.limits.upload_bytes_max;
-            return Err(ApiError::TooLarge { what: "bytes", limit, key: "upload_bytes_max" });
+            let (limit, key) = BodySize::Upload.bytes_max(&app.limits);
+            return Err(ApiError::TooLarge { what: "bytes", limit, key });
         }
         file.write_all(&piece).await.map_err(disk_failed)?;
     }

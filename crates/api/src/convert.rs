@@ -50,6 +50,12 @@ pub(crate) fn day(day: Day) -> String {
     day.to_string()
 }
 
+/// Returns what amounts were made of, as the run noted it in JSON.
+pub(crate) fn inputs<T: AsRef<str>>(texts: &[T]) -> Vec<serde_json::Value> {
+    let read = |text: &T| serde_json::from_str(text.as_ref()).unwrap_or_else(|_| text.as_ref().into());
+    texts.iter().map(read).collect()
+}
+
 /// A JSON number whose digits come from the decimal, never through a float.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exact(String);

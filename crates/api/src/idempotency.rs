@@ -2,10 +2,12 @@
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::body::spool;
+use crate::body::{MULTIPART, Spooled, broken_part, content_type, multipart, spool};
+use crate::limits::BodySize;
 use crate::problem::ApiError;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -18,7 +20,6 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES_MAX: usize = 255;
 const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// Returns the key of a write, if it has one.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -36,20 +37,15 @@ pub(crate) async fn once(
     app: &App,
     caller: &Caller,
     key: String,
+    size: BodySize,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let spooled = spool(app, body, app.limits.upload_bytes_max).await?;
-    let mut hash = Sha256::new();
-    hash.update(format!("{} {}\n", parts.method, parts.uri));
-    hash.update(parts.headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes));
-    hash.update(b"\n");
-    hash.update(spooled.sha256.as_bytes());
-    let sha256 = hex::encode(hash.finalize());
-
+    let spooled = spool(app, body, size).await?;
+    let sha256 = hash_of(app, &parts, &spooled).await?;
     let now = app.now().micros();
-    app.catalog().forget_idempotency_keys(now - app.limits.idempotency_days * MICROS_PER_DAY).await?;
+    app.catalog().forget_idempotency_keys(now - app.limits.idempotency_seconds * MICROS_PER_SECOND).await?;
     let stale_before = now - app.limits.idempotency_stale_seconds * MICROS_PER_SECOND;
     match app.catalog().begin_idempotent(&caller.actor, &key, &sha256, now, stale_before).await? {
         IdempotencyStart::Finished(stored) => return replay(&stored),
@@ -57,13 +53,14 @@ pub(crate) async fn once(
         IdempotencyStart::New => {}
     }
     let path = parts.uri.path().to_owned();
-    let body = match spooled.into_body().await {
+    let body = match spooled.body().await {
         Ok(body) => body,
         Err(error) => {
             app.catalog().abandon_idempotent(&caller.actor, &key).await?;
             return Err(error);
         }
     };
+    drop(spooled);
     let response = next.run(Request::from_parts(parts, body)).await;
     if !response.status().is_success() {
         app.catalog().abandon_idempotent(&caller.actor, &key).await?;
@@ -81,6 +78,29 @@ pub(crate) async fn once(
     };
     app.catalog().finish_idempotent(&caller.actor, &key, &stored).await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+/// What two requests that are the same have in common. Of a multipart body these are its parts: the boundary between
+/// them is another one each time.
+async fn hash_of(app: &App, parts: &Parts, spooled: &Spooled) -> Result<String, ApiError> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{} {}\n", parts.method, parts.uri));
+    if content_type(&parts.headers) != MULTIPART {
+        hash.update(parts.headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes));
+        hash.update(b"\n");
+        hash.update(spooled.sha256.as_bytes());
+        return Ok(hex::encode(hash.finalize()));
+    }
+    let mut multipart = multipart(app, Request::from_parts(parts.clone(), spooled.body().await?)).await?;
+    while let Some(mut field) = multipart.next_field().await.map_err(broken_part)? {
+        let names = format!("{:?} {:?}", field.name(), field.file_name());
+        let mut content = Sha256::new();
+        while let Some(piece) = field.chunk().await.map_err(broken_part)? {
+            content.update(&piece);
+        }
+        hash.update(format!("{names} {}\n", hex::encode(content.finalize())));
+    }
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// A new token is shown once and never stored: a repeat gets everything but the token.

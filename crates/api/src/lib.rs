@@ -32,6 +32,8 @@ mod openapi;
 pub mod problem;
 /// Query parameters, each known or refused.
 mod query;
+/// How many events each tenant may send.
+pub mod rates;
 /// One file per resource.
 #[expect(unused_qualifications, reason = "the code that utoipa makes names our parameter types by their path")]
 pub mod resources;
@@ -43,4 +45,4 @@ pub use app::App;
 pub use auth::{AdminToken, LocalAdmin, Role};
 pub use limits::ApiLimits;
 pub use openapi::openapi;
-pub use routes::{RouteFacts, route_facts, router};
+pub use routes::{RouteFacts, route_facts, router, router_at};

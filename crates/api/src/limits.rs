@@ -9,6 +9,12 @@ pub struct ApiLimits {
     pub text_bytes_max: usize,
     /// Bytes of an upload as it is sent: bills and event files.
     pub upload_bytes_max: u64,
+    /// Bytes of a batch of events as it is sent.
+    pub events_bytes_max: usize,
+    /// Bytes of a batch of events after decompression.
+    pub events_decoded_bytes_max: u64,
+    /// Events of a batch.
+    pub events_max: u64,
     /// Files of an upload.
     pub upload_files_max: usize,
     /// How long an upload may stand still.
@@ -21,10 +27,12 @@ pub struct ApiLimits {
     pub rows_default: usize,
     /// Most rows of a page, but for costs.
     pub rows_max: usize,
+    /// Most rows of a page of costs.
+    pub cost_rows_max: usize,
     /// Answers up to so many bytes carry an ETag.
     pub etag_bytes_max: u64,
     /// How long the first answer to a keyed write is kept for a repeat.
-    pub idempotency_days: i64,
+    pub idempotency_seconds: i64,
     /// After so long a keyed write that never ended belongs to a process that died.
     pub idempotency_stale_seconds: i64,
     /// How precisely a token's last use is noted.
@@ -37,16 +45,45 @@ impl Default for ApiLimits {
             json_bytes_max: 1024 * 1024,
             text_bytes_max: 16 * 1024 * 1024,
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
+            events_bytes_max: 16 * 1024 * 1024,
+            events_decoded_bytes_max: 64 * 1024 * 1024,
+            events_max: 10_000,
             upload_files_max: 10_000,
             upload_idle_seconds_max: 60,
             read_seconds_max: 300,
             query_bytes_max: 16 * 1024,
             rows_default: 100,
             rows_max: 1_000,
+            cost_rows_max: 10_000,
             etag_bytes_max: 64 * 1024 * 1024,
-            idempotency_days: 7,
+            idempotency_seconds: 7 * 86_400,
             idempotency_stale_seconds: 3600,
             token_used_seconds: 60,
+        }
+    }
+}
+
+/// What a route takes, which decides how large its body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodySize {
+    /// JSON, or no body.
+    Json,
+    /// A policy, a rate card, a table of exchange rates.
+    Text,
+    /// A batch of events.
+    Events,
+    /// Bills and event files.
+    Upload,
+}
+
+impl BodySize {
+    /// Returns how many bytes a body may have, and the configuration key that says so.
+    pub(crate) fn bytes_max(self, limits: &ApiLimits) -> (u64, &'static str) {
+        match self {
+            Self::Json => (limits.json_bytes_max as u64, "limits.json_body"),
+            Self::Text => (limits.text_bytes_max as u64, "limits.text_body"),
+            Self::Events => (limits.events_bytes_max as u64, "limits.events_body"),
+            Self::Upload => (limits.upload_bytes_max, "limits.upload_body"),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::around::wants_csv;
 use crate::problem::ApiError;
+use crate::query::PageAsked;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
+use engine::query::cursor;
 use serde::Serialize;
 use serde_json::Value;
 use std::convert::Infallible;
@@ -53,6 +55,21 @@ impl<T: ToSchema + Serialize> Page<T> {
         Self { rows: found.iter().map(to_api).collect(), next_cursor }
     }
 
+    /// Returns the page of rows that are all at hand; the cursor says how many of them come before it.
+    ///
+    /// # Errors
+    /// For a cursor of another question.
+    pub(crate) fn of_all<R>(
+        all: Vec<R>,
+        page: &PageAsked,
+        question: &str,
+        to_api: impl Fn(&R) -> T,
+    ) -> Result<Self, ApiError> {
+        let before: Option<usize> = page.cursor.as_ref().map(|text| cursor::decode(question, text)).transpose()?;
+        let found = all.into_iter().enumerate().skip(before.unwrap_or(0)).take(page.limit + 1).collect();
+        Ok(Self::cut(found, page.limit, |(at, _)| cursor::encode(question, &(at + 1)), |(_, row)| to_api(row)))
+    }
+
     /// Returns the page as JSON or CSV.
     pub(crate) fn answer(&self, asked: &ListAsked) -> Result<Response, ApiError> {
         asked.answer(self, || columns_of::<T>(), self.next_cursor.as_deref())
@@ -82,6 +99,15 @@ impl ListAsked {
             }
         }
         Ok(response)
+    }
+
+    /// Returns a list that is nothing but its rows, as JSON or CSV.
+    pub(crate) fn answer_bare<T: Serialize + ToSchema>(&self, rows: &[T]) -> Result<Response, ApiError> {
+        if !self.csv {
+            return json(&rows);
+        }
+        let value = serde_json::to_value(rows).map_err(|error| ApiError::Internal(error.to_string()))?;
+        csv_answer(&columns_of::<T>(), value.as_array().map_or(&[][..], Vec::as_slice))
     }
 
     /// Returns whether CSV is asked for.

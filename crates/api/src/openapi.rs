@@ -79,7 +79,7 @@ fn complete(operation: &mut Value, access: Access, method: &str) {
     }
 }
 
-/// Every list also comes as CSV: its schema is a page, or a body with rows.
+/// Every list also comes as CSV: its schema is a page, a body with rows, or nothing but rows.
 fn add_csv(content: &mut Map<String, Value>) {
     let lists = [
         "Page_",
@@ -91,9 +91,10 @@ fn add_csv(content: &mut Map<String, Value>) {
         "CoverageAnswerBody",
         "OverheadBody",
     ];
-    let name = content.get("application/json").and_then(|json| json["schema"]["$ref"].as_str()).unwrap_or_default();
+    let Some(schema) = content.get("application/json").map(|json| &json["schema"]) else { return };
+    let name = schema["$ref"].as_str().unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();
-    if lists.iter().any(|list| name.starts_with(list)) {
+    if schema["type"] == "array" || lists.iter().any(|list| name.starts_with(list)) {
         content.insert("text/csv".to_owned(), json!({ "schema": { "type": "string" } }));
     }
 }

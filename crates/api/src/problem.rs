@@ -1,6 +1,8 @@
 //! Every error as RFC 9457. Nothing else in the workspace knows HTTP statuses.
 
+use crate::around::BasePath;
 use crate::auth::RequestId;
+use crate::resources::events::RefusedEventBody;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,12 +11,13 @@ use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
 use metering::MeteringError;
+use metering::wal::WalError;
 use serde::Serialize;
 use storage::catalog::CatalogError;
 use storage::lake::LakeError;
 use utoipa::ToSchema;
 
-/// Where people read what a problem means.
+/// Where people read what a problem means, below the base path.
 const PROBLEM_DOCS: &str = "/docs/api#problem-";
 /// Content type of problems.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -46,7 +49,7 @@ problems! {
     "invalid_json" 400 "Invalid JSON": "The body is not JSON, has a key twice, or is nested too deeply.";
     "not_available" 400 "Not available yet": "A later release brings it.";
     "unauthenticated" 401 "No usable token": "No token, or one that is wrong, revoked or expired. Send `Authorization: Bearer <token>`.";
-    "forbidden" 403 "Not allowed": "The token's role may not do this.";
+    "forbidden" 403 "Not allowed": "The token's role or scopes do not allow this.";
     "platform_admin_required" 403 "Platform admin required": "Only the platform's admin may do this.";
     "not_found" 404 "Not found": "There is no such thing or no such route.";
     "tenant_not_found" 404 "Tenant not found": "There is no such tenant, or it is not one of the caller's.";
@@ -58,6 +61,8 @@ problems! {
     "version_in_use" 409 "Version in use": "A posting rests on this version; publish the change under a new version.";
     "version_changed" 409 "Version changed": "The version was replaced meanwhile; try again.";
     "conflict" 409 "Conflict": "The request contradicts what is stored.";
+    "alias_taken" 409 "Alias taken": "The alias stands for another tenant; end it there first.";
+    "merge_circle" 409 "Merge in a circle": "The merge would lead back to the tenant itself.";
     "would_shrink" 409 "Import would lose lines": "The files hold much less than what they replace; `errors` lists it. Repeat with confirm=true if it is meant.";
     "import_conflict" 409 "Import conflict": "Other imports kept committing first; nothing was imported, try again.";
     "suspicious_price" 409 "Suspicious price": "A price is 100 times or more away from the card before. Repeat with confirm=true if it is meant.";
@@ -68,17 +73,32 @@ problems! {
     "idempotency_mismatch" 422 "Idempotency key reused": "The Idempotency-Key came before with another request; use a new key.";
     "invalid_policy" 422 "Invalid policy": "The policy cannot be used; `errors` says where.";
     "invalid_rate_card" 422 "Invalid rate card": "The rate card cannot be used; `errors` says where.";
+    "invalid_meter" 422 "Invalid meter": "The meter's definition makes no sense; the detail says why.";
     "invalid_fixed_cost" 422 "Invalid fixed cost": "The cost cannot become cost lines.";
     "invalid_source" 422 "Invalid source": "The name cannot be a source of cost lines.";
     "not_focus" 422 "Not a FOCUS file": "The columns are not those of FOCUS 1.0 to 1.4.";
     "invalid_row" 422 "Invalid row": "A row cannot be read; the detail names file, line and column. Nothing was stored.";
-    "out_of_bound" 422 "Out of bound": "A number or time is too large to be stored.";
+    "out_of_bound" 400 "Out of bound": "A number or time is too large to be stored.";
     "unreadable_file" 422 "Unreadable file": "A file is broken, or in a format or compression that is not read.";
     "no_rows" 422 "No rows": "The files have columns but no rows.";
     "fx_missing" 422 "Exchange rate missing": "There is no rate at most 7 days old; enter one and run again.";
     "rate_missing" 422 "Price missing": "The rate card has no price for a metered quantity.";
     "inputs_expired" 422 "Inputs expired": "The raw events that this needs were dropped.";
+    "unit_mismatch" 422 "Units do not match": "A meter's quantities of the day are in different units.";
+    "currency_mixed" 422 "Currencies mixed": "The lines that a pool recovers are in several currencies.";
+    "not_run" 422 "Pool not run": "A pool could not be run; the detail says why.";
+    "tenant_missing" 400 "Tenant missing": "Nothing says whose event it is.";
+    "tenant_unknown" 400 "Tenant unknown": "The tenant does not exist and may not be created by events.";
+    "invalid_event" 400 "Invalid event": "Not a CloudEvent that can be read; the detail says why.";
+    "time_in_future" 400 "Time in the future": "The event's time is more than an hour ahead.";
+    "time_too_old" 400 "Time too old": "The event is older than `ingest.past_days`; import it from a file.";
+    "negative_quantity" 400 "Negative quantity": "A counter was given a negative quantity; take events back with a retraction.";
+    "tenant_forbidden" 403 "Tenant forbidden": "The token may not write events of this tenant.";
+    "id_conflict" 409 "Id conflict": "The same tenant, source and id came before with other content.";
+    "events_refused" 422 "Events refused": "Some events are refused, so none was stored; `errors` lists them.";
+    "rate_limited" 429 "Too many events": "The tenant sends more events than `ingest.events_per_second_per_tenant`; wait as long as `Retry-After` says.";
     "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
+    "disk_full" 507 "Disk full": "There is no room for the event log; nothing was stored. Free some space and send again.";
     "unavailable" 503 "Not ready": "The server or its store cannot answer now; try again.";
 }
 
@@ -129,6 +149,9 @@ pub enum ApiError {
     /// The role may not do this.
     #[error("the token's role may not do this")]
     Forbidden,
+    /// The token's scopes do not allow it.
+    #[error("the token's scopes do not allow this; `read` allows GET and HEAD only")]
+    OutOfScope,
     /// The role may mint tokens, but not this one.
     #[error("{0}")]
     TokenExceedsCaller(&'static str),
@@ -155,20 +178,20 @@ pub enum ApiError {
     #[error("{0}")]
     Json(String),
     /// A body is too large.
-    #[error("the body has more than {limit} {what}; split it (limit {key})")]
+    #[error("the body has more than {limit} {what}; split it, or raise {key}")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,
         /// How much is allowed.
         limit: u64,
-        /// The limit's name.
+        /// The configuration key of the limit.
         key: &'static str,
     },
     /// The content type or encoding is not taken.
     #[error("{0}")]
     MediaType(String),
     /// Nothing of the body arrived for too long.
-    #[error("nothing of the body arrived for {0} seconds")]
+    #[error("nothing of the body arrived for {0} seconds (limits.upload_idle)")]
     UploadStoodStill(u64),
     /// The connection broke.
     #[error("the body broke off: {0}")]
@@ -184,7 +207,7 @@ pub enum ApiError {
     /// A pool could not be run.
     #[error("{detail}")]
     NotRun {
-        /// `fx_missing`, `rate_missing`, `inputs_expired`, `out_of_bound`.
+        /// `fx_missing`, `rate_missing` …: why, in the engine's words.
         code: String,
         /// Names and figures.
         detail: String,
@@ -192,6 +215,22 @@ pub enum ApiError {
     /// The first request with this key has not ended.
     #[error("the first request with this Idempotency-Key has not ended yet; wait, then repeat")]
     IdempotencyInProgress,
+    /// The one event of a request is refused.
+    #[error("{}", .0.detail)]
+    EventRefused(RefusedEventBody),
+    /// Some events of an atomic batch are refused.
+    #[error("{} events are refused; nothing was stored", .0.len())]
+    EventsRefused(Vec<RefusedEventBody>),
+    /// A tenant sends too many events.
+    #[error("tenant `{tenant}` sends more than {per_second} events a second (ingest.events_per_second_per_tenant)")]
+    RateLimited {
+        /// The tenant.
+        tenant: String,
+        /// How many it may send.
+        per_second: u32,
+        /// When to try again.
+        wait_seconds: u64,
+    },
     /// The store cannot answer.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -231,7 +270,7 @@ impl ApiError {
     pub fn code(&self) -> &str {
         match self {
             Self::Unauthenticated => "unauthenticated",
-            Self::Forbidden | Self::TokenExceedsCaller(_) => "forbidden",
+            Self::Forbidden | Self::OutOfScope | Self::TokenExceedsCaller(_) => "forbidden",
             Self::PlatformAdminRequired => "platform_admin_required",
             Self::Parameter { .. } => "invalid_parameter",
             Self::Body { .. } | Self::BrokenBody(_) => "invalid_body",
@@ -240,8 +279,11 @@ impl ApiError {
             Self::MediaType(_) => "unsupported_media_type",
             Self::UploadStoodStill(_) => "request_timeout",
             Self::NotFound { .. } => "not_found",
-            Self::NotRun { code, .. } => code,
+            Self::NotRun { code, .. } => not_run_code(code),
             Self::IdempotencyInProgress => "idempotency_in_progress",
+            Self::EventRefused(refused) => &refused.code,
+            Self::EventsRefused(_) => "events_refused",
+            Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) | Self::Lake(_) => "internal",
             Self::Engine(error) => engine_code(error),
@@ -275,10 +317,24 @@ impl ApiError {
                 RateError::NotAvailable { version, .. } => one(version, error.to_string()),
             },
             Self::Import(ImportError::Row(row)) => one(&format!("{}: line {}", row.file, row.line), row.reason.clone()),
+            Self::EventsRefused(refused) => {
+                let error = |event: &RefusedEventBody| ProblemError {
+                    pointer: format!("/{}", event.index),
+                    code: event.code.clone(),
+                    message: event.detail.clone(),
+                };
+                refused.iter().map(error).collect()
+            }
             Self::Import(ImportError::WouldShrink(keys)) => keys.iter().map(shrink_error).collect(),
             _ => Vec::new(),
         }
     }
+}
+
+/// Why a pool was not run; a reason that has no line in the table is `not_run`, never our own failure.
+fn not_run_code(code: &str) -> &str {
+    let is_known = PROBLEMS.iter().any(|kind| kind.code == code && matches!(kind.status, 400 | 422));
+    if is_known { code } else { "not_run" }
 }
 
 fn shrink_error(key: &collectors::error::Shrink) -> ProblemError {
@@ -286,8 +342,14 @@ fn shrink_error(key: &collectors::error::Shrink) -> ProblemError {
         pointer: format!("{} {}", key.billing_account, key.billing_period),
         code: "would_shrink".to_owned(),
         message: format!(
-            "{} to {} rows, {} to {} {} billed (sum of magnitudes)",
-            key.rows_before, key.rows_after, key.billed_before, key.billed_after, key.currency
+            "{} to {} rows, {} to {} {} billed (sum of magnitudes), net {} to {}",
+            key.rows_before,
+            key.rows_after,
+            key.billed_before,
+            key.billed_after,
+            key.currency,
+            key.net_before.as_deref().unwrap_or("unknown"),
+            key.net_after,
         ),
     }
 }
@@ -317,6 +379,8 @@ fn catalog_code(error: &CatalogError) -> &'static str {
         CatalogError::NotFound { what: "tenant", .. } => "tenant_not_found",
         CatalogError::NotFound { .. } => "not_found",
         CatalogError::Conflict { .. } => "conflict",
+        CatalogError::AliasTaken { .. } => "alias_taken",
+        CatalogError::MergeCircle { .. } => "merge_circle",
         CatalogError::VersionInUse { .. } => "version_in_use",
         CatalogError::VersionChanged { .. } => "version_changed",
         CatalogError::IdempotencyMismatch { .. } => "idempotency_mismatch",
@@ -331,7 +395,13 @@ fn metering_code(error: &MeteringError) -> &'static str {
         MeteringError::BrokenList { .. } => "invalid_json",
         MeteringError::MeterInUse { .. } => "meter_in_use",
         MeteringError::Catalog(error) => catalog_code(error),
-        MeteringError::InvalidMeter { .. }
+        MeteringError::Log(WalError::DiskFull { .. }) => "disk_full",
+        MeteringError::Log(WalError::AppendTooLarge { .. }) => "payload_too_large",
+        MeteringError::Log(WalError::SyncFailed { .. } | WalError::Closed) => "unavailable",
+        MeteringError::InvalidMeter { .. } => "invalid_meter",
+        MeteringError::Log(_)
+        | MeteringError::Ids(_)
+        | MeteringError::Folder { .. }
         | MeteringError::InvalidMap { .. }
         | MeteringError::Damaged { .. }
         | MeteringError::Lake(_)
@@ -376,12 +446,12 @@ impl ProblemParts {
     }
 
     /// Returns the answer to the request at this path. Logs what only the log may say, once.
-    pub(crate) fn into_answer(self, instance: &str, id: &RequestId) -> Response {
+    pub(crate) fn into_answer(self, base: &BasePath, instance: &str, id: &RequestId) -> Response {
         if let Some(cause) = &self.cause {
             tracing::error!(request.id = %id.0, path = instance, cause, "request {} failed", id.0);
         }
         let problem = Problem {
-            r#type: format!("{PROBLEM_DOCS}{}", self.kind.code),
+            r#type: format!("{}{PROBLEM_DOCS}{}", base.0, self.kind.code),
             title: self.kind.title.to_owned(),
             status: self.kind.status,
             detail: self.detail,
@@ -414,6 +484,9 @@ impl IntoResponse for ApiError {
         let status = StatusCode::from_u16(kind.status).expect("the table holds statuses");
         let mut response = status.into_response();
         response.extensions_mut().insert(parts);
+        if let Self::RateLimited { wait_seconds, .. } = self {
+            response.headers_mut().insert(header::RETRY_AFTER, wait_seconds.into());
+        }
         response
     }
 }
@@ -443,5 +516,14 @@ mod tests {
         for code in codes.into_iter().chain(more) {
             assert_eq!(kind_of(code).code, code);
         }
+        for code in ["fx_missing", "rate_missing", "unit_mismatch", "currency_mixed", "out_of_bound"] {
+            assert_eq!(not_run_code(code), code);
+        }
+    }
+
+    #[test]
+    fn a_reason_not_to_run_that_nobody_knows_yet_is_not_our_failure() {
+        let error = ApiError::NotRun { code: "of_next_year".to_owned(), detail: String::new() };
+        assert_eq!((error.code(), kind_of(error.code()).status), ("not_run", 422));
     }
 }

@@ -47,7 +47,7 @@ impl QueryPairs {
     /// When one cannot be used.
     pub(crate) fn page(&self, limits: &QueryLimits) -> Result<PageAsked, ApiError> {
         let mut params = self.params()?;
-        let page = PageAsked { limit: params.limit(limits)?, cursor: params.text("cursor") };
+        let page = PageAsked::take(&mut params, limits)?;
         params.finish()?;
         Ok(page)
     }
@@ -79,6 +79,14 @@ pub(crate) struct PageAsked {
 }
 
 impl PageAsked {
+    /// Takes `limit` and `cursor`.
+    ///
+    /// # Errors
+    /// When the limit is none.
+    pub(crate) fn take(params: &mut Params, limits: &QueryLimits) -> Result<Self, ApiError> {
+        Ok(Self { limit: params.limit(limits)?, cursor: params.text("cursor") })
+    }
+
     /// One row more than the page has, to see whether another page follows.
     pub(crate) fn rows_wanted(&self) -> i64 {
         i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1

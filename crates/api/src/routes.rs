@@ -2,16 +2,17 @@
 
 use crate::access::Access;
 use crate::app::App;
-use crate::around::{Guard, answer, guard};
-use crate::limits::ApiLimits;
+use crate::around::{Around, BasePath, Guard, answer, guard};
+use crate::limits::BodySize;
 use crate::resources::{
-    audit_log, clusters, cost_lines, costs, coverage, event_imports, explain, fixed_costs, fx_rates, health, imports,
-    ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens,
+    audit_log, clusters, cost_lines, costs, coverage, event_imports, events, explain, fixed_costs, fx_rates, health,
+    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use std::sync::Arc;
 use utoipa::openapi::path::Paths;
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -21,6 +22,7 @@ use utoipa_axum::routes;
 pub(crate) struct Route {
     pub(crate) access: Access,
     pub(crate) is_stream: bool,
+    pub(crate) body: BodySize,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) made: UtoipaMethodRouter<App>,
@@ -39,7 +41,19 @@ pub struct RouteFacts {
 
 fn route(access: Access, made: UtoipaMethodRouter<App>) -> Route {
     let (method, path) = named(&made.1);
-    Route { access, is_stream: false, method, path, made }
+    Route { access, is_stream: false, body: BodySize::Json, method, path, made }
+}
+
+fn text(access: Access, made: UtoipaMethodRouter<App>) -> Route {
+    Route { body: BodySize::Text, ..route(access, made) }
+}
+
+fn upload(access: Access, made: UtoipaMethodRouter<App>) -> Route {
+    Route { body: BodySize::Upload, ..route(access, made) }
+}
+
+fn batch(access: Access, made: UtoipaMethodRouter<App>) -> Route {
+    Route { body: BodySize::Events, ..route(access, made) }
 }
 
 fn stream(access: Access, made: UtoipaMethodRouter<App>) -> Route {
@@ -61,7 +75,7 @@ fn named(paths: &Paths) -> (Method, String) {
 
 /// Returns every route of the server.
 pub(crate) fn all() -> Vec<Route> {
-    use Access::{AdminReader, CostReader, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public};
+    use Access::{AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public};
     vec![
         route(Public, routes!(health::home)),
         route(Public, routes!(health::healthz)),
@@ -82,29 +96,33 @@ pub(crate) fn all() -> Vec<Route> {
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
-        route(PlatformAdmin, routes!(cost_lines::import_bills)),
+        upload(PlatformAdmin, routes!(cost_lines::import_bills)),
         route(AdminReader, routes!(cost_lines::list_cost_lines)),
-        route(PlatformAdmin, routes!(event_imports::import_event_file)),
+        upload(PlatformAdmin, routes!(event_imports::import_event_file)),
+        batch(EventWriter, routes!(events::post_events)),
+        route(CostReader, routes!(usage::list_usage)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),
         route(AdminReader, routes!(fx_rates::list_fx_rates)),
-        route(FinanceWriter, routes!(fx_rates::put_fx_rates)),
+        text(FinanceWriter, routes!(fx_rates::put_fx_rates)),
         route(AdminReader, routes!(tenants::list_tenants)),
         route(AdminReader, routes!(tenants::show_tenant)),
         route(PlatformAdmin, routes!(tenants::put_tenant)),
         route(AdminReader, routes!(pools::list_pools)),
         route(AdminReader, routes!(policies::list_policies)),
         route(AdminReader, routes!(policies::show_policy)),
-        route(PlatformAdmin, routes!(policies::publish_policy)),
-        route(PlatformAdmin, routes!(policies::validate_policy)),
+        text(PlatformAdmin, routes!(policies::publish_policy)),
+        text(PlatformAdmin, routes!(policies::validate_policy)),
         route(AdminReader, routes!(rate_cards::list_rate_cards)),
         route(AdminReader, routes!(rate_cards::show_rate_card)),
-        route(PlatformAdmin, routes!(rate_cards::publish_rate_card)),
-        route(PlatformAdmin, routes!(rate_cards::validate_rate_card)),
+        text(PlatformAdmin, routes!(rate_cards::publish_rate_card)),
+        text(PlatformAdmin, routes!(rate_cards::validate_rate_card)),
         route(AdminReader, routes!(meters::list_meters)),
         route(AdminReader, routes!(meters::show_meter)),
+        route(PlatformAdmin, routes!(meters::put_meter)),
+        route(PlatformAdmin, routes!(meters::delete_meter)),
         route(PlatformAdmin, routes!(tokens::list_tokens)),
         route(PlatformAdmin, routes!(tokens::mint_token)),
         route(PlatformAdmin, routes!(tokens::revoke_token)),
@@ -126,15 +144,29 @@ pub fn route_facts() -> Vec<RouteFacts> {
 
 /// Returns the service of all routes.
 pub fn router(app: App) -> Router {
-    let limits: Arc<ApiLimits> = Arc::clone(&app.limits);
+    router_at(app, "/")
+}
+
+/// Returns the service of all routes below a path; `/` is none.
+///
+/// # Panics
+/// If the path is not one: it begins with `/` and holds no `{`, `}` or `*`.
+pub fn router_at(app: App, base_path: &str) -> Router {
+    let base = base_path.trim_end_matches('/');
+    let around = Around { limits: Arc::clone(&app.limits), base: BasePath(base.into()) };
     let mut router: Router<App> = Router::new();
     for route in all() {
-        let around = Guard { app: app.clone(), access: route.access, is_stream: route.is_stream };
+        let Route { access, is_stream, body, .. } = route;
+        let around = Guard { app: app.clone(), access, is_stream, body };
         router = router.route(&route.path, route.made.2.route_layer(from_fn_with_state(around, guard)));
+    }
+    if !base.is_empty() {
+        // A route of a nested `/` answers without the last slash only.
+        router = Router::new().nest(base, router).route(&format!("{base}/"), get(health::home));
     }
     router
         // Bodies are bounded where they are read, each kind by its own limit.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(limits, answer))
+        .layer(from_fn_with_state(around, answer))
         .with_state(app)
 }

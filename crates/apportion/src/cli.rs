@@ -1,4 +1,6 @@
 //! What can be typed: commands and flags. A flag is defined once and feeds help and completion.
+//!
+//! Longer than 600 lines because it is one table: side by side, the same flag has the same name in every command.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -438,6 +440,14 @@ pub struct FixedCostArgs {
     /// Free text
     #[arg(long)]
     pub description: Option<String>,
+    /// Tag of the cost lines (repeat for more)
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub tags: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let found = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    found.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "write it as key=value".to_owned())
 }
 
 /// `tenants …`.
@@ -484,6 +494,15 @@ pub struct TenantArgs {
     /// Cost centre
     #[arg(long)]
     pub cost_center: Option<String>,
+    /// Account for the journal
+    #[arg(long)]
+    pub gl_account: Option<String>,
+    /// showback, chargeback or central
+    #[arg(long, value_name = "MODE")]
+    pub billing_mode: Option<String>,
+    /// Tenant that takes over from --valid-from on
+    #[arg(long, value_name = "TENANT")]
+    pub merged_into: Option<String>,
     /// First day on which the facts hold
     #[arg(long, value_name = "DAY")]
     pub valid_from: Option<String>,
@@ -508,6 +527,9 @@ pub enum TokensCommand {
         /// Bound to this tenant (repeat for more)
         #[arg(long = "tenant", value_name = "TENANT")]
         tenants: Vec<String>,
+        /// What of its role it may do: `read` changes nothing [default: everything]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
         /// When it ends
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
@@ -578,6 +600,12 @@ pub enum ExportFormat {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_tag_is_a_key_and_a_value() {
+        assert_eq!(key_and_value("team=a=b"), Ok(("team".to_owned(), "a=b".to_owned())));
+        assert!(key_and_value("team").is_err() && key_and_value("=a").is_err());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -13,6 +13,8 @@ use tower::ServiceExt as _;
 pub const API: &str = "/api/v1";
 /// Rows asked for per page when every row is wanted.
 const PAGE_ROWS: &str = "1000";
+/// How the refusal of so many rows begins.
+const LIMIT_REFUSED: &str = "invalid_parameter: `limit`";
 
 /// Who answers.
 pub enum Client {
@@ -172,6 +174,19 @@ impl Client {
         self.send(call).await?.json().await
     }
 
+    /// Returns one page of a list, a long one if the server gives such: its limit may be lower.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn page(&self, path: &str, query: &[(&'static str, String)], cursor: Option<&str>) -> Result<Value> {
+        let call =
+            |rows: Option<&str>| Call::get(path).queries(query.to_vec()).maybe("limit", rows).maybe("cursor", cursor);
+        match self.json(call(Some(PAGE_ROWS))).await {
+            Err(error) if error.to_string().starts_with(LIMIT_REFUSED) => self.json(call(None)).await,
+            done => done,
+        }
+    }
+
     /// Returns the rows of all pages that answer a list request.
     ///
     /// # Errors
@@ -180,8 +195,7 @@ impl Client {
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let call = Call::get(path).queries(query.to_vec()).query("limit", PAGE_ROWS).maybe("cursor", cursor);
-            let mut page = self.json(call).await?;
+            let mut page = self.page(path, query, cursor.as_deref()).await?;
             cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
             rows.append(&mut crate::output::take_rows(&mut page));
             if cursor.is_none() {

@@ -60,16 +60,19 @@ pub fn read_text(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Publishes policy and rate card of the configuration, if their files exist. A version that exists with the
-/// same content stays as it is; a used one with other content is refused.
+/// Publishes policy and rate card of the configuration, if their files exist: both, or neither if a file cannot be
+/// used. A version that exists with the same content stays as it is; a used one with other content is refused.
 ///
 /// # Errors
 /// A failure of the file, or the API's refusal.
 pub async fn publish_files(client: &Client, config: &Config, confirm: bool) -> Result<()> {
-    for (kind, file) in [(Kind::Rates, &config.files.rates), (Kind::Policy, &config.files.policy)] {
-        if file.exists() {
-            publish(client, kind, file, confirm).await?;
-        }
+    let files = [(Kind::Rates, &config.files.rates), (Kind::Policy, &config.files.policy)];
+    let mut checked = Vec::new();
+    for (kind, file) in files.into_iter().filter(|(_, file)| file.exists()) {
+        checked.push((kind, checked_text(kind, file)?));
+    }
+    for (kind, text) in checked {
+        send(client, kind, text, confirm).await?;
     }
     Ok(())
 }
@@ -79,8 +82,16 @@ pub async fn publish_files(client: &Client, config: &Config, confirm: bool) -> R
 /// # Errors
 /// A failure of the file, or the API's refusal.
 pub async fn publish(client: &Client, kind: Kind, file: &Path, confirm: bool) -> Result<serde_json::Value> {
+    send(client, kind, checked_text(kind, file)?, confirm).await
+}
+
+fn checked_text(kind: Kind, file: &Path) -> Result<String> {
     let text = read_text(file)?;
     kind.check(file, &text)?;
+    Ok(text)
+}
+
+async fn send(client: &Client, kind: Kind, text: String, confirm: bool) -> Result<serde_json::Value> {
     let call = Call::post(kind.route()).maybe("confirm", confirm.then_some("true"));
     client.json(call.body(TOML, Body::from(text))).await
 }

@@ -1,16 +1,18 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
-use crate::config::{Config, TenantsUnknown};
+use crate::config::{Config, DurationText, Limits, SizeText, TenantsUnknown};
 use crate::exit::{Exit, Failure};
 use anyhow::{Context as _, Result};
+use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, LocalAdmin};
 use collectors::ImportLimits;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
-use metering::rules::DimensionMap;
-use std::collections::BTreeMap;
+use metering::live::{EventLog, EventLogOptions, Setup};
+use metering::meters::MeterSet;
+use metering::rules::{DimensionMap, EventRules, KnownTenants};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::catalog::{Catalog, MetaKey};
@@ -39,6 +41,10 @@ impl Clock for WallClock {
 pub struct LocalStore {
     /// The routes, below `/api/v1`. They hold the lock on the data folder.
     pub router: axum::Router,
+    /// The same routes below `server.base_path`.
+    pub served: axum::Router,
+    /// Events as they happen.
+    pub events: EventLog,
     /// The platform-admin token, if this is the store's first start.
     pub first_token: Option<String>,
 }
@@ -59,25 +65,56 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let catalog = Catalog::open(&catalog_path(config)).await.map_err(conflict)?;
     check_identity(config, &lake, &catalog).await?;
     repair_imports(&lake, &catalog).await?;
-    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config));
-    engine.repair().await?;
     publish_meters(config, &catalog, now).await?;
+    let dimension_map = DimensionMap::new(&config.ingest.map).map_err(conflict)?;
+    let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
+    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
+        .with_hot(Arc::new(events.clone()));
+    engine.repair().await?;
     let admin_token = given_token()?;
     let first_token = match admin_token {
         Some(_) => None,
-        None => first_token(&catalog, now, data).await?,
+        None => api::auth::mint_first(&catalog, now.micros(), |token| keep_token(token, data)).await?,
     };
     let app = App {
         engine,
         imports: Imports::open(&folder.imports()).map_err(explain)?,
-        import_limits: ImportLimits::default(),
-        dimension_map: DimensionMap::new(&config.ingest.map).map_err(conflict)?,
+        import_limits: import_limits(&config.limits),
+        events: events.clone(),
+        rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
+        dimension_map,
+        past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
         admin_token,
-        limits: Arc::new(ApiLimits::default()),
+        limits: Arc::new(api_limits(&config.limits)),
     };
-    let router = api::router(app).layer(axum::Extension(Arc::new(folder)));
-    Ok(LocalStore { router, first_token })
+    app.set_up_events().await.map_err(conflict)?;
+    let holds_the_lock = axum::Extension(Arc::new(folder));
+    let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
+    Ok(LocalStore { router: api::router(app).layer(holds_the_lock), served, events, first_token })
+}
+
+/// Opens the log of events; what it holds beyond the tables is visible from the start.
+async fn open_events(
+    config: &Config,
+    folder: &DataFolder,
+    lake: &Lake,
+    catalog: &Catalog,
+    clock: Arc<dyn Clock>,
+) -> Result<EventLog> {
+    let options = EventLogOptions {
+        wal: folder.wal(),
+        ids: folder.wal().join("ids"),
+        segment_bytes: bytes(&config.ingest.segment),
+        id_memory_bytes_max: bytes(&config.ingest.id_memory),
+    };
+    // Rules, meters and tenants follow as soon as there is somebody to ask.
+    let setup = Setup {
+        rules: Arc::new(EventRules::new(config.zone())),
+        meters: Arc::new(MeterSet::new(metering::publish::meters(catalog).await?)?),
+        tenants: Arc::new(KnownTenants::default()),
+    };
+    EventLog::open(options, lake.clone(), catalog.clone(), clock, setup).await.map_err(conflict)
 }
 
 /// Returns the OpenAPI document as JSON.
@@ -95,12 +132,56 @@ fn settings(config: &Config) -> Settings {
         zone: config.zone(),
         reporting_currency: config.org.reporting_currency,
         trailing_days: i32::try_from(config.schedule.trailing_days).unwrap_or(i32::MAX),
-        memory_bytes_max: usize::try_from(config.compute.memory_limit.bytes()).unwrap_or(usize::MAX),
+        memory_bytes_max: bytes(&config.compute.memory_limit),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         disclose_pools: config.privacy.disclose_pools,
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
-        ..Settings::default()
+        range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
     }
+}
+
+fn api_limits(limits: &Limits) -> ApiLimits {
+    ApiLimits {
+        json_bytes_max: bytes(&limits.json_body),
+        text_bytes_max: bytes(&limits.text_body),
+        upload_bytes_max: limits.upload_body.bytes(),
+        events_bytes_max: bytes(&limits.events_body),
+        events_decoded_bytes_max: limits.events_decoded.bytes(),
+        events_max: limits.events,
+        upload_files_max: limits.upload_files,
+        upload_idle_seconds_max: limits.upload_idle.duration().as_secs(),
+        read_seconds_max: limits.query_time.duration().as_secs(),
+        query_bytes_max: bytes(&limits.query_string),
+        rows_default: limits.page_rows_default,
+        rows_max: limits.page_rows,
+        cost_rows_max: limits.cost_page_rows,
+        etag_bytes_max: limits.etag_body.bytes(),
+        idempotency_seconds: seconds(&limits.idempotency),
+        idempotency_stale_seconds: seconds(&limits.idempotency_stale),
+        ..ApiLimits::default()
+    }
+}
+
+/// Whole seconds, at most as many as still fit in microseconds since 1970.
+fn seconds(duration: &DurationText) -> i64 {
+    const SECONDS_MAX: u64 = 100 * 366 * 86_400;
+    i64::try_from(duration.duration().as_secs().min(SECONDS_MAX)).expect("a hundred years fit")
+}
+
+fn import_limits(limits: &Limits) -> ImportLimits {
+    ImportLimits {
+        decoded_bytes_max: limits.decoded_file.bytes(),
+        row_bytes_max: bytes(&limits.import_row),
+        rows_max: limits.import_rows,
+        columns_max: limits.import_columns,
+        keys_max: limits.import_keys,
+        files_max: limits.upload_files,
+        charge_days_max: i32::try_from(limits.charge_days).unwrap_or(i32::MAX),
+    }
+}
+
+fn bytes(size: &SizeText) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
 }
 
 /// Returns the folder of the lake's tables.
@@ -158,11 +239,9 @@ async fn publish_meters(config: &Config, catalog: &Catalog, now: Instant) -> Res
 
 /// Returns the token of the environment, if one is given.
 fn given_token() -> Result<Option<AdminToken>> {
-    let environment: BTreeMap<String, String> =
-        std::env::vars().filter(|(name, _)| name.starts_with(ADMIN_TOKEN)).collect();
-    let file = environment.get(&format!("{ADMIN_TOKEN}_FILE"));
-    let token = match (environment.get(ADMIN_TOKEN), file) {
-        (Some(token), _) => token.clone(),
+    // One that is not UTF-8 must be refused, not taken for none.
+    let token = match (std::env::var_os(ADMIN_TOKEN), std::env::var_os(format!("{ADMIN_TOKEN}_FILE"))) {
+        (Some(token), _) => token.to_string_lossy().into_owned(),
         (None, Some(file)) => {
             std::fs::read_to_string(file).with_context(|| format!("cannot read {ADMIN_TOKEN}_FILE"))?.trim().to_owned()
         }
@@ -172,17 +251,16 @@ fn given_token() -> Result<Option<AdminToken>> {
     Ok(Some(token))
 }
 
-/// Creates the first token and writes it to a file that only the owner reads.
-async fn first_token(catalog: &Catalog, now: Instant, data: &Path) -> Result<Option<String>> {
-    let Some(token) = api::auth::mint_first(catalog, now.micros()).await? else { return Ok(None) };
+/// Writes the first token to a file that only the owner reads, also if the file was there before.
+fn keep_token(token: &str, data: &Path) -> Result<()> {
     let path = data.join(TOKEN_FILE);
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         writeln!(file, "{token}")?;
         file.sync_all()
     };
-    write().with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Some(token))
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Returns the folder in which uploads wait, empty.

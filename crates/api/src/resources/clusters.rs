@@ -3,24 +3,25 @@
 use crate::access::{CostReader, PlatformAdminOnly};
 use crate::app::App;
 use crate::convert::{Exact, day};
-use crate::list::json;
+use crate::list::{ListAsked, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs, day_of};
 use axum::extract::State;
 use axum::response::Response;
 use domain::{Day, DayRange};
 use engine::query::clusters::{ClusterAttribution, ClusterComparison, CostBreakdown, TenantBreakdown};
-use engine::run::{RunRequest, RunView};
+use engine::run::RunRequest;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// Days of a breakdown that names none.
 const BREAKDOWN_DAYS: i32 = 30;
 /// Points of a trend that names no number.
 const TREND_PERIODS: i32 = 30;
-/// Warnings that mean that a pool was not run.
-const NOT_RUN: [&str; 4] = ["fx_missing", "rate_missing", "inputs_expired", "out_of_bound"];
+/// State of a pool that a run could not run.
+const NOT_RUN: &str = "not_run";
 
 /// The day.
 #[derive(Clone, Debug, IntoParams)]
@@ -98,28 +99,32 @@ pub async fn attribute_cluster(
 ) -> Result<Response, ApiError> {
     let date = date_of(&app, &query)?;
     app.engine.cluster_pool(&cluster, date).await?;
-    run_pools(&app, &admin.actor, date, vec![cluster.clone()]).await?;
+    let mut not_run = run_pools(&app, &admin.actor, date, vec![cluster.clone()]).await?;
+    if let Some(refusal) = not_run.remove(&cluster) {
+        return Err(refusal);
+    }
     json(&to_api_attribution(&app.engine.cluster_attribution_all_tenants(&cluster, date).await?))
 }
 
-/// Attributes every cluster that more than one tenant used on the day.
+/// Attributes every cluster that more than one tenant used on the day, and lists those that could be run.
 #[utoipa::path(post, path = "/api/v1/cost-attribution/all/attribute", tag = "cost-attribution", params(DateParams),
     responses((status = 200, body = Vec<ClusterCostAttribution>)))]
 pub async fn attribute_all(
     admin: PlatformAdminOnly,
     State(app): State<App>,
     query: QueryPairs,
+    asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let date = date_of(&app, &query)?;
     let clusters = app.engine.shared_clusters_all_tenants(date).await?;
-    if !clusters.is_empty() {
-        run_pools(&app, &admin.actor, date, clusters.clone()).await?;
-    }
     let mut bodies = Vec::new();
-    for cluster in &clusters {
-        bodies.push(to_api_attribution(&app.engine.cluster_attribution_all_tenants(cluster, date).await?));
+    if !clusters.is_empty() {
+        let not_run = run_pools(&app, &admin.actor, date, clusters.clone()).await?;
+        for cluster in clusters.iter().filter(|cluster| !not_run.contains_key(*cluster)) {
+            bodies.push(to_api_attribution(&app.engine.cluster_attribution_all_tenants(cluster, date).await?));
+        }
     }
-    json(&bodies)
+    asked.answer_bare(&bodies)
 }
 
 fn date_of(app: &App, query: &QueryPairs) -> Result<Day, ApiError> {
@@ -133,23 +138,31 @@ fn date_of(app: &App, query: &QueryPairs) -> Result<Day, ApiError> {
     Ok(date)
 }
 
-/// Runs and posts these pools of the day; an answer must not show older entries as if they were new.
-async fn run_pools(app: &App, actor: &str, date: Day, pools: Vec<String>) -> Result<RunView, ApiError> {
+/// Runs and posts these pools of the day and returns why pools could not be run: their entries are older, and an
+/// answer must not show them as if they were new.
+async fn run_pools(
+    app: &App,
+    actor: &str,
+    date: Day,
+    pools: Vec<String>,
+) -> Result<BTreeMap<String, ApiError>, ApiError> {
     app.prepare().await?;
     let request = RunRequest {
         range: DayRange::single(date),
-        pools: Some(pools.clone()),
+        pools: Some(pools),
         dry_run: false,
         requested_by: actor.to_owned(),
     };
     let run = app.engine.run_and_wait(request).await?;
-    let is_ours = |pool: &Option<String>| pool.as_ref().is_some_and(|pool| pools.contains(pool));
-    let not_run =
-        run.warnings.iter().find(|warning| NOT_RUN.contains(&warning.code.as_str()) && is_ours(&warning.pool));
-    match not_run {
-        None => Ok(run),
-        Some(warning) => Err(ApiError::NotRun { code: warning.code.clone(), detail: warning.detail.clone() }),
-    }
+    let day = date.to_string();
+    let states = app.catalog().run_pool_states(&day, &day).await?;
+    let refusal = |pool: &str, code: String| {
+        let warning = run.warnings.iter().find(|warning| warning.code == code && warning.pool.as_deref() == Some(pool));
+        let detail = warning.map_or_else(|| format!("{pool} could not be run: {code}"), |found| found.detail.clone());
+        ApiError::NotRun { code, detail }
+    };
+    let not_run = states.into_iter().filter(|state| state.state == NOT_RUN);
+    Ok(not_run.map(|state| (state.pool.clone(), refusal(&state.pool, state.reason.unwrap_or_default()))).collect())
 }
 
 fn to_api_attribution(found: &ClusterAttribution) -> ClusterCostAttribution {
@@ -358,6 +371,7 @@ pub async fn show_trend(
     State(app): State<App>,
     Id(tenant): Id,
     query: QueryPairs,
+    asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let mut params = query.params()?;
     let periods = params.text("periods");
@@ -377,5 +391,5 @@ pub async fn show_trend(
             change: point.change.map(Exact::money),
         })
         .collect();
-    json(&points)
+    asked.answer_bare(&points)
 }

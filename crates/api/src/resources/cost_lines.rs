@@ -1,13 +1,14 @@
 //! Bills: imports and lines.
 
+use super::costs::RangeBody;
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
-use crate::body::{disk_failed, pieces, to_file};
-use crate::convert::{money, quantity};
+use crate::body::{MULTIPART, broken_part, content_type, multipart, pieces, to_file};
+use crate::convert::{day, money, quantity};
 use crate::list::{ListAsked, json};
 use crate::problem::ApiError;
 use crate::query::{QueryPairs, flag};
-use axum::extract::{FromRequest, Multipart, Request, State, multipart::MultipartError};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use collectors::focus::InputFile;
 use collectors::import::{ImportReport, ImportTotal, import_focus};
@@ -145,40 +146,27 @@ struct Upload {
 }
 
 async fn uploads(app: &App, request: Request) -> Result<Vec<Upload>, ApiError> {
-    if crate::body::content_type(request.headers()) != "multipart/form-data" {
+    if content_type(request.headers()) != MULTIPART {
         let (path, size) = to_file(app, pieces(app, request.into_body()), app.limits.upload_bytes_max).await?;
         let upload = Upload { name: BODY_NAME.to_owned(), path };
         return Ok(if size == 0 { Vec::new() } else { vec![upload] });
     }
-    // The stream that may stand still is the one below multipart.
-    let (parts, body) = request.into_parts();
-    let body = axum::body::Body::from_stream(pieces(app, body).map(|piece| piece.map_err(std::io::Error::other)));
-    let request = Request::from_parts(parts, body);
-    let mut multipart = Multipart::from_request(request, app)
-        .await
-        .map_err(|error| ApiError::body("", format!("the multipart body cannot be read: {error}")))?;
+    let mut multipart = multipart(app, request).await?;
     let (mut uploads, mut size) = (Vec::new(), 0);
-    while let Some(field) = multipart.next_field().await.map_err(broken)? {
+    while let Some(field) = multipart.next_field().await.map_err(broken_part)? {
         if app.limits.upload_files_max <= uploads.len() {
             let limit = app.limits.upload_files_max as u64;
-            return Err(ApiError::TooLarge { what: "files", limit, key: "upload_files_max" });
+            return Err(ApiError::TooLarge { what: "files", limit, key: "limits.upload_files" });
         }
         let name = field.file_name().or(field.name()).unwrap_or(BODY_NAME);
         let name = name.chars().filter(|char| !char.is_control()).take(200).collect();
         let left = app.limits.upload_bytes_max.saturating_sub(size);
-        let stream = Box::pin(field.map(|piece| piece.map_err(broken)));
+        let stream = Box::pin(field.map(|piece| piece.map_err(broken_part)));
         let (path, bytes) = to_file(app, stream, left).await?;
         size += bytes;
         uploads.push(Upload { name, path });
     }
     Ok(uploads)
-}
-
-fn broken(error: MultipartError) -> ApiError {
-    if error.status().is_server_error() {
-        return disk_failed(std::io::Error::other(error.body_text()));
-    }
-    ApiError::BrokenBody(error.body_text())
 }
 
 fn to_api_report(report: &ImportReport) -> ImportReportBody {
@@ -251,6 +239,8 @@ pub struct CostLinesBody {
     /// The rows; amounts and quantities are decimal strings.
     #[schema(value_type = Vec<Object>)]
     pub rows: Vec<Map<String, Value>>,
+    /// The days.
+    pub range: RangeBody,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
 }
@@ -267,7 +257,12 @@ pub async fn list_cost_lines(
     let page = app.engine.cost_lines_all_tenants(&filter).await?;
     let columns = page.columns;
     let row = |cells: Vec<Cell>| columns.iter().cloned().zip(cells.iter().map(to_api_cell)).collect();
-    let body = CostLinesBody { rows: page.rows.into_iter().map(row).collect(), next_cursor: page.next_cursor };
+    let timezone = app.zone().name().to_owned();
+    let body = CostLinesBody {
+        rows: page.rows.into_iter().map(row).collect(),
+        range: RangeBody { from: day(filter.range.from()), to: day(filter.range.to()), timezone },
+        next_cursor: page.next_cursor,
+    };
     asked.answer(&body, || columns.clone(), body.next_cursor.as_deref())
 }
 

@@ -8,9 +8,10 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
-use engine::query::{CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, View};
+use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// The query parameters of `/costs`.
@@ -125,6 +126,10 @@ pub struct ConservationBody {
     pub cost_lines: String,
     /// Less what the ledger holds: 0.
     pub difference: String,
+    /// Lines without a rate into the currency of the answer, by their own currency; not in `cost_lines`. Absent when
+    /// there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unconverted: BTreeMap<String, String>,
 }
 
 /// How much of the cost was measured; parts of one.
@@ -198,7 +203,7 @@ pub async fn list_costs(
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let query = CostQuery::parse(&query.0, &app.engine.cost_limits())?;
+    let query = CostQuery::parse(&query.0, &app.cost_limits())?;
     let table = app.engine.costs(reader.scope(), &query).await?;
     let body = to_api_costs(table);
     if asked.is_csv() {
@@ -258,13 +263,20 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         data_through: meta.data_through.map(day),
         pending_days: meta.pending_days,
         policy_versions: meta.policy_versions,
-        conservation: meta
-            .conservation
-            .map(|found| ConservationBody { cost_lines: money(found.cost_lines), difference: money(found.difference) }),
+        conservation: meta.conservation.map(to_api_conservation),
         coverage: meta.coverage.map(to_api_coverage),
         posting: meta.posting,
         ledger_head: is_full.then_some(meta.ledger_head),
         unpriced_metrics: meta.unpriced_metrics,
+    }
+}
+
+fn to_api_conservation(found: Conservation) -> ConservationBody {
+    let unconverted = found.unconverted.into_iter().map(|(currency, atoms)| (currency.to_string(), money(atoms)));
+    ConservationBody {
+        cost_lines: money(found.cost_lines),
+        difference: money(found.difference),
+        unconverted: unconverted.collect(),
     }
 }
 

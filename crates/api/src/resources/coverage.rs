@@ -6,12 +6,13 @@ use crate::app::App;
 use crate::convert::{day, money, part};
 use crate::list::ListAsked;
 use crate::problem::ApiError;
-use crate::query::QueryPairs;
+use crate::query::{PageAsked, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
-use engine::query::AsOf;
+use domain::{DayRange, Instant};
 use engine::query::coverage::{CoverageAnswer, CoverageKind};
-use serde::Serialize;
+use engine::query::{AsOf, cursor};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 /// Days and a state of the ledger.
@@ -26,6 +27,53 @@ pub struct DaysParams {
     pub to: Option<String>,
     /// `posting:12`, a day or an instant.
     pub as_of: Option<String>,
+    /// Rows of a page, 1 to 1000.
+    pub limit: Option<u32>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+/// A question about days and a state of the ledger, and which page of its rows.
+pub(super) struct DaysAsked {
+    /// The days.
+    pub(super) range: DayRange,
+    /// The state; of a later page as it was when the first page was asked for.
+    pub(super) as_of: Option<AsOf>,
+    question: String,
+    place: Place,
+    limit: usize,
+}
+
+/// Where a page begins, and when the first page was asked for.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Place {
+    at: i64,
+    before: usize,
+}
+
+impl DaysAsked {
+    /// Returns what the parameters ask of the list of this name.
+    ///
+    /// # Errors
+    /// When one is unknown or cannot be used.
+    pub(super) fn parse(list: &str, query: &QueryPairs, app: &App) -> Result<Self, ApiError> {
+        let limits = app.list_limits();
+        let (range, (as_of, page)) =
+            query.days(&limits, |params| Ok((params.parsed::<AsOf>("as_of")?, PageAsked::take(params, &limits)?)))?;
+        let question = format!("{list} {range:?} {as_of:?}");
+        let later: Option<Place> = page.cursor.map(|text| cursor::decode(&question, &text)).transpose()?;
+        let then = later.map(|place| AsOf::Instant(Instant::from_micros(place.at)));
+        let place = later.unwrap_or(Place { at: app.now().micros(), before: 0 });
+        Ok(Self { range, as_of: as_of.or(then), question, place, limit: page.limit })
+    }
+
+    /// Returns the page of these rows, and where the next one begins.
+    pub(super) fn page<R>(&self, rows: Vec<R>) -> (Vec<R>, Option<String>) {
+        let Place { at, before } = self.place;
+        let end = before.saturating_add(self.limit);
+        let next = (end < rows.len()).then(|| cursor::encode(&self.question, &Place { at, before: end }));
+        (rows.into_iter().skip(before).take(self.limit).collect(), next)
+    }
 }
 
 /// Cost attributed in one way.
@@ -42,7 +90,7 @@ pub struct CoverageRow {
 /// Coverage of a range.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CoverageAnswerBody {
-    /// By kind.
+    /// By kind; those of this page.
     pub rows: Vec<CoverageRow>,
     /// Parts of one by kind.
     pub coverage: CoverageBody,
@@ -54,6 +102,8 @@ pub struct CoverageAnswerBody {
     pub range: RangeBody,
     /// The posting that the answer shows.
     pub posting: Option<i64>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
 }
 
 /// Returns how much of a range's cost was measured.
@@ -64,12 +114,13 @@ pub async fn show_coverage(
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let (range, as_of) = query.days(&app.list_limits(), |params| Ok(params.parsed::<AsOf>("as_of")?))?;
-    let answer = app.engine.coverage_all_tenants(range, as_of.as_ref()).await?;
-    asked.answer(&to_api_coverage_answer(&app, &answer), crate::list::columns_of::<CoverageRow>, None)
+    let days = DaysAsked::parse("coverage", &query, &app)?;
+    let answer = app.engine.coverage_all_tenants(days.range, days.as_of.as_ref()).await?;
+    let body = to_api_coverage_answer(&app, &days, &answer);
+    asked.answer(&body, crate::list::columns_of::<CoverageRow>, body.next_cursor.as_deref())
 }
 
-fn to_api_coverage_answer(app: &App, answer: &CoverageAnswer) -> CoverageAnswerBody {
+fn to_api_coverage_answer(app: &App, days: &DaysAsked, answer: &CoverageAnswer) -> CoverageAnswerBody {
     let shares = answer.shares;
     let kinds = [
         ("measured", CoverageKind::Measured, shares.measured),
@@ -84,8 +135,9 @@ fn to_api_coverage_answer(app: &App, answer: &CoverageAnswer) -> CoverageAnswerB
         amount: money(answer.amounts.get(kind)),
         share: part(share),
     });
+    let (rows, next_cursor) = days.page(rows.to_vec());
     CoverageAnswerBody {
-        rows: rows.to_vec(),
+        rows,
         coverage: to_api_coverage(shares),
         total: money(answer.amounts.total()),
         currency: answer.currency.to_string(),
@@ -95,5 +147,6 @@ fn to_api_coverage_answer(app: &App, answer: &CoverageAnswer) -> CoverageAnswerB
             timezone: app.zone().name().to_owned(),
         },
         posting: answer.posting,
+        next_cursor,
     }
 }

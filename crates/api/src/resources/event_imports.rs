@@ -10,7 +10,6 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use metering::import::{EventImportContext, EventImportReport, import_events};
 use metering::meters::MeterSet;
-use metering::rules::{EventRules, TenantRules, UnknownTenants};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,25 +92,13 @@ pub async fn import_event_file(
 }
 
 async fn context(app: &App) -> Result<EventImportContext, ApiError> {
-    let books = app.engine.books_now().await?;
-    let settings = app.engine.settings();
-    let rules = EventRules {
-        map: app.dimension_map.clone(),
-        tenant_rules: TenantRules::of_policies(books.policies().iter().map(|version| &*version.content)),
-        unknown_tenants: match settings.reject_unknown_tenants {
-            true => UnknownTenants::Reject,
-            false => UnknownTenants::Create,
-        },
-        // Imports may bring events of any age.
-        past_days_max: None,
-        ..EventRules::new(settings.zone.clone())
-    };
     Ok(EventImportContext {
         lake: app.engine.lake().clone(),
         catalog: app.catalog().clone(),
         imports: app.imports.clone(),
+        log: app.events.clone(),
         now: app.now(),
-        rules: Arc::new(rules),
+        rules: Arc::new(app.event_rules(None).await?),
         meters: Arc::new(MeterSet::new(metering::publish::meters(app.catalog()).await?)?),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::access::CostReader;
 use crate::app::App;
-use crate::convert::{day, factor, money, quantity};
+use crate::convert::{day, factor, inputs, money, quantity};
 use crate::list::json;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
@@ -79,8 +79,9 @@ pub struct ExplainedPoolBody {
     /// The bills that went in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bills: Option<Vec<BillImportBody>>,
-    /// Imports and versions that the run read.
-    pub inputs: Vec<String>,
+    /// Imports and versions that the run read, with the hashes of their contents.
+    #[schema(value_type = Vec<Object>)]
+    pub inputs: Vec<serde_json::Value>,
 }
 
 /// The shares of one component of the pool's amount.
@@ -242,7 +243,7 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
         disclosed: pool.disclosed,
         tenants: pool.tenants,
         bills: pool.bills.map(|bills| bills.into_iter().map(to_api_bill).collect()),
-        inputs: pool.inputs,
+        inputs: inputs(&pool.inputs),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Whether the server is alive and ready, and its documentation.
 
 use crate::app::App;
+use crate::around::BasePath;
 use crate::list::json;
 use crate::problem::ApiError;
+use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -30,13 +32,15 @@ fn ok() -> HealthBody {
 
 /// Says that the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = HealthBody)))]
-pub async fn healthz() -> Result<Response, ApiError> {
+pub async fn healthz(query: QueryPairs) -> Result<Response, ApiError> {
+    query.none()?;
     json(&ok())
 }
 
 /// Says whether catalog and lake answer.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = HealthBody)))]
-pub async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
+pub async fn readyz(State(app): State<App>, query: QueryPairs) -> Result<Response, ApiError> {
+    query.none()?;
     let catalog = app.catalog().meta(MetaKey::LakeId).await.map(drop).map_err(ApiError::from);
     let lake = app.engine.lake().pin_table(Table::Ledger).await.map(drop).map_err(ApiError::from);
     if let Err(error) = catalog.and(lake) {
@@ -48,39 +52,46 @@ pub async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
 
 /// Returns this document.
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", responses((status = 200, body = Object)))]
-pub async fn openapi_json() -> Result<Response, ApiError> {
-    json(&crate::openapi::openapi())
+pub async fn openapi_json(BasePath(base): BasePath, query: QueryPairs) -> Result<Response, ApiError> {
+    query.none()?;
+    let mut document = crate::openapi::openapi();
+    if !base.is_empty() {
+        document["servers"] = serde_json::json!([{ "url": &*base }]);
+    }
+    json(&document)
 }
 
 /// Leads to the page of this document.
 #[utoipa::path(get, path = "/", tag = "health", responses((status = 303, description = "To /docs/api")))]
-pub async fn home() -> Redirect {
-    Redirect::to("docs/api")
+pub async fn home(BasePath(base): BasePath, query: QueryPairs) -> Result<Redirect, ApiError> {
+    query.none()?;
+    Ok(Redirect::to(&format!("{base}/docs/api")))
 }
 
 /// Shows this document to people.
 #[utoipa::path(get, path = "/docs/api", tag = "health", responses((status = 200, content_type = "text/html", body = String)))]
-pub async fn docs_page() -> Response {
-    asset("text/html; charset=utf-8", include_str!("../../assets/docs.html"))
+pub async fn docs_page(query: QueryPairs) -> Result<Response, ApiError> {
+    asset(&query, "text/html; charset=utf-8", include_str!("../../assets/docs.html"))
 }
 
 /// The script of that page.
 #[utoipa::path(get, path = "/docs/api.js", tag = "health", responses((status = 200, content_type = "text/javascript", body = String)))]
-pub async fn docs_script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("../../assets/docs.js"))
+pub async fn docs_script(query: QueryPairs) -> Result<Response, ApiError> {
+    asset(&query, "text/javascript; charset=utf-8", include_str!("../../assets/docs.js"))
 }
 
 /// The style of that page.
 #[utoipa::path(get, path = "/docs/api.css", tag = "health", responses((status = 200, content_type = "text/css", body = String)))]
-pub async fn docs_style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("../../assets/docs.css"))
+pub async fn docs_style(query: QueryPairs) -> Result<Response, ApiError> {
+    asset(&query, "text/css; charset=utf-8", include_str!("../../assets/docs.css"))
 }
 
-fn asset(content_type: &'static str, text: &'static str) -> Response {
+fn asset(query: &QueryPairs, content_type: &'static str, text: &'static str) -> Result<Response, ApiError> {
+    query.none()?;
     let headers: [(HeaderName, HeaderValue); 3] = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
-    (StatusCode::OK, headers, text).into_response()
+    Ok((StatusCode::OK, headers, text).into_response())
 }

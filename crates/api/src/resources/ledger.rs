@@ -2,7 +2,7 @@
 
 use crate::access::{AdminReader, PlatformAdminOnly};
 use crate::app::App;
-use crate::convert::{day, factor, money, owned, quantity};
+use crate::convert::{day, factor, inputs, money, owned, quantity};
 use crate::list::{ListAsked, columns_of, json};
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
@@ -292,8 +292,9 @@ pub struct ProofRowBody {
     pub overhead: String,
     /// What went in less all others: 0.
     pub difference: String,
-    /// What the amount was made of.
-    pub inputs: Vec<String>,
+    /// What the amount was made of: imports and versions, with the hashes of their contents.
+    #[schema(value_type = Vec<Object>)]
+    pub inputs: Vec<serde_json::Value>,
     /// Postings that hold the entries.
     pub postings: Vec<i64>,
 }
@@ -369,7 +370,7 @@ fn to_api_proof_row(row: &ProofRow) -> ProofRowBody {
         variance: money(row.variance),
         overhead: money(row.overhead),
         difference: money(row.difference),
-        inputs: row.inputs.iter().map(ToString::to_string).collect(),
+        inputs: inputs(&row.inputs),
         postings: row.postings.clone(),
     }
 }

@@ -1,16 +1,18 @@
 //! How events become quantities.
 
 use super::ledger::PageParams;
-use crate::access::AdminReader;
+use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
+use crate::body::Json;
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs};
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
-use domain::meter::{Meter, builtin};
+use domain::meter::{Aggregation, Category, Meter, MeterKind, builtin};
 use engine::query::cursor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -68,6 +70,76 @@ pub async fn show_meter(
     let meters = metering::publish::meters(app.catalog()).await?;
     let found = meters.iter().find(|meter| meter.name == name);
     json(&to_api_meter(found.ok_or(ApiError::NotFound { kind: "meter", name })?))
+}
+
+/// A meter as somebody defines it; the name is that of the path.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeterDefinition {
+    /// The name, if it is repeated here.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Unit of its quantities.
+    pub unit: String,
+    /// compute, storage, network, ai, labor or other.
+    #[schema(value_type = String)]
+    pub category: Category,
+    /// counter or gauge.
+    #[schema(value_type = String)]
+    pub kind: MeterKind,
+    /// CloudEvents type that it meters.
+    pub event_type: String,
+    /// JSONPath into the event's data; without it every event counts one.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// sum, count, min, max, avg or last.
+    #[schema(value_type = String)]
+    pub aggregation: Aggregation,
+    /// Labels by name, each a JSONPath into the event's data.
+    #[serde(default)]
+    pub group_by: BTreeMap<String, String>,
+}
+
+/// Defines a meter. It takes the events that come from now on; a meter that has usage keeps its meaning.
+#[utoipa::path(put, path = "/api/v1/meters/{name}", tag = "meters", params(("name" = String, Path, description = "Name of the meter")),
+    request_body = MeterDefinition, responses((status = 200, body = MeterBody)))]
+pub async fn put_meter(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(name): Id,
+    query: QueryPairs,
+    Json(given): Json<MeterDefinition>,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    if given.name.as_ref().is_some_and(|given| *given != name) {
+        return Err(ApiError::body("/name", "`name` is not that of the path"));
+    }
+    let MeterDefinition { unit, category, kind, event_type, value, aggregation, group_by, .. } = given;
+    let meter = Meter { name, unit, category, kind, event_type, value, aggregation, group_by };
+    let before = metering::publish::meters(app.catalog()).await?.into_iter().find(|known| known.name == meter.name);
+    let body = to_api_meter(&meter);
+    if metering::publish::put_meter(app.catalog(), &meter, &admin.actor, app.now()).await? {
+        app.set_up_events().await?;
+        app.record(&admin, "meter.put", &meter.name, before.as_ref().map(to_api_meter).as_ref(), Some(&body)).await?;
+    }
+    json(&body)
+}
+
+/// Hides a meter: it takes no more events, and its usage stays.
+#[utoipa::path(delete, path = "/api/v1/meters/{name}", tag = "meters", params(("name" = String, Path, description = "Name of the meter")),
+    responses((status = 204, description = "Hidden")))]
+pub async fn delete_meter(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(name): Id,
+    query: QueryPairs,
+) -> Result<StatusCode, ApiError> {
+    query.none()?;
+    let hidden = metering::publish::hide_meter(app.catalog(), &name, &admin.actor, app.now()).await?;
+    let hidden = hidden.ok_or_else(|| ApiError::NotFound { kind: "meter", name: name.clone() })?;
+    app.set_up_events().await?;
+    app.record(&admin, "meter.hide", &name, Some(&to_api_meter(&hidden)), crate::audit::NOTHING).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn to_api_meter(meter: &Meter) -> MeterBody {

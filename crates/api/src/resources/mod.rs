@@ -12,6 +12,8 @@ pub mod costs;
 pub mod coverage;
 /// Imports of usage events.
 pub mod event_imports;
+/// Usage events as they happen.
+pub mod events;
 /// Where one amount comes from.
 pub mod explain;
 /// Recurring and manual costs.
@@ -38,9 +40,13 @@ pub mod pools;
 pub mod rate_cards;
 /// Attribution of a range of days.
 pub mod runs;
+/// What a change says about a tenant, as dated facts.
+mod tenant_facts;
 /// Who is charged.
 pub mod tenants;
 /// Who may ask.
 pub mod tokens;
+/// How much was used.
+pub mod usage;
 /// What policies and rate cards have in common: dated versions of a TOML text.
 pub mod versions;

@@ -1,7 +1,7 @@
 //! Overhead and its fixed cost lines.
 
 use super::costs::RangeBody;
-use super::coverage::DaysParams;
+use super::coverage::{DaysAsked, DaysParams};
 use crate::access::AdminReader;
 use crate::app::App;
 use crate::convert::{day, money};
@@ -10,7 +10,6 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
-use engine::query::AsOf;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,7 +46,7 @@ pub struct OverheadPoolBody {
 /// Overhead of a range.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OverheadBody {
-    /// Recurring and manual cost lines whose period touches the range.
+    /// Recurring and manual cost lines whose period touches the range; those of this page.
     pub rows: Vec<OverheadRow>,
     /// What the pools of tier overhead cost.
     pub pools: Vec<OverheadPoolBody>,
@@ -59,6 +58,8 @@ pub struct OverheadBody {
     pub range: RangeBody,
     /// The posting that the answer shows.
     pub posting: Option<i64>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
 }
 
 /// Returns what overhead cost and which fixed costs it holds.
@@ -69,16 +70,17 @@ pub async fn show_overhead(
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let (range, as_of) = query.days(&app.list_limits(), |params| Ok(params.parsed::<AsOf>("as_of")?))?;
-    let answer = app.engine.overhead_all_tenants(range, as_of.as_ref()).await?;
-    let rows = answer.lines.iter().map(|line| OverheadRow {
-        source: line.source.clone(),
-        provider: line.provider.clone(),
-        service: line.service.clone(),
+    let days = DaysAsked::parse("overhead", &query, &app)?;
+    let answer = app.engine.overhead_all_tenants(days.range, days.as_of.as_ref()).await?;
+    let (lines, next_cursor) = days.page(answer.lines);
+    let rows = lines.into_iter().map(|line| OverheadRow {
+        source: line.source,
+        provider: line.provider,
+        service: line.service,
         start: line.start.map(|start| start.to_string()),
         end: line.end.map(|end| end.to_string()),
         amount: money(line.amount),
-        currency: line.currency.clone(),
+        currency: line.currency,
     });
     let pools = answer.pools.iter().map(|pool| OverheadPoolBody {
         pool: pool.pool.clone(),
@@ -93,6 +95,7 @@ pub async fn show_overhead(
         currency: answer.currency.to_string(),
         range: RangeBody { from: day(answer.range.from()), to: day(answer.range.to()), timezone },
         posting: answer.posting,
+        next_cursor,
     };
-    asked.answer(&body, columns_of::<OverheadRow>, None)
+    asked.answer(&body, columns_of::<OverheadRow>, body.next_cursor.as_deref())
 }

@@ -17,7 +17,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::policy::{BUILTIN_TEXT, Policy};
 use engine::EngineError;
-use engine::query::cursor;
 use engine::query::selection::{Fate, Selected};
 use utoipa::IntoParams;
 
@@ -34,11 +33,8 @@ pub async fn list_policies(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let page = query.page(&app.list_limits())?;
-    let from: Option<usize> = page.cursor.as_ref().map(|text| cursor::decode(POLICIES, text)).transpose()?;
-    let from = from.unwrap_or(0);
-    let found: Vec<_> = app.engine.policies().await?.into_iter().enumerate().skip(from).take(page.limit + 1).collect();
-    let to_api = |(_, summary): &(usize, _)| to_api_version(summary, None);
-    Page::cut(found, page.limit, |(at, _)| cursor::encode(POLICIES, &(at + 1)), to_api).answer(&asked)
+    let all = app.engine.policies().await?;
+    Page::of_all(all, &page, POLICIES, |summary| to_api_version(summary, None))?.answer(&asked)
 }
 
 /// Returns a policy; `Accept: application/toml` gives its text.
@@ -80,6 +76,7 @@ pub async fn publish_policy(
     if published.outcome != "unchanged" {
         // Its fixed costs are cost lines like any other.
         app.prepare().await?;
+        app.set_up_events().await?;
         app.record(&admin, "policy.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
     }
     published_answer(&published)

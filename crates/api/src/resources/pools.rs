@@ -1,11 +1,12 @@
 //! Pools of a day's policy.
 
 use super::clusters::DateParams;
+use super::ledger::PageParams;
 use crate::access::AdminReader;
 use crate::app::App;
 use crate::list::{ListAsked, Page};
 use crate::problem::ApiError;
-use crate::query::{QueryPairs, day_of};
+use crate::query::{PageAsked, QueryPairs, day_of};
 use axum::extract::State;
 use axum::response::Response;
 use engine::publish::PoolSummary;
@@ -39,7 +40,7 @@ pub struct PoolBody {
 }
 
 /// Returns the pools of the day's policy, in its order.
-#[utoipa::path(get, path = "/api/v1/pools", tag = "policies", params(DateParams), responses((status = 200, body = Page<PoolBody>)))]
+#[utoipa::path(get, path = "/api/v1/pools", tag = "policies", params(DateParams, PageParams), responses((status = 200, body = Page<PoolBody>)))]
 pub async fn list_pools(
     _reader: AdminReader,
     State(app): State<App>,
@@ -48,10 +49,13 @@ pub async fn list_pools(
 ) -> Result<Response, ApiError> {
     let mut params = query.params()?;
     let date = day_of(&mut params, "date")?.unwrap_or_else(|| app.last_complete_day());
+    let page = PageAsked::take(&mut params, &app.list_limits())?;
     params.finish()?;
     let pools = app.engine.pools(date).await?;
-    // Pools come from one file and are shown whole.
-    Page { rows: pools.iter().map(to_api_pool).collect(), next_cursor: None }.answer(&asked)
+    // Another version that was published meanwhile is another question.
+    let version = pools.first().map_or("", |pool| pool.policy_version.as_str());
+    let question = format!("pools {date} {version}");
+    Page::of_all(pools, &page, &question, to_api_pool)?.answer(&asked)
 }
 
 fn to_api_pool(summary: &PoolSummary) -> PoolBody {

@@ -18,7 +18,6 @@ use axum::response::Response;
 use domain::rates::RateCard;
 use engine::EngineError;
 use engine::publish::VersionSummary;
-use engine::query::cursor;
 
 const RATE_CARDS: &str = "rate-cards";
 /// Name of a document that came without one.
@@ -33,17 +32,13 @@ pub async fn list_rate_cards(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let page = query.page(&app.list_limits())?;
-    let from: Option<usize> = page.cursor.as_ref().map(|text| cursor::decode(RATE_CARDS, text)).transpose()?;
-    let from = from.unwrap_or(0);
     let books = app.engine.books_now().await?;
     let currency = |summary: &VersionSummary| {
         let card = books.cards().iter().rev().find(|card| *card.name == *summary.version);
         card.map(|card| card.content.currency.to_string())
     };
-    let found: Vec<_> =
-        app.engine.rate_cards().await?.into_iter().enumerate().skip(from).take(page.limit + 1).collect();
-    let to_api = |(_, summary): &(usize, VersionSummary)| to_api_version(summary, currency(summary));
-    Page::cut(found, page.limit, |(at, _)| cursor::encode(RATE_CARDS, &(at + 1)), to_api).answer(&asked)
+    let all = app.engine.rate_cards().await?;
+    Page::of_all(all, &page, RATE_CARDS, |summary| to_api_version(summary, currency(summary)))?.answer(&asked)
 }
 
 /// Returns a rate card; `Accept: application/toml` gives its text.

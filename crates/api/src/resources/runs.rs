@@ -3,6 +3,7 @@
 use super::ledger::PageParams;
 use crate::access::PlatformAdmin;
 use crate::app::App;
+use crate::around::BasePath;
 use crate::body::Json;
 use crate::convert::{day, instant};
 use crate::list::{ListAsked, Page, json};
@@ -132,6 +133,7 @@ pub struct DueRunsBody {
 pub async fn start_run(
     admin: PlatformAdmin,
     State(app): State<App>,
+    BasePath(base): BasePath,
     query: QueryPairs,
     Json(asked): Json<NewRun>,
 ) -> Result<Response, ApiError> {
@@ -149,7 +151,7 @@ pub async fn start_run(
     let run = app.engine.start_run(request).await?;
     let mut response = json(&to_api_run(&run))?;
     *response.status_mut() = StatusCode::ACCEPTED;
-    if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/runs/{}", run.id)) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{base}/api/v1/runs/{}", run.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

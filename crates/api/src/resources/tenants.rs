@@ -1,6 +1,7 @@
 //! Who is charged. What is known about a tenant is dated and never overwritten.
 
 use super::ledger::PageParams;
+use super::tenant_facts::{ChangeDays, new_aliases, new_facts};
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
 use crate::body::Json;
@@ -16,9 +17,7 @@ use engine::EngineError;
 use engine::query::cursor;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
-use storage::catalog::{
-    ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,
-};
+use storage::catalog::{ALWAYS, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on};
 use utoipa::ToSchema;
 
 const TENANTS: &str = "tenants";
@@ -54,7 +53,7 @@ pub struct TenantChange {
     /// Who answers for it.
     #[serde(default)]
     pub owners: Option<Vec<String>>,
-    /// All incoming values that stand for the tenant; one that is left out of the list ends today.
+    /// All incoming values that stand for the tenant; one that is left out ends the day before `valid_from`.
     #[serde(default)]
     pub aliases: Option<Vec<String>>,
     /// Cost centre for the journal.
@@ -72,11 +71,11 @@ pub struct TenantChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     pub merged_into: Option<Option<String>>,
-    /// First day on which this holds; default: always for a new tenant or alias, today for a changed fact.
+    /// First day on which this holds; default: always for a new tenant or alias, today for what changes or ends.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub valid_from: Option<Day>,
-    /// Last day on which this holds; open if left out.
+    /// Last day on which this holds; open if left out. A field that somebody changed for later days stays as it is then.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub valid_to: Option<Day>,
@@ -215,19 +214,12 @@ pub async fn put_tenant(
     let today = app.today().to_string();
     let known = Known::load(&app, &TenantScope::All, id).await?;
     let before = known.row.as_ref().map(|row| to_api_tenant(row, &known.facts, &known.aliases, &today));
-    let (fact, aliases) = (known.fact(id, &change, &today), known.new_aliases(id, &change, &today));
-    let changed = match (&fact, aliases.is_empty()) {
-        (None, true) => false,
-        (Some(fact), _) => app.catalog().put_tenant(fact, &aliases, app.now().micros()).await?,
-        (None, false) => {
-            let last = known.facts.last().map_or_else(|| NewTenantFact::system(id), TenantFactRow::to_new);
-            app.catalog().put_tenant(&last, &aliases, app.now().micros()).await?
-        }
-    };
+    let changed = known.enter(&app, id, &change).await?;
     let after = Known::load(&app, &TenantScope::All, id).await?;
     let row = after.row.as_ref().ok_or_else(|| ApiError::Internal(format!("tenant {id} vanished")))?;
     let body = to_api_tenant(row, &after.facts, &after.aliases, &today);
     if changed {
+        app.set_up_events().await?;
         app.record(&admin, "tenant.put", id, before.as_ref(), Some(&body)).await?;
     }
     let mut response = json(&body)?;
@@ -277,10 +269,7 @@ fn check(change: &TenantChange, id: &str) -> Result<(), ApiError> {
     if change.aliases.iter().flatten().any(|alias| alias == id) {
         return Err(ApiError::body("/aliases", "the id itself is not an alias"));
     }
-    match (change.valid_from, change.valid_to) {
-        (Some(from), Some(to)) if to < from => Err(ApiError::body("/valid_to", "`valid_to` lies before `valid_from`")),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_text(pointer: &str, text: &str) -> Result<(), ApiError> {
@@ -305,56 +294,23 @@ impl Known {
         })
     }
 
-    /// The fact to be entered, or none if that is what is known already.
-    fn fact(&self, id: &str, change: &TenantChange, today: &str) -> Option<NewTenantFact> {
-        let from = change.valid_from.map(|day| day.to_string());
-        let on = from.as_deref().unwrap_or(today);
-        let current = fact_on(&self.facts, on).or(self.facts.last()).map(TenantFactRow::to_new);
-        let base = current.clone().unwrap_or_else(|| NewTenantFact::system(id));
-        let text =
-            |given: &Option<Option<String>>, known: &Option<String>| given.clone().unwrap_or_else(|| known.clone());
-        let owners = |owners: &Vec<String>| serde_json::to_string(owners).expect("a list of texts is JSON");
-        let mut fact = NewTenantFact {
-            tenant: id.to_owned(),
-            valid_from: base.valid_from.clone(),
-            valid_to: base.valid_to.clone(),
-            name: text(&change.name, &base.name),
-            slug: text(&change.slug, &base.slug),
-            plan: text(&change.plan, &base.plan),
-            status: change.status.clone().unwrap_or_else(|| base.status.clone()),
-            parent: text(&change.parent, &base.parent),
-            owners: change.owners.as_ref().map_or_else(|| base.owners.clone(), owners),
-            cost_center: text(&change.cost_center, &base.cost_center),
-            gl_account: text(&change.gl_account, &base.gl_account),
-            billing_mode: change.billing_mode.clone().unwrap_or_else(|| base.billing_mode.clone()),
-            merged_into: text(&change.merged_into, &base.merged_into),
-            entered_by: "put".to_owned(),
-        };
-        let same_days = from.is_none() && change.valid_to.is_none();
-        if same_days && current.as_ref() == Some(&fact) {
-            return None;
+    /// Enters what the change says and is not known yet; returns whether there was anything.
+    async fn enter(&self, app: &App, id: &str, change: &TenantChange) -> Result<bool, ApiError> {
+        let today = app.today().to_string();
+        let days = ChangeDays::of(change, self.row.is_none(), &today)?;
+        let wanted = change.aliases.as_deref();
+        let mut aliases = wanted.map_or_else(Vec::new, |wanted| new_aliases(&self.aliases, id, wanted, &days));
+        let mut facts = new_facts(&self.facts, id, change, &days);
+        if facts.is_empty() && !aliases.is_empty() {
+            facts.push(self.facts.last().map_or_else(|| NewTenantFact::system(id), TenantFactRow::to_new));
         }
-        let default = if self.row.is_some() { today } else { ALWAYS };
-        fact.valid_from = from.unwrap_or_else(|| default.to_owned());
-        fact.valid_to = change.valid_to.map(|day| day.to_string());
-        Some(fact)
-    }
-
-    /// Aliases that begin, and those that end today because the list leaves them out.
-    fn new_aliases(&self, id: &str, change: &TenantChange, today: &str) -> Vec<NewTenantAlias> {
-        let Some(wanted) = &change.aliases else { return Vec::new() };
-        let known = aliases_on(&self.aliases, id, today);
-        let from = change.valid_from.map_or_else(|| ALWAYS.to_owned(), |day| day.to_string());
-        let begins = wanted.iter().filter(|alias| !known.contains(&alias.as_str())).map(|alias| NewTenantAlias {
-            alias: alias.clone(),
-            tenant: Some(id.to_owned()),
-            valid_from: from.clone(),
-            valid_to: None,
-        });
-        let ends = known.iter().filter(|alias| !wanted.iter().any(|wanted| wanted == *alias)).map(|alias| {
-            NewTenantAlias { alias: (*alias).to_owned(), tenant: None, valid_from: today.to_owned(), valid_to: None }
-        });
-        begins.chain(ends).collect()
+        let mut changed = false;
+        // The latest days first: if this breaks off, the same change entered again completes it.
+        for fact in facts.iter().rev() {
+            let aliases = std::mem::take(&mut aliases);
+            changed |= app.catalog().put_tenant(fact, &aliases, app.now().micros()).await?;
+        }
+        Ok(changed)
     }
 }
 

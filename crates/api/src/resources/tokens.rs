@@ -4,7 +4,7 @@ use super::ledger::PageParams;
 use crate::access::PlatformAdmin;
 use crate::app::App;
 use crate::audit::NOTHING;
-use crate::auth::{Caller, Minted, Role, random_id, tenants_of};
+use crate::auth::{Caller, Minted, Role, TokenScope, TokenScopeError, random_id, scopes_of, tenants_of};
 use crate::body::Json;
 use crate::convert::instant;
 use crate::list::{ListAsked, Page, json};
@@ -36,6 +36,9 @@ pub struct NewToken {
     /// Its tenants: needed for tenant roles, possible for ingest.
     #[serde(default)]
     pub tenants: Option<Vec<String>>,
+    /// What of its role it may do: `read` allows GET and HEAD only; everything if left out or empty.
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// When it ends: an instant, or a day that is its last; never if left out.
     #[serde(default)]
     pub expires_at: Option<String>,
@@ -52,6 +55,8 @@ pub struct TokenBody {
     pub role: String,
     /// Its tenants; null means every tenant.
     pub tenants: Option<Vec<String>>,
+    /// What of its role it may do; everything if empty.
+    pub scopes: Vec<String>,
     /// Its leading characters.
     pub hint: String,
     /// When it was minted.
@@ -103,6 +108,7 @@ pub async fn mint_token(
     let role: Role =
         asked.role.parse().map_err(|error: crate::auth::RoleError| ApiError::body("/role", error.to_string()))?;
     let tenants = tenants_for(role, asked.tenants.as_deref())?;
+    let scopes = scopes_for(&asked.scopes)?;
     let expires_at = expiry(&app, &admin, asked.expires_at.as_deref())?;
     check_not_more(&admin, role, tenants.as_ref())?;
     let name = asked.name.unwrap_or_default();
@@ -118,7 +124,7 @@ pub async fn mint_token(
         name,
         role: role.as_str().to_owned(),
         tenants: names.map(|names| serde_json::to_string(&names).expect("a list of texts is JSON")),
-        scopes: "[]".to_owned(),
+        scopes: serde_json::to_string(&scopes).expect("a list of words is JSON"),
         created_at: app.now().micros(),
         created_by: admin.actor.clone(),
         expires_at,
@@ -153,6 +159,14 @@ fn tenants_for(role: Role, given: Option<&[String]>) -> Result<Option<BTreeSet<T
         name.parse().map_err(|error: domain::tenant::TenantIdError| ApiError::body("/tenants", error.to_string()))
     };
     given.iter().map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// Each scope once, in order. Who mints has none: a scope that allows minting does not exist.
+fn scopes_for(given: &[String]) -> Result<Vec<&'static str>, ApiError> {
+    let read =
+        |word: &String| word.parse().map_err(|error: TokenScopeError| ApiError::body("/scopes", error.to_string()));
+    let scopes: BTreeSet<TokenScope> = given.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(scopes.into_iter().map(TokenScope::as_str).collect())
 }
 
 fn expiry(app: &App, minter: &Caller, given: Option<&str>) -> Result<Option<i64>, ApiError> {
@@ -212,6 +226,7 @@ fn to_api_token(row: &TokenRow) -> TokenBody {
         name: row.name.clone(),
         role: row.role.clone(),
         tenants: tenants.map(|tenants| tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect()),
+        scopes: scopes_of(row).into_iter().flatten().map(|scope| scope.as_str().to_owned()).collect(),
         hint: row.hint.clone(),
         created_at: instant(row.created_at),
         created_by: row.created_by.clone(),

@@ -62,6 +62,12 @@ pub struct PublishedBody {
     pub affected_from: String,
     /// Whether days that lie before today are moved; run them again.
     pub into_the_past: bool,
+    /// The days of the past that were attributed already and are moved, as `from..to`, both included.
+    pub affected_days: Vec<String>,
+    /// Tenants that have entries on these days, at most 1000, by id.
+    pub affected_tenants: Vec<String>,
+    /// How many tenants have.
+    pub affected_tenants_total: usize,
 }
 
 /// A document that can be used.
@@ -126,11 +132,15 @@ pub(super) fn to_api_published(published: &PublishedVersion) -> PublishedBody {
         Published::Replaced => "replaced",
         Published::Unchanged => "unchanged",
     };
+    let moved = &published.moved;
     PublishedBody {
         version: published.version.clone(),
         outcome: outcome.to_owned(),
         affected_from: day(published.affected_from),
         into_the_past: published.into_the_past,
+        affected_days: moved.days.iter().map(|days| format!("{}..{}", day(days.from()), day(days.to()))).collect(),
+        affected_tenants: moved.tenants.clone(),
+        affected_tenants_total: moved.tenants_total,
     }
 }
 

@@ -13,6 +13,8 @@ enum Who {
     Readers,
     /// platform_admin, finance.
     Finance,
+    /// platform_admin, ingest.
+    Events,
     /// platform_admin; others get `forbidden`.
     Platform,
     /// platform_admin; others get `platform_admin_required`.
@@ -29,6 +31,7 @@ impl Who {
             Self::Costs => readers.contains(&role) || role.starts_with("tenant"),
             Self::Readers => readers.contains(&role),
             Self::Finance => ["platform_admin", "finance"].contains(&role),
+            Self::Events => ["platform_admin", "ingest"].contains(&role),
             Self::Platform | Self::PlatformOnly => role == "platform_admin",
         }
     }
@@ -55,13 +58,15 @@ fn send(kind: &'static str, path: &str, content_type: &'static str, body: &str, 
 }
 
 const JSON: &str = "application/json";
+const METER: &str =
+    r#"{"unit":"Builds","category":"other","kind":"counter","event_type":"build","aggregation":"count"}"#;
 const FIXED: &str =
     r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
 
 /// The matrix. A route that is not in it fails the test.
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
-    use Who::{Anybody, Costs, Finance, Platform, PlatformOnly, Readers};
+    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers};
     let plain = |path: &str| vec![get("own", path, 200)];
     vec![
         Row("GET", "/", Anybody, vec![get("own", "/", 303)]),
@@ -102,6 +107,16 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/cost-lines", Readers, plain("/api/v1/cost-lines")),
         Row("POST", "/api/v1/events/imports", Platform, vec![
             send("own", "/api/v1/events/imports", "application/x-ndjson", &event(("x", "acme", "2026-11-01", "cpu_core_hours", "1")), 200)]),
+        Row("POST", "/api/v1/events", Events, vec![
+            send("own", "/api/v1/events", "application/x-ndjson", &event(("y", "acme", "2026-11-01", "cpu_core_hours", "1")), 200),
+            send("malformed", "/api/v1/events", JSON, "{", 400)]),
+        Row("GET", "/api/v1/usage", Costs, vec![
+            get("own", "/api/v1/usage?filter=tenant:acme", 200), get("foreign", "/api/v1/usage?filter=tenant:globex", 200),
+            get("missing", "/api/v1/usage?filter=tenant:nobody", 200), get("malformed", "/api/v1/usage?filter=tenant:%ff", 400)]),
+        Row("PUT", "/api/v1/meters/{name}", Platform, vec![
+            send("own", "/api/v1/meters/builds", JSON, METER, 200), send("malformed", "/api/v1/meters/builds", JSON, "{}", 400)]),
+        Row("DELETE", "/api/v1/meters/{name}", Platform, vec![
+            get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
         Row("GET", "/api/v1/fixed-costs", Readers, plain("/api/v1/fixed-costs")),
         Row("POST", "/api/v1/fixed-costs", Finance, vec![

@@ -1,17 +1,20 @@
 //! The real router over a store of its own.
 
 use api::auth::mint_first;
+use api::rates::EventRates;
 use api::{ApiLimits, App};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
-use domain::{FixedClock, Instant};
+use domain::{FixedClock, Instant, Zone};
 use engine::{Engine, Settings};
-use metering::rules::DimensionMap;
+use metering::live::{EventLog, EventLogOptions, Setup};
+use metering::meters::MeterSet;
+use metering::rules::{DimensionMap, EventRules};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use storage::catalog::Catalog;
+use storage::catalog::{Catalog, CatalogError};
 use storage::lake::{Imports, Lake};
 use tower::ServiceExt as _;
 
@@ -67,9 +70,25 @@ impl TestApp {
         let clock = Arc::new(FixedClock::at(now));
         let lake = Lake::open(&folder.path().join("lake"), now).await.unwrap();
         let catalog = Catalog::open(&folder.path().join("catalog.db")).await.unwrap();
-        let admin = mint_first(&catalog, now.micros()).await.unwrap().unwrap();
+        let admin = mint_first(&catalog, now.micros(), |_| Ok::<(), CatalogError>(())).await.unwrap().unwrap();
+        let options = EventLogOptions {
+            wal: folder.path().join("wal"),
+            ids: folder.path().join("wal/ids"),
+            segment_bytes: 64 * 1024,
+            id_memory_bytes_max: 1 << 20,
+        };
+        let setup = Setup {
+            rules: Arc::new(EventRules::new(Zone::utc())),
+            meters: Arc::new(MeterSet::new(domain::meter::builtin()).unwrap()),
+            tenants: Arc::default(),
+        };
+        let events = EventLog::open(options, lake.clone(), catalog.clone(), clock.clone(), setup).await.unwrap();
+        let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
         let app = App {
-            engine: Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings),
+            engine: engine.with_hot(Arc::new(events.clone())),
+            events,
+            rates: Arc::new(EventRates::new(10_000)),
+            past_days: 400,
             imports: Imports::open(&folder.path().join("imports")).unwrap(),
             import_limits: ImportLimits::default(),
             dimension_map: DimensionMap::default(),
@@ -77,6 +96,7 @@ impl TestApp {
             admin_token: None,
             limits: Arc::new(limits),
         };
+        app.set_up_events().await.unwrap();
         Self { router: api::router(app.clone()), app, clock, admin, _folder: folder }
     }
 
@@ -112,6 +132,13 @@ impl TestApp {
 
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
         self.call("PUT", &format!("/api/v1{path}"), Some(&self.admin), "application/json", &body.to_string()).await
+    }
+
+    /// Asks for the answer as CSV.
+    pub async fn csv(&self, method: &str, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        let request = request.header("authorization", format!("Bearer {}", self.admin)).header("accept", "text/csv");
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 async fn o1_every_documented_parameter_is_known_and_nothing_else_is() {
     let app = TestApp::start().await;
     let document = api::openapi();
-    for facts in api::route_facts().into_iter().filter(|facts| facts.access != api::Access::Public) {
+    for facts in api::route_facts() {
         let method = facts.method.as_str().to_ascii_lowercase();
         let operation = &document["paths"][&facts.path][&method];
         let filled = facts.path.replace("{tenantId}", "acme").replace(['{', '}'], "");
@@ -72,5 +72,34 @@ async fn the_document_and_its_page_are_served_to_anybody() {
         app.call("GET", path, None, "", "").await.expect(200);
     }
     let home = app.call("GET", "/", None, "", "").await.expect(303);
-    assert_eq!(home.header("location"), "docs/api");
+    assert_eq!(home.header("location"), "/docs/api");
+}
+
+#[tokio::test]
+async fn below_a_base_path_every_address_begins_with_it() {
+    let mut app = TestApp::start().await;
+    app.router = api::router_at(app.app.clone(), "/cost/");
+    let call = async |method: &str, path: &str, body: &str| {
+        app.call(method, path, Some(&app.admin), "application/json", body).await
+    };
+    for path in ["/cost", "/cost/"] {
+        assert_eq!(call("GET", path, "").await.expect(303).header("location"), "/cost/docs/api", "{path}");
+    }
+    call("GET", "/cost/docs/api", "").await.expect(200);
+    let run = call("POST", "/cost/api/v1/runs", r#"{"from":"2026-11-18","to":"2026-11-18"}"#).await.expect(202);
+    let address = run.header("location").to_owned();
+    assert!(address.starts_with("/cost/api/v1/runs/run-"), "{address}");
+    call("GET", &address, "").await.expect(200);
+    let problem = call("GET", "/cost/api/v1/costs?x=1", "").await.expect_problem(400, "invalid_parameter");
+    assert_eq!(
+        (&problem["type"], &problem["instance"]),
+        (&"/cost/docs/api#problem-invalid_parameter".into(), &"/cost/api/v1/costs".into())
+    );
+    for path in ["/api/v1/costs", "/", "/elsewhere", "/cost/elsewhere"] {
+        let answer = call("GET", path, "").await;
+        assert_eq!(answer.header("x-frame-options"), "DENY", "{path}");
+        assert_eq!(answer.expect_problem(404, "not_found")["instance"], path);
+    }
+    let document = call("GET", "/cost/api/v1/openapi.json", "").await.expect(200).json();
+    assert_eq!(document["servers"][0]["url"], "/cost");
 }

@@ -39,7 +39,7 @@ async fn a_broken_bill_names_its_place_and_changes_nothing() {
     import("?source=aws", "a,b\n1,2\n").await.expect_problem(422, "not_focus");
     let problem = import("?source=aws", &bill(&[("w", "2026-11-17", "one")])).await.expect_problem(422, "invalid_row");
     assert_eq!(problem["errors"][0]["pointer"], "body: line 2");
-    import("?source=aws", &bill(&[("w", "2026-11-17", "1e13")])).await.expect_problem(422, "out_of_bound");
+    import("?source=aws", &bill(&[("w", "2026-11-17", "1e13")])).await.expect_problem(400, "out_of_bound");
     assert_eq!(app.get("/imports").await.json()["rows"], json!([]));
 }
 

@@ -3,7 +3,7 @@
 use crate::app::{POLICY, TestApp};
 use axum::body::Body;
 use axum::http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn with_tenants(names: &[&str]) -> TestApp {
     let app = TestApp::start().await;
@@ -39,6 +39,93 @@ async fn pages_follow_each_other_by_cursor_and_link() {
     assert_eq!(seen, ["a", "b", "c", "d", "e"]);
     let cursor = app.get("/tenants?limit=2").await.json()["next_cursor"].as_str().unwrap().to_owned();
     app.get(&format!("/tokens?cursor={cursor}")).await.expect_problem(400, "invalid_parameter");
+}
+
+#[tokio::test]
+async fn lists_beside_totals_and_lists_of_one_file_have_pages_too() {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    for (provider, day) in [("a", "2026-11-10"), ("b", "2026-11-11"), ("c", "2026-11-12")] {
+        let cost =
+            json!({ "provider": provider, "amount": "1.00", "currency": "USD", "per": "once", "from": day, "to": day });
+        app.post("/fixed-costs", &cost).await.expect(201);
+    }
+    app.given_run("2026-11-10", "2026-11-12").await;
+    for (list, name, expected) in [
+        ("/pools?", "name", &["shared-west-us", "shared-east"][..]),
+        ("/overhead?range=2026-11&", "provider", &["a", "b", "c"]),
+        ("/coverage?range=2026-11&", "kind", &["measured", "proxy", "idle", "overhead", "variance", "unattributed"]),
+    ] {
+        let whole = app.get(list.trim_end_matches(['?', '&'])).await.expect(200).json();
+        assert!(whole["next_cursor"].is_null(), "{list}: {whole}");
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = app.get(&format!("{list}limit=1{cursor}")).await.expect(200).json();
+            seen.push(page["rows"][0][name].as_str().unwrap().to_owned());
+            assert_eq!((&page["total"], &page["posting"]), (&whole["total"], &whole["posting"]), "{list}");
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, expected, "{list}");
+        app.get(&format!("{list}limit=1001")).await.expect_problem(400, "invalid_parameter");
+    }
+}
+
+/// A cursor is the hexadecimal text of `{"q":…,"at":…}`; anybody can put another place into it.
+#[tokio::test]
+async fn a_cursor_that_somebody_changed_is_never_our_failure() {
+    let app = with_tenants(&["a", "b"]).await;
+    app.given_policy(POLICY).await;
+    for day in ["2026-11-17", "2026-11-18"] {
+        app.given_bill(day, &[("shared-west-us", day, "1.00")]).await;
+        app.given_run(day, day).await;
+        let rates = json!([{ "date": day, "from": "EUR", "to": "USD", "rate": "1.05" }]);
+        app.put("/fx-rates", &rates).await.expect(200);
+        let cost =
+            json!({ "provider": "own", "amount": "1.00", "currency": "USD", "per": "once", "from": day, "to": day });
+        app.post("/fixed-costs", &cost).await.expect(201);
+        app.post("/tokens", &json!({ "role": "admin" })).await.expect(201);
+    }
+    let card = json!({ "version": "v", "currency": "USD", "valid_from": "2026-01-01" });
+    app.post("/rate-cards", &card).await.expect(201);
+    let places =
+        [json!(-1), json!(i64::MIN), json!(u64::MAX), json!("\u{0}'\""), json!([i64::MAX, i64::MIN]), json!({})];
+    for list in [
+        "/tenants",
+        "/tokens",
+        "/audit",
+        "/imports",
+        "/runs",
+        "/fx-rates",
+        "/fixed-costs",
+        "/policies",
+        "/rate-cards",
+        "/pools",
+        "/coverage",
+        "/overhead",
+    ] {
+        let page = app.get(&format!("{list}?limit=1")).await.expect(200).json();
+        let cursor = page["next_cursor"].as_str().unwrap_or_else(|| panic!("{list} has one page only"));
+        let sealed: Value = serde_json::from_slice(&hex::decode(cursor).unwrap()).unwrap();
+        let parts: Vec<String> = match &sealed["at"] {
+            Value::Array(parts) => (0..parts.len()).map(|part| format!("/at/{part}")).collect(),
+            Value::Object(parts) => parts.keys().map(|part| format!("/at/{part}")).collect(),
+            _ => Vec::new(),
+        };
+        for (part, place) in parts.iter().flat_map(|part| places.iter().map(move |place| (part.as_str(), place))) {
+            check(&app, list, &sealed, part, place).await;
+        }
+        for place in &places {
+            check(&app, list, &sealed, "/at", place).await;
+        }
+    }
+
+    async fn check(app: &TestApp, list: &str, sealed: &Value, part: &str, place: &Value) {
+        let mut changed = sealed.clone();
+        *changed.pointer_mut(part).unwrap() = place.clone();
+        let answer = app.get(&format!("{list}?limit=1&cursor={}", hex::encode(changed.to_string()))).await;
+        assert!([200, 400].contains(&answer.status), "{list} {changed}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -67,6 +67,18 @@ async fn parameters_are_known_once_and_well_formed() {
 }
 
 #[tokio::test]
+async fn pages_of_costs_have_a_bound_of_their_own() {
+    let limits = ApiLimits { rows_default: 20, rows_max: 10, cost_rows_max: 5, ..ApiLimits::default() };
+    let app = TestApp::with(Settings::default(), limits).await;
+    for path in ["/costs", "/costs?limit=5", "/runs", "/runs?limit=10"] {
+        app.get(path).await.expect(200);
+    }
+    for path in ["/costs?limit=6", "/runs?limit=11"] {
+        app.get(path).await.expect_problem(400, "invalid_parameter");
+    }
+}
+
+#[tokio::test]
 async fn bodies_are_read_strictly() {
     let app = TestApp::start().await;
     let post = async |path: &str, body: &str| {

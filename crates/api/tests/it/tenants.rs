@@ -30,6 +30,45 @@ async fn a_new_tenant_holds_always_and_a_change_from_today() {
 }
 
 #[tokio::test]
+async fn a_change_for_earlier_days_leaves_what_was_entered_for_later_ones() {
+    let app = TestApp::start().await;
+    app.put("/tenants/acme", &json!({ "name": "Acme", "plan": "free" })).await.expect(201);
+    app.put("/tenants/acme", &json!({ "plan": "pro", "valid_from": "2026-06-01" })).await.expect(200);
+    let earlier = json!({ "name": "Acme Inc", "plan": "trial", "valid_from": "2026-03-01" });
+    let body = app.put("/tenants/acme", &earlier).await.expect(200).json();
+    assert_eq!((&body["name"], &body["plan"]), (&json!("Acme Inc"), &json!("pro")));
+    let history = app.get("/tenants/acme").await.expect(200).json()["history"].clone();
+    let spring = history.as_array().unwrap().iter().find(|fact| fact["valid_from"] == "2026-03-01").unwrap();
+    assert_eq!((&spring["plan"], &spring["valid_to"]), (&json!("trial"), &json!("2026-05-31")));
+    app.put("/tenants/acme", &earlier).await.expect(200);
+    assert_eq!(app.get("/tenants/acme").await.json()["history"], history, "a repeat changes nothing");
+    let ended = app.put("/tenants/acme", &json!({ "plan": "x", "valid_to": "2026-11-19" })).await;
+    assert_eq!(ended.expect_problem(400, "invalid_body")["errors"][0]["pointer"], "/valid_to");
+}
+
+#[tokio::test]
+async fn aliases_begin_and_end_on_the_days_of_the_change() {
+    let app = TestApp::start().await;
+    app.put("/tenants/acme", &json!({ "aliases": ["old"] })).await.expect(201);
+    let book = async || app.app.catalog().tenant_book_all_tenants(i64::MAX).await.unwrap();
+    let resolve = async |alias: &str, day: &str| book().await.resolve(alias, day.parse().unwrap()).to_string();
+
+    let change = json!({ "aliases": ["new"], "valid_from": "2026-12-01", "valid_to": "2026-12-31" });
+    app.put("/tenants/acme", &change).await.expect(200);
+    let days = ["2026-11-30", "2026-12-01", "2026-12-31", "2027-01-01"];
+    for (day, old, new) in
+        [(days[0], "acme", "new"), (days[1], "old", "acme"), (days[2], "old", "acme"), (days[3], "acme", "new")]
+    {
+        assert_eq!((resolve("old", day).await.as_str(), resolve("new", day).await.as_str()), (old, new), "{day}");
+    }
+    // The end of an alias does not end what begins later, here for somebody else.
+    app.put("/tenants/acme", &json!({ "aliases": [], "valid_from": "2027-06-01" })).await.expect(200);
+    app.put("/tenants/globex", &json!({ "aliases": ["old"], "valid_from": "2027-06-01" })).await.expect(201);
+    app.put("/tenants/acme", &json!({ "aliases": [], "valid_from": "2027-03-01" })).await.expect(200);
+    assert_eq!([resolve("old", "2027-03-01").await, resolve("old", "2027-06-01").await], ["old", "globex"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_a_tenant_is_refused() {
     let app = TestApp::start().await;
     app.put("/tenants/__x", &json!({})).await.expect_problem(400, "invalid_parameter");

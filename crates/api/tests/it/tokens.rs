@@ -54,6 +54,45 @@ async fn t2_only_the_platform_admin_mints_and_nobody_more_than_they_have() {
 }
 
 #[tokio::test]
+async fn a_token_with_the_scope_read_changes_nothing() {
+    let app = TestApp::start().await;
+    let asked = json!({ "role": "platform_admin", "scopes": ["read", "read"] });
+    let minted = app.post("/tokens", &asked).await.expect(201).json();
+    assert_eq!(minted["scopes"], json!(["read"]));
+    let token = minted["token"].as_str().unwrap();
+    app.get_as(token, "/tokens").await.expect(200);
+    app.call("HEAD", "/api/v1/costs", Some(token), "", "").await.expect(200);
+    for (method, path) in [
+        ("PUT", "/api/v1/tenants/acme"),
+        ("POST", "/api/v1/tokens"),
+        ("POST", "/api/v1/cost-attribution/all/attribute"),
+        ("DELETE", "/api/v1/tokens/none"),
+    ] {
+        let answer = app.call(method, path, Some(token), "application/json", "{}").await;
+        answer.expect_problem(403, "forbidden");
+    }
+    app.get("/tenants/acme").await.expect_problem(404, "tenant_not_found");
+    let full = app.post("/tokens", &json!({ "role": "platform_admin" })).await.expect(201).json();
+    assert_eq!(full["scopes"], json!([]));
+}
+
+#[tokio::test]
+async fn the_first_token_is_kept_before_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = storage::catalog::Catalog::open(&folder.path().join("catalog.db")).await.unwrap();
+    let conflict = || storage::catalog::CatalogError::Conflict { what: "disk", id: "full".to_owned() };
+    api::auth::mint_first(&catalog, 1, |_| Err(conflict())).await.unwrap_err();
+    assert!(catalog.list_tokens(None, 1).await.unwrap().is_empty());
+    let mut kept = String::new();
+    let keep = |token: &str| {
+        kept.push_str(token);
+        Ok::<(), storage::catalog::CatalogError>(())
+    };
+    let minted = api::auth::mint_first(&catalog, 1, keep).await.unwrap();
+    assert_eq!(minted, Some(kept));
+}
+
+#[tokio::test]
 async fn roles_and_tenants_of_a_new_token_must_fit() {
     let app = TestApp::start().await;
     for body in [
@@ -63,6 +102,7 @@ async fn roles_and_tenants_of_a_new_token_must_fit() {
         json!({ "role": "admin", "tenants": ["acme"] }),
         json!({ "role": "tenant_viewer", "tenants": ["__idle__"] }),
         json!({ "role": "admin", "scope": "all" }),
+        json!({ "role": "admin", "scopes": ["write"] }),
     ] {
         app.post("/tokens", &body).await.expect_problem(400, "invalid_body");
     }

@@ -108,6 +108,50 @@ async fn breakdown_trend_and_comparison_agree_with_it() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_cannot_be_run_is_refused_by_itself_and_left_out_of_the_list() {
+    let app = example().await;
+    app.post(&format!("/cost-attribution/all/attribute?date={DAY}"), &Value::Null).await.expect(200);
+    // Another bill of one of the clusters, in a currency that has no rate.
+    let euros = crate::app::bill(&[("shared-west-us", DAY, "7.00")]).replace(",USD,", ",EUR,");
+    let path = "/api/v1/cost-lines/imports?source=other";
+    app.call("POST", path, Some(&app.admin), "text/csv", &euros).await.expect(200);
+
+    let one = format!("/cost-attribution/cluster/shared-west-us/attribute?date={DAY}");
+    app.post(&one, &Value::Null).await.expect_problem(422, "fx_missing");
+    let all = app.post(&format!("/cost-attribution/all/attribute?date={DAY}"), &Value::Null).await.expect(200).json();
+    let names: Vec<&Value> = all.as_array().unwrap().iter().map(|one| &one["clusterName"]).collect();
+    assert_eq!(names, ["shared-east"]);
+}
+
+#[tokio::test]
+async fn a_pool_that_was_not_run_is_refused_whatever_the_reason() {
+    let app = TestApp::start().await;
+    let recovering = POLICY.to_owned()
+        + "[[pool]]\nname = \"mixed\"\nkind = \"cluster\"\nrecovers = { tags.cluster = \"mixed\" }\nsplit = { method = \"rated\", meters = [\"api_call_count_24h\"] }\n";
+    app.given_policy(&recovering).await;
+    app.given_bill("aws", &[("mixed", DAY, "1.00")]).await;
+    let euros = crate::app::bill(&[("mixed", DAY, "1.00")]).replace(",USD,", ",EUR,");
+    let path = "/api/v1/cost-lines/imports?source=other";
+    app.call("POST", path, Some(&app.admin), "text/csv", &euros).await.expect(200);
+    let answer = app.post(&format!("/cost-attribution/cluster/mixed/attribute?date={DAY}"), &Value::Null).await;
+    answer.expect_problem(422, "currency_mixed");
+}
+
+#[tokio::test]
+async fn lists_of_clusters_and_days_also_come_as_csv() {
+    let app = example().await;
+    let all = app.csv("POST", &format!("/cost-attribution/all/attribute?date={DAY}")).await.expect(200);
+    let lines: Vec<&str> = all.text.split("\r\n").collect();
+    assert!(lines[0].starts_with("clusterName,date,totalCost,currency,weights,tenants,idleCost"), "{}", lines[0]);
+    assert!(lines[1].starts_with("shared-east,2026-11-18,70.00,USD,"), "{}", lines[1]);
+    let trend = app.csv("GET", "/cost-attribution/tenant/acme/trend?periods=3&cluster=shared-east").await.expect(200);
+    assert_eq!(
+        trend.text,
+        "date,cost,change\r\n2026-11-17,0.00,\r\n2026-11-18,69.93,69.93\r\n2026-11-19,0.00,-69.93\r\n"
+    );
+}
+
+#[tokio::test]
 async fn days_and_clusters_that_are_not_there_say_so() {
     let app = example().await;
     let attribute = async |cluster: &str, date: &str| {

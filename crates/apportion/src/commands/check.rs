@@ -7,8 +7,10 @@ use crate::exit::{Exit, Failure};
 use crate::publish::{Kind, TOML, read_text};
 use anyhow::Result;
 use axum::body::Body;
-use domain::meter::{Meter, read_meters};
-use domain::policy::{Method, Policy, Pool};
+use domain::meter::{Meter, MeterKind, read_meters};
+use domain::policy::{BUILTIN_TEXT, Method, Policy, Pool};
+use domain::rates::{Per, PriceRow, RateCard, canonical};
+use metering::rules::DimensionMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -16,16 +18,21 @@ use std::collections::BTreeMap;
 pub async fn run(context: &Context) -> Result<Exit> {
     let config = context.config()?.config;
     config.check_available()?;
+    let refused = |error: &dyn std::fmt::Display| Failure::new(Exit::Conflict, error.to_string());
+    DimensionMap::new(&config.ingest.map).map_err(|error| refused(&error))?;
     let meters = match config.files.meters.exists() {
         true => {
             let text = read_text(&config.files.meters)?;
-            read_meters(&config.files.meters.display().to_string(), &text)
-                .map_err(|error| Failure::new(Exit::Conflict, error.to_string()))?
+            read_meters(&config.files.meters.display().to_string(), &text).map_err(|error| refused(&error))?
         }
         false => domain::meter::builtin(),
     };
+    let mut warnings = Vec::new();
     if config.files.rates.exists() {
-        Kind::Rates.check(&config.files.rates, &read_text(&config.files.rates)?)?;
+        let text = read_text(&config.files.rates)?;
+        Kind::Rates.check(&config.files.rates, &text)?;
+        let name = config.files.rates.display().to_string();
+        warnings.extend(check_prices(&name, &RateCard::read(&name, &text)?, &meters)?);
     }
     let (policy, text) = match config.files.policy.exists() {
         true => {
@@ -33,11 +40,11 @@ pub async fn run(context: &Context) -> Result<Exit> {
             Kind::Policy.check(&config.files.policy, &text)?;
             (Policy::read("policy.toml", &text)?, text)
         }
-        false => (Policy::builtin(), String::new()),
+        false => (Policy::builtin(), BUILTIN_TEXT.to_owned()),
     };
     let selections = selections_of(&text);
     let rows: Vec<Value> = policy.pools.iter().map(|pool| row_of(pool, &selections)).collect();
-    let warnings = warnings_of(&policy, &meters);
+    warnings.extend(warnings_of(&policy, &meters));
     for warning in &warnings {
         context.output.warn(warning);
     }
@@ -85,6 +92,38 @@ fn row_of(pool: &Pool, selections: &BTreeMap<String, String>) -> Value {
     })
 }
 
+/// Refuses a price that says wrongly what it is per, as publishing would; returns meters that nobody defines.
+fn check_prices(file: &str, card: &RateCard, meters: &[Meter]) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    for row in &card.prices {
+        let Some(meter) = meters.iter().find(|meter| meter.name == canonical(&row.meter).0) else {
+            warnings.push(unknown_meter(&format!("rate card `{}`", card.version), &row.meter, meters));
+            continue;
+        };
+        if let Some(problem) = problem_of_per(row, meter.kind) {
+            let message = format!("{file}: rate card `{}`: {} {problem}", card.version, row.meter);
+            return Err(Failure::new(Exit::Conflict, message));
+        }
+    }
+    Ok(warnings)
+}
+
+fn problem_of_per(row: &PriceRow, kind: MeterKind) -> Option<&'static str> {
+    match (kind, row.per) {
+        (MeterKind::Gauge, None) => Some("is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\""),
+        (MeterKind::Counter, Some(Per::Hour | Per::Day | Per::Month)) => {
+            Some("is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`")
+        }
+        (MeterKind::Gauge, Some(_)) | (MeterKind::Counter, None | Some(Per::Unit)) => None,
+    }
+}
+
+fn unknown_meter(place: &str, meter: &str, meters: &[Meter]) -> String {
+    let near = domain::toml_text::nearest(meter, meters.iter().map(|known| known.name.as_str()));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("{place}: no meter `{meter}`{hint}")
+}
+
 /// Meters that nobody defines, and drivers that two pools share.
 fn warnings_of(policy: &Policy, meters: &[Meter]) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -93,9 +132,7 @@ fn warnings_of(policy: &Policy, meters: &[Meter]) -> Vec<String> {
         let Some(split) = &pool.split else { continue };
         for meter in split.weights.keys().chain(&split.meter) {
             if !meters.iter().any(|known| &known.name == meter) {
-                let near = domain::toml_text::nearest(meter, meters.iter().map(|known| known.name.as_str()));
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                warnings.push(format!("pool \"{}\": no meter `{meter}`{hint}", pool.name));
+                warnings.push(unknown_meter(&format!("pool \"{}\"", pool.name), meter, meters));
             }
             if split.method == Method::Rated {
                 continue;
@@ -125,5 +162,20 @@ mod tests {
         let selections = selections_of(text);
         assert_eq!(selections["b"], "select: everything");
         assert!(selections["a"].contains("provider"), "{}", selections["a"]);
+    }
+
+    #[test]
+    fn prices_are_of_meters_that_exist_and_those_of_gauges_say_per_what() {
+        let check = |prices: &str| {
+            let text = format!("version='v'\ncurrency='USD'\nvalid_from=2026-01-01\n{prices}");
+            check_prices("r.toml", &RateCard::read("r.toml", &text).expect("valid"), &domain::meter::builtin())
+        };
+        let warnings = check("[[price]]\nmeter='api_cal'\nprice='1'\n[[price]]\nmeter='api_call'\nprice='1'");
+        assert_eq!(warnings.expect("no error").len(), 1);
+        let refused = check("[[price]]\nmeter='storage_gb'\nprice='1'").expect_err("a gauge").message;
+        assert!(refused.starts_with("r.toml: rate card `v`: storage_gb is a gauge"), "{refused}");
+        let refused = check("[[price]]\nmeter='api_call'\nprice='1'\nper='day'").expect_err("a counter").message;
+        assert!(refused.starts_with("r.toml: rate card `v`: api_call is a counter"), "{refused}");
+        assert_eq!(check("[[price]]\nmeter='storage_gb'\nprice='1'\nper='month'").expect("no error").len(), 0);
     }
 }

@@ -56,7 +56,7 @@ pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     context.output.text(&format!("url    {}", serve::url_of(&listener, "/")?))?;
     context.output.text(&format!("token  {}", token_of(&store, &config)?))?;
     say("stop with Ctrl-C");
-    serve::serve(listener, "/", store.router.clone(), signals).await
+    serve::serve_store(listener, &store, &config, signals).await
 }
 
 /// Returns the demo's folder; a temporary one goes away with the second part, unless nothing is served.

@@ -11,18 +11,13 @@ use serde_json::Value;
 use std::io::Write;
 use storage::lake::Table;
 
-/// Rows per request; bounds the memory of an export of any size.
-const PAGE_ROWS: u32 = 1000;
-
 /// Runs `export …`.
 pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     let (path, table, args) = match command {
         ExportCommand::Ledger(args) => ("/ledger/entries", Table::Ledger, args),
         ExportCommand::CostLines(args) => ("/cost-lines", Table::CostLines, args),
     };
-    if path == "/cost-lines" && context.days().is_empty() {
-        context.output.note("exporting the last 30 days; --range or --from and --to choose others");
-    }
+    let mut days = context.days();
     let client = context.client().await?;
     let mut sink = match args.format {
         ExportFormat::Parquet => Sink::Parquet(Box::new(parquet::Sink::new(table, sink_of(&args)?)?)),
@@ -31,21 +26,35 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     let bar = spinner(context.output.shows_progress(), "exporting");
     let (mut cursor, mut count): (Option<String>, usize) = (None, 0);
     loop {
-        let call = Call::get(path).queries(context.days()).query("limit", PAGE_ROWS).maybe("cursor", cursor);
-        let mut page = client.json(call).await?;
+        let mut page = client.page(path, &days, cursor.as_deref()).await?;
+        if let Some((from, to)) = days_of(&page).filter(|_| days.is_empty()) {
+            context.output.note(&format!("exporting {from} to {to}; --range or --from and --to choose other days"));
+            days = vec![("from", from), ("to", to)];
+        }
         cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
         let rows = take_rows(&mut page);
-        sink.write(&rows)?;
+        if !rows.is_empty() {
+            sink.write(&rows)?;
+        }
         count += rows.len();
         bar.set_message(format!("exported {count} rows"));
         if cursor.is_none() {
             break;
         }
     }
+    if count == 0 {
+        sink.write_header(&client.send(Call::get(path).queries(days).accept("text/csv")).await?.bytes().await?)?;
+    }
     sink.finish()?;
     bar.finish_and_clear();
     context.output.note(&format!("exported {count} rows"));
     Ok(Exit::Ok)
+}
+
+/// Returns the days that an answer is about, if it says so.
+fn days_of(page: &Value) -> Option<(String, String)> {
+    let day = |name: &str| page["range"][name].as_str().map(str::to_owned);
+    day("from").zip(day("to"))
 }
 
 /// Where rows go, page by page.
@@ -59,6 +68,14 @@ impl Sink {
         match self {
             Self::Text { out, format, columns } => Ok(out.write_all(text_of(rows, *format, columns).as_bytes())?),
             Self::Parquet(sink) => sink.write(rows),
+        }
+    }
+
+    /// Writes the header of a list without rows, which the API knows; the other formats have none.
+    fn write_header(&mut self, csv: &[u8]) -> Result<()> {
+        match self {
+            Self::Text { out, format: ExportFormat::Csv, .. } => Ok(out.write_all(csv)?),
+            Self::Text { .. } | Self::Parquet(_) => Ok(()),
         }
     }
 

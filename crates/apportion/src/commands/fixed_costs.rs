@@ -44,5 +44,9 @@ fn body_of(context: &Context, args: FixedCostArgs) -> Result<Value> {
         ("description", args.description),
     ];
     let members = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?))));
-    Ok(Value::Object(members.collect::<Map<_, _>>()))
+    let mut body: Map<String, Value> = members.collect();
+    if !args.tags.is_empty() {
+        body.insert("tags".to_owned(), args.tags.into_iter().map(|(key, value)| (key, Value::String(value))).collect());
+    }
+    Ok(Value::Object(body))
 }

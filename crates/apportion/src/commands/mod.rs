@@ -46,7 +46,11 @@ use crate::output::Output;
 use anyhow::Result;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+/// Variable with a rate card for the view at current rates, of a later release.
+const UNIT_COSTS: &str = "APPORTION_USAGE_UNIT_COSTS";
 
 /// What every command gets: flags, environment, output.
 pub struct Context {
@@ -70,11 +74,14 @@ pub fn main() -> ExitCode {
         let _ = later::add_to(Cli::command()).print_help();
         return ExitCode::SUCCESS;
     };
-    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let environment = environment();
     let no_color = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
     let output = Output::new(&cli.globals, no_color);
     let context = Context { globals: cli.globals, environment, output };
     start_log(&context, &command);
+    if context.environment.contains_key(UNIT_COSTS) {
+        context.output.warn(&format!("{UNIT_COSTS} is not available yet and was not read; a later release brings it"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     finish(match runtime {
         Ok(runtime) => {
@@ -84,6 +91,12 @@ pub fn main() -> ExitCode {
         }
         Err(error) => Err(error.into()),
     })
+}
+
+/// The environment; a variable that is not UTF-8 cannot be one of ours.
+fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// Runs the command; Ctrl-C ends it, except where the command itself ends gently.
@@ -157,6 +170,11 @@ fn start_log(context: &Context, command: &Command) {
     if matches!(command, Command::Serve(args) if args.log_json) { log.json().init() } else { log.init() }
 }
 
+/// What whoever makes a store says of its first token.
+fn first_token_text(token: &str) -> String {
+    format!("platform admin token, shown once: {token}")
+}
+
 impl Context {
     /// Returns the configuration.
     ///
@@ -176,7 +194,11 @@ impl Context {
             None => {
                 let config = self.config()?.config;
                 config.check_available()?;
-                Ok(Client::Local(crate::wiring::open_local(&config).await?.router))
+                let store = crate::wiring::open_local(&config).await?;
+                if let Some(token) = &store.first_token {
+                    self.output.note(&first_token_text(token));
+                }
+                Ok(Client::Local(store.router))
             }
         }
     }

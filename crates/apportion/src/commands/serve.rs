@@ -1,18 +1,17 @@
 //! `serve`: API and scheduled attribution in one process.
 
-use super::Context;
+use super::{Context, first_token_text};
 use crate::cli::ServeArgs;
 use crate::client::Client;
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::scheduler::Scheduler;
+use crate::wiring::LocalStore;
 use anyhow::Result;
 use std::io::Write as _;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// How long open requests may take after the process was told to stop.
-const OPEN_REQUESTS_MAX: Duration = Duration::from_secs(30);
 
 /// Serves the local store until the process is told to stop.
 pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
@@ -28,14 +27,39 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let signals = StopSignals::listen()?;
     let mut out = std::io::stdout();
     if let Some(token) = &store.first_token {
-        writeln!(out, "platform admin token, shown once: {token}")?;
+        writeln!(out, "{}", first_token_text(token))?;
     }
     writeln!(out, "listening on {url}")?;
     out.flush()?;
     let schedule = tokio::spawn(schedule.run());
-    let served = serve(listener, &config.server.base_path, store.router.clone(), signals).await;
+    let served = serve_store(listener, &store, &config, signals).await;
     schedule.abort();
     served
+}
+
+/// Serves a store until the process is told to stop; meanwhile acknowledged events go to the tables, the last ones at
+/// the end.
+///
+/// # Errors
+/// The socket fails, or the event log: then nobody knows what is on stable storage until the next start reads it.
+pub async fn serve_store(
+    listener: TcpListener,
+    store: &LocalStore,
+    config: &Config,
+    signals: StopSignals,
+) -> Result<Exit> {
+    let (events, wait) = (store.events.clone(), config.ingest.flush_every.duration());
+    let flushing = tokio::spawn(async move { events.keep_flushing(wait).await });
+    let served = tokio::select! {
+        served = serve(listener, store.served.clone(), config.limits.drain.duration(), signals) => served?,
+        failure = store.events.failed() => {
+            return Err(Failure::new(Exit::Failure, format!("the event log stopped: {failure}")).into());
+        }
+    };
+    flushing.abort();
+    store.events.flush_all().await?;
+    store.events.close().await?;
+    Ok(served)
 }
 
 /// Returns a socket that listens on the address.
@@ -80,18 +104,11 @@ impl StopSignals {
     }
 }
 
-/// Serves the routes until SIGINT or SIGTERM, then lets open requests finish: for a while, or until told again.
+/// Serves the routes until SIGINT or SIGTERM, then lets open requests finish: so long, or until told again.
 ///
 /// # Errors
 /// The socket fails.
-pub async fn serve(
-    listener: TcpListener,
-    base_path: &str,
-    router: axum::Router,
-    mut signals: StopSignals,
-) -> Result<Exit> {
-    let base = base_path.trim_end_matches('/');
-    let router = if base.is_empty() { router } else { axum::Router::new().nest(base, router) };
+async fn serve(listener: TcpListener, router: axum::Router, drain: Duration, mut signals: StopSignals) -> Result<Exit> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let gently = async {
         // An error means that nobody can tell any more, which is the end as well.
@@ -105,7 +122,7 @@ pub async fn serve(
         let _ = stop.send(());
         tokio::select! {
             () = signals.told() => {}
-            () = tokio::time::sleep(OPEN_REQUESTS_MAX) => {}
+            () = tokio::time::sleep(drain) => {}
         }
     };
     tokio::select! {

@@ -32,6 +32,9 @@ fn body_of(args: TenantArgs) -> Value {
         ("status", args.status),
         ("parent", args.parent),
         ("cost_center", args.cost_center),
+        ("gl_account", args.gl_account),
+        ("billing_mode", args.billing_mode),
+        ("merged_into", args.merged_into),
         ("valid_from", args.valid_from),
         ("valid_to", args.valid_to),
     ];

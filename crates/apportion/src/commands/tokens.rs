@@ -12,13 +12,16 @@ pub async fn run(context: &Context, command: TokensCommand) -> Result<Exit> {
     let client = context.client().await?;
     match command {
         TokensCommand::List => context.print_list(&client, "/tokens", Vec::new(), &[]).await,
-        TokensCommand::Create { role, name, tenants, expires } => {
+        TokensCommand::Create { role, name, tenants, scopes, expires } => {
             let mut body = json!({ "role": role });
             if let Some(name) = name {
                 body["name"] = json!(name);
             }
             if !tenants.is_empty() {
                 body["tenants"] = json!(tenants);
+            }
+            if !scopes.is_empty() {
+                body["scopes"] = json!(scopes);
             }
             if let Some(expires) = expires {
                 body["expires_at"] = json!(expires);

@@ -4,7 +4,6 @@ use super::Context;
 use crate::cli::{Format, VersionCommand};
 use crate::client::{Call, Client, percent_encode};
 use crate::exit::{Exit, Failure};
-use crate::output::rows_of;
 use crate::publish::{Kind, TOML, publish, read_text};
 use anyhow::Result;
 use axum::body::Body;
@@ -54,9 +53,9 @@ async fn show(client: &Client, kind: Kind, version: Option<String>) -> Result<Va
     let version = match version {
         Some(version) => version,
         None => {
-            let list = client.json(Call::get(kind.route())).await?;
+            let all = client.all_rows(kind.route(), &[]).await?;
             let valid_from = |row: &&Value| row["valid_from"].as_str().unwrap_or_default().to_owned();
-            let newest = rows_of(&list).unwrap_or_default().iter().max_by_key(valid_from);
+            let newest = all.iter().max_by_key(valid_from);
             let newest = newest.and_then(|row| row["version"].as_str()).map(str::to_owned);
             newest.ok_or_else(|| Failure::new(Exit::NotFound, "nothing is published yet"))?
         }
@@ -99,6 +98,24 @@ fn leaves(path: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::extract::{Path, Query};
+    use axum::routing::get;
+
+    #[tokio::test]
+    async fn the_newest_version_is_found_on_whatever_page_it_stands() {
+        let list = |Query(asked): Query<BTreeMap<String, String>>| async move {
+            match asked.get("cursor") {
+                None => axum::Json(
+                    json!({ "rows": [{ "version": "old", "valid_from": "2025-01-01" }], "next_cursor": "n" }),
+                ),
+                Some(_) => axum::Json(json!({ "rows": [{ "version": "new", "valid_from": "2026-01-01" }] })),
+            }
+        };
+        let one = |Path(version): Path<String>| async move { axum::Json(json!({ "version": version })) };
+        let router = axum::Router::new().route("/api/v1/policies", get(list));
+        let client = Client::Local(router.route("/api/v1/policies/{version}", get(one)));
+        assert_eq!(show(&client, Kind::Policy, None).await.expect("a version")["version"], "new");
+    }
 
     #[test]
     fn a_difference_names_its_place_and_both_values() {

@@ -1,5 +1,6 @@
 //! Reads file, environment and flags into one configuration, remembering where each value came from.
 
+use super::check::check;
 use super::schema::Config;
 use crate::exit::{Exit, Failure};
 use anyhow::Result;
@@ -83,6 +84,7 @@ pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> 
         origins.insert(key, Origin::Environment(name.clone()));
     }
     let mut config: Config = Value::Table(table).try_into().expect("every change of the table was checked");
+    check(&config, &origins)?;
     if let Some(folder) = path.as_deref().and_then(Path::parent) {
         for file in [&mut config.files.meters, &mut config.files.rates, &mut config.files.policy] {
             *file = folder.join(&*file);
@@ -132,7 +134,7 @@ fn known_keys() -> BTreeMap<String, Value> {
 }
 
 /// Returns the values below `prefix` by their dotted path; an element of a list has its number in the path.
-fn leaves(prefix: &str, value: &Value) -> BTreeMap<String, Value> {
+pub(super) fn leaves(prefix: &str, value: &Value) -> BTreeMap<String, Value> {
     let below = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
     match value {
         Value::Table(table) => table.iter().flat_map(|(key, value)| leaves(&below(key), value)).collect(),
@@ -241,6 +243,12 @@ mod tests {
             &[("APPORTION__COMPUTE__MEMORY_LIMIT", "lots")],
             "environment variable APPORTION__COMPUTE__MEMORY_LIMIT: `lots` is not a size; write it as 256MiB or 2GiB",
         );
+        check("[limits]\npage_rows = 0", &[], "apportion.toml: limits.page_rows must be more than 0");
+        check(
+            "",
+            &[("APPORTION__LIMITS__QUERY_TIME", "0s")],
+            "environment APPORTION__LIMITS__QUERY_TIME: limits.query_time must be more than 0",
+        );
     }
 
     #[test]
@@ -282,13 +290,20 @@ mod tests {
                     [[ui.tenant_link]]\nlabel = 'L'\nurl = 'https://app/{slug}'\n[[limit]]\nprovider = 'p'\nresource = 'r'\ncap = 5";
         let config = load_text(text, &[]).expect("valid").config;
         assert_eq!((config.sources.len(), config.sources[0].rest.len()), (1, 2));
-        assert_eq!((config.ui.tenant_link.len(), config.limits.len()), (1, 1));
+        assert_eq!((config.ui.tenant_link.len(), config.provider_limits.len()), (1, 1));
     }
 
     #[test]
     fn what_a_later_release_brings_is_refused() {
-        for text in ["[compute]\nengine='df://host'", "[storage]\nlake='s3://b/p'", "[storage]\ncatalog='postgres://x'"]
-        {
+        for text in [
+            "[compute]\nengine='df://host'",
+            "[storage]\nlake='s3://b/p'",
+            "[storage]\ncatalog='postgres://x'",
+            "[[source]]\nname='app'\nkind='vercel'",
+            "[[limit]]\nprovider='p'\nresource='r'",
+            "[retention]\nimports='365d'",
+            "[retention]\nevents_days=30",
+        ] {
             let error = load_text(text, &[]).expect("valid").config.check_available().expect_err("refused");
             assert!(error.message.starts_with("not_available") && error.exit == Exit::Conflict, "{text}");
         }

@@ -1,5 +1,7 @@
 //! `apportion.toml`, environment and flags, with the origin of each value.
 
+/// What is refused when configuration is read, beyond what types refuse.
+mod check;
 /// Reads file, environment and flags into one configuration.
 mod load;
 /// The sections and keys.
@@ -8,7 +10,8 @@ mod schema;
 mod units;
 
 pub use load::{Loaded, load};
-pub use schema::{Config, Schedule, TenantsUnknown};
+pub use schema::{Config, Limits, Schedule, TenantsUnknown};
+pub use units::{DurationText, SizeText};
 
 /// The configuration file that `init` writes: every key with its default and what it means.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

@@ -39,6 +39,8 @@ pub struct Config {
     pub exporter: Exporter,
     /// What tenants may see of each other.
     pub privacy: Privacy,
+    /// How much a request, an import or a question may use.
+    pub limits: Limits,
     /// Links of the pages.
     #[serde(skip_serializing_if = "Ui::is_empty")]
     pub ui: Ui,
@@ -47,7 +49,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Limits of providers.
     #[serde(rename = "limit", skip_serializing_if = "Vec::is_empty")]
-    pub limits: Vec<Limit>,
+    pub provider_limits: Vec<ProviderLimit>,
 }
 
 macro_rules! sections {
@@ -144,6 +146,10 @@ sections! {
         events_per_second_per_tenant: u32 = 10_000,
         /// Memory for the index of event ids.
         id_memory: SizeText = parsed("256MiB"),
+        /// Size of a segment of the event log.
+        segment: SizeText = parsed("64MiB"),
+        /// How long acknowledged events wait for the tables at most.
+        flush_every: DurationText = parsed("300s"),
         /// JSONPath per dimension.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         map: BTreeMap<String, String> = BTreeMap::new(),
@@ -183,6 +189,57 @@ sections! {
     Privacy {
         /// Totals and ratios of pools with five or more consumers.
         disclose_pools: bool = false,
+    }
+    /// How much a request, an import or a question may use.
+    Limits {
+        /// JSON body.
+        json_body: SizeText = parsed("1MiB"),
+        /// Policy, rate card or table of exchange rates.
+        text_body: SizeText = parsed("16MiB"),
+        /// Bills and event files as they are sent.
+        upload_body: SizeText = parsed("64GiB"),
+        /// Batch of events as it is sent.
+        events_body: SizeText = parsed("16MiB"),
+        /// Batch of events after decompression.
+        events_decoded: SizeText = parsed("64MiB"),
+        /// Events of a batch.
+        events: u64 = 10_000,
+        /// Files of an upload or import.
+        upload_files: usize = 10_000,
+        /// How long an upload may stand still.
+        upload_idle: DurationText = parsed("60s"),
+        /// One imported file after decompression.
+        decoded_file: SizeText = parsed("64GiB"),
+        /// One row, or one cell of a Parquet file.
+        import_row: SizeText = parsed("4MiB"),
+        /// Rows of a set of files.
+        import_rows: u64 = 1_000_000_000,
+        /// Columns of a file.
+        import_columns: usize = 1_000,
+        /// Pairs of billing account and billing period in a set of files.
+        import_keys: usize = 10_000,
+        /// Days that one cost line may touch.
+        charge_days: u32 = 36_600,
+        /// Query string.
+        query_string: SizeText = parsed("16KiB"),
+        /// How long a question may take.
+        query_time: DurationText = parsed("300s"),
+        /// Longest range of days of one question or run.
+        query_days: u32 = 3_660,
+        /// Rows of a page, but for costs.
+        page_rows: usize = 1_000,
+        /// Rows of a page of costs.
+        cost_page_rows: usize = 10_000,
+        /// Rows of a page that says nothing.
+        page_rows_default: usize = 100,
+        /// Answers up to this size carry an ETag.
+        etag_body: SizeText = parsed("64MiB"),
+        /// How long the first answer to a keyed write is kept for a repeat.
+        idempotency: DurationText = parsed("7d"),
+        /// After so long a keyed write that never ended may be tried again.
+        idempotency_stale: DurationText = parsed("1h"),
+        /// How long open requests may take after the process was told to stop.
+        drain: DurationText = parsed("30s"),
     }
 }
 
@@ -279,7 +336,7 @@ impl Eq for KeptValue {}
 /// A limit of a provider, of a later release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Limit {
+pub struct ProviderLimit {
     /// Whose.
     pub provider: String,
     /// Of what.
@@ -332,6 +389,20 @@ impl Config {
         }
         if is_remote(&self.storage.catalog) {
             return Err(Failure::not_available("storage.catalog on a database server"));
+        }
+        if !self.sources.is_empty() {
+            return Err(Failure::not_available("`[[source]]` (collectors and snapshot sources)"));
+        }
+        if !self.provider_limits.is_empty() {
+            return Err(Failure::not_available("`[[limit]]` (limits of providers)"));
+        }
+        let default = Retention::default();
+        if self.retention.imports != default.imports {
+            return Err(Failure::not_available("retention.imports other than \"forever\""));
+        }
+        if self.retention.events_days != default.events_days {
+            let what = format!("retention.events_days other than {}", default.events_days);
+            return Err(Failure::not_available(&what));
         }
         Ok(())
     }

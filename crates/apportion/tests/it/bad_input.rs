@@ -44,6 +44,16 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
     check(folder, &["costs"], 5, "apportion.toml:2:1: unknown key `lissten`; did you mean `listen`?");
     write(folder, "apportion.toml", "[compute]\nengine = 'df://host:50050'");
     check(folder, &["costs"], 5, "not_available");
+    for (text, message) in [
+        ("[limits]\npage_rows = 0", "apportion.toml: limits.page_rows must be more than 0"),
+        ("[server]\nbase_path = 'costs'", "apportion.toml: server.base_path is not a path"),
+        ("[[source]]\nname = 'a'\nkind = 'vercel'", "not_available: `[[source]]`"),
+        ("[retention]\nevents_days = 30", "not_available: retention.events_days"),
+        ("[ingest.map]\nuser = '$['", "ingest.map.user"),
+    ] {
+        write(folder, "apportion.toml", text);
+        check(folder, &["check"], 5, message);
+    }
     write(folder, "apportion.toml", "");
     for (pools, message) in [
         ("[[pool]]\nname = 'a'\nselct = {}", "policy.toml:5:1: unknown key `selct`; did you mean `select`?"),
@@ -65,6 +75,55 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
         "version='v'\ncurrency='USD'\nvalid_from=2020-01-01\n[[price]]\nmeter='api_call'\nprice='1'\ntiers=[{above='1',price='2'}]",
     );
     check(folder, &["rates", "validate", "rates.toml"], 5, "not_available");
+    write(
+        folder,
+        "rates.toml",
+        "version='v'\ncurrency='USD'\nvalid_from=2020-01-01\n[[price]]\nmeter='storage_gb'\nprice='1'",
+    );
+    std::fs::remove_file(folder.join("policy.toml")).expect("removed");
+    check(folder, &["check"], 5, "storage_gb is a gauge");
+}
+
+#[test]
+fn check_tries_the_built_in_policy_where_there_is_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    write(folder, "bill.csv", &bill("10.00", 1));
+    assert_eq!(run(folder, &["import", "focus", "bill.csv", "--source", "aws"]).0, 0);
+    let (code, out, errors) = run(folder, &["check", "--range", "2026-05", "-o", "json"]);
+    assert_eq!((code, out.contains("no_pool")), (0, true), "{out}{errors}");
+}
+
+#[test]
+fn files_are_published_both_or_neither() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    write(folder, "rates.toml", "version='mine'\ncurrency='USD'\nvalid_from=2020-01-01");
+    write(folder, "policy.toml", "version = ");
+    check(folder, &["attribute", "--date", "2026-05-03"], 5, "policy.toml:1:");
+    let rates = || run(folder, &["rates", "list", "-o", "json"]).1;
+    assert!(!rates().contains("mine"), "{}", rates());
+    write(folder, "policy.toml", HEAD);
+    assert_eq!(run(folder, &["attribute", "--date", "2026-05-03"]).0, 0);
+    assert!(rates().contains("mine"), "{}", rates());
+}
+
+#[test]
+fn an_export_without_rows_is_a_header_and_says_its_days() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (code, out, _) = run(folder, &["export", "ledger"]);
+    assert_eq!((code, out.lines().count(), out.starts_with("posting,line,kind,")), (0, 1, true), "{out}");
+    let (code, out, errors) = run(folder, &["export", "cost-lines"]);
+    assert_eq!((code, out.lines().count(), out.contains("billed_cost,")), (0, 1, true), "{out}");
+    assert!(errors.contains("exporting 20") && errors.contains(" to 20"), "{errors}");
+    assert_eq!(run(folder, &["export", "cost-lines", "-q"]).2, "");
+    assert_eq!(run(folder, &["export", "ledger", "--format", "ndjson"]).1, "");
+    write(folder, "apportion.toml", "[limits]\npage_rows = 2");
+    for tenant in ["a", "b", "c"] {
+        assert_eq!(run(folder, &["tenants", "set", tenant]).0, 0);
+    }
+    assert_eq!(run(folder, &["tenants", "list", "-o", "ndjson"]).1.lines().count(), 3, "pages may be short");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod bad_input;
 /// The demo, checked against its own files.
 mod demo;
+/// The first command in a folder.
+mod first_start;
 /// Serving, and asking a server.
 mod server;
 /// From a bill and usage to a proved ledger.

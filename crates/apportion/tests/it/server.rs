@@ -68,6 +68,20 @@ fn a_server_answers_what_the_local_store_answers() {
 }
 
 #[test]
+fn a_server_below_a_base_path_is_asked_below_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    std::fs::write(folder.join("apportion.toml"), "[server]\nbase_path = '/costs/'").expect("written");
+    let server = Server::start(folder);
+    assert!(server.url.ends_with("/costs"), "{}", server.url);
+    let token = server.token.clone();
+    assert_eq!(server.ask(folder, &token, &["tenants", "list"]).0, 0);
+    let outside = server.url.trim_end_matches("/costs").to_owned();
+    assert_eq!(run(folder, &["--server", &outside, "--token", &token, "tenants", "list"]).0, 3);
+    assert_eq!(server.stop("-TERM"), Some(0));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_unreachable() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());

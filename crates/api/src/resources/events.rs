@@ -1,0 +1,260 @@
+//! Usage events as they happen. The answer is sent when the accepted ones are on stable storage.
+
+use crate::access::EventWriter;
+use crate::app::App;
+use crate::body::{content_type, pieces};
+use crate::problem::ApiError;
+use crate::query::QueryPairs;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use futures::StreamExt;
+use metering::import::{EventReader, Item};
+use metering::live::{Decision, Offered, PreparedEvent, Preparer};
+use metering::refusal::{Refusal, RefusalCode};
+use serde::Serialize;
+use std::io::Cursor;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// How a batch with refused events is taken.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventParams {
+    /// `true` stores all events or none: one refused event answers 422.
+    pub atomic: Option<bool>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct EventsBody {
+    /// Events stored.
+    pub accepted: u64,
+    /// Events that came before with the same content.
+    pub duplicates: u64,
+    /// Events refused, by their number in the batch.
+    pub rejected: Vec<RefusedEventBody>,
+}
+
+/// One refused event.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RefusedEventBody {
+    /// Its number in the batch, from 0.
+    pub index: u64,
+    /// Its id, if it could be read.
+    pub id: Option<String>,
+    /// Which rule.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// What the content type says about the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One event.
+    One,
+    /// A JSON list.
+    Batch,
+    /// One event or a JSON list.
+    Json,
+    /// One event per line.
+    Lines,
+}
+
+impl Shape {
+    fn of(content_type: &str) -> Result<Self, ApiError> {
+        Ok(match content_type {
+            "application/cloudevents+json" => Self::One,
+            "application/cloudevents-batch+json" => Self::Batch,
+            "application/json" => Self::Json,
+            "application/x-ndjson" | "application/ndjson" => Self::Lines,
+            _ => {
+                let known = "application/cloudevents+json, application/cloudevents-batch+json, application/json or application/x-ndjson";
+                return Err(ApiError::MediaType(format!("send events as {known}")));
+            }
+        })
+    }
+}
+
+/// Takes usage events as CloudEvents 1.0: one, a JSON list, or one per line; plain, gzip or zstd. Each counts once.
+///
+/// 200 when every event is accepted or a duplicate, 207 when some are refused. A request with one event answers its own
+/// status.
+#[utoipa::path(post, path = "/api/v1/events", tag = "events", params(EventParams),
+    request_body(content((String = "application/cloudevents+json"), (String = "application/cloudevents-batch+json"),
+        (String = "application/json"), (String = "application/x-ndjson"))),
+    responses((status = 200, body = EventsBody), (status = 207, body = EventsBody, description = "Some events are refused")))]
+pub async fn post_events(
+    writer: EventWriter,
+    State(app): State<App>,
+    query: QueryPairs,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let mut params = query.params()?;
+    let atomic = params.word("atomic", &[("false", false), ("true", true)])?;
+    params.finish()?;
+    let shape = Shape::of(&content_type(request.headers()))?;
+    let encoding = Encoding::of(&request)?;
+    let bytes = read(&app, request).await?;
+    let preparer = app.events.preparer(writer.scope().clone());
+    let (decoded_max, batch_max) = (app.limits.events_decoded_bytes_max, app.limits.events_max);
+    let offers = move || offer(&preparer, bytes, encoding, shape, decoded_max, batch_max);
+    let offers = tokio::task::spawn_blocking(offers).await.map_err(|error| ApiError::Internal(error.to_string()))??;
+    let Offers { prepared, known, mut refused, is_single } = offers;
+    if atomic && !(refused.is_empty() && known.iter().all(|(.., decision)| *decision == Decision::Duplicate)) {
+        refused.extend(known.into_iter().filter(|(.., decision)| *decision == Decision::Conflict).map(conflict));
+        return Err(ApiError::EventsRefused(to_api_refused(refused)));
+    }
+    app.rates.take(prepared.iter().map(|(_, event)| event.tenant()), app.now())?;
+    let outcome = decide(&app, prepared, known, refused, atomic).await?;
+    answer(outcome, is_single)
+}
+
+/// What the body holds.
+struct Offers {
+    prepared: Vec<(u64, PreparedEvent)>,
+    known: Vec<(u64, Option<Arc<str>>, Decision)>,
+    refused: Vec<(u64, Refusal)>,
+    is_single: bool,
+}
+
+async fn decide(
+    app: &App,
+    prepared: Vec<(u64, PreparedEvent)>,
+    known: Vec<(u64, Option<Arc<str>>, Decision)>,
+    mut refused: Vec<(u64, Refusal)>,
+    atomic: bool,
+) -> Result<EventsBody, ApiError> {
+    let mut named: Vec<(u64, Option<Arc<str>>)> = Vec::with_capacity(prepared.len());
+    let mut events = Vec::with_capacity(prepared.len());
+    for (index, event) in prepared {
+        named.push((index, Some(Arc::clone(event.id()))));
+        events.push(event);
+    }
+    let decisions = if events.is_empty() { Vec::new() } else { app.events.append(events, atomic).await? };
+    let decided = named.into_iter().zip(decisions).map(|((index, id), decision)| (index, id, decision));
+    let mut body = EventsBody::default();
+    for (index, id, decision) in decided.chain(known) {
+        match decision {
+            Decision::Accepted => body.accepted += 1,
+            Decision::Duplicate => body.duplicates += 1,
+            Decision::Conflict => refused.push(conflict((index, id, decision))),
+            Decision::NotStored => {}
+        }
+    }
+    if atomic && !refused.is_empty() {
+        return Err(ApiError::EventsRefused(to_api_refused(refused)));
+    }
+    body.rejected = to_api_refused(refused);
+    Ok(body)
+}
+
+fn conflict((index, id, _): (u64, Option<Arc<str>>, Decision)) -> (u64, Refusal) {
+    let detail = "this tenant and source sent this id before with other content";
+    let refusal = Refusal::new(RefusalCode::IdConflict, detail);
+    (index, id.map_or_else(|| refusal.clone(), |id| refusal.clone().of(&id)))
+}
+
+fn to_api_refused(mut refused: Vec<(u64, Refusal)>) -> Vec<RefusedEventBody> {
+    refused.sort_by_key(|(index, _)| *index);
+    let body = |(index, refusal): (u64, Refusal)| RefusedEventBody {
+        index,
+        id: refusal.id,
+        code: refusal.code.as_str().to_owned(),
+        detail: refusal.detail,
+    };
+    refused.into_iter().map(body).collect()
+}
+
+fn answer(body: EventsBody, is_single: bool) -> Result<Response, ApiError> {
+    match body.rejected.first() {
+        Some(_) if is_single => {
+            Err(ApiError::EventRefused(body.rejected.into_iter().next().expect("there is a first")))
+        }
+        first => {
+            let status = if first.is_some() { StatusCode::MULTI_STATUS } else { StatusCode::OK };
+            let mut response = crate::list::json(&body)?;
+            *response.status_mut() = status;
+            Ok(response)
+        }
+    }
+}
+
+/// How the body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Plain,
+    /// gzip or zstd; which of them shows its content.
+    Compressed,
+}
+
+impl Encoding {
+    fn of(request: &Request) -> Result<Self, ApiError> {
+        match request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+            None | Some(b"identity" | b"") => Ok(Self::Plain),
+            Some(b"gzip" | b"zstd") => Ok(Self::Compressed),
+            Some(_) => Err(ApiError::MediaType("the content encodings known here are gzip and zstd".to_owned())),
+        }
+    }
+}
+
+async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
+    let limit = app.limits.events_bytes_max;
+    let mut bytes = Vec::new();
+    let mut pieces = pieces(app, request.into_body());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if limit < bytes.len() + piece.len() {
+            return Err(ApiError::TooLarge { what: "bytes", limit: limit as u64, key: "limits.events_body" });
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Reads and prepares all events of a body.
+fn offer(
+    preparer: &Preparer,
+    bytes: Vec<u8>,
+    encoding: Encoding,
+    shape: Shape,
+    decoded_bytes_max: u64,
+    events_max: u64,
+) -> Result<Offers, ApiError> {
+    let is_compressed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    if is_compressed != (encoding == Encoding::Compressed) {
+        return Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned()));
+    }
+    let mut reader = EventReader::open_limited(Cursor::new(bytes), decoded_bytes_max)?;
+    let is_list = reader.is_list();
+    if (shape == Shape::Batch) != is_list && shape != Shape::Json {
+        let expected = if shape == Shape::Batch { "a JSON list" } else { "no JSON list" };
+        return Err(ApiError::body("", format!("the content type promises {expected}")));
+    }
+    let is_single = !is_list && shape != Shape::Lines;
+    let mut offers = Offers { prepared: Vec::new(), known: Vec::new(), refused: Vec::new(), is_single };
+    while let Some((index, item)) = reader.next_item()? {
+        if events_max <= index {
+            return Err(ApiError::TooLarge { what: "events", limit: events_max, key: "limits.events" });
+        }
+        if is_single && index > 0 {
+            return Err(ApiError::body("", "more than one event; send a list or application/x-ndjson"));
+        }
+        let offered = match item {
+            Item::Text(text) => preparer.prepare(text).map_err(metering::MeteringError::from)?,
+            Item::TooLong => Err(Refusal::invalid("longer than an event may be")),
+            Item::NotUtf8 => Err(Refusal::invalid("not UTF-8")),
+        };
+        match offered {
+            Ok(Offered::Prepared(event)) => offers.prepared.push((index, *event)),
+            Ok(Offered::Known(decision)) => offers.known.push((index, None, decision)),
+            Err(refusal) if refusal.not_json && shape != Shape::Lines => return Err(ApiError::Json(refusal.detail)),
+            Err(refusal) => offers.refused.push((index, refusal)),
+        }
+    }
+    if is_single && offers.prepared.is_empty() && offers.known.is_empty() && offers.refused.is_empty() {
+        return Err(ApiError::body("", "the body is empty"));
+    }
+    Ok(offers)
+}

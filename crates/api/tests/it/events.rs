@@ -1,0 +1,122 @@
+//! Events as they happen, through the real router: what is answered, what is visible, who may.
+
+use crate::app::TestApp;
+use api::ApiLimits;
+use engine::Settings;
+use serde_json::{Value, json};
+
+fn event(id: &str, tenant: &str, value: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "/s", "type": "log_queries", "tenant": tenant,
+        "time": "2026-11-19T10:00:00Z", "data": { "value": value, "user": "u" }
+    })
+}
+
+async fn usage(app: &TestApp, token: &str, query: &str) -> Vec<(String, String)> {
+    let body = app.get_as(token, &format!("/usage?range=2026-11-19&meter=log_queries{query}")).await.expect(200).json();
+    let row = |row: &Value| {
+        let tenant = row["key"]["tenant"].as_str().unwrap_or_default();
+        (tenant.to_owned(), row["quantity"].as_str().unwrap_or_default().to_owned())
+    };
+    body["rows"].as_array().expect("rows").iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn usage_is_visible_with_the_answer_and_each_event_counts_once() {
+    let app = TestApp::start().await;
+    let batch = json!([event("1", "acme", "5"), event("2", "globex", "7.5")]);
+    let body = app.post("/events", &batch).await.expect(200).json();
+    assert_eq!(body, json!({ "accepted": 2, "duplicates": 0, "rejected": [] }));
+    assert_eq!(app.post("/events", &batch).await.expect(200).json()["duplicates"], 2);
+    let both = [("acme".to_owned(), "5".to_owned()), ("globex".to_owned(), "7.5".to_owned())];
+    assert_eq!(usage(&app, &app.admin, "").await, both);
+    app.app.events.flush_all().await.unwrap();
+    assert_eq!(usage(&app, &app.admin, "").await, both);
+    assert_eq!(app.get("/tenants/globex").await.expect(200).json()["entered_by"], "system");
+}
+
+#[tokio::test]
+async fn one_event_answers_its_own_status() {
+    let app = TestApp::start().await;
+    app.post("/events", &event("1", "acme", "5")).await.expect(200);
+    app.post("/events", &event("1", "acme", "6")).await.expect_problem(409, "id_conflict");
+    app.post("/events", &event("2", "acme", "x")).await.expect_problem(400, "invalid_event");
+    app.post("/events", &event("2", "acme", "1e30")).await.expect_problem(400, "out_of_bound");
+    app.post("/events", &event("2", "", "1")).await.expect_problem(400, "tenant_missing");
+    let later = json!({ "time": "2026-11-20T13:00:01Z" });
+    let mut future = event("2", "acme", "1");
+    future["time"] = later["time"].clone();
+    app.post("/events", &future).await.expect_problem(400, "time_in_future");
+    let body = app.post("/events", &json!([event("3", "acme", "1"), event("1", "acme", "6")])).await.expect(207).json();
+    assert_eq!((&body["accepted"], &body["rejected"][0]["index"]), (&json!(1), &json!(1)));
+    assert_eq!(body["rejected"][0]["id"], "1");
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_stored_whole_or_not_at_all() {
+    let app = TestApp::start().await;
+    app.post("/events", &event("1", "acme", "5")).await.expect(200);
+    let batch = json!([event("2", "acme", "1"), event("1", "acme", "6")]);
+    let problem = app.post("/events?atomic=true", &batch).await.expect_problem(422, "events_refused");
+    assert_eq!(problem["errors"][0]["code"], "id_conflict");
+    assert_eq!(usage(&app, &app.admin, "").await, [("acme".to_owned(), "5".to_owned())]);
+    app.post("/events?atomic=true", &json!([event("2", "acme", "1")])).await.expect(200);
+}
+
+#[tokio::test]
+async fn tokens_write_and_read_their_own_tenants_only() {
+    let app = TestApp::start().await;
+    let writer = app.token("ingest", &["acme"]).await;
+    let send = |body: Value| {
+        let (app, writer) = (&app, writer.clone());
+        async move { app.call("POST", "/api/v1/events", Some(&writer), "application/json", &body.to_string()).await }
+    };
+    send(event("1", "acme", "1")).await.expect(200);
+    let mut nameless = event("2", "acme", "1");
+    nameless.as_object_mut().unwrap().remove("tenant");
+    send(nameless).await.expect(200);
+    send(event("3", "globex", "1")).await.expect_problem(403, "tenant_forbidden");
+    app.post("/events", &event("4", "globex", "9")).await.expect(200);
+    let viewer = app.token("tenant_viewer", &["acme"]).await;
+    assert_eq!(usage(&app, &viewer, "").await, [("acme".to_owned(), "2".to_owned())]);
+    let foreign = app.get_as(&viewer, "/usage?filter=tenant:globex").await;
+    foreign.expect_problem(404, "tenant_not_found");
+}
+
+#[tokio::test]
+async fn a_new_meter_takes_the_events_that_come_after_it() {
+    let app = TestApp::start().await;
+    let build = |id: &str| {
+        json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "build", "tenant": "acme",
+            "time": "2026-11-19T10:00:00Z", "data": {} })
+    };
+    app.post("/events", &build("1")).await.expect(200);
+    let meter = json!({ "unit": "Builds", "category": "other", "kind": "counter", "event_type": "build", "aggregation": "count" });
+    app.put("/meters/builds", &meter).await.expect(200);
+    app.post("/events", &build("2")).await.expect(200);
+    let rows = app.get("/usage?range=2026-11-19&meter=builds").await.expect(200).json();
+    assert_eq!((&rows["rows"][0]["quantity"], &rows["rows"][0]["unit"]), (&json!("1"), &json!("Builds")));
+    let mut other = meter.clone();
+    other["unit"] = json!("Runs");
+    app.put("/meters/builds", &other).await.expect_problem(409, "meter_in_use");
+    app.delete("/meters/builds").await.expect(204);
+    app.post("/events", &build("3")).await.expect(200);
+    let rows = app.get("/usage?range=2026-11-19&meter=builds").await.expect(200).json();
+    assert_eq!(rows["rows"][0]["quantity"], "1");
+}
+
+#[tokio::test]
+async fn bodies_and_batches_have_their_limits() {
+    let limits =
+        ApiLimits { events_bytes_max: 2_000, events_max: 3, events_decoded_bytes_max: 3_000, ..ApiLimits::default() };
+    let app = TestApp::with(Settings::default(), limits).await;
+    let many: Vec<Value> = (0..4).map(|at| event(&at.to_string(), "acme", "1")).collect();
+    app.post("/events", &json!(many)).await.expect_problem(413, "payload_too_large");
+    app.post("/events", &json!([event("x", "acme", &"1".repeat(2_000))]))
+        .await
+        .expect_problem(413, "payload_too_large");
+    assert_eq!(usage(&app, &app.admin, "").await, []);
+    app.call("POST", "/api/v1/events", Some(&app.admin), "text/plain", "{}")
+        .await
+        .expect_problem(415, "unsupported_media_type");
+}

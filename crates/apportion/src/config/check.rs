@@ -1,0 +1,84 @@
+//! What is refused when configuration is read, beyond what types refuse.
+
+use super::load::{Origin, leaves};
+use super::schema::Config;
+use crate::exit::{Exit, Failure};
+use std::collections::BTreeMap;
+use toml::Value;
+
+/// Refuses values that nothing could work with.
+///
+/// # Errors
+/// A failure that names the key and where its value came from.
+pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Result<(), Failure> {
+    let refuse = |key: &str, problem: &str| {
+        let origin = origins.get(key).unwrap_or(&Origin::Default);
+        Err(Failure::new(Exit::Conflict, format!("{origin}: {key} {problem}")))
+    };
+    if !is_path(&config.server.base_path) {
+        let problem = "is not a path; write / or /costs: one / before each part of letters, digits, -, . and _";
+        return refuse("server.base_path", problem);
+    }
+    let limits = Value::try_from(&config.limits).expect("limits can be written");
+    match leaves("limits", &limits).into_iter().find(|(_, limit)| is_nothing(limit)) {
+        None => Ok(()),
+        Some((key, _)) => refuse(&key, "must be more than 0"),
+    }
+}
+
+/// Whether the text can stand before the routes of the API.
+fn is_path(text: &str) -> bool {
+    let is_letter = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'.' | b'_');
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(is_letter);
+    let Some(rest) = text.strip_prefix('/') else { return false };
+    rest.is_empty() || rest.strip_suffix('/').unwrap_or(rest).split('/').all(is_part)
+}
+
+/// Whether a number, size or duration is 0 of whatever unit.
+fn is_nothing(limit: &Value) -> bool {
+    match limit {
+        Value::Integer(number) => *number == 0,
+        Value::String(text) => text.bytes().take_while(u8::is_ascii_digit).all(|digit| digit == b'0'),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::toml_text::parse_toml;
+
+    fn refusal(text: &str) -> String {
+        let config: Config = parse_toml("t", text).expect("TOML");
+        check(&config, &BTreeMap::new()).map_or_else(|failure| failure.message, |()| "ok".to_owned())
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_by_its_key() {
+        assert_eq!(refusal(""), "ok");
+        let limits = leaves("limits", &Value::try_from(super::super::Limits::default()).expect("limits"));
+        for (key, default) in limits {
+            let name = key.strip_prefix("limits.").expect("a limit");
+            let nothing = match default {
+                Value::Integer(_) => "0".to_owned(),
+                other => {
+                    let text = other.as_str().expect("a size or duration").to_owned();
+                    format!("'00{}'", text.trim_start_matches(|letter: char| letter.is_ascii_digit()))
+                }
+            };
+            let refused = refusal(&format!("[limits]\n{name} = {nothing}"));
+            assert_eq!(refused, format!("default: {key} must be more than 0"));
+        }
+    }
+
+    #[test]
+    fn a_base_path_is_a_path() {
+        let path = |text: &str| refusal(&format!("[server]\nbase_path = '{text}'"));
+        for good in ["/", "/costs", "/costs/", "/a/b-c.d_e"] {
+            assert_eq!(path(good), "ok", "{good}");
+        }
+        for bad in ["", "costs", "//", "/a//b", "/a?b=c", "/a#b", "/a b", "/{x}", "/*x", "/../x", "/é"] {
+            assert!(path(bad).starts_with("default: server.base_path is not a path"), "{bad}");
+        }
+    }
+}
