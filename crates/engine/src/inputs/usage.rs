@@ -166,9 +166,9 @@ impl Shape {
         Self { dimensions: needed.into_iter().collect(), has_origin, aggregations }
     }
 
-    /// The columns that stand before the dimensions.
+    /// The columns that stand between day and dimensions.
     fn fixed(&self) -> &'static str {
-        if self.has_origin { "usage_date, origin, meter" } else { "usage_date, meter" }
+        if self.has_origin { "origin, meter" } else { "meter" }
     }
 
     /// Sums by group; what no meter asks for is neither read nor computed.
@@ -186,9 +186,14 @@ impl Shape {
             .map(|(at, dimension)| format!("{} AS d{at}", column(dimension)))
             .collect();
         let grouped: Vec<String> = self.dimensions.iter().map(column).collect();
+        // The days of one day need no telling apart: grouping is what costs time.
+        let (day, by_day) = match range.len() {
+            1 => (format!("DATE '{}' AS usage_date", range.from()), ""),
+            _ => ("usage_date".to_owned(), "usage_date, "),
+        };
         format!(
-            "SELECT {fixed}, {named}, sum(\"sum\") AS \"sum\", {} AS \"count\", {} AS \"min\", {} AS \"max\" \
-             FROM usage WHERE {} GROUP BY {fixed}, {grouped}",
+            "SELECT {day}, {fixed}, {named}, sum(\"sum\") AS \"sum\", {} AS \"count\", {} AS \"min\", {} AS \"max\" \
+             FROM usage WHERE {} GROUP BY {by_day}{fixed}, {grouped}",
             asked(&[Aggregation::Avg, Aggregation::Count], "sum(\"count\")", "CAST(NULL AS BIGINT)"),
             asked(&bounds, "min(\"min\")", nothing),
             asked(&bounds, "max(\"max\")", nothing),
@@ -206,9 +211,9 @@ impl Shape {
         let inner: Vec<String> = self.dimensions.iter().enumerate().map(first).collect();
         let outer: Vec<String> = (0..self.dimensions.len()).map(|at| format!("d{at}")).collect();
         format!(
-            "SELECT {fixed}, {outer}, sum(last) AS last FROM (\
+            "SELECT usage_date, {fixed}, {outer}, sum(last) AS last FROM (\
              SELECT usage_date, origin, meter, {inner}, last_value(\"last\" ORDER BY last_at, \"last\") AS last \
-             FROM usage WHERE {days} GROUP BY {full}) GROUP BY {fixed}, {outer}",
+             FROM usage WHERE {days} GROUP BY {full}) GROUP BY usage_date, {fixed}, {outer}",
             fixed = self.fixed(),
             outer = outer.join(", "),
             inner = inner.join(", "),

@@ -49,6 +49,9 @@ use storage::catalog::Catalog;
 use storage::lake::{HotRows, HotSnapshot, Lake, LakeError};
 use tokio::sync::{Mutex, OnceCell, watch};
 
+/// The shortest time between two flushes by the clock; large commits are what the tables are made for.
+const FLUSH_WAIT_MIN: Duration = Duration::from_millis(100);
+
 /// The log of one data folder. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EventLog {
@@ -131,7 +134,7 @@ impl EventLog {
             tracing::error!(?error, "the index of ids could not be tidied up; look-ups are exact and slower");
         }
         let mut ended = self.inner.ended.clone();
-        let mut ticks = tokio::time::interval(wait_max);
+        let mut ticks = tokio::time::interval(wait_max.max(FLUSH_WAIT_MIN));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let flushed = tokio::select! {
