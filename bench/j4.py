@@ -1,9 +1,10 @@
 """J4: attribution of one day with 10 M usage rows over 10,000 tenants, against DuckDB's group-by on the same Parquet.
 
-Both sides read the same files in the same run with the same number of threads. The rows are laid out as metering writes
-them: events arrive mixed, and half a million keys at a time are sorted by tenant, meter and hour. DuckDB only groups and sums; Apportion
-reads, sums, splits exactly, posts and syncs. Answers are compared first: the quantities that Apportion put into the ledger
-must be DuckDB's sums, and its amounts must add up to the bill.
+Both sides read the same files in the same run with the same number of threads. The rows are sorted as
+metering sorts them, half a million at a time by tenant, meter and hour, but each event keeps a row of its own: a roll-up
+would merge those of one key. DuckDB only groups and sums; Apportion reads, sums, splits exactly, posts and syncs. Answers
+are compared first: the quantities that Apportion put into the ledger must be DuckDB's sums, and its amounts must add up to
+the bill.
 """
 
 import json

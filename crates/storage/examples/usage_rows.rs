@@ -1,8 +1,8 @@
 //! Fills the table `usage` of a new data folder with rows for benchmarks: `usage_rows FOLDER ROWS TENANTS DATE`.
 //!
 //! Each row is one metered event of a shared cluster. Events arrive mixed; as metering does, rows are sorted by tenant,
-//! meter and hour before they are written, so many at a time. Everything comes from a fixed sequence, so two runs write
-//! the same rows.
+//! meter and hour before they are written, so many at a time; unlike a roll-up, rows of one key are not merged. Everything
+//! comes from a fixed sequence, so two runs write the same rows.
 
 use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
