@@ -39,6 +39,8 @@ pub mod pool_days;
 pub mod postings;
 /// That what went in is what came out.
 pub mod proof;
+/// Sums of neighbouring rows, before grouping.
+mod run_sums;
 /// Conditions that every question about the ledger shares.
 pub mod select;
 /// What a policy would do to the lines of a range.

@@ -1,6 +1,8 @@
 //! Pinned tables as DataFusion tables.
 
+use super::run_sums::SumRuns;
 use crate::{Engine, EngineError};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedLake, Table};
@@ -30,7 +32,12 @@ impl Engine {
             .with_target_partitions(self.settings.threads.max(1))
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(true);
-        Ok(SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime)))
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(SumRuns));
+        Ok(SessionContext::new_with_state(state.build()))
     }
 
     /// Returns a session over the newest version of every table.
