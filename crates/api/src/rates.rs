@@ -3,6 +3,7 @@
 //! A tenant that sends too much is told when to try again; nobody else waits for it.
 
 use crate::problem::ApiError;
+use ahash::RandomState;
 use domain::Instant;
 use domain::time::MICROS_PER_SECOND;
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ const TENANTS_MAX: usize = 100_000;
 pub struct EventRates {
     per_second: u32,
     /// By tenant, when its bucket would be empty if it never sent again: the later, the fuller it was drained.
-    drained_until: Mutex<HashMap<Arc<str>, i64>>,
+    drained_until: Mutex<HashMap<Arc<str>, i64, RandomState>>,
 }
 
 impl EventRates {
@@ -33,7 +34,7 @@ impl EventRates {
     /// # Errors
     /// [`ApiError::RateLimited`] with the seconds until the batch fits.
     pub(crate) fn take<'e>(&self, tenants: impl Iterator<Item = &'e Arc<str>>, now: Instant) -> Result<(), ApiError> {
-        let mut wanted: HashMap<&Arc<str>, i64> = HashMap::new();
+        let mut wanted: HashMap<&Arc<str>, i64, RandomState> = HashMap::default();
         for tenant in tenants {
             *wanted.entry(tenant).or_default() += 1;
         }

@@ -126,8 +126,30 @@ impl Dimensions {
 /// Two maps with permuted keys are not equal to the query engine; their canonical text is.
 #[must_use]
 pub fn labels_key<K: AsRef<str>, V: AsRef<str>>(labels: &BTreeMap<K, V>) -> String {
-    let sorted: BTreeMap<&str, &str> = labels.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
-    serde_json::to_string(&sorted).expect("a map of strings is JSON")
+    // Keys order as their text does, so they are sorted already.
+    debug_assert!(labels.keys().is_sorted_by(|left, right| left.as_ref() < right.as_ref()));
+    let mut text = String::from("{");
+    for (key, value) in labels {
+        if 1 < text.len() {
+            text.push(',');
+        }
+        write_text(key.as_ref(), &mut text);
+        text.push(':');
+        write_text(value.as_ref(), &mut text);
+    }
+    text.push('}');
+    text
+}
+
+/// Writes a JSON string.
+fn write_text(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| 0x20 <= byte && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text).expect("text is always JSON"));
+    }
 }
 
 #[cfg(test)]
@@ -136,8 +158,9 @@ mod tests {
 
     #[test]
     fn labels_have_one_canonical_text() {
-        let labels = BTreeMap::from([("b", "2\""), ("a", "1")]);
-        assert_eq!(labels_key(&labels), r#"{"a":"1","b":"2\""}"#);
+        let labels = BTreeMap::from([("b", "2\"\n"), ("a", "1"), ("ä", "\u{1}")]);
+        assert_eq!(labels_key(&labels), r#"{"a":"1","b":"2\"\n","ä":"\u0001"}"#);
+        assert_eq!(labels_key(&labels), serde_json::to_string(&labels).expect("a map of strings is JSON"));
         assert_eq!(labels_key(&BTreeMap::<&str, &str>::new()), "{}");
     }
 

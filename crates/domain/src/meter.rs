@@ -128,14 +128,6 @@ pub enum MeterError {
         /// What is wrong.
         problem: String,
     },
-    /// A later release brings it.
-    #[error("meter `{meter}`: {what} is not available yet")]
-    NotAvailable {
-        /// Name of the meter.
-        meter: String,
-        /// What is asked for.
-        what: String,
-    },
 }
 
 #[derive(Deserialize)]
@@ -148,7 +140,7 @@ struct MetersFile {
 /// Returns the built-in meters with those of the file added; a file's meter replaces the built-in of its name.
 ///
 /// # Errors
-/// [`MeterError`] for unreadable text, a name given twice, a bad JSONPath or an aggregation of a later release.
+/// [`MeterError`] for unreadable text, a name given twice or a definition that makes no sense.
 pub fn read_meters(file: &str, text: &str) -> Result<Vec<Meter>, MeterError> {
     let parsed: MetersFile = parse_toml(file, text)?;
     let mut meters: BTreeMap<String, Meter> = builtin().into_iter().map(|meter| (meter.name.clone(), meter)).collect();
@@ -166,16 +158,13 @@ pub fn read_meters(file: &str, text: &str) -> Result<Vec<Meter>, MeterError> {
 /// Returns whether a definition makes sense.
 ///
 /// # Errors
-/// [`MeterError::Invalid`] that says what does not, [`MeterError::NotAvailable`] for what a later release brings.
+/// [`MeterError::Invalid`] that says what does not.
 pub fn check_meter(meter: &Meter) -> Result<(), MeterError> {
     if meter.name.is_empty() || meter.unit.is_empty() || meter.event_type.is_empty() {
         return Err(invalid(meter, "name, unit and event_type must not be empty"));
     }
-    if meter.aggregation == Aggregation::UniqueCount {
-        return Err(MeterError::NotAvailable {
-            meter: meter.name.clone(),
-            what: "aggregation `unique_count`".to_owned(),
-        });
+    if meter.aggregation == Aggregation::UniqueCount && meter.kind != MeterKind::Counter {
+        return Err(invalid(meter, "`unique_count` counts the values of a day: its kind must be `counter`"));
     }
     if meter.value.is_none() && meter.aggregation != Aggregation::Count {
         return Err(invalid(meter, "without `value` the aggregation must be `count`"));
@@ -281,8 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn later_aggregations_are_refused_by_name() {
+    fn distinct_values_add_up_over_days_and_so_need_a_counter() {
         let text = "[[meter]]\nname = 'u'\nunit = 'Users'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'q'\nvalue = '$.u'\naggregation = 'unique_count'";
-        assert!(matches!(read_meters("meters.toml", text), Err(MeterError::NotAvailable { .. })));
+        assert!(read_meters("meters.toml", text).is_ok());
+        assert!(read_meters("meters.toml", &text.replace("'counter'", "'gauge'")).is_err());
+        assert!(read_meters("meters.toml", &text.replace("value = '$.u'\n", "")).is_err());
     }
 }

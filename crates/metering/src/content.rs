@@ -1,23 +1,22 @@
-use crate::event::Event;
+use crate::event::{Event, Retracted};
 use crate::ids::{IdContent, IdKey};
-use crate::json::write_canonical;
+use crate::json::{Json, write_canonical};
+use crate::meters::MeteredValue;
+use crate::rules::PlacedEvent;
 use domain::Instant;
 use domain::dimension::Dimensions;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// SHA-256 of what identifies an event: tenant, source and id.
+/// Room for the content of an event as it usually comes.
+const USUAL_BYTES: usize = 512;
+
+/// BLAKE3 hash of what identifies an event: tenant, source and id.
 pub type EventKey = [u8; 32];
 
 /// Returns the key of an event.
 #[must_use]
 pub fn event_key(tenant: &str, source: &str, id: &str) -> EventKey {
-    let mut hash = Sha256::new();
-    for part in [tenant, source, id] {
-        add_text(&mut hash, Some(part));
-    }
-    hash.finalize().into()
+    blake3::hash(&joined([tenant, source, id])).into()
 }
 
 /// What an event says, so that two deliveries of one key can be compared.
@@ -27,7 +26,7 @@ pub fn event_key(tenant: &str, source: &str, id: &str) -> EventKey {
 /// that are not stored do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
-    sha256: [u8; 32],
+    hash: [u8; 32],
     /// The time that the sender gave.
     pub time: Option<Instant>,
 }
@@ -36,14 +35,14 @@ impl Content {
     /// Returns the content as the id index keeps it: 128 bits of a hash, time included.
     #[must_use]
     pub fn short(&self) -> IdContent {
-        short_content(&self.sha256, self.time)
+        short_content(&self.hash, self.time)
     }
 
     /// Returns the content of an incoming event.
     #[must_use]
-    pub fn of(event: &Event) -> Self {
-        let data = event.data_text.is_some().then_some(&event.data);
-        Self { sha256: hash_content(&event.kind, &event.dimensions, &event.labels_key, data), time: event.time }
+    pub fn of(event: &Event, data: &Json<'_>) -> Self {
+        let data = event.data_text.is_some().then_some(data);
+        Self { hash: hash_content(&event.kind, &event.dimensions, &event.labels_key, data), time: event.time }
     }
 
     /// Returns the content of a stored event; a time equal to that of reception was set by the receiver.
@@ -52,18 +51,18 @@ impl Content {
         kind: &str,
         dimensions: &Dimensions,
         labels_key: &str,
-        data: Option<&Value>,
+        data: Option<&Json<'_>>,
         time: Instant,
         received_at: Instant,
     ) -> StoredContent {
-        StoredContent { sha256: hash_content(kind, dimensions, labels_key, data), time, received_at }
+        StoredContent { hash: hash_content(kind, dimensions, labels_key, data), time, received_at }
     }
 }
 
 /// The content of an event in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredContent {
-    sha256: [u8; 32],
+    hash: [u8; 32],
     time: Instant,
     received_at: Instant,
 }
@@ -72,76 +71,97 @@ impl StoredContent {
     /// Returns the content as the id index keeps it.
     #[must_use]
     pub fn short(&self) -> IdContent {
-        short_content(&self.sha256, (self.time != self.received_at).then_some(self.time))
+        short_content(&self.hash, (self.time != self.received_at).then_some(self.time))
     }
 
     /// Returns whether the incoming event says the same.
     #[must_use]
     pub fn is_same(&self, incoming: &Content) -> bool {
-        self.sha256 == incoming.sha256 && self.time == incoming.time.unwrap_or(self.received_at)
+        self.hash == incoming.hash && self.time == incoming.time.unwrap_or(self.received_at)
     }
 }
 
 /// Makes keys of ids that nobody outside can aim at.
-#[derive(Clone, Debug)]
-pub struct IdSalt(Sha256);
+#[derive(Clone, Copy, Debug)]
+pub struct IdSalt([u8; 32]);
+
+/// What the salt is for, so that the same lake id means something else elsewhere.
+const SALT_CONTEXT: &str = "apportion 2026-11 ids of usage events";
 
 impl IdSalt {
     /// Returns the salt of a lake, whose id is random.
     #[must_use]
     pub fn of_lake(id: &str) -> Self {
-        let mut hash = Sha256::new();
-        add_text(&mut hash, Some(id));
-        Self(hash)
+        Self(blake3::derive_key(SALT_CONTEXT, id.as_bytes()))
+    }
+
+    /// Returns the key that says that an event was taken back.
+    #[must_use]
+    pub(crate) fn retraction_marker(&self, tenant: &str, of: &Retracted) -> IdKey {
+        self.key(tenant, &format!("\0retracted\0{}", of.source), &of.id)
+    }
+
+    /// Returns the keys that say that values were seen on the event's day, for those that count once a day.
+    #[must_use]
+    pub(crate) fn unique_markers(&self, placed: &PlacedEvent, values: &[MeteredValue]) -> Vec<IdKey> {
+        let marker = |value: &MeteredValue| {
+            let seen = value.unique.as_ref()?;
+            let within = format!("\0unique\0{}\0{}\0{}", value.meter.name, placed.day, value.labels_key);
+            Some(self.key(&placed.tenant, &within, seen))
+        };
+        values.iter().filter_map(marker).collect()
     }
 
     /// Returns the key of an event: 128 bits of a hash of tenant, source and id.
+    ///
+    /// No source contains a NUL, so that the other kinds of keys are never those of an event.
     #[must_use]
     pub fn key(&self, tenant: &str, source: &str, id: &str) -> IdKey {
-        let mut hash = self.0.clone();
-        for part in [tenant, source, id] {
-            add_text(&mut hash, Some(part));
-        }
-        shorten(hash)
+        shorten(blake3::keyed_hash(&self.0, &joined([tenant, source, id])))
     }
 }
 
-fn short_content(sha256: &[u8; 32], time: Option<Instant>) -> IdContent {
-    let mut hash = Sha256::new_with_prefix(sha256);
-    if let Some(time) = time {
-        hash.update(time.micros().to_be_bytes());
-    }
-    shorten(hash)
+fn short_content(content: &[u8; 32], time: Option<Instant>) -> IdContent {
+    let mut bytes = [0; 40];
+    bytes[..32].copy_from_slice(content);
+    let len = time.map_or(32, |time| {
+        bytes[32..].copy_from_slice(&time.micros().to_be_bytes());
+        bytes.len()
+    });
+    shorten(blake3::hash(&bytes[..len]))
 }
 
-fn shorten(hash: Sha256) -> [u8; 16] {
-    let whole: [u8; 32] = hash.finalize().into();
-    std::array::from_fn(|at| whole[at])
+fn shorten(hash: blake3::Hash) -> [u8; 16] {
+    std::array::from_fn(|at| hash.as_bytes()[at])
 }
 
-fn hash_content(kind: &str, dimensions: &Dimensions, labels_key: &str, data: Option<&Value>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    add_text(&mut hash, Some(kind));
+fn hash_content(kind: &str, dimensions: &Dimensions, labels_key: &str, data: Option<&Json<'_>>) -> [u8; 32] {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    add_text(&mut bytes, Some(kind));
     // The tenant is part of the key already.
     for value in &dimensions.plain[1..] {
-        add_text(&mut hash, value.as_ref().map(Arc::as_ref));
+        add_text(&mut bytes, value.as_deref());
     }
-    add_text(&mut hash, Some(labels_key));
+    add_text(&mut bytes, Some(labels_key));
     if let Some(data) = data {
-        let mut canonical = Vec::new();
-        write_canonical(data, &mut canonical);
-        hash.update(canonical);
+        write_canonical(data, &mut bytes);
     }
-    hash.finalize().into()
+    blake3::hash(&bytes).into()
+}
+
+fn joined(parts: [&str; 3]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
+    parts.iter().for_each(|part| add_text(&mut bytes, Some(part)));
+    bytes
 }
 
 /// Adds the text with its length, so that no two lists of texts look alike.
-fn add_text(hash: &mut Sha256, text: Option<&str>) {
+fn add_text(bytes: &mut Vec<u8>, text: Option<&str>) {
     match text {
-        None => hash.update(u64::MAX.to_be_bytes()),
+        None => bytes.extend_from_slice(&u64::MAX.to_be_bytes()),
         Some(text) => {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
+            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
         }
     }
 }
@@ -153,7 +173,8 @@ mod tests {
 
     fn content(extra: &str) -> Content {
         let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","tenant":"a"{extra}}}"#);
-        Content::of(&parse_event(&text).unwrap())
+        let parsed = parse_event(&text).unwrap();
+        Content::of(&parsed.event, &parsed.data)
     }
 
     fn check(left: &str, right: &str, same: bool) {
@@ -182,7 +203,8 @@ mod tests {
     #[test]
     fn a_time_set_by_the_receiver_is_not_content() {
         let instant = |text: &str| text.parse::<Instant>().unwrap();
-        let event = parse_event(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","tenant":"a"}"#).unwrap();
+        let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","tenant":"a"}"#;
+        let event = parse_event(text).unwrap().event;
         let stored = |time: &str| {
             let received = instant("2026-01-02T00:00:00Z");
             Content::of_stored("t", &event.dimensions, "{}", None, instant(time), received)

@@ -1,8 +1,7 @@
-use crate::json::{self, Member};
-use crate::refusal::{Refusal, RefusalCode};
+use crate::json::{self, Json, Member};
+use crate::refusal::Refusal;
 use domain::Instant;
-use domain::dimension::{Dimensions, PLAIN, labels_key};
-use serde_json::Value;
+use domain::dimension::{Dimensions, labels_key};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,8 +9,12 @@ use std::sync::Arc;
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest attribute, dimension or label accepted.
 pub const ATTRIBUTE_BYTES_MAX: usize = 4096;
-/// Type of the event that takes another one back; a later release brings it.
+/// Type of the event that takes another one back.
 pub const RETRACTION_TYPE: &str = "apportion.retract";
+
+/// The plain dimensions after the tenant, in the order in which tables and keys hold them.
+const DIMENSIONS: [&str; 5] = ["user", "workflow", "repo", TASK_CLASS, "cluster"];
+const TASK_CLASS: &str = "task_class";
 
 /// Labels by key, in byte order.
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
@@ -31,10 +34,28 @@ pub struct Event {
     pub dimensions: Dimensions,
     /// Canonical JSON of the labels.
     pub labels_key: Arc<str>,
-    /// The data, for JSONPath; null when there is none.
-    pub data: Value,
     /// The data as it was written.
     pub data_text: Option<Arc<str>>,
+    /// The event of the same tenant that it takes back, if it is a retraction.
+    pub retracts: Option<Retracted>,
+}
+
+/// An event and its data, which is looked at once and kept only as text.
+#[derive(Clone, Debug)]
+pub struct ParsedEvent<'a> {
+    /// The event.
+    pub event: Event,
+    /// Its data; null when there is none.
+    pub data: Json<'a>,
+}
+
+/// An event that is taken back, wherever and whenever it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retracted {
+    /// Its source.
+    pub source: Arc<str>,
+    /// Its id.
+    pub id: Arc<str>,
 }
 
 /// Returns the event that the text is.
@@ -43,11 +64,11 @@ pub struct Event {
 /// (`taskclass`) and cluster are the extension attribute of that name, else the field of that name in `data`.
 ///
 /// # Errors
-/// A [`Refusal`] with `invalid_event`, or `not_available` for a retraction.
+/// A [`Refusal`] with `invalid_event`.
 ///
 /// # Source
 /// Spec 2-model, section 3; CloudEvents 1.0, JSON event format.
-pub fn parse_event(text: &str) -> Result<Event, Refusal> {
+pub fn parse_event(text: &str) -> Result<ParsedEvent<'_>, Refusal> {
     if EVENT_BYTES_MAX < text.len() {
         return Err(Refusal::invalid(format!("longer than {EVENT_BYTES_MAX} bytes")));
     }
@@ -63,8 +84,8 @@ pub fn parse_event(text: &str) -> Result<Event, Refusal> {
 /// The attributes of one event, each of a name of its own.
 struct Attributes<'a>(Vec<Member<'a>>);
 
-impl Attributes<'_> {
-    fn event(self, id: &Arc<str>) -> Result<Event, Refusal> {
+impl<'a> Attributes<'a> {
+    fn event(self, id: &Arc<str>) -> Result<ParsedEvent<'a>, Refusal> {
         if self.text("specversion")?.as_deref() != Some("1.0") {
             return Err(Refusal::invalid("`specversion` must be \"1.0\""));
         }
@@ -73,35 +94,45 @@ impl Attributes<'_> {
         let time = self.time()?;
         let mut dimensions = Dimensions { labels: self.labels()?, ..Dimensions::default() };
         dimensions.plain[0] = self.text("tenant")?.map_or_else(|| self.text("subject"), |tenant| Ok(Some(tenant)))?;
-        for (at, dimension) in PLAIN.iter().enumerate().skip(1) {
-            dimensions.plain[at] = self.dimension(&dimension.to_string())?;
+        for (at, name) in DIMENSIONS.iter().enumerate() {
+            dimensions.plain[at + 1] = self.dimension(name)?;
         }
-        if &*kind == RETRACTION_TYPE {
-            return Err(Refusal::new(RefusalCode::NotAvailable, "retractions are not available yet"));
-        }
+        let retracts = if &*kind == RETRACTION_TYPE { Some(self.retracted()?) } else { None };
         if self.find("data_base64").is_some() {
             return Err(Refusal::invalid("`data_base64` is not read; send the data as JSON in `data`"));
         }
         let labels_key = labels_key(&dimensions.labels).into();
         let data = self.0.into_iter().find(|member| member.key == "data").filter(|member| !member.value.is_null());
-        let (data, data_text) = data.map_or((Value::Null, None), |member| (member.value, Some(member.text.into())));
-        Ok(Event { id: Arc::clone(id), source, kind, time, dimensions, labels_key, data, data_text })
+        let (data, data_text) = data.map_or((Json::Null, None), |member| (member.value, Some(member.text.into())));
+        let event = Event { id: Arc::clone(id), source, kind, time, dimensions, labels_key, data_text, retracts };
+        Ok(ParsedEvent { event, data })
     }
 
-    fn find(&self, name: &str) -> Option<&Value> {
+    fn retracted(&self) -> Result<Retracted, Refusal> {
+        let data = self.find("data");
+        let text = |name: &str| match data.and_then(|data| data.get(name)) {
+            Some(Json::Text(text)) => checked(name, text),
+            _ => Ok(None),
+        };
+        let missing =
+            || Refusal::invalid("a retraction names the event that it takes back in `data.source` and `data.id`");
+        Ok(Retracted { source: text("source")?.ok_or_else(missing)?, id: text("id")?.ok_or_else(missing)? })
+    }
+
+    fn find(&self, name: &str) -> Option<&Json<'a>> {
         self.0.iter().find(|member| member.key == name).map(|member| &member.value).filter(|value| !value.is_null())
     }
 
     /// The attribute as text; null and empty text count as absent.
     fn text(&self, name: &str) -> Result<Option<Arc<str>>, Refusal> {
         let Some(value) = self.find(name) else { return Ok(None) };
-        let text = scalar_text(value).ok_or_else(|| Refusal::invalid(format!("`{name}` must be text")))?;
+        let text = value.scalar_text().ok_or_else(|| Refusal::invalid(format!("`{name}` must be text")))?;
         checked(name, text)
     }
 
     fn required(&self, name: &str) -> Result<Arc<str>, Refusal> {
         match self.find(name) {
-            None | Some(Value::String(_)) => {}
+            None | Some(Json::Text(_)) => {}
             Some(_) => return Err(Refusal::invalid(format!("`{name}` must be text"))),
         }
         self.text(name)?.ok_or_else(|| Refusal::invalid(format!("`{name}` is missing")))
@@ -109,59 +140,49 @@ impl Attributes<'_> {
 
     fn time(&self) -> Result<Option<Instant>, Refusal> {
         let Some(value) = self.find("time") else { return Ok(None) };
-        let time = value.as_str().and_then(|text| text.parse::<Instant>().ok()).filter(|time| is_storable(*time));
-        time.map(Some).ok_or_else(|| {
-            let shown: String = value.to_string().chars().take(60).collect();
+        let text = if let Json::Text(text) = value { text.parse::<Instant>().ok() } else { None };
+        text.filter(|time| is_storable(*time)).map(Some).ok_or_else(|| {
+            let shown: String = value.to_value().to_string().chars().take(60).collect();
             Refusal::invalid(format!("`time` is {shown}; write it as \"2026-10-31T23:59:59Z\""))
         })
     }
 
     fn dimension(&self, name: &str) -> Result<Option<Arc<str>>, Refusal> {
         // Names of CloudEvents attributes have no underscore.
-        if let Some(value) = self.text(&name.replace('_', ""))? {
+        let attribute = if name == TASK_CLASS { "taskclass" } else { name };
+        if let Some(value) = self.text(attribute)? {
             return Ok(Some(value));
         }
         match self.find("data").and_then(|data| data.get(name)) {
-            Some(value @ (Value::String(_) | Value::Number(_))) => {
-                checked(name, scalar_text(value).expect("strings and numbers are scalars"))
-            }
+            Some(Json::Text(text)) => checked(name, text),
+            Some(Json::Number(digits)) => checked(name, digits),
             _ => Ok(None),
         }
     }
 
     fn labels(&self) -> Result<Labels, Refusal> {
         let labels = match self.find("data").and_then(|data| data.get("labels")) {
-            None | Some(Value::Null) => return Ok(Labels::new()),
-            Some(Value::Object(labels)) => labels,
+            None | Some(Json::Null) => return Ok(Labels::new()),
+            Some(Json::Object(labels)) => labels,
             Some(_) => return Err(Refusal::invalid("`data.labels` must be an object")),
         };
         let mut read = Labels::new();
         for (key, value) in labels.iter().filter(|(_, value)| !value.is_null()) {
-            let text = scalar_text(value)
+            let text = value
+                .scalar_text()
                 .filter(|text| text.len() <= ATTRIBUTE_BYTES_MAX && key.len() <= ATTRIBUTE_BYTES_MAX)
                 .filter(|text| !text.contains('\0'))
                 .ok_or_else(|| {
                     Refusal::invalid("the values of `data.labels` must be short text, numbers or booleans")
                 })?;
-            read.insert(key.as_str().into(), text.into());
+            read.insert((&**key).into(), text.into());
         }
         Ok(read)
     }
 }
 
-/// Returns the text of a string, number or boolean; `None` for anything else.
-#[must_use]
-pub fn scalar_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
 /// The text as a value of an attribute or dimension; empty text counts as absent.
-pub(crate) fn checked(name: &str, text: String) -> Result<Option<Arc<str>>, Refusal> {
+pub(crate) fn checked(name: &str, text: &str) -> Result<Option<Arc<str>>, Refusal> {
     if ATTRIBUTE_BYTES_MAX < text.len() {
         return Err(Refusal::invalid(format!("`{name}` is longer than {ATTRIBUTE_BYTES_MAX} bytes")));
     }
@@ -180,10 +201,18 @@ fn is_storable(time: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::RefusalCode;
     use domain::dimension::Dimension;
 
     fn event(extra: &str) -> Result<Event, Refusal> {
-        parse_event(&format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#))
+        let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#);
+        parse_event(&text).map(|parsed| parsed.event)
+    }
+
+    #[test]
+    fn dimensions_stand_where_tables_have_them() {
+        let named: Vec<String> = domain::dimension::PLAIN[1..].iter().map(ToString::to_string).collect();
+        assert_eq!(named, DIMENSIONS);
     }
 
     fn check(extra: &str, dimension: &Dimension, expected: Option<&str>) {
@@ -267,8 +296,18 @@ mod tests {
     }
 
     #[test]
-    fn retractions_come_later() {
-        let text = r#"{"specversion":"1.0","id":"7","source":"/s","type":"apportion.retract","tenant":"a","data":{}}"#;
-        assert_eq!(parse_event(text).map(|_| ()).map_err(|refusal| refusal.code), Err(RefusalCode::NotAvailable));
+    fn a_retraction_names_what_it_takes_back() {
+        let retraction = |data: &str| {
+            parse_event(&format!(
+                r#"{{"specversion":"1.0","id":"7","source":"/s","type":"apportion.retract","tenant":"a","data":{data}}}"#
+            ))
+            .map(|parsed| parsed.event)
+        };
+        let parsed = retraction(r#"{"source":"/s","id":"1"}"#).expect("a retraction");
+        assert_eq!(parsed.retracts, Some(Retracted { source: "/s".into(), id: "1".into() }));
+        for data in ["{}", "null", r#"{"id":"1"}"#, r#"{"source":"/s","id":1}"#, r#"{"source":"/s","id":""}"#] {
+            assert_eq!(retraction(data).expect_err(data).code, RefusalCode::InvalidEvent);
+        }
+        assert_eq!(event(r#","data":{"source":"/s","id":"1"}"#).expect("an event").retracts, None);
     }
 }

@@ -1,6 +1,8 @@
 use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
-use crate::event::{Event, parse_event};
+use crate::event::{ParsedEvent, parse_event};
 use crate::ids::{IdContent, IdKey};
+use crate::json::Json;
+use crate::live::Waiting;
 use crate::meters::MeterSet;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::rollup::Rollup;
@@ -18,6 +20,8 @@ pub enum Outcome {
     Duplicate,
     /// It does not count.
     Refused(Refusal),
+    /// Only the log's writer can decide: it is a retraction, was taken back, or a meter counts its value once a day.
+    ForLog,
 }
 
 /// How many events came to what.
@@ -48,6 +52,7 @@ pub struct Intake {
     stored: Arc<HashMap<EventKey, StoredContent>>,
     seen: HashMap<EventKey, Seen>,
     salt: IdSalt,
+    waiting: Arc<Waiting>,
     /// Keys and contents of the accepted events, as the id index keeps them.
     pub claims: Vec<(IdKey, IdContent)>,
     /// Tenants known, and those to be created.
@@ -65,18 +70,18 @@ struct Seen {
 }
 
 impl Intake {
-    /// Returns an intake that knows these stored events.
+    /// Returns an intake that knows these stored events, and those that were taken back and have not come.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         rules: Arc<EventRules>,
         meters: Arc<MeterSet>,
         tenants: KnownTenants,
         now: Instant,
         stored: Arc<HashMap<EventKey, StoredContent>>,
-        salt: IdSalt,
+        (salt, waiting): (IdSalt, Arc<Waiting>),
     ) -> Self {
         let (seen, rollup, counts) = (HashMap::new(), Rollup::default(), Counts::default());
-        Self { rules, meters, now, stored, seen, salt, claims: Vec::new(), tenants, rollup, counts }
+        Self { rules, meters, now, stored, seen, salt, waiting, claims: Vec::new(), tenants, rollup, counts }
     }
 
     /// Returns the keys of all events that came so far, refused ones included.
@@ -89,27 +94,25 @@ impl Intake {
 
     /// Decides about the event that the text is.
     pub fn offer(&mut self, text: &str) -> Outcome {
-        let outcome = parse_event(text).and_then(|event| {
-            let id = Arc::clone(&event.id);
-            self.decide(event).map_err(|refusal| refusal.of(&id))
+        let outcome = parse_event(text).and_then(|parsed| {
+            let id = Arc::clone(&parsed.event.id);
+            self.decide(parsed).map_err(|refusal| refusal.of(&id))
         });
-        match outcome {
-            Ok(Some(placed)) => Outcome::Accepted(Box::new(placed)),
-            Ok(None) => Outcome::Duplicate,
-            Err(refusal) => Outcome::Refused(refusal),
-        }
+        outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    /// The event, or `None` for a duplicate.
-    fn decide(&mut self, event: Event) -> Result<Option<PlacedEvent>, Refusal> {
-        let placed = self.rules.place(event, self.now)?;
-        let content = Content::of(&placed.event);
+    fn decide(&mut self, parsed: ParsedEvent<'_>) -> Result<Outcome, Refusal> {
+        if parsed.event.retracts.is_some() || self.meters.counts_distinct(&parsed.event.kind) {
+            return Ok(Outcome::ForLog);
+        }
+        let (placed, data) = self.rules.place(parsed, self.now)?;
+        let content = Content::of(&placed.event, &data);
         let key = event_key(&placed.tenant, &placed.event.source, &placed.event.id);
         match self.is_repeated(&key, &content) {
             Some(true) => {
                 self.remember(key, content, false);
                 self.counts.duplicates += 1;
-                return Ok(None);
+                return Ok(Outcome::Duplicate);
             }
             Some(false) => {
                 self.remember(key, content, false);
@@ -119,10 +122,13 @@ impl Intake {
             None => {}
         }
         let claim = (self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id), content.short());
-        let accepted = self.accept(placed);
+        if self.waiting.contains(&claim.0) {
+            return Ok(Outcome::ForLog);
+        }
+        let accepted = self.accept(placed, &data);
         self.claims.extend(accepted.is_ok().then_some(claim));
         self.remember(key, content, accepted.is_ok());
-        accepted.map(Some)
+        Ok(Outcome::Accepted(Box::new(accepted?)))
     }
 
     /// Whether an event of this key was accepted before, and if so, with the same content.
@@ -138,14 +144,14 @@ impl Intake {
         }
     }
 
-    fn accept(&mut self, placed: PlacedEvent) -> Result<PlacedEvent, Refusal> {
+    fn accept(&mut self, placed: PlacedEvent, data: &Json<'_>) -> Result<PlacedEvent, Refusal> {
         self.rules.check_time(&placed, self.now)?;
         let is_known = self.tenants.knows(&placed.tenant, placed.day);
         if !is_known && self.rules.unknown_tenants == UnknownTenants::Reject {
             let detail = format!("tenant `{}` does not exist; enter it first", placed.tenant);
             return Err(Refusal::new(RefusalCode::TenantUnknown, detail));
         }
-        let measured = self.meters.measure(&placed.event)?;
+        let measured = self.meters.measure(&placed.event, data)?;
         let is_metered = !measured.values.is_empty();
         self.rollup.add(&placed, measured.values);
 
@@ -179,7 +185,7 @@ mod tests {
             KnownTenants::default(),
             now,
             Arc::default(),
-            IdSalt::of_lake("lake"),
+            (IdSalt::of_lake("lake"), Arc::default()),
         )
     }
 
@@ -192,6 +198,7 @@ mod tests {
             Outcome::Accepted(_) => "accepted",
             Outcome::Duplicate => "duplicate",
             Outcome::Refused(refusal) => refusal.code.as_str(),
+            Outcome::ForLog => "for the log",
         }
     }
 
@@ -208,7 +215,7 @@ mod tests {
             ("x", r#","tenant":"a","time":"2026-11-20T13:00:01Z""#, "time_in_future"),
             ("log_queries", r#","tenant":"a","data":{"value":-1}"#, "negative_quantity"),
             ("log_queries", too_large, "out_of_bound"),
-            ("apportion.retract", r#","tenant":"a","data":{"source":"/s","id":"1"}"#, "not_available"),
+            ("apportion.retract", r#","tenant":"a","data":{"source":"/s","id":"1"}"#, "for the log"),
         ];
         for (kind, extra, expected) in table {
             let mut intake = intake(UnknownTenants::Create);

@@ -1,15 +1,20 @@
 //! A strict JSON parser.
 //!
-//! Why not serde_json's own: it keeps the last of two equal keys, allows another depth than ours, and
-//! reads an object with one particular private key as a number. The values are serde_json's, so that
-//! JSONPath works on them; numbers keep their digits.
+//! Why not serde_json's own: it keeps the last of two equal keys, allows another depth than ours, and reads an object with
+//! one particular private key as a number. Values borrow from the text, because most of what an event says is read once and
+//! never kept; numbers keep their digits.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Deepest nesting of objects and lists; the event itself is level one.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Most members of the outermost object; they are compared with each other one by one.
 pub const MEMBERS_MAX: usize = 256;
+/// Room for the members of an event as they usually come.
+const USUAL_MEMBERS: usize = 8;
+/// Members of an inner object that are compared with each other one by one; more are sorted first.
+const MEMBERS_COMPARED_MAX: usize = 16;
 
 /// What is wrong with a JSON text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,11 +45,74 @@ pub enum JsonError {
 #[derive(Clone, Debug)]
 pub struct Member<'a> {
     /// Its key.
-    pub key: String,
+    pub key: Cow<'a, str>,
     /// Its value.
-    pub value: Value,
+    pub value: Json<'a>,
     /// Its exact text.
     pub text: &'a str,
+}
+
+/// A JSON value that borrows from its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Json<'a> {
+    /// `null`.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as it was written.
+    Number(&'a str),
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A list.
+    List(Vec<Json<'a>>),
+    /// An object; its keys are different and stand in the order of the text.
+    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+}
+
+impl<'a> Json<'a> {
+    /// Returns the member of an object.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it is `null`.
+    #[must_use]
+    pub const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// Returns the text of a string, number or boolean; `None` for anything else.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(digits) => Some(digits),
+            Self::Bool(true) => Some("true"),
+            Self::Bool(false) => Some("false"),
+            Self::Null | Self::List(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// Returns the value for JSONPath.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(flag) => Value::Bool(*flag),
+            Self::Number(digits) => Value::Number(digits.parse().expect("it was read as a number")),
+            Self::Text(text) => Value::String(text.to_string()),
+            Self::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Self::Object(members) => {
+                let member = |(key, value): &(Cow<'a, str>, Self)| (key.to_string(), value.to_value());
+                Value::Object(members.iter().map(member).collect::<Map<_, _>>())
+            }
+        }
+    }
 }
 
 /// Returns the members of the one object that the text is.
@@ -54,7 +122,7 @@ pub struct Member<'a> {
 pub fn parse_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
     let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
     parser.skip_space();
-    let mut members: Vec<Member<'_>> = Vec::new();
+    let mut members: Vec<Member<'_>> = Vec::with_capacity(USUAL_MEMBERS);
     parser.object(1, |key, value, text| {
         if members.iter().any(|member| member.key == key) {
             return Err(JsonError::DuplicateKey(shorten(&key)));
@@ -73,7 +141,7 @@ pub fn parse_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
 ///
 /// # Errors
 /// [`JsonError`].
-pub fn parse_value(text: &str) -> Result<Value, JsonError> {
+pub fn parse_value(text: &str) -> Result<Json<'_>, JsonError> {
     let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
     parser.skip_space();
     let value = parser.value(1)?;
@@ -82,28 +150,34 @@ pub fn parse_value(text: &str) -> Result<Value, JsonError> {
 }
 
 /// Writes a value in the one form that equal values share: keys in byte order, no spaces.
-pub fn write_canonical(value: &Value, out: &mut Vec<u8>) {
+pub fn write_canonical(value: &Json<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Object(map) => {
-            let mut members: Vec<_> = map.iter().collect();
-            members.sort_unstable_by_key(|(key, _)| key.as_bytes());
-            write_list(b"{", members, out, |(key, value), out| {
-                write_string(key, out);
-                out.push(b':');
-                write_canonical(value, out);
-            });
+        Json::Object(members) if members.is_sorted_by(|(left, _), (right, _)| left < right) => {
+            write_list(b"{", members, out, write_member);
             out.push(b'}');
         }
-        Value::Array(items) => {
+        Json::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| key.as_bytes());
+            write_list(b"{", sorted, out, write_member);
+            out.push(b'}');
+        }
+        Json::List(items) => {
             write_list(b"[", items, out, write_canonical);
             out.push(b']');
         }
-        Value::String(text) => write_string(text, out),
-        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Null => out.extend_from_slice(b"null"),
+        Json::Text(text) => write_string(text, out),
+        Json::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+        Json::Bool(true) => out.extend_from_slice(b"true"),
+        Json::Bool(false) => out.extend_from_slice(b"false"),
+        Json::Null => out.extend_from_slice(b"null"),
     }
+}
+
+fn write_member((key, value): &(Cow<'_, str>, Json<'_>), out: &mut Vec<u8>) {
+    write_string(key, out);
+    out.push(b':');
+    write_canonical(value, out);
 }
 
 fn write_list<T>(open: &[u8], items: impl IntoIterator<Item = T>, out: &mut Vec<u8>, write: impl Fn(T, &mut Vec<u8>)) {
@@ -117,11 +191,37 @@ fn write_list<T>(open: &[u8], items: impl IntoIterator<Item = T>, out: &mut Vec<
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("text is always JSON");
+    if text.bytes().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("text is always JSON");
+    }
+}
+
+/// Whether the byte stands for itself within a JSON string.
+const fn is_plain(byte: u8) -> bool {
+    0x20 <= byte && byte != b'"' && byte != b'\\'
 }
 
 fn shorten(text: &str) -> String {
     text.chars().take(60).collect()
+}
+
+/// Refuses two equal keys.
+fn refuse_duplicates(members: &[(Cow<'_, str>, Json<'_>)]) -> Result<(), JsonError> {
+    let duplicate = if members.len() <= MEMBERS_COMPARED_MAX {
+        let is_again = |(at, (key, _)): &(usize, &(Cow<'_, str>, Json<'_>))| {
+            members[..*at].iter().any(|(before, _)| before == key)
+        };
+        members.iter().enumerate().find(is_again).map(|(_, (key, _))| key)
+    } else {
+        let mut keys: Vec<_> = members.iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    };
+    duplicate.map_or(Ok(()), |key| Err(JsonError::DuplicateKey(shorten(key))))
 }
 
 struct Parser<'a> {
@@ -158,27 +258,28 @@ impl<'a> Parser<'a> {
         if self.at < self.bytes.len() { self.syntax("expected the end") } else { Ok(()) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
         match self.peek() {
             Some(b'{') => {
-                let mut map = Map::new();
-                self.object(depth, |key, value, _| match map.insert(key.clone(), value) {
-                    None => Ok(()),
-                    Some(_) => Err(JsonError::DuplicateKey(shorten(&key))),
+                let mut members = Vec::new();
+                self.object(depth, |key, value, _| {
+                    members.push((key, value));
+                    Ok(())
                 })?;
-                Ok(Value::Object(map))
+                refuse_duplicates(&members)?;
+                Ok(Json::Object(members))
             }
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(Value::String),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'n') => self.word("null", Value::Null),
+            Some(b'"') => self.string().map(Json::Text),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
             _ => self.syntax("expected a value"),
         }
     }
 
-    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, JsonError> {
+    fn word(&mut self, word: &'static str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
             return self.syntax("expected a value");
         }
@@ -189,7 +290,7 @@ impl<'a> Parser<'a> {
     fn object(
         &mut self,
         depth: usize,
-        mut add: impl FnMut(String, Value, &'a str) -> Result<(), JsonError>,
+        mut add: impl FnMut(Cow<'a, str>, Json<'a>, &'a str) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
         self.expect(b'{', "expected an object")?;
         if JSON_DEPTH_MAX < depth {
@@ -223,7 +324,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
         if JSON_DEPTH_MAX < depth {
             return Err(JsonError::TooDeep);
         }
@@ -232,7 +333,7 @@ impl<'a> Parser<'a> {
         self.skip_space();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::Array(items));
+            return Ok(Json::List(items));
         }
         loop {
             self.skip_space();
@@ -245,10 +346,10 @@ impl<'a> Parser<'a> {
             }
         }
         self.at += 1;
-        Ok(Value::Array(items))
+        Ok(Json::List(items))
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    fn number(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -268,8 +369,7 @@ impl<'a> Parser<'a> {
             }
             self.digits()?;
         }
-        let number: Result<Number, _> = self.text[start..self.at].parse();
-        number.map(Value::Number).or_else(|_| self.syntax("expected a number"))
+        Ok(&self.text[start..self.at])
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {
@@ -280,26 +380,31 @@ impl<'a> Parser<'a> {
         if start == self.at { self.syntax("expected a digit") } else { Ok(()) }
     }
 
-    fn string(&mut self) -> Result<String, JsonError> {
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.expect(b'"', "expected a string")?;
-        let mut out = String::new();
-        let mut start = self.at;
+        let mut unescaped: Option<String> = None;
         loop {
-            match self.peek() {
-                Some(b'"') => {
-                    out.push_str(&self.text[start..self.at]);
+            let start = self.at;
+            let plain = self.bytes[start..].iter().position(|byte| !is_plain(*byte));
+            let Some(plain) = plain else { return self.syntax("the string does not end") };
+            self.at += plain;
+            let piece = &self.text[start..self.at];
+            match self.bytes[self.at] {
+                b'"' => {
                     self.at += 1;
-                    return Ok(out);
+                    return Ok(match unescaped {
+                        None => Cow::Borrowed(piece),
+                        Some(before) => Cow::Owned(before + piece),
+                    });
                 }
-                Some(b'\\') => {
-                    out.push_str(&self.text[start..self.at]);
+                b'\\' => {
                     self.at += 1;
-                    out.push(self.escape()?);
-                    start = self.at;
+                    let escaped = self.escape()?;
+                    let text = unescaped.get_or_insert_default();
+                    text.push_str(piece);
+                    text.push(escaped);
                 }
-                Some(0..0x20) => return self.syntax("a control character must be escaped"),
-                Some(_) => self.at += 1,
-                None => return self.syntax("the string does not end"),
+                _ => return self.syntax("a control character must be escaped"),
             }
         }
     }
@@ -372,7 +477,7 @@ mod tests {
     fn values_have_one_canonical_text_with_exact_numbers() {
         check(
             r#" { "b" : 1.10 , "a" : [ 1e-7 , 0E-6176 , true , null ] } "#,
-            Some(r#"{"a":[1e-7,0e-6176,true,null],"b":1.10}"#),
+            Some(r#"{"a":[1e-7,0E-6176,true,null],"b":1.10}"#),
         );
         check("123456789012345678901234567890.10", Some("123456789012345678901234567890.10"));
         check(r#""\u00e9\ud83d\ude00\/\n""#, Some("\"é😀/\\n\""));
@@ -423,6 +528,12 @@ mod tests {
         assert_eq!(parse_object(r#"{"a":1,"a":1}"#).err(), Some(JsonError::DuplicateKey("a".into())));
         assert_eq!(parse_object(r#"{"x":{"a":1,"\u0061":2}}"#).err(), Some(JsonError::DuplicateKey("a".into())));
         assert_eq!(parse_object(r#"{"a\u0000":1}"#).err(), Some(JsonError::NulInName));
+        let many = |last: &str| {
+            let members: Vec<String> = (0..40).map(|at| format!("\"k{at}\":1")).collect();
+            format!("{{\"x\":{{{},\"{last}\":2}}}}", members.join(","))
+        };
+        assert!(parse_object(&many("other")).is_ok());
+        assert_eq!(parse_object(&many("k7")).err(), Some(JsonError::DuplicateKey("k7".into())));
         let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         assert!(parse_object(&nested(JSON_DEPTH_MAX)).is_ok());
         assert_eq!(parse_object(&nested(JSON_DEPTH_MAX + 1)).err(), Some(JsonError::TooDeep));

@@ -1,5 +1,6 @@
 use crate::error::MeteringError;
-use crate::event::{Event, Labels, scalar_text};
+use crate::event::{ATTRIBUTE_BYTES_MAX, Event, Labels};
+use crate::json::Json;
 use crate::refusal::{Refusal, RefusalCode};
 use domain::Quantity;
 use domain::decimal::DecimalError;
@@ -7,6 +8,7 @@ use domain::dimension::labels_key;
 use domain::meter::{Aggregation, Meter, MeterKind};
 use serde_json::Value;
 use serde_json_path::JsonPath;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -45,12 +47,14 @@ struct Compiled {
 pub struct MeteredValue {
     /// The meter.
     pub meter: Arc<MeterTag>,
-    /// How much.
+    /// How much; of a value that counts once a day, one.
     pub quantity: Quantity,
-    /// `data.labels` and the meter's own labels, which win.
+    /// `data.labels` and the meter's own labels, which win. Distinct values are told apart by the meter's own only.
     pub labels: Arc<Labels>,
     /// Their canonical JSON.
     pub labels_key: Arc<str>,
+    /// The value, if it counts only once per tenant, labels and day.
+    pub unique: Option<Arc<str>>,
 }
 
 /// What all meters read from one event.
@@ -68,8 +72,7 @@ impl MeterSet {
     /// Returns the meters, ready to read events.
     ///
     /// # Errors
-    /// [`MeteringError::InvalidMeter`] for a text that is not a JSONPath, a name given twice, or
-    /// `unique_count`, which a later release brings.
+    /// [`MeteringError::InvalidMeter`] for a text that is not a JSONPath or a name given twice.
     pub fn new(mut meters: Vec<Meter>) -> Result<Self, MeteringError> {
         meters.sort_by(|left, right| left.name.cmp(&right.name));
         if let Some(twice) = meters.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -83,38 +86,51 @@ impl MeterSet {
         Ok(Self { meters, by_type })
     }
 
+    /// Returns the meters, by name.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Meter> {
+        self.meters.iter().map(|compiled| &compiled.meter)
+    }
+
     /// Returns the meter at a position.
     #[must_use]
     pub fn meter(&self, at: usize) -> &Meter {
         &self.meters[at].meter
     }
 
-    /// Returns what every meter of the event's type reads from it.
+    /// Returns whether a meter of this type counts distinct values.
+    #[must_use]
+    pub fn counts_distinct(&self, kind: &str) -> bool {
+        let of_type = self.by_type.get(kind).map(Vec::as_slice).unwrap_or_default();
+        of_type.iter().any(|&at| self.meters[at].meter.aggregation == Aggregation::UniqueCount)
+    }
+
+    /// Returns what every meter of the event's type reads from its data.
     ///
     /// # Errors
     /// `invalid_event` for a value that is not a number, `negative_quantity` for a counter below
     /// zero, `out_of_bound` for a value too large to be stored.
-    pub fn measure(&self, event: &Event) -> Result<Measured, Refusal> {
+    pub fn measure(&self, event: &Event, data: &Json<'_>) -> Result<Measured, Refusal> {
         let mut measured = Measured::default();
         let mut plain_labels: Option<Arc<Labels>> = None;
         for &at in self.by_type.get(&*event.kind).map(Vec::as_slice).unwrap_or_default() {
             let compiled = &self.meters[at];
-            let Some((quantity, rounded)) = compiled.read(&event.data)? else {
+            let Some(Read { quantity, rounded, unique }) = compiled.read(data)? else {
                 measured.skipped.push(at);
                 continue;
             };
             measured.rounded += u64::from(rounded);
-            let own = compiled.own_labels(&event.data);
-            let (labels, labels_key) = if own.is_empty() {
+            let own = compiled.own_labels(data);
+            let (labels, labels_key) = if own.is_empty() && unique.is_none() {
                 let shared = plain_labels.get_or_insert_with(|| Arc::new(event.dimensions.labels.clone()));
                 (Arc::clone(shared), Arc::clone(&event.labels_key))
             } else {
-                let mut labels = event.dimensions.labels.clone();
+                let mut labels = if unique.is_none() { event.dimensions.labels.clone() } else { Labels::new() };
                 labels.extend(own);
                 let key = labels_key(&labels).into();
                 (Arc::new(labels), key)
             };
-            measured.values.push(MeteredValue { meter: Arc::clone(&compiled.tag), quantity, labels, labels_key });
+            let meter = Arc::clone(&compiled.tag);
+            measured.values.push(MeteredValue { meter, quantity, labels, labels_key, unique });
         }
         Ok(measured)
     }
@@ -122,9 +138,6 @@ impl MeterSet {
 
 impl Compiled {
     fn new(meter: Meter) -> Result<Self, MeteringError> {
-        if meter.aggregation == Aggregation::UniqueCount {
-            return Err(invalid(&meter, "aggregation `unique_count` is not available yet".to_owned()));
-        }
         let path = |text: &String| Path::new(text).map_err(|problem| invalid(&meter, problem));
         let value = meter.value.as_ref().map(path).transpose()?;
         let labels = meter.group_by.iter().map(|(key, text)| Ok((Arc::from(key.as_str()), path(text)?)));
@@ -133,24 +146,48 @@ impl Compiled {
         Ok(Self { value, labels, tag: Arc::new(tag), meter })
     }
 
-    /// The value and whether it was rounded; `None` when the event has none.
-    fn read(&self, data: &Value) -> Result<Option<(Quantity, bool)>, Refusal> {
-        let one = Quantity::from_atoms(ONE_ATOMS).expect("one is within the bound");
-        let Some(path) = &self.value else { return Ok(Some((one, false))) };
-        if self.meter.aggregation == Aggregation::Count {
-            let is_absent = matches!(path.find(data), Found::Nothing | Found::One(Value::Null));
-            return Ok((!is_absent).then_some((one, false)));
+    /// What the event says; `None` when it has no value.
+    fn read(&self, data: &Json<'_>) -> Result<Option<Read>, Refusal> {
+        let quantity = Quantity::from_atoms(ONE_ATOMS).expect("one is within the bound");
+        let one = |unique| Read { quantity, rounded: false, unique };
+        let Some(path) = &self.value else { return Ok(Some(one(None))) };
+        match self.meter.aggregation {
+            Aggregation::Count => {
+                let is_absent = matches!(path.find(data), Found::Nothing);
+                Ok((!is_absent).then(|| one(None)))
+            }
+            Aggregation::UniqueCount => Ok(self.distinct(path.find(data))?.map(|value| one(Some(value)))),
+            _ => self.number(path.find(data)),
         }
+    }
+
+    /// A value to be told apart from others by its text; empty text is none.
+    fn distinct(&self, found: Found<'_>) -> Result<Option<Arc<str>>, Refusal> {
+        let refused = |problem: &str| Refusal::invalid(format!("meter `{}` found {problem}", self.meter.name));
+        let text = match found {
+            Found::Nothing => return Ok(None),
+            Found::Many => return Err(refused("several values")),
+            Found::Other(_) => return Err(refused("a list or an object instead of text or a number")),
+            Found::Number(text) | Found::Text(text) | Found::Bool(text) => text,
+        };
+        match text.len() {
+            0 => Ok(None),
+            1..=ATTRIBUTE_BYTES_MAX => Ok(Some(text.into())),
+            _ => Err(refused(&format!("a value longer than {ATTRIBUTE_BYTES_MAX} bytes"))),
+        }
+    }
+
+    fn number(&self, found: Found<'_>) -> Result<Option<Read>, Refusal> {
         let not_a_number = |found: &str| {
             let found: String = found.chars().take(60).collect();
             Refusal::invalid(format!("meter `{}` found {found} instead of a number", self.meter.name))
         };
-        let text = match path.find(data) {
-            Found::Nothing | Found::One(Value::Null) => return Ok(None),
+        let text = match found {
+            Found::Nothing => return Ok(None),
             Found::Many => return Err(not_a_number("several values")),
-            Found::One(Value::Number(number)) => number.to_string(),
-            Found::One(Value::String(text)) => text.clone(),
-            Found::One(other) => return Err(not_a_number(&other.to_string())),
+            Found::Bool(text) => return Err(not_a_number(&text)),
+            Found::Other(text) => return Err(not_a_number(&text)),
+            Found::Number(text) | Found::Text(text) => text,
         };
         let (quantity, rounded) = Quantity::parse_rounding(&text).map_err(|error| match error {
             DecimalError::NotANumber(text) => not_a_number(&format!("`{text}`")),
@@ -163,7 +200,7 @@ impl Compiled {
                 self.refuse(RefusalCode::NegativeQuantity, &format!("{quantity} is negative, but it is a counter"))
             );
         }
-        Ok(Some((quantity, rounded)))
+        Ok(Some(Read { quantity, rounded, unique: None }))
     }
 
     fn refuse(&self, code: RefusalCode, problem: &str) -> Refusal {
@@ -171,13 +208,12 @@ impl Compiled {
     }
 
     /// Labels that the meter reads; what is absent or no scalar makes no label.
-    fn own_labels(&self, data: &Value) -> Vec<(Arc<str>, Arc<str>)> {
+    fn own_labels(&self, data: &Json<'_>) -> Vec<(Arc<str>, Arc<str>)> {
         let read = |(key, path): &(Arc<str>, Path)| match path.find(data) {
-            Found::One(value) => {
-                let text = scalar_text(value).filter(|text| !text.contains('\0'))?;
+            Found::Number(text) | Found::Text(text) | Found::Bool(text) if !text.contains('\0') => {
                 Some((Arc::clone(key), text.into()))
             }
-            Found::Nothing | Found::Many => None,
+            _ => None,
         };
         self.labels.iter().filter_map(read).collect()
     }
@@ -194,10 +230,47 @@ enum Path {
     General(JsonPath),
 }
 
+/// What a meter reads from the data of an event.
+struct Read {
+    quantity: Quantity,
+    rounded: bool,
+    unique: Option<Arc<str>>,
+}
+
+/// What a path finds.
 enum Found<'v> {
+    /// Nothing, or null.
     Nothing,
-    One(&'v Value),
+    /// A number, as it was written.
+    Number(Cow<'v, str>),
+    Text(Cow<'v, str>),
+    Bool(Cow<'v, str>),
+    /// A list or an object, as JSON.
+    Other(String),
     Many,
+}
+
+impl<'v> Found<'v> {
+    fn one(value: &'v Json<'_>) -> Self {
+        let text = |text: &'v str| Cow::Borrowed(text);
+        match value {
+            Json::Null => Self::Nothing,
+            Json::Number(digits) => Self::Number(text(digits)),
+            Json::Text(found) => Self::Text(text(found)),
+            Json::Bool(flag) => Self::Bool(text(if *flag { "true" } else { "false" })),
+            Json::List(_) | Json::Object(_) => Self::Other(value.to_value().to_string()),
+        }
+    }
+
+    fn one_value(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Nothing,
+            Value::Number(number) => Self::Number(number.to_string().into()),
+            Value::String(found) => Self::Text(found.clone().into()),
+            Value::Bool(flag) => Self::Bool(flag.to_string().into()),
+            Value::Array(_) | Value::Object(_) => Self::Other(value.to_string()),
+        }
+    }
 }
 
 impl Path {
@@ -214,17 +287,18 @@ impl Path {
         Ok(names.map_or(Self::General(parsed), Self::Names))
     }
 
-    fn find<'v>(&self, data: &'v Value) -> Found<'v> {
+    fn find<'v>(&self, data: &'v Json<'_>) -> Found<'v> {
         match self {
             Self::Names(names) => {
-                let found = names.iter().try_fold(data, |value, name| value.as_object()?.get(name));
-                found.map_or(Found::Nothing, Found::One)
+                let found = names.iter().try_fold(data, |value, name| value.get(name));
+                found.map_or(Found::Nothing, Found::one)
             }
             Self::General(path) => {
-                let nodes = path.query(data);
+                let data = data.to_value();
+                let nodes = path.query(&data);
                 match nodes.len() {
                     0 => Found::Nothing,
-                    1 => nodes.first().map_or(Found::Nothing, Found::One),
+                    1 => nodes.first().map_or(Found::Nothing, Found::one_value),
                     _ => Found::Many,
                 }
             }
@@ -238,10 +312,11 @@ mod tests {
     use crate::event::parse_event;
     use domain::meter::{builtin, read_meters};
 
-    fn event(kind: &str, data: &str) -> Event {
+    fn measure(set: &MeterSet, kind: &str, data: &str) -> Result<Measured, Refusal> {
         let text =
             format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{kind}","tenant":"a","data":{data}}}"#);
-        parse_event(&text).unwrap()
+        let parsed = parse_event(&text).unwrap();
+        set.measure(&parsed.event, &parsed.data)
     }
 
     fn meters(text: &str) -> MeterSet {
@@ -250,7 +325,7 @@ mod tests {
 
     fn quantities(set: &MeterSet, kind: &str, data: &str) -> Result<Vec<(String, String)>, RefusalCode> {
         let named = |value: &MeteredValue| (value.meter.name.to_string(), value.quantity.to_string());
-        let measured = set.measure(&event(kind, data)).map_err(|refusal| refusal.code)?;
+        let measured = measure(set, kind, data).map_err(|refusal| refusal.code)?;
         Ok(measured.values.iter().map(named).collect())
     }
 
@@ -283,7 +358,7 @@ mod tests {
             check("log_queries", data, Err(RefusalCode::InvalidEvent));
         }
         let set = MeterSet::new(builtin()).unwrap();
-        let measured = set.measure(&event("log_queries", "{}")).unwrap();
+        let measured = measure(&set, "log_queries", "{}").unwrap();
         assert_eq!(measured.skipped.iter().map(|at| set.meter(*at).name.as_str()).collect::<Vec<_>>(), ["log_queries"]);
     }
 
@@ -297,8 +372,7 @@ mod tests {
     #[test]
     fn rounded_values_are_counted() {
         let set = MeterSet::new(builtin()).unwrap();
-        let rounded =
-            |value: &str| set.measure(&event("log_queries", &format!(r#"{{"value":{value}}}"#))).unwrap().rounded;
+        let rounded = |value: &str| measure(&set, "log_queries", &format!(r#"{{"value":{value}}}"#)).unwrap().rounded;
         assert_eq!([rounded("1.123456789"), rounded("1.1234567891"), rounded("1.1234567890")], [0, 1, 0]);
     }
 
@@ -306,9 +380,9 @@ mod tests {
     fn labels_of_the_meter_join_those_of_the_data_and_win() {
         let set = MeterSet::new(builtin()).unwrap();
         let data = r#"{"tokens":5,"model":"m","direction":1,"labels":{"model":"x","env":"prod"}}"#;
-        let measured = set.measure(&event("llm.completion", data)).unwrap();
+        let measured = measure(&set, "llm.completion", data).unwrap();
         assert_eq!(&*measured.values[0].labels_key, r#"{"direction":"1","env":"prod","model":"m"}"#);
-        let measured = set.measure(&event("llm.completion", r#"{"tokens":5,"model":["m"]}"#)).unwrap();
+        let measured = measure(&set, "llm.completion", r#"{"tokens":5,"model":["m"]}"#).unwrap();
         assert_eq!(&*measured.values[0].labels_key, "{}");
     }
 

@@ -23,8 +23,6 @@ pub enum RefusalCode {
     OutOfBound,
     /// The same tenant, source and id came before with other content.
     IdConflict,
-    /// A later release brings it.
-    NotAvailable,
 }
 
 impl RefusalCode {
@@ -41,7 +39,6 @@ impl RefusalCode {
             Self::NegativeQuantity => "negative_quantity",
             Self::OutOfBound => "out_of_bound",
             Self::IdConflict => "id_conflict",
-            Self::NotAvailable => "not_available",
         }
     }
 }

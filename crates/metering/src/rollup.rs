@@ -1,6 +1,7 @@
 use crate::event::Labels;
 use crate::meters::{MeterTag, MeteredValue};
 use crate::rules::PlacedEvent;
+use ahash::RandomState;
 use domain::{Day, Instant, Quantity};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -15,9 +16,9 @@ pub struct UsageKey {
     pub tenant: Arc<str>,
     /// The meter.
     pub meter: Arc<str>,
-    /// When the clock hour of the zone begins.
-    pub hour: Instant,
-    /// User, workflow, repo, task class, cluster.
+    /// When the clock hour of the zone begins; none for values that count once a day.
+    pub hour: Option<Instant>,
+    /// User, workflow, repo, task class, cluster; none for values that count once a day.
     pub plain: [Option<Arc<str>>; 5],
     /// Canonical JSON of the labels.
     pub labels_key: Arc<str>,
@@ -51,7 +52,7 @@ pub struct UsageCell {
 /// by the greatest `last_at`.
 #[derive(Debug, Default)]
 pub struct Rollup {
-    cells: HashMap<UsageKey, UsageCell>,
+    cells: HashMap<UsageKey, UsageCell, RandomState>,
     /// Rows that could not hold another value without leaving the bound of a stored row.
     full: Vec<(UsageKey, UsageCell)>,
 }
@@ -111,14 +112,16 @@ impl Rollup {
     }
 }
 
-fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
-    let [_, plain @ ..] = placed.event.dimensions.plain.clone();
+/// Returns what the value is kept apart by.
+pub(crate) fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
+    let [_, plain @ ..] = &placed.event.dimensions.plain;
+    let is_daily = value.unique.is_some();
     UsageKey {
         day: placed.day,
         tenant: Arc::clone(&placed.tenant),
         meter: Arc::clone(&value.meter.name),
-        hour: placed.hour,
-        plain,
+        hour: (!is_daily).then_some(placed.hour),
+        plain: if is_daily { Default::default() } else { plain.clone() },
         labels_key: Arc::clone(&value.labels_key),
     }
 }
@@ -170,11 +173,12 @@ mod tests {
         let text = format!(
             r#"{{"specversion":"1.0","id":"{id:04}","source":"/s","type":"{kind}","tenant":"{tenant}","time":"{time}","data":{{"value":{value}}}}}"#
         );
-        EventRules::new(zone.parse().unwrap()).place(parse_event(&text).unwrap(), Instant::from_micros(0)).unwrap()
+        EventRules::new(zone.parse().unwrap()).place(parse_event(&text).unwrap(), Instant::from_micros(0)).unwrap().0
     }
 
     fn add(rollup: &mut Rollup, meters: &MeterSet, event: &PlacedEvent) {
-        rollup.add(event, meters.measure(&event.event).unwrap().values);
+        let data = crate::json::parse_value(event.event.data_text.as_ref().unwrap()).unwrap();
+        rollup.add(event, meters.measure(&event.event, &data).unwrap().values);
     }
 
     #[test]
@@ -208,7 +212,7 @@ mod tests {
         assert_eq!([units(cell.last), units(cell.min), units(cell.max), units(cell.sum)], [-2, -2, 9, 20]);
         assert_eq!(
             (cell.last_at, key.hour),
-            ("2026-01-01T00:20:00Z".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap())
+            ("2026-01-01T00:20:00Z".parse().unwrap(), Some("2026-01-01T00:00:00Z".parse().unwrap()))
         );
     }
 
@@ -254,7 +258,7 @@ mod tests {
             prop_assert_eq!(rows.len(), slow.len());
             for (key, cell) in rows {
                 let kind = u8::try_from(KINDS.iter().position(|kind| **kind == *key.meter).unwrap()).unwrap();
-                let values = &slow[&(key.tenant.to_string(), kind, key.hour.micros() / 3_600_000_000)];
+                let values = &slow[&(key.tenant.to_string(), kind, key.hour.unwrap().micros() / 3_600_000_000)];
                 let atoms = || values.iter().map(|(_, _, atoms)| *atoms);
                 prop_assert_eq!(cell.sum, atoms().sum::<i128>());
                 prop_assert_eq!(usize::try_from(cell.count).unwrap(), values.len());

@@ -1,14 +1,17 @@
 //! Events and usage as rows of their tables.
 
+use crate::error::MeteringError;
 use crate::event::Labels;
 use crate::rollup::{UsageCell, UsageKey};
 use crate::rules::{ORIGIN_EVENTS, PlacedEvent};
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use domain::Instant;
 use domain::dimension::PLAIN;
+use domain::{Day, Instant};
 use std::sync::Arc;
 use storage::lake::{Table, schemas};
 
@@ -39,7 +42,7 @@ pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch,
     let cells = || rows.iter().map(|(_, cell)| cell);
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from_iter_values(keys().map(|key| key.day.epoch_days()))),
-        instants(keys().map(|key| key.hour)),
+        optional_instants(keys().map(|key| key.hour)),
         texts(keys().map(|key| &*key.tenant)),
     ];
     for at in 0..PLAIN.len() - 1 {
@@ -60,8 +63,41 @@ pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch,
     RecordBatch::try_new(Table::Usage.schema(), columns)
 }
 
+/// Returns the keys of rows of `usage`; none for usage that does not come from events.
+pub(crate) fn usage_keys(batch: &RecordBatch) -> Result<Vec<Option<UsageKey>>, MeteringError> {
+    let text = |name: &str| {
+        let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        column.ok_or_else(|| not_usage(name))
+    };
+    let [tenants, meters, labels, origins] = ["tenant", "meter", "labels_key", "origin"].map(text);
+    let (tenants, meters, labels, origins) = (tenants?, meters?, labels?, origins?);
+    let plain = PLAIN[1..].iter().map(|dimension| text(&dimension.to_string())).collect::<Result<Vec<_>, _>>()?;
+    let days = batch.column_by_name("usage_date").and_then(|column| column.as_primitive_opt::<Date32Type>());
+    let days = days.ok_or_else(|| not_usage("usage_date"))?;
+    let hours = batch.column_by_name("hour").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let hours = hours.ok_or_else(|| not_usage("hour"))?;
+    let key = |row: usize| UsageKey {
+        day: Day::from_epoch_days(days.value(row)),
+        tenant: tenants.value(row).into(),
+        meter: meters.value(row).into(),
+        hour: hours.is_valid(row).then(|| Instant::from_micros(hours.value(row))),
+        plain: std::array::from_fn(|at| plain[at].is_valid(row).then(|| plain[at].value(row).into())),
+        labels_key: labels.value(row).into(),
+    };
+    Ok((0..batch.num_rows()).map(|row| (origins.value(row) == ORIGIN_EVENTS).then(|| key(row))).collect())
+}
+
+fn not_usage(column: &str) -> MeteringError {
+    MeteringError::Damaged { what: format!("column {column} of usage"), problem: "it has another type".to_owned() }
+}
+
 fn instants(values: impl Iterator<Item = Instant>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter_values(values.map(Instant::micros)).with_timezone("UTC"))
+}
+
+fn optional_instants(values: impl Iterator<Item = Option<Instant>>) -> ArrayRef {
+    let micros = values.map(|value| value.map(Instant::micros));
+    Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
 fn texts<'v>(values: impl Iterator<Item = &'v str>) -> ArrayRef {

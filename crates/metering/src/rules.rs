@@ -1,11 +1,13 @@
 use crate::error::MeteringError;
-use crate::event::{Event, checked, scalar_text};
+use crate::event::{Event, ParsedEvent, checked};
+use crate::json::Json;
 use crate::refusal::{Refusal, RefusalCode};
 use domain::condition::UsageAttribute;
 use domain::dimension::Dimension;
 use domain::policy::{Policy, TenantRule};
 use domain::tenant::{TenantBook, TenantId};
 use domain::{Day, Instant, Zone};
+use serde_json::Value;
 use serde_json_path::JsonPath;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,12 +55,13 @@ impl EventRules {
         }
     }
 
-    /// Returns where and when the event belongs, with mapped dimensions and the tenant filled in.
+    /// Returns where and when the event belongs, with mapped dimensions and the tenant filled in, and its data.
     ///
     /// # Errors
     /// `tenant_missing`, or `invalid_event` for a text that cannot be a tenant id or a dimension.
-    pub fn place(&self, mut event: Event, now: Instant) -> Result<PlacedEvent, Refusal> {
-        self.map.apply(&mut event)?;
+    pub fn place<'a>(&self, parsed: ParsedEvent<'a>, now: Instant) -> Result<(PlacedEvent, Json<'a>), Refusal> {
+        let ParsedEvent { mut event, data } = parsed;
+        self.map.apply(&mut event, &data)?;
         let time = event.time.unwrap_or(now);
         let day = self.zone.day_of(time);
         let named = event.dimensions.get(&Dimension::Tenant).map(|tenant| tenant.to_string());
@@ -71,7 +74,7 @@ impl EventRules {
         })?;
         let tenant: TenantId = named.parse().map_err(|error| Refusal::invalid(format!("{error}")))?;
         event.dimensions.set(&Dimension::Tenant, Some(tenant.shared()));
-        Ok(PlacedEvent { tenant: tenant.shared(), time, day, hour: self.zone.hour_of(time), event })
+        Ok((PlacedEvent { tenant: tenant.shared(), time, day, hour: self.zone.hour_of(time), event }, data))
     }
 
     /// Checks the event's time against the clock.
@@ -129,12 +132,16 @@ impl DimensionMap {
     }
 
     /// A path that finds nothing leaves what the event says.
-    fn apply(&self, event: &mut Event) -> Result<(), Refusal> {
+    fn apply(&self, event: &mut Event, data: &Json<'_>) -> Result<(), Refusal> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
         let mut labels_changed = false;
+        let data = data.to_value();
         for (dimension, path) in &self.0 {
-            let found = path.query(&event.data).first().and_then(scalar_text);
+            let found = path.query(&data).first().and_then(scalar_text);
             let Some(text) = found else { continue };
-            if let Some(value) = checked(&dimension.to_string(), text)? {
+            if let Some(value) = checked(&dimension.to_string(), &text)? {
                 labels_changed |= matches!(dimension, Dimension::Label(_));
                 event.dimensions.set(dimension, Some(value));
             }
@@ -143,6 +150,15 @@ impl DimensionMap {
             event.labels_key = domain::dimension::labels_key(&event.dimensions.labels).into();
         }
         Ok(())
+    }
+}
+
+/// The text of a string, number or boolean.
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -219,8 +235,9 @@ mod tests {
     use super::*;
     use crate::event::parse_event;
 
-    fn event(extra: &str) -> Event {
-        parse_event(&format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#)).unwrap()
+    fn place(rules: &EventRules, extra: &str, now: &str) -> Result<PlacedEvent, Refusal> {
+        let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#);
+        rules.place(parse_event(&text).unwrap(), instant(now)).map(|(placed, _)| placed)
     }
 
     fn instant(text: &str) -> Instant {
@@ -228,7 +245,7 @@ mod tests {
     }
 
     fn tenant(rules: &EventRules, extra: &str) -> Result<String, RefusalCode> {
-        let placed = rules.place(event(extra), instant("2026-11-20T00:00:00Z"));
+        let placed = place(rules, extra, "2026-11-20T00:00:00Z");
         placed.map(|placed| placed.tenant.to_string()).map_err(|refusal| refusal.code)
     }
 
@@ -271,11 +288,8 @@ mod tests {
         let paths = [("user", "$.actor.id"), ("tenant", "$.org"), ("label:env", "$.env")];
         let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned()));
         rules.map = DimensionMap::new(&BTreeMap::from(paths)).unwrap();
-        let placed = rules.place(
-            event(r#","user":"x","data":{"actor":{"id":7},"org":"o","env":"e"}"#),
-            instant("2026-01-01T00:00:00Z"),
-        );
-        let placed = placed.unwrap();
+        let extra = r#","user":"x","data":{"actor":{"id":7},"org":"o","env":"e"}"#;
+        let placed = place(&rules, extra, "2026-01-01T00:00:00Z").unwrap();
         assert_eq!(placed.event.dimensions.get(&Dimension::User).map(|user| &**user), Some("7"));
         assert_eq!((&*placed.tenant, &*placed.event.labels_key), ("o", r#"{"env":"e"}"#));
         assert!(DimensionMap::new(&BTreeMap::from([("usr".to_owned(), "$.a".to_owned())])).is_err());
@@ -283,11 +297,11 @@ mod tests {
 
     #[test]
     fn times_are_checked_against_the_clock() {
-        let now = instant("2026-11-20T12:00:00Z");
+        let now = "2026-11-20T12:00:00Z";
         let check = |time: &str, past_days_max: Option<i32>, expected: Option<RefusalCode>| {
             let rules = EventRules { past_days_max, ..EventRules::new(Zone::utc()) };
-            let placed = rules.place(event(&format!(r#","tenant":"a","time":"{time}""#)), now).unwrap();
-            assert_eq!(rules.check_time(&placed, now).err().map(|refusal| refusal.code), expected, "{time}");
+            let placed = place(&rules, &format!(r#","tenant":"a","time":"{time}""#), now).unwrap();
+            assert_eq!(rules.check_time(&placed, instant(now)).err().map(|refusal| refusal.code), expected, "{time}");
         };
         check("2026-11-20T13:00:00Z", None, None);
         check("2026-11-20T13:00:00.000001Z", None, Some(RefusalCode::TimeInFuture));

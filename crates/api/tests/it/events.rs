@@ -120,3 +120,63 @@ async fn bodies_and_batches_have_their_limits() {
         .await
         .expect_problem(415, "unsupported_media_type");
 }
+
+#[tokio::test]
+async fn a_retraction_takes_usage_back_and_makes_its_day_due() {
+    let app = TestApp::start().await;
+    let retraction = |id: &str, of: &str| {
+        json!({ "specversion": "1.0", "id": id, "source": "/fixes", "type": "apportion.retract", "tenant": "acme",
+                "data": { "source": "/s", "id": of } })
+    };
+    app.post("/events", &json!([event("1", "acme", "5"), event("2", "acme", "7")])).await.expect(200);
+    app.post("/events", &retraction("r1", "1")).await.expect(200);
+    assert_eq!(usage(&app, &app.admin, "").await, [("acme".to_owned(), "7".to_owned())]);
+    app.post("/events", &retraction("r3", "3")).await.expect(200);
+    app.post("/events", &event("3", "acme", "100")).await.expect(200);
+    assert_eq!(usage(&app, &app.admin, "").await, [("acme".to_owned(), "7".to_owned())]);
+    app.post("/events", &event("1", "acme", "5")).await.expect(200);
+    app.post("/events", &event("1", "acme", "6")).await.expect_problem(409, "id_conflict");
+    let mut unnamed = retraction("r4", "1");
+    unnamed["data"] = json!({ "id": "1" });
+    app.post("/events", &unnamed).await.expect_problem(400, "invalid_event");
+
+    let writer = app.token("ingest", &["globex"]).await;
+    let foreign =
+        app.call("POST", "/api/v1/events", Some(&writer), "application/json", &retraction("r5", "2").to_string());
+    foreign.await.expect_problem(403, "tenant_forbidden");
+    let commits = app.app.engine.lake().pin_table(storage::lake::Table::Usage).await.unwrap();
+    let record = commits.head_commit().await.unwrap();
+    assert!(
+        commits.commits_since(None).await.unwrap().iter().any(|commit| commit.metadata["kind"] == "retraction"),
+        "{record:?}"
+    );
+}
+
+#[tokio::test]
+async fn distinct_values_are_counted_by_day_and_never_finer() {
+    let app = TestApp::start().await;
+    let meter = json!({ "unit": "Users", "category": "other", "kind": "counter", "event_type": "seen",
+                        "value": "$.who", "aggregation": "unique_count", "group_by": { "app": "$.app" } });
+    app.call("PUT", "/api/v1/meters/actors", Some(&app.admin), "application/json", &meter.to_string())
+        .await
+        .expect(200);
+    let seen = |id: &str, day: u8, who: &str| {
+        json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "seen", "tenant": "acme",
+                "time": format!("2026-11-{day}T10:00:00Z"), "data": { "who": who, "app": "x" } })
+    };
+    let batch = json!([seen("1", 18, "anna"), seen("2", 18, "ben"), seen("3", 19, "anna"), seen("4", 19, "anna")]);
+    app.post("/events", &batch).await.expect(200);
+    let asked = async |query: &str| app.get(&format!("/usage?range=2026-11-18..2026-11-19&meter=actors{query}")).await;
+    let quantities = async |query: &str| {
+        let body = asked(query).await.expect(200).json();
+        let rows = body["rows"].as_array().expect("rows").iter();
+        rows.map(|row| row["quantity"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(quantities("").await, ["3"]);
+    assert_eq!(quantities("&granularity=day").await, ["2", "1"]);
+    assert_eq!(quantities("&group_by=label:app").await, ["3"]);
+    assert_eq!(quantities("&group_by=tenant&filter=label:app:x").await, ["3"]);
+    for finer in ["&granularity=hour", "&group_by=user", "&filter=cluster:c", "&group_by=label:env"] {
+        asked(finer).await.expect_problem(400, "invalid_parameter");
+    }
+}

@@ -1,7 +1,7 @@
 //! The list of runs. It is replaced as a whole, so that a crash leaves the old one or the new one.
 //!
 //! ```text
-//! apportion-ids 1
+//! apportion-ids 2
 //! through 17
 //! run 3 4000000
 //! run 9 1000000
@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 
-const FIRST_LINE: &str = "apportion-ids 1";
+const FIRST_LINE: &str = "apportion-ids 2";
 
 /// What is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Manifest {
             }
         }
         // Whatever was understood must be the whole text, checksum and version included.
-        if manifest.to_text() == text { Ok(manifest) } else { Err("it is not what format 1 writes") }
+        if manifest.to_text() == text { Ok(manifest) } else { Err("it is not what format 2 writes") }
     }
 }
 
@@ -120,10 +120,10 @@ mod tests {
         Manifest { through_segment: Some(17), runs: vec![run(3, 4_000_000), run(9, 1_000_000)] }
     }
 
-    const GOLDEN: &str = "apportion-ids 1\nthrough 17\nrun 3 4000000\nrun 9 1000000\ncrc32c 2f3b0e48\n";
+    const GOLDEN: &str = "apportion-ids 2\nthrough 17\nrun 3 4000000\nrun 9 1000000\ncrc32c e0ed56a9\n";
 
     #[test]
-    fn a_manifest_has_the_golden_text_of_format_1() {
+    fn a_manifest_has_the_golden_text_of_format_2() {
         assert_eq!(manifest().to_text(), GOLDEN);
         assert_eq!(Manifest::parse(GOLDEN.as_bytes()), Ok(manifest()));
         let empty = Manifest::default();

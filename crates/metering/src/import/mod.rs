@@ -26,6 +26,8 @@ mod reader;
 mod report;
 /// Which events are stored already.
 pub(crate) mod stored;
+/// Events of a file about which only the log's writer can decide.
+mod through_log;
 
 pub(crate) use commits::is_import;
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
@@ -59,7 +61,8 @@ pub struct EventImportContext {
 ///
 /// The file may be NDJSON, one JSON list or one object, plain or compressed with gzip or zstd. It is
 /// kept under its hash, then read as a stream: memory holds a bounded number of events, and 80 bytes
-/// or so for each id of the file. Ids are checked against all stored events, exactly.
+/// or so for each id of the file. Ids are checked against all stored events, exactly. Retractions and values that count
+/// once a day go through the log, after everything else.
 ///
 /// # Errors
 /// [`MeteringError::Unreadable`] and [`MeteringError::BrokenList`] for a file that cannot be read to
@@ -77,9 +80,10 @@ pub async fn import_events(
     let mut known = Known::default();
     loop {
         let stored = Arc::new(known.stored.clone());
-        let pass = run_pass(ctx, &kept.sha256, tenants.clone(), stored, &progress).await?;
+        let mut pass = run_pass(ctx, &kept.sha256, tenants.clone(), stored, &progress).await?;
+        let for_log = std::mem::take(&mut pass.for_log);
         if let Some(report) = commit_if_new(ctx, name, &kept, pass, &mut known).await? {
-            return Ok(report);
+            return through_log::append(ctx, &kept.sha256, &tenants, for_log, report).await;
         }
         // Some of the events are stored already; read again, knowing which.
     }
@@ -104,7 +108,8 @@ async fn commit_if_new(
     let _paused = ctx.log.pause().await?;
     loop {
         let pinned = ctx.lake.pin_table(Table::UsageEvents).await?;
-        if learn(&pinned, &keys, known).await? {
+        let taken_back = pass.claims.iter().any(|(key, _)| ctx.log.waiting().contains(key));
+        if taken_back || learn(&pinned, &keys, known).await? {
             discard(&ctx.lake, pass.event_files.iter().chain(&pass.usage_files)).await;
             return Ok(None);
         }
@@ -141,7 +146,8 @@ async fn learn(pinned: &PinnedTable, keys: &HashSet<[u8; 32]>, known: &mut Known
 }
 
 /// Removes files that no commit will name. One that stays is only a waste of space.
-async fn discard(lake: &Lake, files: impl Iterator<Item = &NewFile>) {
+/// Removes data files of no commit.
+pub(crate) async fn discard(lake: &Lake, files: impl Iterator<Item = &NewFile>) {
     for file in files {
         let path = Path::from(format!("{}/{}", file.table.name(), file.path));
         if let Err(error) = lake.store().delete(&path).await {

@@ -43,6 +43,8 @@ pub(super) struct Pass {
     pub usage_files: Vec<NewFile>,
     /// Names of the meters that got usage.
     pub meters: BTreeSet<String>,
+    /// Numbers of the events about which the log's writer decides, in order.
+    pub for_log: Vec<u64>,
 }
 
 /// Told how many events were read so far.
@@ -58,7 +60,8 @@ pub(super) async fn run_pass(
 ) -> Result<Pass, MeteringError> {
     let input = ctx.imports.open_import(sha256).await?;
     let salt = IdSalt::of_lake(ctx.lake.id());
-    let intake = Intake::new(Arc::clone(&ctx.rules), Arc::clone(&ctx.meters), tenants, ctx.now, stored, salt);
+    let log = (salt, Arc::clone(ctx.log.waiting()));
+    let intake = Intake::new(Arc::clone(&ctx.rules), Arc::clone(&ctx.meters), tenants, ctx.now, stored, log);
     let (sender, mut receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     let reading = Reading::new(intake, Arc::clone(&ctx.meters), ctx.now, sender, Arc::clone(progress));
     let reading = tokio::task::spawn_blocking(move || reading.run(input));
@@ -79,6 +82,7 @@ pub(super) async fn run_pass(
         event_files,
         usage_files,
         meters: done.meters,
+        for_log: done.for_log,
     })
 }
 
@@ -105,6 +109,7 @@ struct Done {
     keys: Vec<EventKey>,
     claims: Vec<(IdKey, IdContent)>,
     meters: BTreeSet<String>,
+    for_log: Vec<u64>,
 }
 
 impl Reading {
@@ -123,7 +128,7 @@ impl Reading {
         let mut reader = EventReader::open(input)?;
         let is_list = reader.is_list();
         let mut report = EventImportReport::default();
-        let mut read = 0;
+        let (mut read, mut for_log) = (0, Vec::new());
         while let Some((index, item)) = reader.next_item()? {
             let outcome = match item {
                 Item::Text(text) => self.intake.offer(text),
@@ -133,6 +138,7 @@ impl Reading {
             match outcome {
                 Outcome::Accepted(placed) => self.keep(*placed)?,
                 Outcome::Duplicate => {}
+                Outcome::ForLog => for_log.push(index),
                 Outcome::Refused(refusal) if is_list && refusal.not_json => {
                     return Err(MeteringError::BrokenList { index, detail: refusal.detail });
                 }
@@ -150,11 +156,10 @@ impl Reading {
         report.tenants_created = self.intake.tenants.created();
         report.days = self.days.iter().copied().collect();
         let keys = self.intake.keys().copied().collect();
-        Ok(Done { report, keys, claims: self.intake.claims, meters: self.used_meters })
+        Ok(Done { report, keys, claims: self.intake.claims, meters: self.used_meters, for_log })
     }
 
-    fn keep(&mut self, mut placed: PlacedEvent) -> Result<(), MeteringError> {
-        placed.event.data = serde_json::Value::Null; // measured already; the text is what is stored
+    fn keep(&mut self, placed: PlacedEvent) -> Result<(), MeteringError> {
         self.buffered_bytes += placed.event.data_text.as_ref().map_or(0, |text| text.len());
         self.buffer.push((placed, self.now));
         if EVENTS_BUFFERED_MAX <= self.buffer.len() || DATA_BYTES_BUFFERED_MAX <= self.buffered_bytes {

@@ -2,15 +2,18 @@
 
 use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
 use crate::error::MeteringError;
+use crate::event::Event;
 use crate::ids::{IdContent, IdKey};
-use crate::json::parse_value;
+use crate::json::{Json, parse_value};
+use crate::rules::PlacedEvent;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::TimestampMicrosecondType;
-use datafusion::prelude::SessionContext;
-use domain::Instant;
+use datafusion::common::ScalarValue;
+use datafusion::prelude::{Expr, SessionContext, col, lit};
 use domain::dimension::{Dimensions, PLAIN};
+use domain::{Day, Instant, Zone};
 use futures::TryStreamExt;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedTable};
 
@@ -85,6 +88,72 @@ pub(crate) async fn all_ids(
     .await
 }
 
+/// Hands over the stored events of one tenant, some at a time, each with when it was received.
+///
+/// With `ids` only those that have one of them; without, all of them. `day` leaves out other days.
+pub(crate) async fn events_of(
+    pinned: &PinnedTable,
+    tenant: &str,
+    day: Option<Day>,
+    ids: Option<Vec<Expr>>,
+    zone: &Zone,
+    mut take: impl AsyncFnMut(Vec<StoredEvent>) -> Result<(), MeteringError>,
+) -> Result<(), MeteringError> {
+    let mut wanted = col("tenant").eq(lit(tenant));
+    if let Some(day) = day {
+        wanted = wanted.and(col("event_date").eq(lit(ScalarValue::Date32(Some(day.epoch_days())))));
+    }
+    if let Some(ids) = ids {
+        wanted = wanted.and(col("id").in_list(ids, false));
+    }
+    let session = SessionContext::new();
+    let rows = session.read_table(Arc::new(LakeTable::new(pinned)))?.filter(wanted)?;
+    let mut batches = rows.select_columns(&CONTENT_COLUMNS)?.execute_stream().await?;
+    while let Some(batch) = batches.try_next().await? {
+        let event = |row| placed_of(&batch, row, zone);
+        take((0..batch.num_rows()).map(event).collect::<Result<_, _>>()?).await?;
+    }
+    Ok(())
+}
+
+/// An event of the table.
+pub(crate) struct StoredEvent {
+    pub placed: PlacedEvent,
+    pub received_at: Instant,
+}
+
+impl StoredEvent {
+    /// Returns its data.
+    pub fn data(&self) -> Result<Json<'_>, MeteringError> {
+        let text = self.placed.event.data_text.as_deref();
+        text.map_or(Ok(Json::Null), parse_value).map_err(|error| damaged("data", &error.to_string()))
+    }
+}
+
+fn placed_of(batch: &RecordBatch, row: usize, zone: &Zone) -> Result<StoredEvent, MeteringError> {
+    let text = |name: &str| Ok::<Arc<str>, MeteringError>(text_column(batch, name)?.value(row).into());
+    let tenant = text("tenant")?;
+    let mut dimensions = dimensions_of(batch, row)?;
+    dimensions.plain[0] = Some(Arc::clone(&tenant));
+    let labels_key = text("labels_key")?;
+    let labels: BTreeMap<String, String> =
+        serde_json::from_str(&labels_key).map_err(|error| damaged("labels_key", &error.to_string()))?;
+    dimensions.labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    let (time, received_at) = (instant_of(batch, row, "time")?, instant_of(batch, row, "received_at")?);
+    let event = Event {
+        id: text("id")?,
+        source: text("source")?,
+        kind: text("type")?,
+        time: Some(time),
+        dimensions,
+        labels_key,
+        data_text: data_of(batch, row)?.map(Into::into),
+        retracts: None,
+    };
+    let placed = PlacedEvent { event, tenant, time, day: zone.day_of(time), hour: zone.hour_of(time) };
+    Ok(StoredEvent { placed, received_at })
+}
+
 async fn read(
     session: &SessionContext,
     pinned: &PinnedTable,
@@ -111,22 +180,32 @@ fn rows_wanted<'b>(
 }
 
 fn content_of(batch: &RecordBatch, row: usize) -> Result<StoredContent, MeteringError> {
+    let dimensions = dimensions_of(batch, row)?;
+    let data = data_of(batch, row)?.map(parse_value).transpose();
+    let data = data.map_err(|error| damaged("data", &error.to_string()))?;
+    let (kind, labels_key) = (text_column(batch, "type")?, text_column(batch, "labels_key")?);
+    let (time, received_at) = (instant_of(batch, row, "time")?, instant_of(batch, row, "received_at")?);
+    Ok(Content::of_stored(kind.value(row), &dimensions, labels_key.value(row), data.as_ref(), time, received_at))
+}
+
+/// All dimensions but tenant and labels.
+fn dimensions_of(batch: &RecordBatch, row: usize) -> Result<Dimensions, MeteringError> {
     let mut dimensions = Dimensions::default();
     for (at, dimension) in PLAIN.iter().enumerate().skip(1) {
         let column = text_column(batch, &dimension.to_string())?;
         dimensions.plain[at] = column.is_valid(row).then(|| column.value(row).into());
     }
-    let instant = |name: &str| {
-        let column =
-            batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        column.map(|column| Instant::from_micros(column.value(row))).ok_or_else(|| damaged(name, "it is no time"))
-    };
-    let data = text_column(batch, "data")?;
-    let data = data.is_valid(row).then(|| parse_value(data.value(row))).transpose();
-    let data = data.map_err(|error| damaged("data", &error.to_string()))?;
-    let (kind, labels_key) = (text_column(batch, "type")?, text_column(batch, "labels_key")?);
-    let (time, received_at) = (instant("time")?, instant("received_at")?);
-    Ok(Content::of_stored(kind.value(row), &dimensions, labels_key.value(row), data.as_ref(), time, received_at))
+    Ok(dimensions)
+}
+
+fn instant_of(batch: &RecordBatch, row: usize, name: &str) -> Result<Instant, MeteringError> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    column.map(|column| Instant::from_micros(column.value(row))).ok_or_else(|| damaged(name, "it is no time"))
+}
+
+fn data_of(batch: &RecordBatch, row: usize) -> Result<Option<&str>, MeteringError> {
+    let column = text_column(batch, "data")?;
+    Ok(column.is_valid(row).then(|| column.value(row)))
 }
 
 fn text_column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, MeteringError> {

@@ -4,7 +4,8 @@
 //! and readers know which segments a table contains. The two commits may be apart when the process dies; each table is
 //! completed by itself.
 
-use super::record::{self, RecordError};
+use super::record::{self, Fate, RecordError};
+use super::take_back::Retraction;
 use super::{EventLog, Inner};
 use crate::error::MeteringError;
 use crate::rollup::Rollup;
@@ -15,6 +16,7 @@ use domain::{Day, Instant};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use storage::failpoint;
 use storage::lake::{Commit, LakeError, NewFile, Table};
 use tokio::sync::mpsc;
 
@@ -35,6 +37,7 @@ struct Found {
     days: BTreeSet<Day>,
     tenants: BTreeSet<String>,
     meters: BTreeSet<String>,
+    retractions: Vec<Retraction>,
 }
 
 enum Rows {
@@ -91,7 +94,8 @@ impl EventLog {
             self.inner.catalog.mark_meter_used(meter, at.micros()).await?;
         }
         self.commit(Table::UsageEvents, last, events, &found).await?;
-        self.commit(Table::Usage, last, usage, &found).await
+        self.commit(Table::Usage, last, usage, &found).await?;
+        self.take_back(&found.retractions).await
     }
 
     /// Commits the files, unless the table has the segment.
@@ -119,10 +123,13 @@ impl EventLog {
     async fn let_go(&self, last: u64) -> Result<(), MeteringError> {
         let inner = Arc::clone(&self.inner);
         let done = move || {
+            failpoint::hit("flush-committed");
             inner.ids.persist(last)?;
+            failpoint::hit("ids-persisted");
             if let Some(wal) = inner.wal.get() {
                 wal.remove_through(last)?;
             }
+            failpoint::hit("log-truncated");
             inner.hot.drop_through(last);
             while inner.ids.merge_step()? {}
             Ok(())
@@ -164,11 +171,16 @@ impl Reading {
     }
 
     fn take(&mut self, segment: u64, bytes: &[u8]) -> Result<(), MeteringError> {
-        let record = record::decode(bytes)?;
+        let (record, verdict) = record::decode(bytes)?;
         let placed = record.placed();
         insert(&mut self.found.tenants, &placed.tenant);
+        if let Some(retracted) = placed.event.retracts.as_ref().filter(|_| verdict.fate != Fate::Repeats) {
+            let (tenant, retracted) = (Arc::clone(&placed.tenant), retracted.clone());
+            self.found.retractions.push(Retraction { tenant, retracted, came_before: verdict.fate == Fate::Retracts });
+        }
         if self.in_usage < segment {
-            let values = record.measured(&placed)?;
+            let mut values = record.measured(&placed)?;
+            verdict.retain_counted(&mut values);
             if !values.is_empty() {
                 self.found.days.insert(placed.day);
             }

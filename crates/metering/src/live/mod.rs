@@ -23,6 +23,10 @@ mod open;
 mod prepare;
 /// An accepted event as the log keeps it.
 mod record;
+/// What a retraction does to usage.
+mod take_back;
+/// Events that were taken back before they came.
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -31,13 +35,15 @@ pub use machine::Decision;
 pub use open::EventLogOptions;
 pub use prepare::{Offered, PreparedEvent, Preparer, Setup};
 pub use record::RecordError;
+pub(crate) use waiting::Waiting;
 
 use crate::content::IdSalt;
 use crate::error::MeteringError;
 use crate::ids::{IdIndex, IdStats};
 use crate::wal::{Wal, WalError};
+use ahash::RandomState;
 use async_trait::async_trait;
-use domain::{Clock, TenantScope};
+use domain::{Clock, Instant, TenantScope};
 use hot::Hot;
 use machine::{Batch, Machine};
 use open::Opening;
@@ -64,13 +70,14 @@ struct Inner {
     opening: Opening,
     ids: Arc<IdIndex>,
     hot: Arc<Hot>,
+    waiting: Arc<Waiting>,
     salt: IdSalt,
     lake: Lake,
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     setup: RwLock<Setup>,
     /// Tenants and meters that the catalog was told of by this process.
-    noted: RwLock<HashSet<Arc<str>>>,
+    noted: RwLock<Noted>,
     /// `wal-<node>`.
     writer: String,
     /// The newest complete segment.
@@ -95,8 +102,16 @@ impl EventLog {
     #[must_use]
     pub fn preparer(&self, scope: TenantScope) -> Preparer {
         let setup = self.inner.setup.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (salt, ids) = (self.inner.salt.clone(), Arc::clone(&self.inner.ids));
-        Preparer { setup, salt, ids, scope, now: self.inner.clock.now() }
+        self.preparer_with(setup, scope, self.inner.clock.now())
+    }
+
+    pub(crate) fn preparer_with(&self, setup: Setup, scope: TenantScope, now: Instant) -> Preparer {
+        Preparer { setup, salt: self.inner.salt, ids: Arc::clone(&self.inner.ids), scope, now }
+    }
+
+    /// Events that were taken back and have not come.
+    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+        &self.inner.waiting
     }
 
     /// Replaces rules, meters and tenants for the events that come from now on.
@@ -106,17 +121,24 @@ impl EventLog {
 
     /// Returns what became of the events, in their order, once the accepted ones are on stable storage and visible.
     ///
-    /// With `atomic`, one conflict refuses all of them.
+    /// With `atomic`, one conflict refuses all of them. If one of them is a retraction, the usage is without what it
+    /// takes back when this returns.
     ///
     /// # Errors
     /// [`MeteringError::Log`] if the log takes nothing: the disk is full, or a sync failed;
-    /// [`MeteringError::Ids`] if the ids cannot be read.
+    /// [`MeteringError::Ids`] if the ids cannot be read; what [`EventLog::flush_all`] returns, if a retraction is stored
+    /// and the usage could not be changed yet: the next flush does it.
     pub async fn append(&self, events: Vec<PreparedEvent>, atomic: bool) -> Result<Vec<Decision>, MeteringError> {
         let newcomers = self.newcomers(&events);
-        let _open = self.inner.gate.read().await;
+        let takes_back = events.iter().any(|event| event.retracts.is_some());
+        let open = self.inner.gate.read().await;
         let batch = Batch { events, atomic };
         let decisions = self.wal().await?.append(batch).await??;
         self.note(newcomers.filter(&decisions)).await?;
+        drop(open);
+        if takes_back {
+            self.flush_all().await?;
+        }
         Ok(decisions)
     }
 
@@ -186,10 +208,10 @@ impl EventLog {
         let noted = self.inner.noted.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for (at, event) in events.iter().enumerate() {
-            if event.is_new_tenant && !noted.contains(&event.placed.tenant) {
+            if event.is_new_tenant && !noted.tenants.contains(&event.placed.tenant) {
                 found.push((at, Newcomer::Tenant(Arc::clone(&event.placed.tenant))));
             }
-            for value in event.values.iter().filter(|value| !noted.contains(&meter_note(&value.meter.name))) {
+            for value in event.values.iter().filter(|value| !noted.meters.contains(&value.meter.name)) {
                 found.push((at, Newcomer::Meter(Arc::clone(&value.meter.name))));
             }
         }
@@ -208,17 +230,21 @@ impl EventLog {
             self.inner.catalog.mark_meter_used(meter, at).await?;
         }
         let mut noted = self.inner.noted.write().unwrap_or_else(PoisonError::into_inner);
-        noted.extend(newcomers.into_iter().map(|newcomer| match newcomer {
-            Newcomer::Tenant(tenant) => tenant,
-            Newcomer::Meter(meter) => meter_note(&meter),
-        }));
+        for newcomer in newcomers {
+            match newcomer {
+                Newcomer::Tenant(tenant) => noted.tenants.insert(tenant),
+                Newcomer::Meter(meter) => noted.meters.insert(meter),
+            };
+        }
         Ok(())
     }
 }
 
-/// Meters are noted apart from tenants: no tenant id begins with two underscores.
-fn meter_note(name: &str) -> Arc<str> {
-    format!("__meter__{name}").into()
+/// What the catalog was told by this process.
+#[derive(Debug, Default)]
+struct Noted {
+    tenants: HashSet<Arc<str>, RandomState>,
+    meters: HashSet<Arc<str>, RandomState>,
 }
 
 /// Something that the catalog may not know yet.

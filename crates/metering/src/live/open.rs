@@ -1,14 +1,17 @@
 //! From files to a log that takes events: what the lake does not have yet becomes hot again.
 
 use super::hot::{Addition, Hot};
-use super::machine::Machine;
+use super::machine::{MARKER, Machine};
+use super::prepare::RetractedKeys;
+use super::record::{Fate, Verdict};
+use super::waiting::Waiting;
 use super::{EventLog, Inner, Setup, record};
 use crate::content::IdSalt;
 use crate::error::MeteringError;
-use crate::ids::{IdIndex, IdOptions};
+use crate::ids::{IdIndex, IdOptions, IdsError};
+use crate::rules::PlacedEvent;
 use crate::wal::{Options, RealDisk, Recovery, Wal};
 use domain::Clock;
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use storage::catalog::Catalog;
@@ -41,6 +44,8 @@ pub(super) struct Opening {
     in_usage: Option<u64>,
     ids: Arc<IdIndex>,
     hot: Arc<Hot>,
+    waiting: Arc<Waiting>,
+    salt: IdSalt,
     ended: watch::Sender<u64>,
 }
 
@@ -65,7 +70,8 @@ impl EventLog {
             (through(&lake, Table::UsageEvents, &writer).await?, through(&lake, Table::Usage, &writer).await?);
         let everywhere = in_events.min(in_usage).min(ids.through_segment()).unwrap_or(0);
         let (ended, listener) = watch::channel(everywhere);
-        let hot = Arc::new(Hot::default());
+        let (hot, waiting) = (Arc::new(Hot::default()), Arc::new(Waiting::default()));
+        let salt = IdSalt::of_lake(lake.id());
         let opening = Opening {
             folder: options.wal,
             options: Options { segment_bytes: options.segment_bytes, ..Options::default() },
@@ -73,6 +79,8 @@ impl EventLog {
             in_usage,
             ids: Arc::clone(&ids),
             hot: Arc::clone(&hot),
+            waiting: Arc::clone(&waiting),
+            salt,
             ended,
         };
         let log = Self {
@@ -81,12 +89,13 @@ impl EventLog {
                 opening,
                 ids,
                 hot,
-                salt: IdSalt::of_lake(lake.id()),
+                waiting,
+                salt,
                 lake,
                 catalog,
                 clock,
                 setup: RwLock::new(setup),
-                noted: RwLock::new(HashSet::new()),
+                noted: RwLock::default(),
                 writer,
                 ended: listener,
                 flushed: Mutex::new(everywhere),
@@ -94,6 +103,7 @@ impl EventLog {
             }),
         };
         log.adopt().await?;
+        log.await_retracted().await?;
         if log.inner.opening.holds_events()? {
             log.wal().await?;
         }
@@ -136,6 +146,8 @@ impl Opening {
             in_usage: self.in_usage,
             ids: Arc::clone(&self.ids),
             hot: Arc::clone(&self.hot),
+            waiting: Arc::clone(&self.waiting),
+            salt: self.salt,
             ended: self.ended.clone(),
         }
     }
@@ -152,18 +164,38 @@ impl Opening {
             }
             let mut additions = Vec::new();
             for bytes in frame.records() {
-                let record = record::decode(bytes)?;
+                let (record, verdict) = record::decode(bytes)?;
+                let placed = record.placed();
+                let mut values = record.measured(&placed)?;
                 if in_ids < segment {
                     self.ids.insert(&record.key, &record.content);
+                    let uniques = self.salt.unique_markers(&placed, &values);
+                    for (marker, _) in uniques.iter().zip(&verdict.firsts).filter(|(_, first)| **first) {
+                        self.ids.insert(marker, &MARKER);
+                    }
                 }
-                let placed = record.placed();
-                additions.push(Addition { values: record.measured(&placed)?, placed });
+                self.waiting.remove(&record.key);
+                self.follow_retraction(&placed, &verdict, in_ids < segment)?;
+                verdict.retain_counted(&mut values);
+                additions.push(Addition { placed, values });
             }
             if self.in_usage.is_none_or(|through| through < segment) {
                 self.hot.add(segment, additions);
             }
         }
-        Ok(log.start(Machine::new(self.ids, self.hot, self.ended, sealed))?)
+        Ok(log.start(Machine::new(self.ids, self.hot, self.waiting, self.ended, sealed))?)
+    }
+
+    /// Does again what the writer did about retractions.
+    fn follow_retraction(&self, placed: &PlacedEvent, verdict: &Verdict, with_ids: bool) -> Result<(), IdsError> {
+        let Some(retracted) = RetractedKeys::of(&self.salt, placed) else { return Ok(()) };
+        if with_ids && matches!(verdict.fate, Fate::Retracts | Fate::Waits) {
+            self.ids.insert(&retracted.marker, &MARKER);
+        }
+        if verdict.fate == Fate::Waits && self.ids.get(&retracted.event)?.is_none() {
+            self.waiting.insert(retracted.event);
+        }
+        Ok(())
     }
 }
 

@@ -3,14 +3,14 @@
 use super::machine::Decision;
 use super::record;
 use crate::content::{Content, IdSalt};
-use crate::event::{Event, parse_event};
+use crate::event::{ParsedEvent, parse_event};
 use crate::ids::{IdContent, IdIndex, IdKey, IdsError};
+use crate::json::Json;
 use crate::meters::{MeterSet, MeteredValue};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::rules::{EventRules, KnownTenants, PlacedEvent, UnknownTenants};
 use domain::dimension::Dimension;
 use domain::{Instant, TenantId, TenantScope};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// An event that counts unless its id is taken.
@@ -21,6 +21,10 @@ pub struct PreparedEvent {
     pub(crate) record: Vec<u8>,
     pub(crate) placed: PlacedEvent,
     pub(crate) values: Vec<MeteredValue>,
+    /// One key for each value that counts once a day.
+    pub(crate) uniques: Vec<IdKey>,
+    /// What it takes back.
+    pub(crate) retracts: Option<RetractedKeys>,
     /// Whether nobody knows its tenant yet.
     pub(crate) is_new_tenant: bool,
 }
@@ -36,6 +40,24 @@ impl PreparedEvent {
     #[must_use]
     pub fn id(&self) -> &Arc<str> {
         &self.placed.event.id
+    }
+}
+
+/// Keys of an event that is taken back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetractedKeys {
+    /// That of the event.
+    pub event: IdKey,
+    /// That which says that it was taken back.
+    pub marker: IdKey,
+}
+
+impl RetractedKeys {
+    /// Returns the keys of what the event takes back, if it does.
+    pub fn of(salt: &IdSalt, placed: &PlacedEvent) -> Option<Self> {
+        let retracted = placed.event.retracts.as_ref()?;
+        let event = salt.key(&placed.tenant, &retracted.source, &retracted.id);
+        Some(Self { event, marker: salt.retraction_marker(&placed.tenant, retracted) })
     }
 }
 
@@ -78,22 +100,22 @@ impl Preparer {
     /// # Errors
     /// A [`Refusal`] with any code but `id_conflict`; the outer error if the ids cannot be read.
     pub fn prepare(&self, text: &str) -> Result<Result<Offered, Refusal>, IdsError> {
-        let event = match parse_event(text) {
-            Ok(event) => event,
+        let parsed = match parse_event(text) {
+            Ok(parsed) => parsed,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let id = Arc::clone(&event.id);
-        Ok(self.prepare_event(event)?.map_err(|refusal| refusal.of(&id)))
+        let id = Arc::clone(&parsed.event.id);
+        Ok(self.prepare_event(parsed)?.map_err(|refusal| refusal.of(&id)))
     }
 
-    fn prepare_event(&self, event: Event) -> Result<Result<Offered, Refusal>, IdsError> {
-        let placed = match self.place(event) {
+    fn prepare_event(&self, parsed: ParsedEvent<'_>) -> Result<Result<Offered, Refusal>, IdsError> {
+        let (placed, data) = match self.place(parsed) {
             Ok(placed) => placed,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let content = Content::of(&placed.event).short();
+        let content = Content::of(&placed.event, &data).short();
         let key = self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id);
-        match self.accept(placed, (key, content)) {
+        match self.accept(placed, &data, (key, content)) {
             Ok(prepared) => Ok(Ok(Offered::Prepared(Box::new(prepared)))),
             // A delivery of what counts already stays a duplicate, however late it is.
             Err(refusal) => Ok(match self.ids.get(&key)? {
@@ -104,18 +126,24 @@ impl Preparer {
         }
     }
 
-    fn place(&self, mut event: Event) -> Result<PlacedEvent, Refusal> {
-        if event.dimensions.get(&Dimension::Tenant).is_none() {
-            event.dimensions.set(&Dimension::Tenant, self.only_tenant().map(TenantId::shared));
+    fn place<'a>(&self, mut parsed: ParsedEvent<'a>) -> Result<(PlacedEvent, Json<'a>), Refusal> {
+        let dimensions = &mut parsed.event.dimensions;
+        if dimensions.get(&Dimension::Tenant).is_none() {
+            dimensions.set(&Dimension::Tenant, self.only_tenant().map(TenantId::shared));
         }
-        let placed = self.setup.rules.place(event, self.now)?;
+        let (placed, data) = self.setup.rules.place(parsed, self.now)?;
         match self.scope.allows(&placed.tenant) {
-            true => Ok(placed),
+            true => Ok((placed, data)),
             false => Err(Refusal::new(RefusalCode::TenantForbidden, "the token is bound to other tenants")),
         }
     }
 
-    fn accept(&self, mut placed: PlacedEvent, id: (IdKey, IdContent)) -> Result<PreparedEvent, Refusal> {
+    fn accept(
+        &self,
+        mut placed: PlacedEvent,
+        data: &Json<'_>,
+        id: (IdKey, IdContent),
+    ) -> Result<PreparedEvent, Refusal> {
         let Setup { rules, meters, tenants } = &self.setup;
         rules.check_time(&placed, self.now)?;
         let is_known = tenants.knows(&placed.tenant, placed.day);
@@ -123,12 +151,14 @@ impl Preparer {
             let detail = format!("tenant `{}` does not exist; enter it first", placed.tenant);
             return Err(Refusal::new(RefusalCode::TenantUnknown, detail));
         }
-        let measured = meters.measure(&placed.event)?;
+        let measured = meters.measure(&placed.event, data)?;
         let record = record::encode(&placed, &measured.values, id, self.now);
-        placed.event.data = Value::Null; // measured already; the record holds the text
-        placed.event.data_text = None;
+        placed.event.data_text = None; // measured already; the record holds the text
         let (key, content) = id;
-        Ok(PreparedEvent { key, content, record, placed, values: measured.values, is_new_tenant: !is_known })
+        let uniques = self.salt.unique_markers(&placed, &measured.values);
+        let retracts = RetractedKeys::of(&self.salt, &placed);
+        let (values, is_new_tenant) = (measured.values, !is_known);
+        Ok(PreparedEvent { key, content, record, placed, values, uniques, retracts, is_new_tenant })
     }
 
     /// The tenant of a caller who has just one.

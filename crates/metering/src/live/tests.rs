@@ -6,8 +6,9 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
-use domain::meter::builtin;
+use domain::meter::{Meter, builtin, read_meters};
 use domain::{FixedClock, Instant, Zone};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use storage::lake::{LakeTable, Table};
@@ -15,6 +16,10 @@ use storage::lake::{LakeTable, Table};
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 async fn open(folder: &Path) -> EventLog {
+    open_with(folder, builtin()).await
+}
+
+async fn open_with(folder: &Path, meters: Vec<Meter>) -> EventLog {
     let now: Instant = NOW.parse().unwrap();
     let options = EventLogOptions {
         wal: folder.join("wal"),
@@ -24,11 +29,14 @@ async fn open(folder: &Path) -> EventLog {
     };
     let setup = Setup {
         rules: Arc::new(EventRules::new(Zone::utc())),
-        meters: Arc::new(MeterSet::new(builtin()).unwrap()),
+        meters: Arc::new(MeterSet::new(meters).unwrap()),
         tenants: Arc::new(KnownTenants::default()),
     };
     let lake = Lake::open(&folder.join("lake"), now).await.unwrap();
     let catalog = Catalog::open(&folder.join("catalog.db")).await.unwrap();
+    for meter in setup.meters.all() {
+        crate::publish::put_meter(&catalog, meter, "tests", Instant::from_micros(1)).await.unwrap();
+    }
     EventLog::open(options, lake, catalog, Arc::new(FixedClock::at(now)), setup).await.unwrap()
 }
 
@@ -164,4 +172,173 @@ async fn a_folder_without_events_has_no_log() {
     let files: Vec<_> =
         std::fs::read_dir(folder.path().join("wal")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(files.iter().all(|name| !name.to_string_lossy().ends_with(".wal")), "{files:?}");
+}
+
+const ACTORS: &str = "[[meter]]\nname = 'actors'\nunit = 'Users'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'seen'\nvalue = '$.who'\naggregation = 'unique_count'\ngroup_by = { app = '$.app' }\n";
+
+fn seen(id: u32, tenant: &str, day: u8, who: &str, app: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"seen","tenant":"{tenant}","user":"{id}","time":"2026-10-{day:02}T10:00:00Z","data":{{"who":"{who}","app":"{app}"}}}}"#
+    )
+}
+
+fn retraction(id: u32, tenant: &str, of: u32) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"r{id}","source":"/s","type":"apportion.retract","tenant":"{tenant}","data":{{"source":"/s","id":"{of}"}}}}"#
+    )
+}
+
+async fn deliver(log: &EventLog, text: String) -> Decision {
+    match log.preparer(TenantScope::All).prepare(&text).unwrap().unwrap() {
+        Offered::Prepared(event) => log.append(vec![*event], false).await.unwrap()[0],
+        Offered::Known(decision) => decision,
+    }
+}
+
+#[tokio::test]
+async fn a_value_counts_once_per_tenant_labels_and_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let meters = read_meters("meters.toml", ACTORS).unwrap();
+    let log = open_with(folder.path(), meters.clone()).await;
+    let texts = [
+        seen(1, "a", 5, "anna", "x"),
+        seen(2, "a", 5, "anna", "x"),
+        seen(3, "a", 5, "ben", "x"),
+        seen(4, "a", 5, "anna", "y"),
+        seen(5, "a", 6, "anna", "x"),
+        seen(6, "b", 5, "anna", "x"),
+    ];
+    assert_eq!(send(&log, &texts, false).await, [Decision::Accepted; 6]);
+    let once = expected(&[("a", 4, 4), ("b", 1, 1)]);
+    assert_eq!(usage(&log).await, once);
+    drop(log);
+    let log = open_with(folder.path(), meters.clone()).await;
+    assert_eq!(usage(&log).await, once, "the log knows which of them counted");
+    send(&log, &[seen(7, "a", 5, "ben", "x")], false).await;
+    log.flush_all().await.unwrap();
+    drop(log);
+    let log = open_with(folder.path(), meters).await;
+    send(&log, &[seen(8, "a", 5, "ben", "x"), seen(9, "b", 5, "ben", "x")], false).await;
+    assert_eq!(usage(&log).await, expected(&[("a", 4, 4), ("b", 2, 2)]));
+    let pinned = log.inner.lake.pin_table(Table::Usage).await.unwrap();
+    let table = SessionContext::new().read_table(Arc::new(LakeTable::new(&pinned))).unwrap();
+    let batches = table.select_columns(&["hour", "user", "labels_key"]).unwrap().collect().await.unwrap();
+    let labels = batches[0].column(2).as_string::<i32>();
+    assert_eq!((batches[0].column(0).null_count(), batches[0].column(1).null_count()), (labels.len(), labels.len()));
+    assert!(labels.iter().all(|labels| matches!(labels, Some(r#"{"app":"x"}"# | r#"{"app":"y"}"#))));
+}
+
+#[tokio::test]
+async fn a_retraction_takes_its_event_back_wherever_it_is_and_whenever_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    send(&log, &[event(1, "a", 5), event(2, "a", 7), event(1, "b", 1)], false).await;
+    log.flush_all().await.unwrap();
+    send(&log, &[event(3, "a", 11)], false).await;
+
+    assert_eq!(deliver(&log, retraction(1, "a", 1)).await, Decision::Accepted);
+    assert_eq!(
+        usage(&log).await,
+        expected(&[("a", 18, 2), ("b", 1, 1)]),
+        "one that the lake has; not that of another tenant"
+    );
+    deliver(&log, retraction(2, "a", 3)).await;
+    assert_eq!(usage(&log).await, expected(&[("a", 7, 1), ("b", 1, 1)]), "one that only the log had");
+    assert_eq!(deliver(&log, retraction(2, "a", 3)).await, Decision::Duplicate);
+    assert_eq!(deliver(&log, retraction(3, "a", 3)).await, Decision::Accepted);
+    assert_eq!(usage(&log).await, expected(&[("a", 7, 1), ("b", 1, 1)]), "once is enough");
+    assert_eq!(deliver(&log, event(1, "a", 5)).await, Decision::Duplicate, "it came before, and stays taken back");
+
+    deliver(&log, retraction(4, "a", 4)).await;
+    drop(log);
+    let log = open(folder.path()).await;
+    send(&log, &[event(4, "a", 100), event(5, "a", 1)], false).await;
+    assert_eq!(usage(&log).await, expected(&[("a", 8, 2), ("b", 1, 1)]), "one that came later");
+    log.flush_all().await.unwrap();
+    send(&log, &[retraction(5, "a", 6), event(6, "a", 50), event(7, "a", 60), retraction(6, "a", 7)], false).await;
+    assert_eq!(usage(&log).await, expected(&[("a", 8, 2), ("b", 1, 1)]), "within one request");
+}
+
+#[tokio::test]
+async fn the_level_before_counts_again_when_the_last_one_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    let level = |id: u32, minute: u8, value: u32| {
+        event(id, "a", value).replace("log_queries", "member_count").replace("10:00:00", &format!("10:{minute:02}:00"))
+    };
+    send(&log, &[level(1, 10, 5), level(2, 20, 9), level(3, 30, 2)], false).await;
+    deliver(&log, retraction(1, "a", 3)).await;
+    let pinned = log.inner.lake.pin_table(Table::Usage).await.unwrap();
+    let table = SessionContext::new().read_table(Arc::new(LakeTable::new(&pinned))).unwrap();
+    let batches = table.select_columns(&["last", "min", "max"]).unwrap().collect().await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    let units = |at: usize| batches[0].column(at).as_primitive::<Decimal128Type>().value(0) / 1_000_000_000;
+    assert_eq!([units(0), units(1), units(2)], [9, 5, 9]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send { id: u32, value: u32 },
+    See { id: u32, who: u8 },
+    Retract { of: u32 },
+    Flush,
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..12_u32, 1..100_u32).prop_map(|(id, value)| Step::Send { id, value }),
+        4 => (20..32_u32, 0..3_u8).prop_map(|(id, who)| Step::See { id, who }),
+        3 => (0..12_u32).prop_map(|of| Step::Retract { of }),
+        2 => Just(Step::Flush),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 1..30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever the order of events, retractions, flushes and restarts: usage is what remains.
+    #[test]
+    fn usage_is_that_of_the_events_that_remain(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let meters = read_meters("meters.toml", ACTORS).unwrap();
+            let mut log = open_with(folder.path(), meters.clone()).await;
+            let (mut sent, mut gone) = (BTreeMap::new(), std::collections::BTreeSet::new());
+            let (mut who_said, mut retractions) = (std::collections::BTreeSet::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Send { id, value } => {
+                        let first = deliver(&log, event(id, "a", value)).await == Decision::Accepted;
+                        prop_assert_eq!(first, !sent.contains_key(&id));
+                        sent.entry(id).or_insert(value);
+                    }
+                    Step::See { id, who } => {
+                        if deliver(&log, seen(id, "a", 5, &who.to_string(), "x")).await == Decision::Accepted {
+                            who_said.insert(who);
+                        }
+                    }
+                    Step::Retract { of } => {
+                        retractions += 1;
+                        deliver(&log, retraction(retractions, "a", of)).await;
+                        gone.insert(of);
+                    }
+                    Step::Flush => log.flush_all().await.unwrap(),
+                    Step::Restart => {
+                        drop(log);
+                        log = open_with(folder.path(), meters.clone()).await;
+                    }
+                }
+                let remain: Vec<u32> = sent.iter().filter(|(id, _)| !gone.contains(*id)).map(|(_, value)| *value).collect();
+                let sum = i128::from(remain.iter().sum::<u32>()) + who_said.len() as i128;
+                let count = (remain.len() + who_said.len()) as i64;
+                let found = usage(&log).await.get("a").copied().unwrap_or_default();
+                prop_assert_eq!(found, (sum, count));
+            }
+            Ok(())
+        })?;
+    }
 }
