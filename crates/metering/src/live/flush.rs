@@ -44,7 +44,14 @@ enum Rows {
 
 impl EventLog {
     /// Brings all complete segments to the lake, then lets go of them.
+    ///
+    /// In a task of its own, because whoever waits may go away: segments would be removed, and nobody would know.
     pub(super) async fn flush_ended(&self) -> Result<(), MeteringError> {
+        let log = self.clone();
+        tokio::spawn(async move { log.flush_uncancelled().await }).await?
+    }
+
+    async fn flush_uncancelled(&self) -> Result<(), MeteringError> {
         let inner = &self.inner;
         let mut flushed = inner.flushed.lock().await;
         let last = *inner.ended.borrow();
@@ -52,9 +59,10 @@ impl EventLog {
             return Ok(());
         }
         self.write_tables(*flushed + 1..=last).await?;
-        self.let_go(last).await?;
+        self.keep_ids(last).await?;
+        // First this: a segment that is gone must not be looked for again when the rest fails.
         *flushed = last;
-        Ok(())
+        self.let_go(last).await
     }
 
     async fn write_tables(&self, segments: RangeInclusive<u64>) -> Result<(), MeteringError> {
@@ -115,15 +123,20 @@ impl EventLog {
         Err(LakeError::Conflict { table, version: lake.pin_table(table).await?.version() + 1 }.into())
     }
 
-    /// Makes the ids durable on their own, removes the segments and the hot usage.
+    /// Makes the ids durable on their own.
+    async fn keep_ids(&self, last: u64) -> Result<(), MeteringError> {
+        let ids = Arc::clone(&self.inner.ids);
+        Ok(tokio::task::spawn_blocking(move || ids.persist(last)).await??)
+    }
+
+    /// Removes the segments and the hot usage; what could not be removed goes with the next ones.
     async fn let_go(&self, last: u64) -> Result<(), MeteringError> {
         let inner = Arc::clone(&self.inner);
         let done = move || {
-            inner.ids.persist(last)?;
+            inner.hot.drop_through(last);
             if let Some(wal) = inner.wal.get() {
                 wal.remove_through(last)?;
             }
-            inner.hot.drop_through(last);
             while inner.ids.merge_step()? {}
             Ok(())
         };
