@@ -5,89 +5,21 @@ import http.client
 import json
 import os
 import random
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections import Counter
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import duckdb
 import pytest
-from conftest import Apportion
 from deltalake import DeltaTable
+from live_server import DAY, Server, event
 
-TOKEN = "apn_events_0123456789abcdef0123456789abcdef"
 KILLS = int(os.environ.get("APPORTION_KILLS", 100))
 KILL_SECONDS_MAX = float(os.environ.get("APPORTION_KILL_SECONDS", 240))
 CLIENTS = 32
 TENANTS = ("acme", "globex", "initech")
-START_SECONDS_MAX = 30
 # Small segments and frequent flushes: the kills hit every step of the way to the lake.
 CONFIG = '[ingest]\nsegment = "256KiB"\nflush_every = "1s"\npast_days = 36500\nevents_per_second_per_tenant = 1000000\n'
-DAY = "2026-05-03"
-
-
-class Server:
-    """The binary as a server that may be killed and started again on the same folder."""
-
-    def __init__(self, store: Apportion):
-        self.store = store
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> "Server":
-        command = [self.store.binary, "--config", str(self.store.folder / "apportion.toml"), "serve", "--listen", self.address]
-        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin"}
-        with (self.store.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(command, cwd=self.store.folder, env=environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if self.ask("GET", "/readyz", base="")[0] == 200:
-                    return self
-            except OSError:
-                time.sleep(0.02)
-        pytest.fail(f"the server did not get ready: {(self.store.folder / 'server.log').read_text()[-4000:]}")
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=30)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=60)
-
-    def ask(self, method: str, path: str, body: bytes | None = None, headers: dict | None = None, base: str = "/api/v1"):
-        connection = http.client.HTTPConnection(self.address, timeout=30)
-        try:
-            connection.request(method, base + path, body, {"Authorization": f"Bearer {TOKEN}", **(headers or {})})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def send(self, events: list[dict], query: str = "") -> tuple[int, dict]:
-        lines = "".join(json.dumps(event) + "\n" for event in events).encode()
-        status, text = self.ask("POST", f"/events{query}", lines, {"Content-Type": "application/x-ndjson"})
-        return status, json.loads(text)
-
-    def usage(self, query: str) -> list[dict]:
-        status, text = self.ask("GET", f"/usage?{query}")
-        assert status == 200, text
-        return json.loads(text)["rows"]
-
-
-def event(number: int, tenant: str = "acme", value: int | str = 1, **more) -> dict:
-    hour = number % 24
-    return {
-        "specversion": "1.0", "id": f"e{number}", "source": "test", "type": "log_queries", "tenant": tenant,
-        "time": f"{DAY}T{hour:02}:10:00Z", "data": {"value": value}, **more,
-    }  # fmt: skip
 
 
 @pytest.fixture

@@ -104,8 +104,10 @@ fn with_problem(mut response: Response, base: &BasePath, path: &str, id: &Reques
         None => return response,
     };
     let mut problem = parts.into_answer(base, path, id);
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        problem.headers_mut().insert(header::ALLOW, allow.clone());
+    for name in [header::ALLOW, header::RETRY_AFTER] {
+        if let Some(value) = response.headers().get(&name) {
+            problem.headers_mut().insert(name, value.clone());
+        }
     }
     problem
 }

@@ -391,6 +391,7 @@ fn catalog_code(error: &CatalogError) -> &'static str {
 
 fn metering_code(error: &MeteringError) -> &'static str {
     match error {
+        MeteringError::Unreadable(_) if error.is_too_large() => "payload_too_large",
         MeteringError::Unreadable(_) => "unreadable_file",
         MeteringError::BrokenList { .. } => "invalid_json",
         MeteringError::MeterInUse { .. } => "meter_in_use",

@@ -82,3 +82,11 @@ pub enum MeteringError {
     #[error("a working thread stopped unexpectedly")]
     Worker(#[from] tokio::task::JoinError),
 }
+
+impl MeteringError {
+    /// Returns whether an event file is refused because it grows beyond its limit when it is decompressed.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Unreadable(error) if crate::import::is_too_large(error))
+    }
+}

@@ -15,6 +15,9 @@ pub const MEMBERS_MAX: usize = 256;
 const USUAL_MEMBERS: usize = 8;
 /// Members of an inner object that are compared with each other one by one; more are sorted first.
 const MEMBERS_COMPARED_MAX: usize = 16;
+/// Most values inside one object that is read by [`parse_object`]: two bytes of text may be one, and each takes many
+/// times that in memory.
+pub const VALUES_MAX: usize = 65_536;
 
 /// What is wrong with a JSON text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +42,9 @@ pub enum JsonError {
     /// The outermost object has too many members.
     #[error("more than {MEMBERS_MAX} attributes")]
     TooManyMembers,
+    /// The object has too many values, those of inner objects and lists included.
+    #[error("more than {VALUES_MAX} values")]
+    TooManyValues,
 }
 
 /// One member of the outermost object: its value, and the text it was written as.
@@ -120,7 +126,7 @@ impl<'a> Json<'a> {
 /// # Errors
 /// [`JsonError`]; anything but an object is a syntax error.
 pub fn parse_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
-    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, values_left: VALUES_MAX };
     parser.skip_space();
     let mut members: Vec<Member<'_>> = Vec::with_capacity(USUAL_MEMBERS);
     parser.object(1, |key, value, text| {
@@ -142,7 +148,7 @@ pub fn parse_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
 /// # Errors
 /// [`JsonError`].
 pub fn parse_value(text: &str) -> Result<Json<'_>, JsonError> {
-    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, values_left: usize::MAX };
     parser.skip_space();
     let value = parser.value(1)?;
     parser.end()?;
@@ -228,6 +234,7 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    values_left: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -259,6 +266,7 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        self.values_left = self.values_left.checked_sub(1).ok_or(JsonError::TooManyValues)?;
         match self.peek() {
             Some(b'{') => {
                 let mut members = Vec::new();
@@ -539,6 +547,15 @@ mod tests {
         assert_eq!(parse_object(&nested(JSON_DEPTH_MAX + 1)).err(), Some(JsonError::TooDeep));
         assert_eq!(parse_object(&"{\"a\":".repeat(100_000)).err(), Some(JsonError::TooDeep));
         assert!(matches!(parse_object("[1]"), Err(JsonError::Syntax { .. })));
+    }
+
+    #[test]
+    fn an_object_has_so_many_values_at_most_wherever_they_stand() {
+        // The list itself is one of them.
+        let list = |values: usize| format!("{{\"a\":[1{}]}}", ",1".repeat(values - 2));
+        assert!(parse_object(&list(VALUES_MAX)).is_ok());
+        assert_eq!(parse_object(&list(VALUES_MAX + 1)).err(), Some(JsonError::TooManyValues));
+        assert!(parse_value(&list(VALUES_MAX + 1)).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures::StreamExt;
+use metering::MeteringError;
 use metering::import::{EventReader, Item};
 use metering::live::{Decision, Offered, PreparedEvent, Preparer};
 use metering::refusal::{Refusal, RefusalCode};
@@ -226,7 +227,11 @@ fn offer(
     if is_compressed != (encoding == Encoding::Compressed) {
         return Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned()));
     }
-    let mut reader = EventReader::open_limited(Cursor::new(bytes), decoded_bytes_max)?;
+    let limited = |error: MeteringError| match error.is_too_large() {
+        true => ApiError::TooLarge { what: "decoded bytes", limit: decoded_bytes_max, key: "limits.events_decoded" },
+        false => error.into(),
+    };
+    let mut reader = EventReader::open_limited(Cursor::new(bytes), decoded_bytes_max).map_err(limited)?;
     let is_list = reader.is_list();
     if (shape == Shape::Batch) != is_list && shape != Shape::Json {
         let expected = if shape == Shape::Batch { "a JSON list" } else { "no JSON list" };
@@ -234,7 +239,7 @@ fn offer(
     }
     let is_single = !is_list && shape != Shape::Lines;
     let mut offers = Offers { prepared: Vec::new(), known: Vec::new(), refused: Vec::new(), is_single };
-    while let Some((index, item)) = reader.next_item()? {
+    while let Some((index, item)) = reader.next_item().map_err(limited)? {
         if events_max <= index {
             return Err(ApiError::TooLarge { what: "events", limit: events_max, key: "limits.events" });
         }
@@ -242,7 +247,7 @@ fn offer(
             return Err(ApiError::body("", "more than one event; send a list or application/x-ndjson"));
         }
         let offered = match item {
-            Item::Text(text) => preparer.prepare(text).map_err(metering::MeteringError::from)?,
+            Item::Text(text) => preparer.prepare(text).map_err(MeteringError::from)?,
             Item::TooLong => Err(Refusal::invalid("longer than an event may be")),
             Item::NotUtf8 => Err(Refusal::invalid("not UTF-8")),
         };

@@ -180,3 +180,25 @@ async fn distinct_values_are_counted_by_day_and_never_finer() {
         asked(finer).await.expect_problem(400, "invalid_parameter");
     }
 }
+
+#[tokio::test]
+async fn a_batch_that_grows_beyond_its_limit_is_too_large_and_names_the_key() {
+    let limits = ApiLimits { events_decoded_bytes_max: 3_000, ..ApiLimits::default() };
+    let app = TestApp::with(Settings::default(), limits).await;
+    let blank = "\n".repeat(3_001);
+    let answer = app.call("POST", "/api/v1/events", Some(&app.admin), "application/x-ndjson", &blank).await;
+    let problem = answer.expect_problem(413, "payload_too_large");
+    assert!(problem["detail"].as_str().unwrap().contains("limits.events_decoded"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_sends_too_much_is_told_when_to_try_again() {
+    let app = TestApp::start().await;
+    let batch = json!(vec![event("1", "acme", "1"); 250]);
+    // The same event again and again: a duplicate counts like any other.
+    for _ in 0..80 {
+        app.post("/events", &batch).await.expect(200);
+    }
+    let answer = app.post("/events", &batch).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
+}

@@ -32,9 +32,12 @@ mod through_log;
 pub(crate) use commits::is_import;
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
 pub use pass::Progress;
+pub(crate) use reader::is_too_large;
 pub use reader::{EventReader, Item};
 pub use report::{EventImportReport, REJECTED_LISTED_MAX, RejectedEvent};
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;
 

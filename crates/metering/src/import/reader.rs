@@ -212,6 +212,18 @@ impl EventReader {
     }
 }
 
+/// The input grows beyond its limit when it is decompressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it holds more than {bytes_max} bytes after decompression; split it, or raise limits.decoded_file")]
+struct DecodedTooLarge {
+    bytes_max: u64,
+}
+
+/// Returns whether reading failed because the input grew beyond its limit.
+pub(crate) fn is_too_large(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<DecodedTooLarge>())
+}
+
 /// Stops a bomb before it is buffered.
 struct Limited {
     inner: Box<dyn Read>,
@@ -222,12 +234,7 @@ struct Limited {
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        let too_large = || {
-            let bytes_max = self.bytes_max;
-            std::io::Error::other(format!(
-                "it holds more than {bytes_max} bytes after decompression; split it, or raise limits.decoded_file"
-            ))
-        };
+        let too_large = || std::io::Error::other(DecodedTooLarge { bytes_max: self.bytes_max });
         self.left = self.left.checked_sub(read as u64).ok_or_else(too_large)?;
         Ok(read)
     }
@@ -336,7 +343,9 @@ mod tests {
                 Ok::<_, MeteringError>(items)
             };
             assert_eq!(count(3_000_000).unwrap(), 1_000_000);
-            let error = count(2_999_999).unwrap_err().to_string();
+            let error = count(2_999_999).unwrap_err();
+            assert!(error.is_too_large());
+            let error = error.to_string();
             assert!(error.contains("more than 2999999 bytes") && error.contains("limits.decoded_file"), "{error}");
         }
     }

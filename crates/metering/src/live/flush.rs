@@ -47,7 +47,14 @@ enum Rows {
 
 impl EventLog {
     /// Brings all complete segments to the lake, then lets go of them.
+    ///
+    /// In a task of its own, because whoever waits may go away: segments would be removed, and nobody would know.
     pub(super) async fn flush_ended(&self) -> Result<(), MeteringError> {
+        let log = self.clone();
+        tokio::spawn(async move { log.flush_uncancelled().await }).await?
+    }
+
+    async fn flush_uncancelled(&self) -> Result<(), MeteringError> {
         let inner = &self.inner;
         let mut flushed = inner.flushed.lock().await;
         let last = *inner.ended.borrow();
@@ -55,9 +62,10 @@ impl EventLog {
             return Ok(());
         }
         self.write_tables(*flushed + 1..=last).await?;
-        self.let_go(last).await?;
+        self.keep_ids(last).await?;
+        // First this: a segment that is gone must not be looked for again when the rest fails.
         *flushed = last;
-        Ok(())
+        self.let_go(last).await
     }
 
     async fn write_tables(&self, segments: RangeInclusive<u64>) -> Result<(), MeteringError> {
@@ -119,18 +127,24 @@ impl EventLog {
         Err(LakeError::Conflict { table, version: lake.pin_table(table).await?.version() + 1 }.into())
     }
 
-    /// Makes the ids durable on their own, removes the segments and the hot usage.
+    /// Makes the ids durable on their own.
+    async fn keep_ids(&self, last: u64) -> Result<(), MeteringError> {
+        failpoint::hit("flush-committed");
+        let ids = Arc::clone(&self.inner.ids);
+        tokio::task::spawn_blocking(move || ids.persist(last)).await??;
+        failpoint::hit("ids-persisted");
+        Ok(())
+    }
+
+    /// Removes the segments and the hot usage; what could not be removed goes with the next ones.
     async fn let_go(&self, last: u64) -> Result<(), MeteringError> {
         let inner = Arc::clone(&self.inner);
         let done = move || {
-            failpoint::hit("flush-committed");
-            inner.ids.persist(last)?;
-            failpoint::hit("ids-persisted");
+            inner.hot.drop_through(last);
             if let Some(wal) = inner.wal.get() {
                 wal.remove_through(last)?;
             }
             failpoint::hit("log-truncated");
-            inner.hot.drop_through(last);
             while inner.ids.merge_step()? {}
             Ok(())
         };

@@ -67,6 +67,8 @@ pub struct EventLog {
 struct Inner {
     /// Started by the first event, so that a folder without events has no log.
     wal: OnceCell<Wal<Machine>>,
+    /// How the start of the log went; a failed sync is never tried again in this process.
+    start: watch::Sender<Option<Result<(), WalError>>>,
     opening: Opening,
     ids: Arc<IdIndex>,
     hot: Arc<Hot>,
@@ -144,9 +146,12 @@ impl EventLog {
 
     /// Returns when the log has stopped for good: the process should end.
     pub async fn failed(&self) -> WalError {
-        match self.inner.wal.get() {
-            Some(wal) => wal.failed().await,
-            None => std::future::pending().await,
+        // The first event, which starts the log, may come long after somebody began to wait here.
+        let mut start = self.inner.start.subscribe();
+        let started = start.wait_for(Option::is_some).await.ok().and_then(|started| started.clone());
+        match started {
+            Some(Err(error)) => error,
+            _ => self.inner.wal.get().expect("who says that it started has stored it").failed().await,
         }
     }
 
@@ -201,7 +206,22 @@ impl EventLog {
     }
 
     async fn wal(&self) -> Result<&Wal<Machine>, MeteringError> {
-        self.inner.wal.get_or_try_init(|| self.inner.opening.start()).await
+        let wal = self.inner.wal.get_or_try_init(|| self.start()).await?;
+        if self.inner.start.borrow().is_none() {
+            self.inner.start.send_replace(Some(Ok(())));
+        }
+        Ok(wal)
+    }
+
+    async fn start(&self) -> Result<Wal<Machine>, MeteringError> {
+        if let Some(Err(error)) = &*self.inner.start.borrow() {
+            return Err(error.clone().into());
+        }
+        let started = self.inner.opening.start().await;
+        if let Err(MeteringError::Log(error @ WalError::SyncFailed { .. })) = &started {
+            self.inner.start.send_replace(Some(Err(error.clone())));
+        }
+        started
     }
 
     fn newcomers(&self, events: &[PreparedEvent]) -> Newcomers {

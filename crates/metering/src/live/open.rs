@@ -10,7 +10,7 @@ use crate::content::IdSalt;
 use crate::error::MeteringError;
 use crate::ids::{IdIndex, IdOptions, IdsError};
 use crate::rules::PlacedEvent;
-use crate::wal::{Options, RealDisk, Recovery, Wal};
+use crate::wal::{Options, RealDisk, Recovery, Wal, WalError};
 use domain::Clock;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -20,6 +20,8 @@ use tokio::sync::{Mutex, OnceCell, watch};
 
 /// File in the log's folder with the node's name, which is random: a new log is never taken for an old one.
 const NODE_FILE: &str = "node";
+/// Space that a new segment leaves free, so that the catalog, deletes and the next start still work on a full disk.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// How a log behaves.
 #[derive(Clone, Debug)]
@@ -86,6 +88,7 @@ impl EventLog {
         let log = Self {
             inner: Arc::new(Inner {
                 wal: OnceCell::new(),
+                start: watch::channel(None).0,
                 opening,
                 ids,
                 hot,
@@ -118,8 +121,13 @@ impl Opening {
         if !self.has_segments()? {
             return Ok(false);
         }
-        let mut log = Recovery::open(Arc::new(RealDisk::default()), &self.folder, self.options, Some(self.first))?;
+        let mut log = self.recover()?;
         Ok(log.next_frame()?.is_some())
+    }
+
+    fn recover(&self) -> Result<Recovery, WalError> {
+        let disk = RealDisk { reserve_bytes: RESERVE_BYTES };
+        Recovery::open(Arc::new(disk), &self.folder, self.options, Some(self.first))
     }
 
     fn has_segments(&self) -> Result<bool, MeteringError> {
@@ -153,7 +161,7 @@ impl Opening {
     }
 
     fn start_blocking(self) -> Result<Wal<Machine>, MeteringError> {
-        let mut log = Recovery::open(Arc::new(RealDisk::default()), &self.folder, self.options, Some(self.first))?;
+        let mut log = self.recover()?;
         let in_ids = self.ids.through_segment().unwrap_or(0);
         let (mut current, mut sealed) = (self.first, in_ids);
         while let Some(frame) = log.next_frame()? {

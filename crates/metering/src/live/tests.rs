@@ -340,5 +340,31 @@ proptest! {
             }
             Ok(())
         })?;
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_the_log_since_before_its_first_event_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    let waiting = tokio::spawn({
+        let log = log.clone();
+        async move { log.failed().await }
+    });
+    tokio::task::yield_now().await;
+    send(&log, &[event(1, "a", 5)], false).await;
+    log.close().await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    assert!(matches!(told, Ok(Ok(WalError::Closed))), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_a_flush_does_not_break_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    for round in 1..=60 {
+        send(&log, &[event(round, "a", 1)], false).await;
+        let patience = Duration::from_micros(u64::from(round) * 500);
+        drop(tokio::time::timeout(patience, log.flush_all()).await);
+        log.flush_all().await.unwrap();
+        assert_eq!(usage(&log).await, expected(&[("a", i128::from(round), i64::from(round))]));
     }
 }

@@ -72,7 +72,14 @@ impl Catalog {
 
     /// A writing transaction; nothing of it stays unless it is committed.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, CatalogError> {
-        Ok(self.write.begin_with(self.begin_write).await?)
+        match self.write.begin_with(self.begin_write).await {
+            // On a full disk SQLite rolls back by itself; the connection still counts the transaction and is of no use.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.write.acquire().await?.close().await?;
+                Ok(self.write.begin_with(self.begin_write).await?)
+            }
+            begun => Ok(begun?),
+        }
     }
 }
 
