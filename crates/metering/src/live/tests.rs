@@ -340,6 +340,8 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+}
 
 #[tokio::test]
 async fn who_waits_for_the_end_of_the_log_since_before_its_first_event_is_told() {
