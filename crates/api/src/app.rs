@@ -4,6 +4,7 @@ use crate::auth::AdminToken;
 use crate::limits::ApiLimits;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
+use crate::streams::Streams;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
 use domain::{Day, Instant, Zone};
@@ -40,6 +41,8 @@ pub struct App {
     pub admin_token: Option<AdminToken>,
     /// How much a request may use.
     pub limits: Arc<ApiLimits>,
+    /// Answers that go on.
+    pub streams: Streams,
 }
 
 impl App {
@@ -83,6 +86,11 @@ impl App {
     pub(crate) fn cost_limits(&self) -> QueryLimits {
         let rows_max = self.limits.cost_rows_max;
         self.engine.query_limits(self.limits.rows_default.min(rows_max), rows_max)
+    }
+
+    /// Returns what bounds totals that are followed.
+    pub(crate) fn live_limits(&self) -> QueryLimits {
+        self.engine.query_limits(self.limits.live_rows_max, self.limits.live_rows_max)
     }
 
     /// Returns the rules by which events are taken now; imports take events of any age.

@@ -6,7 +6,7 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, events, explain, fixed_costs, fx_rates, health,
-    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -101,6 +101,7 @@ pub(crate) fn all() -> Vec<Route> {
         upload(PlatformAdmin, routes!(event_imports::import_event_file)),
         batch(EventWriter, routes!(events::post_events)),
         route(CostReader, routes!(usage::list_usage)),
+        stream(CostReader, routes!(usage_live::follow_usage)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),

@@ -48,5 +48,7 @@ pub mod tenants;
 pub mod tokens;
 /// How much was used.
 pub mod usage;
+/// How much was used, as it happens.
+pub mod usage_live;
 /// What policies and rate cards have in common: dated versions of a TOML text.
 pub mod versions;

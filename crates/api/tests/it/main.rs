@@ -10,6 +10,7 @@ mod idempotency;
 mod imports;
 mod isolation;
 mod lists;
+mod live;
 mod problems;
 mod schemas;
 mod tenants;
