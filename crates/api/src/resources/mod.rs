@@ -12,6 +12,8 @@ pub mod costs;
 pub mod coverage;
 /// Imports of usage events.
 pub mod event_imports;
+/// Events as they were accepted.
+pub mod event_list;
 /// Usage events as they happen.
 pub mod events;
 /// Where one amount comes from.

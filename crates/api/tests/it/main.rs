@@ -5,6 +5,7 @@
 mod access;
 mod app;
 mod documents;
+mod event_list;
 mod events;
 mod idempotency;
 mod imports;
