@@ -113,13 +113,14 @@ impl App {
     /// # Errors
     /// If the catalog fails or holds a meter that cannot be used.
     pub async fn set_up_events(&self) -> Result<(), ApiError> {
+        let setting_up = self.events.setting_up().await;
         let tenants = self.catalog().tenant_book_all_tenants(i64::MAX).await?;
-        self.events.set_up(Setup {
+        let setup = Setup {
             rules: Arc::new(self.event_rules(Some(self.past_days)).await?),
             meters: Arc::new(MeterSet::new(metering::publish::meters(self.catalog()).await?)?),
             tenants: Arc::new(KnownTenants::new(Arc::new(tenants))),
-        });
-        Ok(())
+        };
+        Ok(setting_up.finish(setup).await?)
     }
 
     /// Returns what an import works with.

@@ -405,7 +405,9 @@ fn metering_code(error: &MeteringError) -> &'static str {
         MeteringError::Catalog(error) => catalog_code(error),
         MeteringError::Log(WalError::DiskFull { .. }) => "disk_full",
         MeteringError::Log(WalError::AppendTooLarge { .. }) => "payload_too_large",
-        MeteringError::Log(WalError::SyncFailed { .. } | WalError::Closed) => "unavailable",
+        MeteringError::Log(WalError::SyncFailed { .. } | WalError::Closed) | MeteringError::MetersChanged => {
+            "unavailable"
+        }
         MeteringError::InvalidMeter { .. } => "invalid_meter",
         MeteringError::Log(_)
         | MeteringError::Ids(_)

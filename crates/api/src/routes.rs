@@ -5,8 +5,9 @@ use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
-    audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs, fx_rates, health,
-    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage, usage_live,
+    audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
+    fx_rates, health, imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -126,6 +127,7 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(meters::show_meter)),
         route(PlatformAdmin, routes!(meters::put_meter)),
         route(PlatformAdmin, routes!(meters::delete_meter)),
+        route(PlatformAdmin, routes!(meters::backfill_meter)),
         route(PlatformAdmin, routes!(tokens::list_tokens)),
         route(PlatformAdmin, routes!(tokens::mint_token)),
         route(PlatformAdmin, routes!(tokens::revoke_token)),

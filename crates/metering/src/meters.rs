@@ -89,6 +89,11 @@ impl MeterSet {
         &self.meters[at].meter
     }
 
+    /// Returns every meter, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Meter> + Clone {
+        self.meters.iter().map(|compiled| &compiled.meter)
+    }
+
     /// Returns what every meter of the event's type reads from it.
     ///
     /// # Errors

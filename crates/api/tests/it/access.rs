@@ -126,6 +126,10 @@ fn table() -> Vec<Row> {
             get("missing", "/api/v1/usage?filter=tenant:nobody", 200), get("malformed", "/api/v1/usage?filter=tenant:%ff", 400)]),
         Row("PUT", "/api/v1/meters/{name}", Platform, vec![
             send("own", "/api/v1/meters/builds", JSON, METER, 200), send("malformed", "/api/v1/meters/builds", JSON, "{}", 400)]),
+        Row("POST", "/api/v1/meters/{name}/backfill", Platform, vec![
+            get("own", "/api/v1/meters/cpu_core_hours/backfill?from=2026-11-01", 200),
+            get("missing", "/api/v1/meters/none/backfill?from=2026-11-01", 404),
+            get("malformed", "/api/v1/meters/cpu_core_hours/backfill", 400)]),
         Row("DELETE", "/api/v1/meters/{name}", Platform, vec![
             get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),

@@ -90,9 +90,7 @@ async fn a_cursor_that_somebody_changed_is_never_our_failure() {
     app.post("/rate-cards", &card).await.expect(201);
     let places =
         [json!(-1), json!(i64::MIN), json!(u64::MAX), json!("\u{0}'\""), json!([i64::MAX, i64::MIN]), json!({})];
-    let event = |id: &str, kind: &str| {
-        json!({ "specversion": "1.0", "id": id, "source": "/s", "type": kind, "tenant": "a", "time": "2026-11-18T10:00:00Z" })
-    };
+    let event = |id: &str, kind: &str| json!({ "specversion": "1.0", "id": id, "source": "/s", "type": kind, "tenant": "a", "time": "2026-11-18T10:00:00Z" });
     app.post("/events", &json!([event("1", "build"), event("2", "log_queries")])).await.expect(200);
     for list in [
         "/events",

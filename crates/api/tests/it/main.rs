@@ -4,6 +4,7 @@
 
 mod access;
 mod app;
+mod backfill;
 mod documents;
 mod event_list;
 mod events;

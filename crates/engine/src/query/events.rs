@@ -5,12 +5,12 @@
 //! would hold a segment's events in memory for each question. Later pages flush nothing, and nothing is committed when
 //! nothing is hot, so a list costs at most one commit for the events that came since the one before.
 
+use super::Page;
 use super::columns::rows;
 use super::cursor;
 use super::params::{Params, QueryLimits};
 use super::select::{self, all_of};
 use super::table::{Cell, to_rows};
-use super::Page;
 use crate::{Engine, EngineError};
 use datafusion::common::ScalarValue;
 use datafusion::functions::string::expr_fn::octet_length;
@@ -98,11 +98,7 @@ impl EventFilter {
     ///
     /// # Errors
     /// For an unknown parameter or a value that is none.
-    pub fn of_events(
-        mut params: Params,
-        limits: &QueryLimits,
-        metered: BTreeSet<String>,
-    ) -> Result<Self, EngineError> {
+    pub fn of_events(mut params: Params, limits: &QueryLimits, metered: BTreeSet<String>) -> Result<Self, EngineError> {
         let equal = ["type", "source", "id"];
         let equal = equal.iter().filter_map(|name| Some((*name, params.text(name)?))).collect();
         Self::of(params, limits, equal, metered)
@@ -217,7 +213,12 @@ impl Engine {
             conditions.push(ident("type").in_list(types, true));
         }
         let own = self.own_events(&pinned, *range, scope, tenant.as_deref()).await?;
-        Ok(own.map(|own| AskedEvents { question, pinned, condition: all_of(conditions.into_iter().chain([own])), after }))
+        Ok(own.map(|own| AskedEvents {
+            question,
+            pinned,
+            condition: all_of(conditions.into_iter().chain([own])),
+            after,
+        }))
     }
 
     async fn pin_events(&self, version: Option<u64>) -> Result<PinnedTable, EngineError> {

@@ -23,6 +23,8 @@ mod open;
 mod prepare;
 /// An accepted event as the log keeps it.
 mod record;
+/// The moment at which other meters apply.
+mod switch;
 
 #[cfg(test)]
 mod tests;
@@ -31,13 +33,14 @@ pub use machine::Decision;
 pub use open::EventLogOptions;
 pub use prepare::{Offered, PreparedEvent, Preparer, Setup};
 pub use record::RecordError;
+pub use switch::SetUp;
 
 use crate::content::IdSalt;
 use crate::error::MeteringError;
 use crate::ids::{IdIndex, IdStats};
 use crate::wal::{Wal, WalError};
 use async_trait::async_trait;
-use domain::{Clock, TenantScope};
+use domain::{Clock, Instant, TenantScope};
 use hot::Hot;
 use machine::{Batch, Machine};
 use open::Opening;
@@ -47,7 +50,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use storage::catalog::Catalog;
 use storage::lake::{HotRows, HotSnapshot, Lake, LakeError};
-use tokio::sync::{Mutex, OnceCell, watch};
+use switch::Stamps;
+use tokio::sync::{Mutex, MutexGuard, OnceCell, watch};
 
 /// The shortest time between two flushes by the clock; large commits are what the tables are made for.
 const FLUSH_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -69,6 +73,11 @@ struct Inner {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     setup: RwLock<Setup>,
+    stamps: Stamps,
+    /// Held while rules, meters and tenants are replaced.
+    set_up_turn: Mutex<()>,
+    /// Held while stored events are metered.
+    backfill_turn: Mutex<()>,
     /// Tenants and meters that the catalog was told of by this process.
     noted: RwLock<HashSet<Arc<str>>>,
     /// `wal-<node>`.
@@ -94,14 +103,20 @@ impl EventLog {
     /// Returns what prepares the events of one caller, at this moment.
     #[must_use]
     pub fn preparer(&self, scope: TenantScope) -> Preparer {
-        let setup = self.inner.setup.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (setup, now) = self.in_force();
         let (salt, ids) = (self.inner.salt.clone(), Arc::clone(&self.inner.ids));
-        Preparer { setup, salt, ids, scope, now: self.inner.clock.now() }
+        Preparer { setup, salt, ids, scope, now }
     }
 
-    /// Replaces rules, meters and tenants for the events that come from now on.
-    pub fn set_up(&self, setup: Setup) {
-        *self.inner.setup.write().unwrap_or_else(PoisonError::into_inner) = setup;
+    /// Returns when no other backfill runs.
+    pub(crate) async fn backfill_turn(&self) -> MutexGuard<'_, ()> {
+        self.inner.backfill_turn.lock().await
+    }
+
+    /// Refuses events that were received before the meters in force applied. Call it while nothing can be set up: in an
+    /// append or between [`EventLog::pause`] and its end.
+    pub(crate) fn check_received(&self, received_at: Instant) -> Result<(), MeteringError> {
+        self.inner.stamps.check(received_at)
     }
 
     /// Returns what became of the events, in their order, once the accepted ones are on stable storage and visible.
@@ -109,11 +124,13 @@ impl EventLog {
     /// With `atomic`, one conflict refuses all of them.
     ///
     /// # Errors
+    /// [`MeteringError::MetersChanged`] if other meters apply since the events were prepared: prepare them again;
     /// [`MeteringError::Log`] if the log takes nothing: the disk is full, or a sync failed;
     /// [`MeteringError::Ids`] if the ids cannot be read.
     pub async fn append(&self, events: Vec<PreparedEvent>, atomic: bool) -> Result<Vec<Decision>, MeteringError> {
         let newcomers = self.newcomers(&events);
         let _open = self.inner.gate.read().await;
+        events.iter().try_for_each(|event| self.check_received(event.received_at))?;
         let batch = Batch { events, atomic };
         let decisions = self.wal().await?.append(batch).await??;
         self.note(newcomers.filter(&decisions)).await?;

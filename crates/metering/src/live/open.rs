@@ -2,6 +2,7 @@
 
 use super::hot::{Addition, Hot};
 use super::machine::Machine;
+use super::switch::Stamps;
 use super::{EventLog, Inner, Setup, record};
 use crate::content::IdSalt;
 use crate::error::MeteringError;
@@ -84,8 +85,11 @@ impl EventLog {
                 salt: IdSalt::of_lake(lake.id()),
                 lake,
                 catalog,
+                stamps: Stamps::new(Arc::clone(&clock)),
                 clock,
                 setup: RwLock::new(setup),
+                set_up_turn: Mutex::new(()),
+                backfill_turn: Mutex::new(()),
                 noted: RwLock::new(HashSet::new()),
                 writer,
                 ended: listener,

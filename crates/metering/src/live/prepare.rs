@@ -21,6 +21,7 @@ pub struct PreparedEvent {
     pub(crate) record: Vec<u8>,
     pub(crate) placed: PlacedEvent,
     pub(crate) values: Vec<MeteredValue>,
+    pub(crate) received_at: Instant,
     /// Whether nobody knows its tenant yet.
     pub(crate) is_new_tenant: bool,
 }
@@ -128,7 +129,16 @@ impl Preparer {
         placed.event.data = Value::Null; // measured already; the record holds the text
         placed.event.data_text = None;
         let (key, content) = id;
-        Ok(PreparedEvent { key, content, record, placed, values: measured.values, is_new_tenant: !is_known })
+        let received_at = self.now;
+        Ok(PreparedEvent {
+            key,
+            content,
+            record,
+            placed,
+            values: measured.values,
+            received_at,
+            is_new_tenant: !is_known,
+        })
     }
 
     /// The tenant of a caller who has just one.
