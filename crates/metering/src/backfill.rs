@@ -193,6 +193,20 @@ impl Measured {
     }
 }
 
+/// Does what a backfill does before its commit; returns the rows in files that no commit names.
+#[cfg(test)]
+pub(crate) async fn files_without_commit(
+    ctx: &BackfillContext,
+    meter: &Meter,
+    from: Day,
+) -> Result<u64, MeteringError> {
+    ctx.log.flush_all().await?;
+    let usage = ctx.lake.pin_table(Table::Usage).await?;
+    let due = Due::read(ctx, meter, from, &usage, 0).await?;
+    let measured = measure(ctx, meter, &due).await?;
+    Ok(measured.report(meter, from, from).rows)
+}
+
 async fn measure(ctx: &BackfillContext, meter: &Meter, due: &Due) -> Result<Measured, MeteringError> {
     let meters = MeterSet::new(vec![meter.clone()])?;
     let pinned = ctx.lake.pin_table(Table::UsageEvents).await?;

@@ -118,6 +118,7 @@ impl Follower {
     /// Returns what the next look finds; none when the server stops.
     async fn next(&mut self) -> Option<Result<Option<LiveUsageBody>, ApiError>> {
         tokio::select! {
+            biased;
             () = self.place.stopped() => return None,
             _ = self.ticks.tick() => {}
         }

@@ -8,6 +8,7 @@ mod backfill;
 mod documents;
 mod event_list;
 mod events;
+mod gaps;
 mod idempotency;
 mod imports;
 mod isolation;
