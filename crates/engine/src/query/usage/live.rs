@@ -74,7 +74,7 @@ impl LiveUsage {
         let is_news = self.told.as_ref().is_none_or(|told| told.rows != rows || told.question != question);
         let told = Told { version: now.pinned.version(), additions: now.additions, question, books, rows };
         let told = self.told.insert(told);
-        Ok(is_news.then_some(&told.rows))
+        Ok(is_news.then_some(told.rows.as_slice()))
     }
 
     /// The books, read again only when somebody wrote a dated row.
@@ -121,7 +121,9 @@ impl LiveUsage {
                 return self.engine.usage_rows(asked.scope, asked.query).await;
             }
             if kinds.has_last {
-                newest.extend(shape.newest(&session, asked.query, self.keys_max).await?);
+                let hot = shape.newest(&session, asked.query, self.keys_max).await?;
+                check_kept(rows_of(&hot), self.keys_max)?;
+                newest.extend(hot);
             }
         }
         let session = self.engine.empty_session()?;
@@ -146,7 +148,7 @@ impl Committed {
             true => shape.newest(&session, asked.query, keys_max).await?,
             false => Vec::new(),
         };
-        check_kept(newest.iter().map(RecordBatch::num_rows).sum(), keys_max)?;
+        check_kept(rows_of(&newest), keys_max)?;
         Ok(Self {
             version: now.pinned.version(),
             question: (asked.scope.clone(), asked.query.clone()),
@@ -175,6 +177,10 @@ impl Kinds {
         fold.add(asked, sum)?;
         check_kept(fold.len(), keys_max)
     }
+}
+
+fn rows_of(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
 }
 
 fn check_kept(keys: usize, keys_max: usize) -> Result<(), EngineError> {
