@@ -142,9 +142,8 @@ impl Engine {
         let found = self.event_places(&asked, filter).await?;
         let (places, more) = cut(found, filter.limit);
         let Some(last) = places.last() else { return Ok(nothing()) };
-        let table = asked.table(self)?.filter(self.not_older(last))?;
-        let order = table.sort(newest_first())?;
-        let batches = order.select_columns(&columns())?.collect().await?;
+        let page = self.later_events(&asked)?.filter(self.not_older(last))?.sort(newest_first())?;
+        let batches = page.select_columns(&columns())?.collect().await?;
         let books = self.books_now().await?;
         let resolve = |tenant: &str, day: Day| books.tenants.resolve(tenant, day);
         let found = to_rows(&batches).into_iter().map(|row| event_of(row, resolve)).collect();
@@ -287,15 +286,11 @@ impl Engine {
         asked: &AskedEvents<EventPlace>,
         filter: &EventFilter,
     ) -> Result<Vec<(EventPlace, i64)>, EngineError> {
-        let mut table = asked.table(self)?;
-        if let Some(after) = &asked.after {
-            let day = self.settings.zone.day_of(Instant::from_micros(after.time));
-            table = table.filter(ident("event_date").lt_eq(select::day(day)).and(older(after)))?;
-        }
         let wanted = ["time", "tenant", "source", "id"].map(ident).into_iter();
         let size = octet_length(ident("data"));
         let size = Expr::Cast(datafusion::logical_expr::Cast::new(Box::new(size), arrow::datatypes::DataType::Int64));
-        let found = table
+        let found = self
+            .later_events(asked)?
             .select(wanted.chain([size.alias("bytes")]).collect::<Vec<_>>())?
             .sort(newest_first())?
             .limit(0, Some(filter.limit + 1))?
@@ -308,6 +303,14 @@ impl Engine {
             (place, row.int(4).unwrap_or_default())
         };
         Ok(rows(&found).map(place).collect())
+    }
+
+    /// Events of this page and the later ones.
+    fn later_events(&self, asked: &AskedEvents<EventPlace>) -> Result<DataFrame, EngineError> {
+        let table = asked.table(self)?;
+        let Some(after) = &asked.after else { return Ok(table) };
+        let day = self.settings.zone.day_of(Instant::from_micros(after.time));
+        Ok(table.filter(ident("event_date").lt_eq(select::day(day)).and(older(after)))?)
     }
 
     /// Events that do not come after this one.
