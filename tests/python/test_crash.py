@@ -119,6 +119,50 @@ def test_an_import_is_whole_or_absent_wherever_the_process_dies(prepared, tmp_pa
     assert deaths >= 2 * len(STEPS)
 
 
+METER = """
+[[meter]]
+name = "questions"
+unit = "Questions"
+category = "other"
+kind = "counter"
+event_type = "log_queries"
+value = "$.value"
+aggregation = "sum"
+"""
+
+
+def questions(store: Apportion) -> dict:
+    columns = ["tenant", "meter", "sum", "count"]
+    table = DeltaTable(str(store.lake / "usage")).to_pyarrow_table(columns=columns).to_pylist()
+    totals: dict = {}
+    for row in (row for row in table if row["meter"] == "questions"):
+        before = totals.get(row["tenant"], (0, 0))
+        totals[row["tenant"]] = (before[0] + row["sum"], before[1] + row["count"])
+    return totals
+
+
+def test_a_backfill_counts_once_wherever_the_process_dies(prepared, tmp_path):
+    events = tmp_path / "events.ndjson"
+    events.write_text(EVENTS)
+    prepared.run("import", "events", events)
+    (prepared.folder / "meters.toml").write_text(METER)
+    command = ("meters", "backfill", "questions", "--from", "2026-05-01")
+    expected = {f"t{n}": (sum(range(n, 200, 5)), len(range(n, 200, 5))) for n in range(5)}
+    deaths = 0
+    for step in STEPS:
+        for hit in range(1, HITS_MAX + 1):
+            store = copy(prepared, tmp_path / f"{step}-{hit}")
+            (store.folder / "meters.toml").write_text(METER)
+            deaths += killed(store, f"{step}@{hit}", *command)
+            assert questions(store) in ({}, expected), f"{step}@{hit} left a part of a backfill"
+            store.run(*command)
+            store.run(*command)
+            assert questions(store) == expected, f"{step}@{hit}"
+            shutil.rmtree(store.folder)
+    print(f"{deaths} deaths while metering stored events, nothing lost, nothing doubled")
+    assert deaths >= len(STEPS)
+
+
 def cost_lines(store: Apportion) -> list[dict]:
     text = store.run("export", "cost-lines", "--format", "ndjson", "--range", DAYS).stdout
     return [json.loads(line) for line in text.splitlines()]

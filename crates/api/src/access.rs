@@ -117,6 +117,11 @@ access_types! {
 }
 
 impl CostReader {
+    /// Returns a caller whose access was checked already.
+    pub(crate) fn of(caller: Caller) -> Self {
+        Self(caller)
+    }
+
     /// Returns whose costs the caller may read.
     #[must_use]
     pub fn scope(&self) -> &TenantScope {

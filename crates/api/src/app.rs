@@ -4,6 +4,7 @@ use crate::auth::AdminToken;
 use crate::limits::ApiLimits;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
+use crate::streams::Streams;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
 use domain::{Day, Instant, Zone};
@@ -40,6 +41,8 @@ pub struct App {
     pub admin_token: Option<AdminToken>,
     /// How much a request may use.
     pub limits: Arc<ApiLimits>,
+    /// Answers that go on.
+    pub streams: Streams,
 }
 
 impl App {
@@ -85,6 +88,11 @@ impl App {
         self.engine.query_limits(self.limits.rows_default.min(rows_max), rows_max)
     }
 
+    /// Returns what bounds totals that are followed.
+    pub(crate) fn live_limits(&self) -> QueryLimits {
+        self.engine.query_limits(self.limits.live_rows_max, self.limits.live_rows_max)
+    }
+
     /// Returns the rules by which events are taken now; imports take events of any age.
     pub(crate) async fn event_rules(&self, past_days_max: Option<i32>) -> Result<EventRules, ApiError> {
         let (books, settings) = (self.engine.books_now().await?, self.engine.settings());
@@ -105,13 +113,14 @@ impl App {
     /// # Errors
     /// If the catalog fails or holds a meter that cannot be used.
     pub async fn set_up_events(&self) -> Result<(), ApiError> {
+        let setting_up = self.events.setting_up().await;
         let tenants = self.catalog().tenant_book_all_tenants(i64::MAX).await?;
-        self.events.set_up(Setup {
+        let setup = Setup {
             rules: Arc::new(self.event_rules(Some(self.past_days)).await?),
             meters: Arc::new(MeterSet::new(metering::publish::meters(self.catalog()).await?)?),
             tenants: Arc::new(KnownTenants::new(Arc::new(tenants))),
-        });
-        Ok(())
+        };
+        Ok(setting_up.finish(setup).await?)
     }
 
     /// Returns what an import works with.

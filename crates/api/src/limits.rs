@@ -1,5 +1,7 @@
 //! How much a request may use. Every number has its unit in its name.
 
+use std::time::Duration;
+
 /// Bounds of requests and answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiLimits {
@@ -29,6 +31,14 @@ pub struct ApiLimits {
     pub rows_max: usize,
     /// Most rows of a page of costs.
     pub cost_rows_max: usize,
+    /// Streams of live usage at once.
+    pub live_streams_max: usize,
+    /// Most rows of one of their events.
+    pub live_rows_max: usize,
+    /// Most totals that one of them keeps in memory.
+    pub live_keys_max: usize,
+    /// How long they wait between two looks.
+    pub live_wait: Duration,
     /// Answers up to so many bytes carry an ETag.
     pub etag_bytes_max: u64,
     /// How long the first answer to a keyed write is kept for a repeat.
@@ -55,6 +65,10 @@ impl Default for ApiLimits {
             rows_default: 100,
             rows_max: 1_000,
             cost_rows_max: 10_000,
+            live_streams_max: 32,
+            live_rows_max: 1_000,
+            live_keys_max: 50_000,
+            live_wait: Duration::from_secs(1),
             etag_bytes_max: 64 * 1024 * 1024,
             idempotency_seconds: 7 * 86_400,
             idempotency_stale_seconds: 3600,

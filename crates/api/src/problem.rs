@@ -97,6 +97,7 @@ problems! {
     "id_conflict" 409 "Id conflict": "The same tenant, source and id came before with other content.";
     "events_refused" 422 "Events refused": "Some events are refused, so none was stored; `errors` lists them.";
     "rate_limited" 429 "Too many events": "The tenant sends more events than `ingest.events_per_second_per_tenant`; wait as long as `Retry-After` says.";
+    "too_many_streams" 429 "Too many streams": "As many streams are open as `limits.live_streams` allows; close one, or try again later.";
     "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
     "disk_full" 507 "Disk full": "There is no room for the event log; nothing was stored. Free some space and send again.";
     "unavailable" 503 "Not ready": "The server or its store cannot answer now; try again.";
@@ -231,6 +232,12 @@ pub enum ApiError {
         /// When to try again.
         wait_seconds: u64,
     },
+    /// No more streams may be opened.
+    #[error("{streams_max} streams of live usage are open (limits.live_streams); close one or try again later")]
+    TooManyStreams {
+        /// How many there may be.
+        streams_max: usize,
+    },
     /// The store cannot answer.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -284,6 +291,7 @@ impl ApiError {
             Self::EventRefused(refused) => &refused.code,
             Self::EventsRefused(_) => "events_refused",
             Self::RateLimited { .. } => "rate_limited",
+            Self::TooManyStreams { .. } => "too_many_streams",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) | Self::Lake(_) => "internal",
             Self::Engine(error) => engine_code(error),
@@ -398,7 +406,9 @@ fn metering_code(error: &MeteringError) -> &'static str {
         MeteringError::Catalog(error) => catalog_code(error),
         MeteringError::Log(WalError::DiskFull { .. }) => "disk_full",
         MeteringError::Log(WalError::AppendTooLarge { .. }) => "payload_too_large",
-        MeteringError::Log(WalError::SyncFailed { .. } | WalError::Closed) => "unavailable",
+        MeteringError::Log(WalError::SyncFailed { .. } | WalError::Closed) | MeteringError::MetersChanged => {
+            "unavailable"
+        }
         MeteringError::InvalidMeter { .. } => "invalid_meter",
         MeteringError::Log(_)
         | MeteringError::Ids(_)

@@ -5,8 +5,9 @@ use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
-    audit_log, clusters, cost_lines, costs, coverage, event_imports, events, explain, fixed_costs, fx_rates, health,
-    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
+    fx_rates, health, imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -100,7 +101,10 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(cost_lines::list_cost_lines)),
         upload(PlatformAdmin, routes!(event_imports::import_event_file)),
         batch(EventWriter, routes!(events::post_events)),
+        route(CostReader, routes!(event_list::list_events)),
+        route(CostReader, routes!(event_list::list_event_types)),
         route(CostReader, routes!(usage::list_usage)),
+        stream(CostReader, routes!(usage_live::follow_usage)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),
@@ -123,6 +127,7 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(meters::show_meter)),
         route(PlatformAdmin, routes!(meters::put_meter)),
         route(PlatformAdmin, routes!(meters::delete_meter)),
+        route(PlatformAdmin, routes!(meters::backfill_meter)),
         route(PlatformAdmin, routes!(tokens::list_tokens)),
         route(PlatformAdmin, routes!(tokens::mint_token)),
         route(PlatformAdmin, routes!(tokens::revoke_token)),

@@ -551,6 +551,14 @@ pub enum MetersCommand {
         /// Its name
         name: String,
     },
+    /// Meter stored events that came before the meter, each once
+    Backfill {
+        /// Its name
+        name: String,
+        /// First day
+        #[arg(long, value_name = "DAY")]
+        from: String,
+    },
 }
 
 /// `runs …`.

@@ -4,7 +4,7 @@ use crate::config::{Config, DurationText, Limits, SizeText, TenantsUnknown};
 use crate::exit::{Exit, Failure};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, LocalAdmin};
+use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams};
 use collectors::ImportLimits;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
@@ -45,6 +45,8 @@ pub struct LocalStore {
     pub served: axum::Router,
     /// Events as they happen.
     pub events: EventLog,
+    /// Answers that go on; they must be ended for the server to stop.
+    pub streams: Streams,
     /// The platform-admin token, if this is the store's first start.
     pub first_token: Option<String>,
 }
@@ -71,6 +73,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
         .with_hot(Arc::new(events.clone()));
     engine.repair().await?;
+    let streams = Streams::new(config.limits.live_streams);
     let admin_token = given_token()?;
     let first_token = match admin_token {
         Some(_) => None,
@@ -87,11 +90,12 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         spool: spool(data)?.into(),
         admin_token,
         limits: Arc::new(api_limits(&config.limits)),
+        streams: streams.clone(),
     };
     app.set_up_events().await.map_err(conflict)?;
     let holds_the_lock = axum::Extension(Arc::new(folder));
     let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
-    Ok(LocalStore { router: api::router(app).layer(holds_the_lock), served, events, first_token })
+    Ok(LocalStore { router: api::router(app).layer(holds_the_lock), served, events, streams, first_token })
 }
 
 /// Opens the log of events; what it holds beyond the tables is visible from the start.
@@ -155,6 +159,9 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         rows_default: limits.page_rows_default,
         rows_max: limits.page_rows,
         cost_rows_max: limits.cost_page_rows,
+        live_streams_max: limits.live_streams,
+        live_rows_max: limits.live_rows,
+        live_keys_max: limits.live_keys,
         etag_bytes_max: limits.etag_body.bytes(),
         idempotency_seconds: seconds(&limits.idempotency),
         idempotency_stale_seconds: seconds(&limits.idempotency_stale),

@@ -36,6 +36,9 @@ pub enum MeteringError {
         /// The first defining field that differs.
         field: &'static str,
     },
+    /// Other meters apply since the events were read; nothing was stored.
+    #[error("the meters changed while the events were read; nothing was stored, send them again")]
+    MetersChanged,
     /// A path of `[ingest.map]` cannot be used.
     #[error("ingest.map.{dimension}: {problem}")]
     InvalidMap {

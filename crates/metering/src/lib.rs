@@ -4,6 +4,8 @@
 //! Never: bills, pools, the ledger, HTTP, the wall clock, floats. Time and configuration are parameters.
 //! Start reading at [`intake`], which takes one event after the other; [`import`] feeds it from a file.
 
+/// Stored events that came before their meter.
+pub mod backfill;
 /// The identity and the content of an event, as hashes.
 pub mod content;
 /// What can go wrong.

@@ -86,15 +86,15 @@ impl MeterSet {
         Ok(Self { meters, by_type })
     }
 
-    /// Returns the meters, by name.
-    pub fn all(&self) -> impl ExactSizeIterator<Item = &Meter> {
-        self.meters.iter().map(|compiled| &compiled.meter)
-    }
-
     /// Returns the meter at a position.
     #[must_use]
     pub fn meter(&self, at: usize) -> &Meter {
         &self.meters[at].meter
+    }
+
+    /// Returns every meter, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Meter> + Clone {
+        self.meters.iter().map(|compiled| &compiled.meter)
     }
 
     /// Returns whether a meter of this type counts distinct values.

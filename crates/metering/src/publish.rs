@@ -148,7 +148,7 @@ impl MeterHistory {
 
 /// The first field that decides what a meter's numbers mean and differs. The category does not:
 /// it says only under which heading they appear.
-fn defining_difference(before: &Meter, after: &Meter) -> Option<&'static str> {
+pub(crate) fn defining_difference(before: &Meter, after: &Meter) -> Option<&'static str> {
     let differs = [
         ("unit", before.unit != after.unit),
         ("kind", before.kind != after.kind),
@@ -160,13 +160,18 @@ fn defining_difference(before: &Meter, after: &Meter) -> Option<&'static str> {
     differs.into_iter().find(|(_, differs)| *differs).map(|(field, _)| field)
 }
 
-fn to_row_body(meter: &Meter) -> String {
+pub(crate) fn to_row_body(meter: &Meter) -> String {
     serde_json::to_string(meter).expect("a meter has text keys only")
 }
 
 fn from_row(row: &MeterRow) -> Result<Meter, MeteringError> {
-    serde_json::from_str(&row.body).map_err(|error| MeteringError::Damaged {
-        what: format!("meter `{}` of the catalog", row.name),
+    meter_of_body(&row.name, &row.body)
+}
+
+/// Returns the meter of a definition that the catalog keeps.
+pub(crate) fn meter_of_body(name: &str, body: &str) -> Result<Meter, MeteringError> {
+    serde_json::from_str(body).map_err(|error| MeteringError::Damaged {
+        what: format!("meter `{name}` of the catalog"),
         problem: error.to_string(),
     })
 }

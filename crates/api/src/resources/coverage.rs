@@ -10,7 +10,7 @@ use crate::query::{PageAsked, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
 use domain::{DayRange, Instant};
-use engine::query::coverage::{CoverageAnswer, CoverageKind};
+use engine::query::coverage::{CoverageAnswer, CoverageKind, DriverGap};
 use engine::query::{AsOf, cursor};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -87,6 +87,17 @@ pub struct CoverageRow {
     pub share: String,
 }
 
+/// Somebody whose usage is missing on a day, as the last run of the day found it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DriverGapBody {
+    /// The day.
+    pub day: String,
+    /// The pool.
+    pub pool: String,
+    /// Who, and on how many of the days before there was usage.
+    pub detail: String,
+}
+
 /// Coverage of a range.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CoverageAnswerBody {
@@ -102,6 +113,10 @@ pub struct CoverageAnswerBody {
     pub range: RangeBody,
     /// The posting that the answer shows.
     pub posting: Option<i64>,
+    /// Consumers whose usage is missing on a day, so that others pay their part; the first of them, by day and pool.
+    pub driver_gaps: Vec<DriverGapBody>,
+    /// How many there are.
+    pub driver_gaps_total: usize,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
 }
@@ -118,6 +133,10 @@ pub async fn show_coverage(
     let answer = app.engine.coverage_all_tenants(days.range, days.as_of.as_ref()).await?;
     let body = to_api_coverage_answer(&app, &days, &answer);
     asked.answer(&body, crate::list::columns_of::<CoverageRow>, body.next_cursor.as_deref())
+}
+
+fn to_api_gap(gap: &DriverGap) -> DriverGapBody {
+    DriverGapBody { day: day(gap.day), pool: gap.pool.clone(), detail: gap.detail.clone() }
 }
 
 fn to_api_coverage_answer(app: &App, days: &DaysAsked, answer: &CoverageAnswer) -> CoverageAnswerBody {
@@ -147,6 +166,8 @@ fn to_api_coverage_answer(app: &App, days: &DaysAsked, answer: &CoverageAnswer) 
             timezone: app.zone().name().to_owned(),
         },
         posting: answer.posting,
+        driver_gaps: answer.driver_gaps.iter().take(app.limits.rows_max).map(to_api_gap).collect(),
+        driver_gaps_total: answer.driver_gaps.len(),
         next_cursor,
     }
 }

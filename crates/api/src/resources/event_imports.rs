@@ -9,7 +9,6 @@ use crate::query::QueryPairs;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use metering::import::{EventImportContext, EventImportReport, import_events};
-use metering::meters::MeterSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,14 +91,15 @@ pub async fn import_event_file(
 }
 
 async fn context(app: &App) -> Result<EventImportContext, ApiError> {
+    let (setup, now) = app.events.in_force();
     Ok(EventImportContext {
         lake: app.engine.lake().clone(),
         catalog: app.catalog().clone(),
         imports: app.imports.clone(),
         log: app.events.clone(),
-        now: app.now(),
+        now,
         rules: Arc::new(app.event_rules(None).await?),
-        meters: Arc::new(MeterSet::new(metering::publish::meters(app.catalog()).await?)?),
+        meters: setup.meters,
     })
 }
 

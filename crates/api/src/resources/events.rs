@@ -18,6 +18,9 @@ use std::io::Cursor;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
+/// How often a batch is prepared when other meters begin to apply meanwhile.
+const PREPARED_TIMES_MAX: u32 = 3;
+
 /// How a batch with refused events is taken.
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -98,9 +101,30 @@ pub async fn post_events(
     let shape = Shape::of(&content_type(request.headers()))?;
     let encoding = Encoding::of(&request)?;
     let bytes = read(&app, request).await?;
+    let body = Body { bytes: bytes.into(), encoding, shape };
+    for _ in 1..PREPARED_TIMES_MAX {
+        match take(&app, &writer, &body, atomic).await {
+            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
+            taken => return taken,
+        }
+    }
+    take(&app, &writer, &body, atomic).await
+}
+
+/// What was sent.
+#[derive(Clone)]
+struct Body {
+    bytes: Arc<[u8]>,
+    encoding: Encoding,
+    shape: Shape,
+}
+
+/// Prepares the events by the rules and meters of this moment, and stores them.
+async fn take(app: &App, writer: &EventWriter, body: &Body, atomic: bool) -> Result<Response, ApiError> {
     let preparer = app.events.preparer(writer.scope().clone());
     let (decoded_max, batch_max) = (app.limits.events_decoded_bytes_max, app.limits.events_max);
-    let offers = move || offer(&preparer, bytes, encoding, shape, decoded_max, batch_max);
+    let body = body.clone();
+    let offers = move || offer(&preparer, body, decoded_max, batch_max);
     let offers = tokio::task::spawn_blocking(offers).await.map_err(|error| ApiError::Internal(error.to_string()))??;
     let Offers { prepared, known, mut refused, is_single } = offers;
     if atomic && !(refused.is_empty() && known.iter().all(|(.., decision)| *decision == Decision::Duplicate)) {
@@ -108,7 +132,7 @@ pub async fn post_events(
         return Err(ApiError::EventsRefused(to_api_refused(refused)));
     }
     app.rates.take(prepared.iter().map(|(_, event)| event.tenant()), app.now())?;
-    let outcome = decide(&app, prepared, known, refused, atomic).await?;
+    let outcome = decide(app, prepared, known, refused, atomic).await?;
     answer(outcome, is_single)
 }
 
@@ -215,14 +239,8 @@ async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
 }
 
 /// Reads and prepares all events of a body.
-fn offer(
-    preparer: &Preparer,
-    bytes: Vec<u8>,
-    encoding: Encoding,
-    shape: Shape,
-    decoded_bytes_max: u64,
-    events_max: u64,
-) -> Result<Offers, ApiError> {
+fn offer(preparer: &Preparer, body: Body, decoded_bytes_max: u64, events_max: u64) -> Result<Offers, ApiError> {
+    let Body { bytes, encoding, shape } = body;
     let is_compressed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     if is_compressed != (encoding == Encoding::Compressed) {
         return Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned()));

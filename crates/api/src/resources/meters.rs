@@ -6,15 +6,17 @@ use crate::app::App;
 use crate::body::Json;
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
-use crate::query::{Id, QueryPairs};
+use crate::query::{Id, QueryPairs, day_of};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::meter::{Aggregation, Category, Meter, MeterKind, builtin};
+use engine::EngineError;
 use engine::query::cursor;
+use metering::backfill::{BackfillContext, BackfillReport, backfill};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 const METERS: &str = "meters";
 
@@ -140,6 +142,81 @@ pub async fn delete_meter(
     app.set_up_events().await?;
     app.record(&admin, "meter.hide", &name, Some(&to_api_meter(&hidden)), crate::audit::NOTHING).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// From which day on stored events are metered.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct BackfillParams {
+    /// First day; it must be given.
+    pub from: Option<String>,
+}
+
+/// What a backfill did.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BackfillBody {
+    /// The meter.
+    pub meter: String,
+    /// First day.
+    pub from: String,
+    /// Last day: today.
+    pub through: String,
+    /// Events that count now and did not before.
+    pub events: u64,
+    /// Events of the meter's type without a value that it can take.
+    pub skipped: u64,
+    /// Rows of usage.
+    pub rows: u64,
+    /// Days whose usage changed: they are due.
+    pub days_touched: Vec<String>,
+}
+
+/// Meters stored events from a day on that came before the meter, each once; a repeat counts nothing twice.
+///
+/// Answers when it is done. If the answer is lost, ask again: what was counted is not counted again.
+#[utoipa::path(post, path = "/api/v1/meters/{name}/backfill", tag = "meters",
+    params(("name" = String, Path, description = "Name of the meter"), BackfillParams), responses((status = 200, body = BackfillBody)))]
+pub async fn backfill_meter(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(name): Id,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
+    let mut params = query.params()?;
+    let from = day_of(&mut params, "from")?;
+    params.finish()?;
+    let from = from.ok_or_else(|| ApiError::parameter("from", "say from which day on: `from`"))?;
+    if app.today() < from {
+        return Err(ApiError::parameter("from", format!("{from} lies in the future")));
+    }
+    let meters = metering::publish::meters(app.catalog()).await?;
+    let meter = meters.into_iter().find(|meter| meter.name == name);
+    let meter = meter.ok_or_else(|| ApiError::NotFound { kind: "meter", name: name.clone() })?;
+    if meter.aggregation == Aggregation::UniqueCount {
+        return Err(EngineError::NotAvailable("a backfill of a meter that counts distinct values".to_owned()).into());
+    }
+    let context = BackfillContext {
+        lake: app.engine.lake().clone(),
+        catalog: app.catalog().clone(),
+        log: app.events.clone(),
+        zone: app.zone().clone(),
+        now: app.now(),
+    };
+    let body = to_api_backfill(backfill(&context, &meter, from).await?);
+    app.record(&admin, "meter.backfill", &name, crate::audit::NOTHING, Some(&body)).await?;
+    json(&body)
+}
+
+fn to_api_backfill(report: BackfillReport) -> BackfillBody {
+    BackfillBody {
+        meter: report.meter,
+        from: report.from.to_string(),
+        through: report.through.to_string(),
+        events: report.events,
+        skipped: report.skipped,
+        rows: report.rows,
+        days_touched: report.days.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn to_api_meter(meter: &Meter) -> MeterBody {

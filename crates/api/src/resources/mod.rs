@@ -12,6 +12,8 @@ pub mod costs;
 pub mod coverage;
 /// Imports of usage events.
 pub mod event_imports;
+/// Events as they were accepted.
+pub mod event_list;
 /// Usage events as they happen.
 pub mod events;
 /// Where one amount comes from.
@@ -48,5 +50,7 @@ pub mod tenants;
 pub mod tokens;
 /// How much was used.
 pub mod usage;
+/// How much was used, as it happens.
+pub mod usage_live;
 /// What policies and rate cards have in common: dated versions of a TOML text.
 pub mod versions;

@@ -110,11 +110,26 @@ fn table() -> Vec<Row> {
         Row("POST", "/api/v1/events", Events, vec![
             send("own", "/api/v1/events", "application/x-ndjson", &event(("y", "acme", "2026-11-01", "cpu_core_hours", "1")), 200),
             send("malformed", "/api/v1/events", JSON, "{", 400)]),
+        Row("GET", "/api/v1/events", Costs, vec![
+            get("own", "/api/v1/events?tenant=acme", 200), get("foreign", "/api/v1/events?tenant=globex", 200),
+            get("missing", "/api/v1/events?tenant=nobody", 200), get("malformed", "/api/v1/events?tenant=%ff", 400)]),
+        Row("GET", "/api/v1/events/types", Costs, vec![
+            get("own", "/api/v1/events/types", 200), get("foreign", "/api/v1/events/types?tenant=globex", 200),
+            get("missing", "/api/v1/events/types?tenant=nobody", 200), get("malformed", "/api/v1/events/types?unmetered=x", 400)]),
+        Row("GET", "/api/v1/usage/live", Costs, vec![
+            get("own", "/api/v1/usage/live?meter=log_queries", 200),
+            get("foreign", "/api/v1/usage/live?meter=log_queries&filter=tenant:globex", 200),
+            get("missing", "/api/v1/usage/live?meter=log_queries&filter=tenant:nobody", 200),
+            get("malformed", "/api/v1/usage/live", 400)]),
         Row("GET", "/api/v1/usage", Costs, vec![
             get("own", "/api/v1/usage?filter=tenant:acme", 200), get("foreign", "/api/v1/usage?filter=tenant:globex", 200),
             get("missing", "/api/v1/usage?filter=tenant:nobody", 200), get("malformed", "/api/v1/usage?filter=tenant:%ff", 400)]),
         Row("PUT", "/api/v1/meters/{name}", Platform, vec![
             send("own", "/api/v1/meters/builds", JSON, METER, 200), send("malformed", "/api/v1/meters/builds", JSON, "{}", 400)]),
+        Row("POST", "/api/v1/meters/{name}/backfill", Platform, vec![
+            get("own", "/api/v1/meters/cpu_core_hours/backfill?from=2026-11-01", 200),
+            get("missing", "/api/v1/meters/none/backfill?from=2026-11-01", 404),
+            get("malformed", "/api/v1/meters/cpu_core_hours/backfill", 400)]),
         Row("DELETE", "/api/v1/meters/{name}", Platform, vec![
             get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),

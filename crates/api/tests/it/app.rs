@@ -2,13 +2,14 @@
 
 use api::auth::mint_first;
 use api::rates::EventRates;
-use api::{ApiLimits, App};
+use api::{ApiLimits, App, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
 use domain::{FixedClock, Instant, Zone};
 use engine::{Engine, Settings};
+use http_body_util::BodyExt as _;
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules};
@@ -94,6 +95,7 @@ impl TestApp {
             dimension_map: DimensionMap::default(),
             spool: folder.path().join("spool").into(),
             admin_token: None,
+            streams: Streams::new(limits.live_streams_max),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();
@@ -101,8 +103,15 @@ impl TestApp {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let follows = request.uri().path().ends_with("/usage/live");
         let response = self.router.clone().oneshot(request).await.unwrap();
+        // Of a stream that nobody ends the first event is the answer.
+        let is_endless = follows && response.status() == 200;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        if is_endless {
+            let first = response.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
+            return Answer { status, headers, text: String::from_utf8(first.to_vec()).unwrap() };
+        }
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }

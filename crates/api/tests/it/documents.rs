@@ -15,7 +15,7 @@ async fn o1_every_documented_parameter_is_known_and_nothing_else_is() {
             operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
         let names: BTreeSet<&str> = names.map(|parameter| parameter["name"].as_str().unwrap()).collect();
         // What a route needs is given, so that it comes to look at the others.
-        let needed = [("tenant", "acme"), ("date", "2026-11-18"), ("source", "aws")];
+        let needed = [("tenant", "acme"), ("date", "2026-11-18"), ("source", "aws"), ("meter", "log_queries")];
         for name in names.iter().copied().chain(["no_such_parameter"]) {
             let given = needed.iter().filter(|(needed, _)| names.contains(needed) && *needed != name);
             let given: String = given.map(|(name, value)| format!("&{name}={value}")).collect();

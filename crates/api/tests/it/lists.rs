@@ -90,7 +90,11 @@ async fn a_cursor_that_somebody_changed_is_never_our_failure() {
     app.post("/rate-cards", &card).await.expect(201);
     let places =
         [json!(-1), json!(i64::MIN), json!(u64::MAX), json!("\u{0}'\""), json!([i64::MAX, i64::MIN]), json!({})];
+    let event = |id: &str, kind: &str| json!({ "specversion": "1.0", "id": id, "source": "/s", "type": kind, "tenant": "a", "time": "2026-11-18T10:00:00Z" });
+    app.post("/events", &json!([event("1", "build"), event("2", "log_queries")])).await.expect(200);
     for list in [
+        "/events",
+        "/events/types",
         "/tenants",
         "/tokens",
         "/audit",
@@ -172,7 +176,17 @@ async fn x1_csv_disarms_formulas_and_keeps_numbers() {
 #[tokio::test]
 async fn a_list_without_rows_is_a_csv_header() {
     let app = TestApp::start().await;
-    for path in ["/tenants", "/fixed-costs", "/fx-rates", "/runs", "/imports", "/ledger/entries", "/cost-lines"] {
+    for path in [
+        "/tenants",
+        "/fixed-costs",
+        "/fx-rates",
+        "/runs",
+        "/imports",
+        "/ledger/entries",
+        "/cost-lines",
+        "/events",
+        "/events/types",
+    ] {
         let answer = get(&app, path, "accept", "text/csv").await.expect(200);
         assert_eq!(answer.text.lines().count(), 1, "{path}: {}", answer.text);
         assert!(answer.text.contains(','), "{path}: {}", answer.text);

@@ -4,12 +4,16 @@
 
 mod access;
 mod app;
+mod backfill;
 mod documents;
+mod event_list;
 mod events;
+mod gaps;
 mod idempotency;
 mod imports;
 mod isolation;
 mod lists;
+mod live;
 mod problems;
 mod schemas;
 mod tenants;

@@ -17,5 +17,10 @@ pub async fn run(context: &Context, command: MetersCommand) -> Result<Exit> {
         MetersCommand::Show { name } => {
             context.print(&client, Call::get(format!("/meters/{}", percent_encode(&name))), &[]).await
         }
+        MetersCommand::Backfill { name, from } => {
+            let call = Call::post(format!("/meters/{}/backfill", percent_encode(&name))).query("from", from);
+            let columns = ["meter", "from", "through", "events", "skipped", "rows", "days_touched"];
+            context.print(&client, call, &columns).await
+        }
     }
 }

@@ -51,7 +51,7 @@ pub async fn serve_store(
     let (events, wait) = (store.events.clone(), config.ingest.flush_every.duration());
     let flushing = tokio::spawn(async move { events.keep_flushing(wait).await });
     let served = tokio::select! {
-        served = serve(listener, store.served.clone(), config.limits.drain.duration(), signals) => served?,
+        served = serve(listener, store, config.limits.drain.duration(), signals) => served?,
         failure = store.events.failed() => {
             return Err(Failure::new(Exit::Failure, format!("the event log stopped: {failure}")).into());
         }
@@ -108,18 +108,19 @@ impl StopSignals {
 ///
 /// # Errors
 /// The socket fails.
-async fn serve(listener: TcpListener, router: axum::Router, drain: Duration, mut signals: StopSignals) -> Result<Exit> {
+async fn serve(listener: TcpListener, store: &LocalStore, drain: Duration, mut signals: StopSignals) -> Result<Exit> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let gently = async {
         // An error means that nobody can tell any more, which is the end as well.
         let _ = stopped.await;
     };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(gently).into_future();
+    let serving = axum::serve(listener, store.served.clone()).with_graceful_shutdown(gently).into_future();
     let stopping = async {
         signals.told().await;
         tracing::info!("stopping: open requests may finish");
         // The server is gone if it does not listen, and then nothing waits for this either.
         let _ = stop.send(());
+        store.streams.stop();
         tokio::select! {
             () = signals.told() => {}
             () = tokio::time::sleep(drain) => {}

@@ -232,6 +232,12 @@ sections! {
         cost_page_rows: usize = 10_000,
         /// Rows of a page that says nothing.
         page_rows_default: usize = 100,
+        /// Streams of live usage at once.
+        live_streams: usize = 32,
+        /// Rows of one of their events.
+        live_rows: usize = 1_000,
+        /// Totals that one of them keeps in memory.
+        live_keys: usize = 50_000,
         /// Answers up to this size carry an ETag.
         etag_body: SizeText = parsed("64MiB"),
         /// How long the first answer to a keyed write is kept for a repeat.

@@ -5,11 +5,13 @@ use super::columns::rows;
 use super::cost_query::Clock;
 use super::select::{all_of, of_cost, reserved_word, selected_by, up_to_posting};
 use super::shares::{WHOLE, parts_of};
+use crate::run::{DRIVER_GAP, RunView};
 use crate::{Engine, EngineError};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, ident};
 use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, UNCONSUMED, VARIANCE};
-use domain::{Currency, DayRange};
+use domain::{Currency, Day, DayRange};
+use std::collections::BTreeMap;
 use storage::lake::Table;
 
 /// How a part of the cost was attributed.
@@ -113,6 +115,19 @@ pub struct CoverageAnswer {
     pub shares: Coverage,
     /// The posting that the answer shows.
     pub posting: Option<i64>,
+    /// Driver gaps that the last run of each day found, by day and pool.
+    pub driver_gaps: Vec<DriverGap>,
+}
+
+/// Somebody who was measured nearly every day and was not on this one, so that others pay its part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DriverGap {
+    /// The day.
+    pub day: Day,
+    /// The pool.
+    pub pool: String,
+    /// Who, and how often it was measured before.
+    pub detail: String,
 }
 
 impl Engine {
@@ -148,6 +163,32 @@ impl Engine {
             amounts,
             shares: amounts.shares(),
             posting: head.posting,
+            driver_gaps: self.driver_gaps_all_tenants(range).await?,
         })
+    }
+
+    /// Returns the driver gaps that the last run of each day of the range found, by day and pool.
+    ///
+    /// # Source
+    /// Spec 3-attribution, section 3; what is a gap is in `docs/method.md`, section 3.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn driver_gaps_all_tenants(&self, range: DayRange) -> Result<Vec<DriverGap>, EngineError> {
+        let (first, last) = (range.from().to_string(), range.to().to_string());
+        let last_runs: BTreeMap<String, String> =
+            self.catalog.run_days(&first, &last).await?.into_iter().map(|row| (row.day, row.run)).collect();
+        let mut gaps = Vec::new();
+        for row in self.catalog.last_runs(&first, &last).await? {
+            let run = RunView::of_row(&row)?;
+            for warning in run.warnings.into_iter().filter(|warning| warning.code == DRIVER_GAP) {
+                let (Some(day), Some(pool)) = (warning.day, warning.pool) else { continue };
+                if last_runs.get(&day.to_string()) == Some(&run.id) {
+                    gaps.push(DriverGap { day, pool, detail: warning.detail });
+                }
+            }
+        }
+        gaps.sort();
+        Ok(gaps)
     }
 }

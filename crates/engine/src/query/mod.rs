@@ -21,6 +21,8 @@ pub mod coverage;
 pub mod cursor;
 /// Entries as they are.
 pub mod entries;
+/// Events as they were accepted.
+pub mod events;
 /// Where one amount comes from.
 pub mod explain;
 /// The filter language: `cluster:west,east -tier:overhead`.

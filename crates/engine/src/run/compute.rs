@@ -2,6 +2,7 @@
 
 use super::causes::{Causes, Redefined};
 use super::existing;
+use super::gaps::{self, DriverDays};
 use super::view::RunWarning;
 use crate::books::Books;
 use crate::due::{SeenInputs, TouchedDays};
@@ -48,6 +49,8 @@ pub(super) struct Computed {
     /// Versions that the differences rest on, with the hashes of their texts.
     pub(super) policies: BTreeSet<(Arc<str>, Arc<str>)>,
     pub(super) cards: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Whose usage drove which pool on the days before, once a pool of the run is divided by usage.
+    drivers: Option<DriverDays>,
 }
 
 impl Computed {
@@ -72,6 +75,7 @@ impl Computed {
             new_tenants: BTreeSet::new(),
             policies: BTreeSet::new(),
             cards: BTreeSet::new(),
+            drivers: None,
         }
     }
 }
@@ -104,6 +108,9 @@ impl Engine {
         let compared: Vec<&Policy> = policies.iter().copied().chain(earlier).collect();
         let repeated = repeated::first_days(&session, &compared, piece.to()).await?;
         let mut existing = split_by_day(existing::load(&session, piece).await?);
+        if computed.drivers.is_none() && policies.iter().any(|policy| gaps::watches(policy)) {
+            computed.drivers = Some(DriverDays::before(&session, piece.from()).await?);
+        }
         for day in piece.days() {
             let version = books.policy_on(day);
             let values = repeated.up_to(day, &books.tenants);
@@ -114,6 +121,8 @@ impl Engine {
             let inputs = inputs_json(computed, lines.imports.get(&day), day);
             let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &inputs);
             note_findings(computed, day, &outcome.findings);
+            let gaps = computed.drivers.as_mut().map(|drivers| drivers.gaps(day, &outcome.pools));
+            computed.warnings.extend(gaps.into_iter().flatten());
             computed.pools.extend(policy.pools.iter().map(|pool| pool.name.clone()));
             computed.pools.extend(outcome.pools.iter().map(|pool| pool.name.clone()));
             let now = SeenInputs::of_day(day, &books, &computed.pinned);

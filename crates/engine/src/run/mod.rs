@@ -9,6 +9,8 @@ mod causes;
 mod compute;
 /// What the ledger says.
 mod existing;
+/// Who was measured nearly every day and is not on this one.
+mod gaps;
 /// Runs under way and who follows them.
 mod hub;
 /// Writing one posting, all or nothing.
@@ -18,6 +20,7 @@ mod repair;
 /// Runs as callers see them.
 mod view;
 
+pub(crate) use gaps::DRIVER_GAP;
 pub use hub::{Hub, RunProgress};
 pub use view::{RunStatus, RunView, RunWarning};
 

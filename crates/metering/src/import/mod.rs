@@ -52,7 +52,7 @@ pub struct EventImportContext {
     pub imports: Imports,
     /// Events as they happen; it stands still while an import claims its ids.
     pub log: EventLog,
-    /// The time of the import.
+    /// The time of the import: that at which the meters were in force ([`EventLog::in_force`]).
     pub now: Instant,
     /// What the organisation decides about events.
     pub rules: Arc<EventRules>,
@@ -69,7 +69,8 @@ pub struct EventImportContext {
 ///
 /// # Errors
 /// [`MeteringError::Unreadable`] and [`MeteringError::BrokenList`] for a file that cannot be read to
-/// its end; then nothing is stored. Otherwise if lake or catalog fail.
+/// its end, [`MeteringError::MetersChanged`] if other meters apply since it began; then nothing is stored. Otherwise if
+/// lake or catalog fail.
 pub async fn import_events(
     ctx: &EventImportContext,
     name: &str,
@@ -109,6 +110,10 @@ async fn commit_if_new(
 ) -> Result<Option<EventImportReport>, MeteringError> {
     let keys: HashSet<_> = pass.keys.iter().copied().collect();
     let _paused = ctx.log.pause().await?;
+    if let Err(changed) = ctx.log.check_received(ctx.now) {
+        discard(&ctx.lake, pass.event_files.iter().chain(&pass.usage_files)).await;
+        return Err(changed);
+    }
     loop {
         let pinned = ctx.lake.pin_table(Table::UsageEvents).await?;
         let taken_back = pass.claims.iter().any(|(key, _)| ctx.log.waiting().contains(key));

@@ -7,6 +7,7 @@ use crate::rows::usage_batch;
 use crate::rules::PlacedEvent;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use storage::lake::{HotSnapshot, LakeError};
 
@@ -23,6 +24,8 @@ pub(crate) struct Addition {
 #[derive(Debug, Default)]
 pub(crate) struct Hot {
     segments: RwLock<BTreeMap<u64, Segment>>,
+    /// How often [`Hot::add`] was called; changed and read while the segments are locked.
+    additions: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,7 @@ impl Hot {
             into.events += 1;
         }
         into.rows = None;
+        self.additions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Forgets the segments up to this one; their usage is in the lake.
@@ -67,7 +71,7 @@ impl Hot {
             };
             rows.insert(*number, held);
         }
-        Ok(Snapshot(rows))
+        Ok(Snapshot { rows, additions: self.additions.load(Ordering::Relaxed) })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Segment>> {
@@ -81,11 +85,18 @@ impl Hot {
 
 /// The hot usage at one moment.
 #[derive(Debug)]
-pub(crate) struct Snapshot(BTreeMap<u64, Arc<RecordBatch>>);
+pub(crate) struct Snapshot {
+    rows: BTreeMap<u64, Arc<RecordBatch>>,
+    additions: u64,
+}
 
 impl HotSnapshot for Snapshot {
+    fn additions(&self) -> u64 {
+        self.additions
+    }
+
     fn usage_after(&self, segment: Option<u64>) -> Result<Vec<RecordBatch>, LakeError> {
         let first = segment.map_or(0, |segment| segment + 1);
-        Ok(self.0.range(first..).map(|(_, rows)| RecordBatch::clone(rows)).collect())
+        Ok(self.rows.range(first..).map(|(_, rows)| RecordBatch::clone(rows)).collect())
     }
 }

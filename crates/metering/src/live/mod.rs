@@ -23,6 +23,8 @@ mod open;
 mod prepare;
 /// An accepted event as the log keeps it.
 mod record;
+/// The moment at which other meters apply.
+mod switch;
 /// What a retraction does to usage.
 mod take_back;
 /// Events that were taken back before they came.
@@ -35,6 +37,7 @@ pub use machine::Decision;
 pub use open::EventLogOptions;
 pub use prepare::{Offered, PreparedEvent, Preparer, Setup};
 pub use record::RecordError;
+pub use switch::SetUp;
 pub(crate) use waiting::Waiting;
 
 use crate::content::IdSalt;
@@ -53,7 +56,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use storage::catalog::Catalog;
 use storage::lake::{HotRows, HotSnapshot, Lake, LakeError};
-use tokio::sync::{Mutex, OnceCell, watch};
+use switch::Stamps;
+use tokio::sync::{Mutex, MutexGuard, OnceCell, watch};
 
 /// The shortest time between two flushes by the clock; large commits are what the tables are made for.
 const FLUSH_WAIT_MIN: Duration = Duration::from_millis(100);
@@ -78,6 +82,11 @@ struct Inner {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     setup: RwLock<Setup>,
+    stamps: Stamps,
+    /// Held while rules, meters and tenants are replaced.
+    set_up_turn: Mutex<()>,
+    /// Held while stored events are metered.
+    backfill_turn: Mutex<()>,
     /// Tenants and meters that the catalog was told of by this process.
     noted: RwLock<Noted>,
     /// `wal-<node>`.
@@ -103,8 +112,8 @@ impl EventLog {
     /// Returns what prepares the events of one caller, at this moment.
     #[must_use]
     pub fn preparer(&self, scope: TenantScope) -> Preparer {
-        let setup = self.inner.setup.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.preparer_with(setup, scope, self.inner.clock.now())
+        let (setup, now) = self.in_force();
+        self.preparer_with(setup, scope, now)
     }
 
     pub(crate) fn preparer_with(&self, setup: Setup, scope: TenantScope, now: Instant) -> Preparer {
@@ -116,9 +125,15 @@ impl EventLog {
         &self.inner.waiting
     }
 
-    /// Replaces rules, meters and tenants for the events that come from now on.
-    pub fn set_up(&self, setup: Setup) {
-        *self.inner.setup.write().unwrap_or_else(PoisonError::into_inner) = setup;
+    /// Returns when no other backfill runs.
+    pub(crate) async fn backfill_turn(&self) -> MutexGuard<'_, ()> {
+        self.inner.backfill_turn.lock().await
+    }
+
+    /// Refuses events that were received before the meters in force applied. Call it while nothing can be set up: in an
+    /// append or between [`EventLog::pause`] and its end.
+    pub(crate) fn check_received(&self, received_at: Instant) -> Result<(), MeteringError> {
+        self.inner.stamps.check(received_at)
     }
 
     /// Returns what became of the events, in their order, once the accepted ones are on stable storage and visible.
@@ -127,6 +142,7 @@ impl EventLog {
     /// takes back when this returns.
     ///
     /// # Errors
+    /// [`MeteringError::MetersChanged`] if other meters apply since the events were prepared: prepare them again;
     /// [`MeteringError::Log`] if the log takes nothing: the disk is full, or a sync failed;
     /// [`MeteringError::Ids`] if the ids cannot be read; what [`EventLog::flush_all`] returns, if a retraction is stored
     /// and the usage could not be changed yet: the next flush does it.
@@ -134,6 +150,7 @@ impl EventLog {
         let newcomers = self.newcomers(&events);
         let takes_back = events.iter().any(|event| event.retracts.is_some());
         let open = self.inner.gate.read().await;
+        events.iter().try_for_each(|event| self.check_received(event.received_at))?;
         let batch = Batch { events, atomic };
         let decisions = self.wal().await?.append(batch).await??;
         self.note(newcomers.filter(&decisions)).await?;

@@ -4,6 +4,7 @@ use super::hot::{Addition, Hot};
 use super::machine::{MARKER, Machine};
 use super::prepare::RetractedKeys;
 use super::record::{Fate, Verdict};
+use super::switch::Stamps;
 use super::waiting::Waiting;
 use super::{EventLog, Inner, Setup, record};
 use crate::content::IdSalt;
@@ -96,8 +97,11 @@ impl EventLog {
                 salt,
                 lake,
                 catalog,
+                stamps: Stamps::new(Arc::clone(&clock)),
                 clock,
                 setup: RwLock::new(setup),
+                set_up_turn: Mutex::new(()),
+                backfill_turn: Mutex::new(()),
                 noted: RwLock::default(),
                 writer,
                 ended: listener,

@@ -25,6 +25,7 @@ pub struct PreparedEvent {
     pub(crate) uniques: Vec<IdKey>,
     /// What it takes back.
     pub(crate) retracts: Option<RetractedKeys>,
+    pub(crate) received_at: Instant,
     /// Whether nobody knows its tenant yet.
     pub(crate) is_new_tenant: bool,
 }
@@ -157,8 +158,8 @@ impl Preparer {
         let (key, content) = id;
         let uniques = self.salt.unique_markers(&placed, &measured.values);
         let retracts = RetractedKeys::of(&self.salt, &placed);
-        let (values, is_new_tenant) = (measured.values, !is_known);
-        Ok(PreparedEvent { key, content, record, placed, values, uniques, retracts, is_new_tenant })
+        let (values, received_at, is_new_tenant) = (measured.values, self.now, !is_known);
+        Ok(PreparedEvent { key, content, record, placed, values, uniques, retracts, received_at, is_new_tenant })
     }
 
     /// The tenant of a caller who has just one.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::backfill::{self, BackfillContext};
 use crate::meters::MeterSet;
 use crate::refusal::RefusalCode;
 use crate::rules::{EventRules, KnownTenants};
@@ -34,7 +35,7 @@ async fn open_with(folder: &Path, meters: Vec<Meter>) -> EventLog {
     };
     let lake = Lake::open(&folder.join("lake"), now).await.unwrap();
     let catalog = Catalog::open(&folder.join("catalog.db")).await.unwrap();
-    for meter in setup.meters.all() {
+    for meter in setup.meters.iter() {
         crate::publish::put_meter(&catalog, meter, "tests", Instant::from_micros(1)).await.unwrap();
     }
     EventLog::open(options, lake, catalog, Arc::new(FixedClock::at(now)), setup).await.unwrap()
@@ -161,6 +162,50 @@ async fn a_caller_of_one_tenant_need_not_name_it_and_may_not_name_another() {
     assert_eq!(&**prepared.tenant(), "a");
     let refused = preparer.prepare(&event(1, "b", 1)).unwrap().unwrap_err();
     assert_eq!(refused.code, RefusalCode::TenantForbidden);
+}
+
+#[tokio::test]
+async fn a_backfill_that_died_before_its_commit_counts_nothing_and_a_repeat_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    let setup = |meters: Vec<domain::meter::Meter>| Setup {
+        rules: Arc::new(EventRules::new(Zone::utc())),
+        meters: Arc::new(MeterSet::new(meters).unwrap()),
+        tenants: Arc::new(KnownTenants::default()),
+    };
+    log.setting_up().await.finish(setup(vec![])).await.unwrap();
+    send(&log, &[event(1, "a", 5), event(2, "b", 7)], false).await;
+    // Prepared under the old meters, and appended under the new ones: neither metered nor to be backfilled.
+    let preparer = log.preparer(TenantScope::All);
+    let Offered::Prepared(late) = preparer.prepare(&event(3, "a", 1)).unwrap().unwrap() else { panic!() };
+    let queries = builtin().into_iter().find(|meter| meter.name == "log_queries").unwrap();
+    log.setting_up().await.finish(setup(vec![queries.clone()])).await.unwrap();
+    let refused = log.append(vec![*late], false).await;
+    assert!(matches!(refused, Err(MeteringError::MetersChanged)), "{refused:?}");
+    send(&log, &[event(3, "a", 1)], false).await;
+    assert_eq!(usage(&log).await, expected(&[("a", 1, 1)]));
+
+    let ctx = BackfillContext {
+        lake: log.inner.lake.clone(),
+        catalog: log.inner.catalog.clone(),
+        log: log.clone(),
+        zone: Zone::utc(),
+        now: NOW.parse().unwrap(),
+    };
+    let from = "2026-10-01".parse().unwrap();
+    assert_eq!(backfill::files_without_commit(&ctx, &queries, from).await.unwrap(), 2);
+    assert_eq!(usage(&log).await, expected(&[("a", 1, 1)]));
+    let report = backfill::backfill(&ctx, &queries, from).await.unwrap();
+    assert_eq!((report.events, report.skipped, report.rows), (2, 0, 2));
+    assert_eq!(usage(&log).await, expected(&[("a", 6, 2), ("b", 7, 1)]));
+    assert_eq!(backfill::backfill(&ctx, &queries, from).await.unwrap().events, 0);
+
+    drop(ctx);
+    log.close().await.unwrap();
+    drop(log);
+    let log = open(folder.path()).await;
+    log.setting_up().await.finish(setup(vec![queries])).await.unwrap();
+    assert_eq!(usage(&log).await, expected(&[("a", 6, 2), ("b", 7, 1)]));
 }
 
 #[tokio::test]

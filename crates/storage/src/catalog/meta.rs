@@ -82,6 +82,15 @@ impl Catalog {
         tx.commit().await?;
         Ok(watermark)
     }
+
+    /// Returns a number that is another one whenever a dated row was written since it was last asked for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn recorded_up_to(&self) -> Result<Option<String>, CatalogError> {
+        let sql = "SELECT value FROM meta WHERE key = $1";
+        Ok(sqlx::query_scalar(sql).bind(RECORDED_HIGH_WATER).fetch_optional(&self.read).await?)
+    }
 }
 
 /// The `recorded_at` for one write: `at`, or one microsecond above the last one written or pinned.

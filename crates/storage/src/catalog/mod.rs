@@ -32,6 +32,8 @@ mod tokens;
 mod fixed_costs;
 /// Exchange rates with their history.
 mod fx;
+/// When meters took events.
+mod meter_spans;
 /// Dated definitions of meters.
 mod meters;
 /// Events that were taken back.
@@ -56,6 +58,7 @@ pub use fx::{FxRateRow, NewFxRate};
 pub use idempotency::{IdempotencyStart, StoredResponse};
 pub use lake_cache::{ImportRow, PeriodRow, PostingRow};
 pub use meta::MetaKey;
+pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};

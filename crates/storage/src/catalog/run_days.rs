@@ -1,6 +1,6 @@
 use sqlx::FromRow;
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, RunRow};
 
 /// What a day's last run saw.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -73,6 +73,15 @@ impl Catalog {
     /// When the database fails.
     pub async fn run_days(&self, first: &str, last: &str) -> Result<Vec<RunDayRow>, CatalogError> {
         let sql = "SELECT * FROM run_days WHERE day >= $1 AND day <= $2 ORDER BY day";
+        Ok(sqlx::query_as(sql).bind(first).bind(last).fetch_all(&self.read).await?)
+    }
+
+    /// The runs that were the last ones of some days from `first` to `last`, both included, by id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_runs(&self, first: &str, last: &str) -> Result<Vec<RunRow>, CatalogError> {
+        let sql = "SELECT * FROM runs WHERE id IN (SELECT run FROM run_days WHERE day >= $1 AND day <= $2) ORDER BY id";
         Ok(sqlx::query_as(sql).bind(first).bind(last).fetch_all(&self.read).await?)
     }
 

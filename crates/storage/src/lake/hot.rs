@@ -33,6 +33,9 @@ pub trait HotRows: fmt::Debug + Send + Sync {
 
 /// Hot rows at one moment.
 pub trait HotSnapshot: fmt::Debug + Send + Sync {
+    /// Returns how often rows were added before this moment: with it and the pinned version the usage is the same.
+    fn additions(&self) -> u64;
+
     /// Returns rows of the table `usage` from segments after this one; from all for `None`.
     ///
     /// # Errors

@@ -3,22 +3,26 @@
 //! DataFusion sums by what a row needs to be told apart; tenants are resolved and filtered here, by the facts of each
 //! day, and the meter's aggregation makes one quantity of the sums.
 
+/// From sums to rows: whose they are and whether the caller may see them.
+mod fold;
+/// The same question, asked again and again.
+mod live;
 /// The parameters of a question.
 mod question;
 /// The sums that a question needs.
 mod sums;
 
+pub use live::LiveUsage;
 pub use question::{UsageGranularity, UsageQuery};
 
 use super::Page;
 use super::cursor;
-use super::keys::GroupKey;
 use crate::{Engine, EngineError};
-use attribution::usage::Measure;
-use domain::meter::{Aggregation, MeterKind};
+use domain::meter::Aggregation;
 use domain::{Day, Instant, TenantScope};
-use std::collections::BTreeMap;
+use fold::{Asked, Fold};
 use std::sync::Arc;
+use sums::{Part, Shape, UsageSum};
 
 /// One quantity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +46,6 @@ pub enum BucketStart {
     Day(Day),
     /// A clock hour.
     Hour(Instant),
-}
-
-/// What sums are kept apart by until they are a row.
-type RowKey = (BucketStart, Vec<Option<Arc<str>>>, Arc<str>);
-
-/// Sums of one row, with the meter's unit and kind.
-struct Folded {
-    measure: Measure,
-    unit: Arc<str>,
-    kind: MeterKind,
 }
 
 impl Engine {
@@ -82,49 +76,18 @@ impl Engine {
     pub async fn usage_rows(&self, scope: &TenantScope, query: &UsageQuery) -> Result<Vec<UsageRow>, EngineError> {
         super::select::check_named_tenants(scope, &query.filter)?;
         let books = self.books_now().await?;
-        let mut folded: BTreeMap<RowKey, Folded> = BTreeMap::new();
-        for sum in self.usage_sums(query).await? {
-            let tenant = books.tenants.resolve(&sum.tenant, sum.day);
-            let fact = books.tenants.fact(&tenant, sum.day);
-            let value = |key: &GroupKey| match key {
-                GroupKey::Dimension(domain::dimension::Dimension::Tenant) => Some(Arc::clone(&tenant)),
-                GroupKey::Plan => fact.and_then(|fact| fact.plan.clone()),
-                GroupKey::Parent => fact.and_then(|fact| fact.parent.clone()),
-                other => sum.value(other, &books.meters),
-            };
-            let holds = |term: &super::filter::Term| term.holds(value(&term.key).as_deref().unwrap_or_default());
-            if !scope.allows(&tenant) || !query.filter.terms.iter().all(holds) {
-                continue;
-            }
-            let key = (sum.start, query.group_by.iter().map(value).collect(), Arc::clone(&sum.meter));
-            let entry = folded.entry(key).or_insert_with(|| Folded {
-                measure: Measure::default(),
-                unit: Arc::clone(&sum.unit),
-                kind: sum.kind,
-            });
-            if entry.unit != sum.unit {
-                let detail = format!(
-                    "`{}` was measured in {} and in {}; ask for a shorter range",
-                    sum.meter, entry.unit, sum.unit
-                );
-                return Err(EngineError::parameter("range", detail));
-            }
-            entry.measure.fold(&sum.measure);
-        }
-        let names: Vec<String> = query.group_by.iter().map(ToString::to_string).collect();
-        let row = |((start, values, meter), folded): (RowKey, Folded)| {
-            let aggregation = books.meters.aggregation(&meter, folded.kind);
-            if aggregation == Aggregation::UniqueCount && query.granularity == UsageGranularity::Hour {
-                let detail = format!("`{meter}` counts distinct values of a day; ask by day");
-                return Err(EngineError::parameter("granularity", detail));
-            }
-            let mut key: Vec<_> = names.iter().cloned().zip(values).collect();
-            if query.names_meters() {
-                key.push(("meter".to_owned(), Some(meter)));
-            }
-            let quantity = folded.measure.quantity(aggregation);
-            Ok(UsageRow { key, start, quantity, unit: folded.unit, events: folded.measure.count })
+        let asked = Asked { scope, query, books: &books };
+        let session = self.usage_session(&self.usage_now().await?, Part::All)?;
+        let shape = Shape::of(query);
+        let (mut fold, mut has_last) = (Fold::default(), false);
+        let take = |sum: UsageSum| {
+            has_last |= books.meters.aggregation(&sum.meter, sum.kind) == Aggregation::Last;
+            fold.add(&asked, &sum)
         };
-        folded.into_iter().map(row).collect()
+        shape.each_sum(&session, query, take).await?;
+        if has_last {
+            shape.each_last(&session, query, |sum| fold.add(&asked, &sum)).await?;
+        }
+        fold.into_rows(&asked)
     }
 }

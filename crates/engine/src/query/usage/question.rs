@@ -56,22 +56,45 @@ impl UsageQuery {
         let query = Self {
             range: params.range_or_default(limits)?,
             meter: params.text("meter"),
-            group_by: params
-                .text("group_by")
-                .map_or_else(|| Ok(vec![GroupKey::TENANT]), |text| GroupKey::parse_list(&text))?,
+            group_by: group_by(&mut params)?,
             granularity: params.word("granularity", &GRANULARITIES)?,
-            filter: params.text("filter").map_or_else(|| Ok(Filter::default()), |text| Filter::parse(&text))?,
+            filter: filter(&mut params)?,
             limit: params.limit(limits)?,
             cursor: params.text("cursor"),
         };
         params.finish()?;
-        let filtered = query.filter.terms.iter().map(|term| (&term.key, "filter"));
-        for (key, parameter) in query.group_by.iter().map(|key| (key, "group_by")).chain(filtered) {
+        query.checked()
+    }
+
+    /// Returns the question about one meter's totals that the parameters ask; without a range it is about today.
+    ///
+    /// # Errors
+    /// As [`UsageQuery::from_params`], and when no meter is named.
+    pub fn live_from_params(mut params: Params, limits: &QueryLimits) -> Result<Self, EngineError> {
+        let query = Self {
+            range: params.range(limits)?.unwrap_or_else(|| DayRange::single(limits.today)),
+            meter: params.text("meter"),
+            group_by: group_by(&mut params)?,
+            granularity: UsageGranularity::None,
+            filter: filter(&mut params)?,
+            limit: params.limit(limits)?,
+            cursor: None,
+        };
+        params.finish()?;
+        if query.meter.is_none() {
+            return Err(EngineError::parameter("meter", "name the `meter` to follow"));
+        }
+        query.checked()
+    }
+
+    fn checked(self) -> Result<Self, EngineError> {
+        let filtered = self.filter.terms.iter().map(|term| (&term.key, "filter"));
+        for (key, parameter) in self.group_by.iter().map(|key| (key, "group_by")).chain(filtered) {
             if !is_of_usage(key) {
                 return Err(EngineError::parameter(parameter, format!("usage has no `{key}`")));
             }
         }
-        Ok(query)
+        Ok(self)
     }
 
     /// Returns whether rows name their meter although nobody groups by it: quantities of two meters never add up.
@@ -79,6 +102,14 @@ impl UsageQuery {
     pub fn names_meters(&self) -> bool {
         self.meter.is_none() && !self.group_by.contains(&GroupKey::Column(Column::Meter))
     }
+}
+
+fn group_by(params: &mut Params) -> Result<Vec<GroupKey>, EngineError> {
+    params.text("group_by").map_or_else(|| Ok(vec![GroupKey::TENANT]), |text| GroupKey::parse_list(&text))
+}
+
+fn filter(params: &mut Params) -> Result<Filter, EngineError> {
+    params.text("filter").map_or_else(|| Ok(Filter::default()), |text| Filter::parse(&text))
 }
 
 fn is_of_usage(key: &GroupKey) -> bool {
@@ -109,6 +140,23 @@ mod tests {
         assert!(query.names_meters());
         assert!(!read(&[("meter", "log_queries")]).expect("a question").names_meters());
         assert!(!read(&[("group_by", "meter")]).expect("a question").names_meters());
+    }
+
+    #[test]
+    fn what_is_followed_is_one_meter_of_today() {
+        let limits = QueryLimits {
+            today: "2026-11-20".parse().expect("a day"),
+            range_days_max: 400,
+            rows_default: 100,
+            rows_max: 1000,
+        };
+        let read = |given: &[(&str, &str)]| {
+            UsageQuery::live_from_params(Params::new(given).expect("no doubles"), &limits).map(|query| query.range)
+        };
+        let today = DayRange::single(limits.today);
+        assert_eq!(read(&[("meter", "log_queries")]).expect("a question"), today);
+        assert!(read(&[]).is_err() && read(&[("meter", "x"), ("granularity", "day")]).is_err());
+        assert!(read(&[("meter", "x"), ("group_by", "pool")]).is_err());
     }
 
     #[test]

@@ -10,11 +10,15 @@ use attribution::usage::{Measure, MeterBook};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use domain::dimension::Dimension;
-use domain::meter::{Aggregation, MeterKind};
+use domain::meter::MeterKind;
 use domain::{Day, DayRange};
+use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use storage::lake::{LakeTable, Table};
+use storage::lake::{LakeTable, PinnedTable, Table};
+
+/// Columns that together say which measured thing a row is of.
+const FULL_KEY: &str = "tenant, meter, unit, kind, origin, \"user\", workflow, repo, task_class, cluster, labels_key";
 
 /// What was measured of one bucket, day, raw tenant and every value that the question looks at.
 pub(super) struct UsageSum {
@@ -42,51 +46,58 @@ impl UsageSum {
     }
 }
 
-impl Engine {
-    /// Returns the sums that the question needs, of the lake and of what was acknowledged since.
-    pub(super) async fn usage_sums(&self, query: &UsageQuery) -> Result<Vec<UsageSum>, EngineError> {
-        let session = self.usage_session().await?;
-        let shape = Shape::of(query);
-        let mut sums = Vec::new();
-        for batch in session.sql(&shape.sums_sql(query)).await?.collect().await? {
-            shape.read(&batch, query, &mut sums, Measures::sums)?;
-        }
-        let books = self.books_now().await?;
-        let is_last = |sum: &UsageSum| books.meters.aggregation(&sum.meter, sum.kind) == Aggregation::Last;
-        if sums.iter().any(is_last) {
-            for batch in session.sql(&shape.last_sql(query)).await?.collect().await? {
-                shape.read(&batch, query, &mut sums, Measures::last)?;
-            }
-        }
-        Ok(sums)
-    }
+/// The usage at one moment: a version of the table, and the hot rows that it does not have yet.
+pub(super) struct UsageNow {
+    pub pinned: PinnedTable,
+    pub hot: Vec<RecordBatch>,
+    /// With the pinned version it says which usage this is.
+    pub additions: u64,
+}
 
-    /// Returns a session with the table `usage`: what the pinned lake has, and the hot rows that it does not have yet.
-    async fn usage_session(&self) -> Result<SessionContext, EngineError> {
+/// Which part of the usage a session shows as the table `usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What the pinned version has.
+    Committed,
+    /// What it does not have yet.
+    Hot,
+    /// Both.
+    All,
+}
+
+impl Engine {
+    /// Returns the usage as it is now. The hot rows are taken first: what they lack is in the version pinned after them.
+    pub(super) async fn usage_now(&self) -> Result<UsageNow, EngineError> {
         let hot = self.hot.as_ref().map(|hot| Ok::<_, EngineError>((hot.txn_writer(), hot.snapshot()?))).transpose()?;
         let pinned = self.lake.pin_table(Table::Usage).await?;
+        let Some((writer, snapshot)) = hot else { return Ok(UsageNow { pinned, hot: Vec::new(), additions: 0 }) };
+        let through = pinned.txn(writer).map(|segment| u64::try_from(segment).unwrap_or(0));
+        Ok(UsageNow { hot: snapshot.usage_after(through)?, additions: snapshot.additions(), pinned })
+    }
+
+    /// Returns a session with a part of the usage as the table `usage`.
+    pub(super) fn usage_session(&self, now: &UsageNow, part: Part) -> Result<SessionContext, EngineError> {
         let session = self.empty_session()?;
-        let mut usage = session.read_table(Arc::new(LakeTable::new(&pinned)))?;
-        if let Some((writer, snapshot)) = hot {
-            let through = pinned.txn(writer).map(|segment| u64::try_from(segment).unwrap_or(0));
-            let rows = snapshot.usage_after(through)?;
-            if !rows.is_empty() {
-                let hot = MemTable::try_new(Table::Usage.schema(), vec![rows])?;
-                usage = usage.union(session.read_table(Arc::new(hot))?)?;
-            }
-        }
+        let lake = || session.read_table(Arc::new(LakeTable::new(&now.pinned)));
+        let hot = || session.read_table(Arc::new(MemTable::try_new(Table::Usage.schema(), vec![now.hot.clone()])?));
+        let usage = match part {
+            Part::Committed => lake()?,
+            Part::Hot => hot()?,
+            Part::All if now.hot.is_empty() => lake()?,
+            Part::All => lake()?.union(hot()?)?,
+        };
         session.register_table("usage", usage.into_view())?;
         Ok(session)
     }
 }
 
 /// What rows are summed by.
-struct Shape {
+pub(super) struct Shape {
     dimensions: Vec<Dimension>,
 }
 
 impl Shape {
-    fn of(query: &UsageQuery) -> Self {
+    pub fn of(query: &UsageQuery) -> Self {
         let keys = query.group_by.iter().chain(query.filter.terms.iter().map(|term| &term.key));
         let mut dimensions: Vec<Dimension> = keys
             .filter_map(|key| match key {
@@ -122,39 +133,119 @@ impl Shape {
         )
     }
 
-    /// The last value of each full key in a bucket, on its own day.
+    /// The last value of each full key in a bucket, on its own day, summed.
     fn last_sql(&self, query: &UsageQuery) -> String {
+        let condition = format!("{} AND \"last\" IS NOT NULL", condition(query));
+        self.sum_of_last_sql(query, &self.newest_sql(query, "usage", &condition, |(_, dimension)| column(dimension)))
+    }
+
+    /// The newest value of each full key in a bucket, with its day and time.
+    fn newest_sql(
+        &self,
+        query: &UsageQuery,
+        table: &str,
+        condition: &str,
+        dimension: impl Fn((usize, &Dimension)) -> String,
+    ) -> String {
         let bucket = match query.granularity {
-            UsageGranularity::None => "1",
-            UsageGranularity::Hour => "hour",
-            UsageGranularity::Day => "usage_date",
-            UsageGranularity::Week => "date_trunc('week', usage_date)",
-            UsageGranularity::Month => "date_trunc('month', usage_date)",
+            UsageGranularity::None => "",
+            UsageGranularity::Hour => "hour, ",
+            UsageGranularity::Day => "usage_date, ",
+            UsageGranularity::Week => "date_trunc('week', usage_date), ",
+            UsageGranularity::Month => "date_trunc('month', usage_date), ",
         };
-        let full = "tenant, meter, unit, kind, origin, \"user\", workflow, repo, task_class, cluster, labels_key";
-        let first = |(at, dimension): (usize, &Dimension)| format!(", first_value({}) AS d{at}", column(dimension));
-        let inner: String = self.dimensions.iter().enumerate().map(first).collect();
-        let outer: String = (0..self.dimensions.len()).map(|at| format!(", d{at}")).collect();
-        let hour = if query.granularity == UsageGranularity::Hour { "hour, " } else { "" };
+        let first = |(at, named): (usize, &Dimension)| format!(", first_value({}) AS d{at}", dimension((at, named)));
+        let values: String = self.dimensions.iter().enumerate().map(first).collect();
         let newest = |what: &str| format!("last_value({what} ORDER BY last_at, \"last\")");
         format!(
-            "SELECT usage_date, {hour}tenant, meter, unit, kind, origin{outer}, sum(\"last\") AS \"last\" FROM (\
-             SELECT {} AS usage_date, {}tenant, meter, unit, kind, origin{inner}, {} AS \"last\" \
-             FROM usage WHERE {} AND \"last\" IS NOT NULL GROUP BY {bucket}, {full}) \
-             GROUP BY usage_date, {hour}tenant, meter, unit, kind, origin{outer}",
+            "SELECT {} AS usage_date, {}{FULL_KEY}{values}, {} AS \"last\", max(last_at) AS last_at \
+             FROM {table} WHERE {condition} GROUP BY {bucket}{FULL_KEY}",
             newest("usage_date"),
-            if hour.is_empty() { String::new() } else { format!("{} AS hour, ", newest("hour")) },
+            if query.granularity == UsageGranularity::Hour {
+                format!("{} AS hour, ", newest("hour"))
+            } else {
+                String::new()
+            },
             newest("\"last\""),
-            condition(query),
         )
+    }
+
+    fn sum_of_last_sql(&self, query: &UsageQuery, newest: &str) -> String {
+        let outer: String = (0..self.dimensions.len()).map(|at| format!(", d{at}")).collect();
+        let hour = if query.granularity == UsageGranularity::Hour { "hour, " } else { "" };
+        format!(
+            "SELECT usage_date, {hour}tenant, meter, unit, kind, origin{outer}, sum(\"last\") AS \"last\" FROM ({newest}) \
+             GROUP BY usage_date, {hour}tenant, meter, unit, kind, origin{outer}"
+        )
+    }
+
+    /// Hands over the sums of the table `usage`, by day, raw tenant and every value that the question looks at.
+    pub async fn each_sum(
+        &self,
+        session: &SessionContext,
+        query: &UsageQuery,
+        take: impl FnMut(UsageSum) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.each(session, &self.sums_sql(query), query, Measures::sums, take).await
+    }
+
+    /// Hands over the last values of the table `usage`, summed in the same way.
+    pub async fn each_last(
+        &self,
+        session: &SessionContext,
+        query: &UsageQuery,
+        take: impl FnMut(UsageSum) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.each(session, &self.last_sql(query), query, Measures::last, take).await
+    }
+
+    /// Returns the newest value of each full key of the table `usage`, at most so many and one more.
+    pub async fn newest(
+        &self,
+        session: &SessionContext,
+        query: &UsageQuery,
+        keys_max: usize,
+    ) -> Result<Vec<RecordBatch>, EngineError> {
+        let condition = format!("{} AND \"last\" IS NOT NULL", condition(query));
+        let newest = self.newest_sql(query, "usage", &condition, |(_, dimension)| column(dimension));
+        Ok(session.sql(&newest).await?.limit(0, Some(keys_max + 1))?.collect().await?)
+    }
+
+    /// Hands over what [`Shape::each_last`] says of usage of which these are the newest values.
+    pub async fn each_of_newest(
+        &self,
+        session: &SessionContext,
+        newest: Vec<RecordBatch>,
+        query: &UsageQuery,
+        take: impl FnMut(UsageSum) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let Some(first) = newest.first() else { return Ok(()) };
+        session.register_table("newest", Arc::new(MemTable::try_new(first.schema(), vec![newest])?))?;
+        let newest = self.newest_sql(query, "newest", "true", |(at, _)| format!("d{at}"));
+        self.each(session, &self.sum_of_last_sql(query, &newest), query, Measures::last, take).await
+    }
+
+    async fn each(
+        &self,
+        session: &SessionContext,
+        sql: &str,
+        query: &UsageQuery,
+        measures: impl Fn(&Rows<'_>) -> Result<Measures, EngineError>,
+        mut take: impl FnMut(UsageSum) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut batches = session.sql(sql).await?.execute_stream().await?;
+        while let Some(batch) = batches.try_next().await? {
+            self.read(&batch, query, &measures, &mut take)?;
+        }
+        Ok(())
     }
 
     fn read(
         &self,
         batch: &RecordBatch,
         query: &UsageQuery,
-        into: &mut Vec<UsageSum>,
         measures: impl Fn(&Rows<'_>) -> Result<Measures, EngineError>,
+        mut take: impl FnMut(UsageSum) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let rows = Rows(batch);
         let measures = measures(&rows)?;
@@ -167,7 +258,7 @@ impl Shape {
         for row in 0..batch.num_rows() {
             let hour = hours.as_ref().and_then(|hours| hours[row]);
             let own = self.dimensions.iter().zip(&columns);
-            into.push(UsageSum {
+            take(UsageSum {
                 start: start(query, days[row], hour),
                 day: days[row],
                 tenant: tenants[row].clone().unwrap_or_default(),
@@ -177,7 +268,7 @@ impl Shape {
                 origin: origins[row].clone().unwrap_or_default(),
                 measure: measures.of(row),
                 values: own.filter_map(|(dimension, column)| Some((dimension.clone(), column[row].clone()?))).collect(),
-            });
+            })?;
         }
         Ok(())
     }
