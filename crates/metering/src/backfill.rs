@@ -22,7 +22,7 @@ use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident, lit};
 use domain::dimension::{Dimensions, PLAIN};
-use domain::meter::Meter;
+use domain::meter::{Aggregation, Meter};
 use domain::{Day, Instant, Zone};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -79,9 +79,16 @@ pub struct BackfillReport {
 
 /// What the commit to `usage` says: every event of the meter's type of these days, received before the instant, is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Done {
+pub(crate) struct Done {
     from: Day,
     received_before: i64,
+}
+
+impl Done {
+    /// Returns whether an event of that day was done.
+    pub(crate) fn covers(&self, day: Day, received_at: i64) -> bool {
+        self.from <= day && received_at < self.received_before
+    }
 }
 
 /// Meters the stored events from a day on that came before the meter was in force, each once.
@@ -89,11 +96,15 @@ struct Done {
 /// Memory holds one batch of events and a bounded roll-up. One backfill of a store runs at a time.
 ///
 /// # Errors
-/// [`MeteringError::InvalidMeter`] if the meter is not in force, otherwise if log, lake or catalog fail; then nothing is
+/// [`MeteringError::InvalidMeter`] if the meter is not in force or counts distinct values, otherwise if log, lake or catalog fail; then nothing is
 /// counted, or all of it.
 pub async fn backfill(ctx: &BackfillContext, meter: &Meter, from: Day) -> Result<BackfillReport, MeteringError> {
     let _turn = ctx.log.backfill_turn().await;
-    let writer = format!("{KIND}-{}", meter.name);
+    if meter.aggregation == Aggregation::UniqueCount {
+        let problem = "distinct values are counted as they come; they cannot be counted afterwards".to_owned();
+        return Err(MeteringError::InvalidMeter { meter: meter.name.clone(), problem });
+    }
+    let writer = txn_writer(&meter.name);
     ctx.log.flush_all().await?;
     for _ in 0..COMMITS_TRIED_MAX {
         let usage = ctx.lake.pin_table(Table::Usage).await?;
@@ -108,6 +119,11 @@ pub async fn backfill(ctx: &BackfillContext, meter: &Meter, from: Day) -> Result
     }
     Err(LakeError::Conflict { table: Table::Usage, version: ctx.lake.pin_table(Table::Usage).await?.version() + 1 }
         .into())
+}
+
+/// Writer of the transactions of a meter's backfills.
+pub(crate) fn txn_writer(meter: &str) -> String {
+    format!("{KIND}-{meter}")
 }
 
 /// Which events are to be metered.
@@ -143,23 +159,23 @@ impl Due {
             meter: meter.name.clone(),
             problem: "it takes no events yet; try again".to_owned(),
         })?;
-        let done = if number == 0 { Vec::new() } else { done_before(usage, meter).await? };
+        let done = if number == 0 { Vec::new() } else { done_before(usage, &meter.name).await? };
         Ok(Self { from, received_before, spans, done })
     }
 
     fn takes(&self, day: Day, received_at: i64) -> bool {
         let was_metered = self.spans.iter().any(|(from, until)| (*from..*until).contains(&received_at));
-        let was_done = self.done.iter().any(|done| done.from <= day && received_at < done.received_before);
+        let was_done = self.done.iter().any(|done| done.covers(day, received_at));
         self.from <= day && received_at < self.received_before && !was_metered && !was_done
     }
 }
 
 /// What the commits to `usage` say was done for the meter.
-async fn done_before(usage: &PinnedTable, meter: &Meter) -> Result<Vec<Done>, MeteringError> {
+pub(crate) async fn done_before(usage: &PinnedTable, meter: &str) -> Result<Vec<Done>, MeteringError> {
     let mut done = Vec::new();
     for record in usage.commits_since(None).await? {
         let says = |name: &str| record.metadata.get(name).and_then(Value::as_str);
-        if says("kind") == Some(KIND) && says("meter") == Some(&meter.name) {
+        if says("kind") == Some(KIND) && says("meter") == Some(meter) {
             let read = serde_json::from_value(record.metadata["done"].clone());
             done.push(read.map_err(|error| MeteringError::Damaged {
                 what: format!("commit {} of usage", record.version),

@@ -22,6 +22,8 @@ pub mod intake;
 pub mod json;
 /// Events as they happen.
 pub mod live;
+/// Which meters counted a stored event.
+mod metered;
 /// What the meters read from an event.
 pub mod meters;
 /// Meters in the catalog.

@@ -1,9 +1,7 @@
 use crate::error::MeteringError;
-use crate::meters::MeterSet;
 use domain::Instant;
 use domain::meter::{Meter, builtin, check_meter};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use storage::catalog::{Catalog, MeterRow};
 
 /// Who entered a meter that stands in meters.toml or is built in.
@@ -98,13 +96,8 @@ async fn refuse_other_meaning(
 /// # Errors
 /// If the catalog fails or holds something that is no meter.
 pub async fn meters(catalog: &Catalog) -> Result<Vec<Meter>, MeteringError> {
-    meters_upto(catalog, i64::MAX).await
-}
-
-/// Returns the meters that were in force at that instant, by name.
-async fn meters_upto(catalog: &Catalog, recorded_up_to: i64) -> Result<Vec<Meter>, MeteringError> {
     let mut meters: BTreeMap<String, Meter> = builtin().into_iter().map(|meter| (meter.name.clone(), meter)).collect();
-    for row in catalog.meters_upto(recorded_up_to).await? {
+    for row in catalog.meters_upto(i64::MAX).await? {
         if row.state == ACTIVE {
             meters.insert(row.name.clone(), from_row(&row)?);
         } else {
@@ -112,38 +105,6 @@ async fn meters_upto(catalog: &Catalog, recorded_up_to: i64) -> Result<Vec<Meter
         }
     }
     Ok(meters.into_values().collect())
-}
-
-/// The meters of any moment, each set made once.
-#[derive(Debug)]
-pub struct MeterHistory {
-    catalog: Catalog,
-    changes: Vec<i64>,
-    sets: BTreeMap<i64, Arc<MeterSet>>,
-}
-
-impl MeterHistory {
-    /// Returns the history up to now.
-    ///
-    /// # Errors
-    /// If the catalog fails.
-    pub async fn load(catalog: &Catalog) -> Result<Self, MeteringError> {
-        Ok(Self { catalog: catalog.clone(), changes: catalog.meter_changes().await?, sets: BTreeMap::new() })
-    }
-
-    /// Returns the meters by which an event was measured that was received at this instant.
-    ///
-    /// # Errors
-    /// If the catalog fails or holds something that is no meter.
-    pub async fn at(&mut self, received_at: Instant) -> Result<Arc<MeterSet>, MeteringError> {
-        let before = self.changes.partition_point(|change| *change <= received_at.micros());
-        let last = before.checked_sub(1).map_or(i64::MIN, |at| self.changes[at]);
-        if let Some(known) = self.sets.get(&last) {
-            return Ok(Arc::clone(known));
-        }
-        let set = Arc::new(MeterSet::new(meters_upto(&self.catalog, last).await?)?);
-        Ok(Arc::clone(self.sets.entry(last).or_insert(set)))
-    }
 }
 
 /// The first field that decides what a meter's numbers mean and differs. The category does not:

@@ -11,8 +11,8 @@ use crate::event::Retracted;
 use crate::ids::IdKey;
 use crate::import::stored::StoredEvent;
 use crate::import::{USAGE_TXN, complete_usage, discard, stored};
+use crate::metered::MeterHistory;
 use crate::meters::{MeterSet, MeteredValue};
-use crate::publish::MeterHistory;
 use crate::rollup::{Rollup, UsageKey, usage_key};
 use crate::rows::{usage_batch, usage_keys};
 use crate::rules::PlacedEvent;
@@ -100,7 +100,7 @@ impl EventLog {
     async fn take_back_once(&self, by_tenant: &BTreeMap<&Arc<str>, Vec<&Retracted>>) -> Result<(), MeteringError> {
         let (events, mut usage) = self.pin_both().await?;
         let zone = self.zone();
-        let mut meters = MeterHistory::load(&self.inner.catalog).await?;
+        let mut meters = MeterHistory::load(&self.inner.catalog, &usage).await?;
         let mut days: BTreeMap<Day, Anew> = BTreeMap::new();
         for (tenant, retracted) in by_tenant {
             let gone = self.gone(tenant).await?;
@@ -108,7 +108,7 @@ impl EventLog {
                 let anew = days.entry(day).or_default();
                 stored::events_of(&events, tenant, Some(day), None, &zone, async |found| {
                     for stored in found {
-                        let meters = meters.at(stored.received_at).await?;
+                        let meters = meters.of(day, stored.received_at.micros())?;
                         let values = measure(&meters, &stored)?;
                         let placed = stored.placed;
                         match gone.contains(&(Arc::clone(&placed.event.source), Arc::clone(&placed.event.id))) {

@@ -35,10 +35,10 @@ async fn open_with(folder: &Path, meters: Vec<Meter>) -> EventLog {
     };
     let lake = Lake::open(&folder.join("lake"), now).await.unwrap();
     let catalog = Catalog::open(&folder.join("catalog.db")).await.unwrap();
-    for meter in setup.meters.iter() {
-        crate::publish::put_meter(&catalog, meter, "tests", Instant::from_micros(1)).await.unwrap();
-    }
-    EventLog::open(options, lake, catalog, Arc::new(FixedClock::at(now)), setup).await.unwrap()
+    let clock = Arc::new(FixedClock::at(now));
+    let log = EventLog::open(options, lake, catalog, clock, setup.clone()).await.unwrap();
+    log.setting_up().await.finish(setup).await.unwrap();
+    log
 }
 
 fn event(id: u32, tenant: &str, value: u32) -> String {

@@ -62,15 +62,6 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(recorded_up_to).fetch_all(&self.read).await?)
     }
 
-    /// When any definition was recorded, in order.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn meter_changes(&self) -> Result<Vec<i64>, CatalogError> {
-        let sql = "SELECT DISTINCT recorded_at FROM meters ORDER BY recorded_at";
-        Ok(sqlx::query_scalar(sql).fetch_all(&self.read).await?)
-    }
-
     /// Notes that a meter has usage; its defining fields can no longer change.
     ///
     /// # Errors
