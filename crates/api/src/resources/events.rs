@@ -10,11 +10,10 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures::StreamExt;
 use metering::MeteringError;
-use metering::import::{EventReader, Item};
+use metering::import::{EventReader, Item, is_compressed};
 use metering::live::{Decision, Offered, PreparedEvent, Preparer};
 use metering::refusal::{Refusal, RefusalCode};
 use serde::Serialize;
-use std::io::Cursor;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -241,15 +240,14 @@ async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
 /// Reads and prepares all events of a body.
 fn offer(preparer: &Preparer, body: Body, decoded_bytes_max: u64, events_max: u64) -> Result<Offers, ApiError> {
     let Body { bytes, encoding, shape } = body;
-    let is_compressed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    if is_compressed != (encoding == Encoding::Compressed) {
+    if is_compressed(&bytes) != (encoding == Encoding::Compressed) {
         return Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned()));
     }
     let limited = |error: MeteringError| match error.is_too_large() {
         true => ApiError::TooLarge { what: "decoded bytes", limit: decoded_bytes_max, key: "limits.events_decoded" },
         false => error.into(),
     };
-    let mut reader = EventReader::open_limited(Cursor::new(bytes), decoded_bytes_max).map_err(limited)?;
+    let mut reader = EventReader::of_bytes(bytes, decoded_bytes_max).map_err(limited)?;
     let is_list = reader.is_list();
     if (shape == Shape::Batch) != is_list && shape != Shape::Json {
         let expected = if shape == Shape::Batch { "a JSON list" } else { "no JSON list" };

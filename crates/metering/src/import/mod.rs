@@ -33,7 +33,7 @@ pub(crate) use commits::is_import;
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
 pub use pass::Progress;
 pub(crate) use reader::is_too_large;
-pub use reader::{EventReader, Item};
+pub use reader::{EventReader, Item, is_compressed};
 pub use report::{EventImportReport, REJECTED_LISTED_MAX, RejectedEvent};
 
 #[cfg(test)]

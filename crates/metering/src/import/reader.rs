@@ -4,11 +4,15 @@ use crate::error::MeteringError;
 use crate::event::EVENT_BYTES_MAX;
 use crate::json;
 use std::io::{BufRead, BufReader, Cursor, Read};
+use std::sync::Arc;
 
 /// Bytes of one file after decompression, unless configured otherwise (`limits.decoded_file`).
 pub const DECODED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Largest window of a zstd frame: 2²⁷ bytes, the most that `zstd` makes unless asked for more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
@@ -61,12 +65,31 @@ impl EventReader {
         Self::recognise(input, decoded_bytes_max).map_err(MeteringError::Unreadable)
     }
 
+    /// The same for bytes that are in memory already: plain ones are read where they are.
+    ///
+    /// # Errors
+    /// As [`EventReader::open_limited`].
+    pub fn of_bytes(bytes: Arc<[u8]>, decoded_bytes_max: u64) -> Result<Self, MeteringError> {
+        if is_compressed(&bytes) {
+            return Self::open_limited(Cursor::new(bytes), decoded_bytes_max);
+        }
+        if decoded_bytes_max < bytes.len() as u64 {
+            return Err(MeteringError::Unreadable(too_large(decoded_bytes_max)));
+        }
+        let first = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let head = &bytes[first..bytes.len().min(first + EVENT_BYTES_MAX + 1)];
+        let (layout, start) = layout_of(head);
+        let mut input = Cursor::new(bytes);
+        input.set_position((first + start) as u64);
+        Ok(Self { input: Box::new(input), layout, item: Vec::new(), index: 0 })
+    }
+
     fn recognise(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Self> {
         let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
         let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
-        let input: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
+        let input: Box<dyn Read> = if magic.starts_with(GZIP_MAGIC) {
             Box::new(flate2::bufread::MultiGzDecoder::new(input))
-        } else if magic == [0x28, 0xb5, 0x2f, 0xfd] {
+        } else if magic == ZSTD_MAGIC {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
             Box::new(decoder)
@@ -76,8 +99,8 @@ impl EventReader {
         let limited = Limited { inner: input, left: decoded_bytes_max, bytes_max: decoded_bytes_max };
         let mut input = BufReader::with_capacity(CHUNK_BYTES, limited);
         let mut head = read_head(&mut input, EVENT_BYTES_MAX + 1)?;
-        if head.starts_with("\u{feff}".as_bytes()) {
-            head.drain(..3);
+        if head.starts_with(BYTE_ORDER_MARK) {
+            head.drain(..BYTE_ORDER_MARK.len());
         }
         let (layout, start) = layout_of(&head);
         head.drain(..start);
@@ -128,7 +151,7 @@ impl EventReader {
                     break;
                 }
                 is_end = false;
-                let newline = chunk.iter().position(|byte| *byte == b'\n');
+                let newline = memchr::memchr(b'\n', chunk);
                 let used = newline.map_or(chunk.len(), |at| at + 1);
                 keep(&mut self.item, &chunk[..newline.unwrap_or(used)]);
                 self.input.consume(used);
@@ -219,6 +242,16 @@ struct DecodedTooLarge {
     bytes_max: u64,
 }
 
+fn too_large(bytes_max: u64) -> std::io::Error {
+    std::io::Error::other(DecodedTooLarge { bytes_max })
+}
+
+/// Returns whether bytes are compressed in a way that [`EventReader`] reads.
+#[must_use]
+pub fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.starts_with(GZIP_MAGIC) || bytes.starts_with(ZSTD_MAGIC)
+}
+
 /// Returns whether reading failed because the input grew beyond its limit.
 pub(crate) fn is_too_large(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<DecodedTooLarge>())
@@ -234,8 +267,7 @@ struct Limited {
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        let too_large = || std::io::Error::other(DecodedTooLarge { bytes_max: self.bytes_max });
-        self.left = self.left.checked_sub(read as u64).ok_or_else(too_large)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| too_large(self.bytes_max))?;
         Ok(read)
     }
 }
@@ -276,7 +308,14 @@ mod tests {
     use std::io::Write;
 
     fn read(bytes: Vec<u8>) -> Result<Vec<String>, String> {
-        let mut reader = EventReader::open(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+        let here = EventReader::of_bytes(bytes.clone().into(), DECODED_BYTES_MAX).map_err(|error| error.to_string());
+        let here = here.and_then(items);
+        let streamed = EventReader::open(Cursor::new(bytes)).map_err(|error| error.to_string()).and_then(items);
+        assert_eq!(here, streamed);
+        here
+    }
+
+    fn items(mut reader: EventReader) -> Result<Vec<String>, String> {
         let mut items = Vec::new();
         while let Some((index, item)) = reader.next_item().map_err(|error| error.to_string())? {
             assert_eq!(index, items.len() as u64);
