@@ -1,5 +1,5 @@
 use super::sums::UsageSum;
-use super::{BucketStart, UsageGranularity, UsageQuery, UsageRow};
+use super::{BucketStart, UsageQuery, UsageRow};
 use crate::EngineError;
 use crate::books::Books;
 use crate::query::filter::Term;
@@ -7,7 +7,7 @@ use crate::query::keys::GroupKey;
 use attribution::usage::Measure;
 use domain::TenantScope;
 use domain::dimension::Dimension;
-use domain::meter::{Aggregation, MeterKind};
+use domain::meter::MeterKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,10 +73,7 @@ impl Fold {
         let names: Vec<String> = query.group_by.iter().map(ToString::to_string).collect();
         let row = |((start, values, meter), folded): (RowKey, Folded)| {
             let aggregation = books.meters.aggregation(&meter, folded.kind);
-            if aggregation == Aggregation::UniqueCount && query.granularity == UsageGranularity::Hour {
-                let detail = format!("`{meter}` counts distinct values of a day; ask by day");
-                return Err(EngineError::parameter("granularity", detail));
-            }
+            query.check_finer(books.meters.get(&meter))?;
             let mut key: Vec<_> = names.iter().cloned().zip(values).collect();
             if query.names_meters() {
                 key.push(("meter".to_owned(), Some(meter)));

@@ -56,7 +56,7 @@ impl Engine {
     /// values, `last` is the last value of each full key, summed, and `unique_count` the sum of the days' counts.
     ///
     /// # Errors
-    /// For a granularity finer than a day with a `unique_count` meter, and when the lake fails.
+    /// For a grouping finer than a `unique_count` meter counts, and when the lake fails.
     pub async fn usage(&self, scope: &TenantScope, query: &UsageQuery) -> Result<Page<UsageRow>, EngineError> {
         let question = format!("{scope:?} {query:?}");
         let after: Option<usize> = query.cursor.as_deref().map(|text| cursor::decode(&question, text)).transpose()?;
@@ -76,6 +76,7 @@ impl Engine {
     pub async fn usage_rows(&self, scope: &TenantScope, query: &UsageQuery) -> Result<Vec<UsageRow>, EngineError> {
         super::select::check_named_tenants(scope, &query.filter)?;
         let books = self.books_now().await?;
+        query.check_finer(query.meter.as_ref().and_then(|name| books.meters.get(name)))?;
         let asked = Asked { scope, query, books: &books };
         let session = self.usage_session(&self.usage_now().await?, Part::All)?;
         let shape = Shape::of(query);

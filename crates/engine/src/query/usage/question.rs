@@ -3,6 +3,8 @@ use crate::query::filter::Filter;
 use crate::query::keys::{Column, GroupKey};
 use crate::query::params::{Params, QueryLimits};
 use domain::DayRange;
+use domain::dimension::Dimension;
+use domain::meter::{Aggregation, Meter};
 
 /// Length of the buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +97,33 @@ impl UsageQuery {
             }
         }
         Ok(self)
+    }
+
+    /// Refuses to look at distinct values more finely than they are counted: by tenant, the meter's own labels and day.
+    ///
+    /// # Errors
+    /// If the meter counts distinct values, and the question tells other things apart.
+    pub fn check_finer(&self, meter: Option<&Meter>) -> Result<(), EngineError> {
+        let Some(meter) = meter.filter(|meter| meter.aggregation == Aggregation::UniqueCount) else { return Ok(()) };
+        let name = &meter.name;
+        if self.granularity == UsageGranularity::Hour {
+            return Err(EngineError::parameter("granularity", format!("`{name}` counts distinct values of a day")));
+        }
+        let is_finer = |key: &GroupKey| match key {
+            GroupKey::Dimension(Dimension::Tenant) => false,
+            GroupKey::Dimension(Dimension::Label(label)) => !meter.group_by.contains_key(&**label),
+            GroupKey::Dimension(_) => true,
+            GroupKey::Column(_) | GroupKey::Plan | GroupKey::Parent => false,
+        };
+        let filtered = self.filter.terms.iter().map(|term| (&term.key, "filter"));
+        let asked = self.group_by.iter().map(|key| (key, "group_by")).chain(filtered);
+        match asked.into_iter().find(|(key, _)| is_finer(key)) {
+            Some((key, parameter)) => {
+                let detail = format!("`{name}` counts distinct values by tenant and its own labels, not by `{key}`");
+                Err(EngineError::parameter(parameter, detail))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns whether rows name their meter although nobody groups by it: quantities of two meters never add up.
