@@ -94,7 +94,7 @@ pub struct MeterDefinition {
     /// JSONPath into the event's data; without it every event counts one.
     #[serde(default)]
     pub value: Option<String>,
-    /// sum, count, min, max, avg or last.
+    /// sum, count, min, max, avg, last or unique_count.
     #[schema(value_type = String)]
     pub aggregation: Aggregation,
     /// Labels by name, each a JSONPath into the event's data.
