@@ -9,41 +9,29 @@ show what an event costs as the stored ids grow.
 
 import multiprocessing
 import os
-import sys
 import time
 from pathlib import Path
 
-from common import (
-    DAY,
-    Batches,
-    Load,
-    Postgres,
-    Server,
-    append_result,
-    check_equal,
-    cpu_seconds,
-    free_space_needed,
-    make_batches,
-    memory_mib,
-    print_table,
-    run_job,
-    send,
-    verdict,
-    write_requests,
-)
+import psycopg
+
+from common import append_result, check_equal, check_free_space, cpu_seconds, memory_mib, print_table, run_job, verdict
+from events import DAY, NDJSON, Batches, make_batches
+from postgres import Postgres
+from server import LOAD_COLUMNS, Load, Server, percentile, send, write_requests
 
 EVENTS = int(os.environ.get("EVENTS", 1_000_000))
 STEPS = int(os.environ.get("STEPS", 5))
 BATCH = int(os.environ.get("BATCH", 1_000))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", 4))
 PEER_CONNECTIONS = (1, 2, 4)
+PEER_SECONDS_MAX = 900
 RATIO_MIN, EVENTS_PER_CPU_SECOND_MIN = 5.0, 300_000
 COPY = 'COPY incoming (tenant, source, id, type, time, "user", data) FROM STDIN'
 FROM_INCOMING = "INSERT INTO events SELECT * FROM incoming ON CONFLICT DO NOTHING"
 
 
 def job(folder: Path, opened: list) -> None:
-    free_space_needed(folder, EVENTS * (STEPS + 2) * 1_500)
+    check_free_space(folder, EVENTS * (STEPS + 2) * 1_500)
     server = Server(folder / "apportion")
     opened.append(server)
     server.start()
@@ -59,7 +47,7 @@ def job(folder: Path, opened: list) -> None:
     for method in ("copy", "values"):
         for connections in PEER_CONNECTIONS:
             postgres.reset()
-            rounds[f"PostgreSQL, {method}, {connections} connections"] = peer(postgres, made, method, connections)
+            rounds[f"PostgreSQL, {method} over {connections}"] = peer(postgres, made, method, connections)
             check_equal("events and tokens", {"PostgreSQL": postgres.totals(), "expected": (made.accepted, made.tokens)})
     postgres.stop()
     report(first, growth, rounds, (settled_mib, peak_mib))
@@ -71,21 +59,18 @@ def grow(server: Server, folder: Path) -> tuple[Load, list[dict]]:
     requests = folder / "requests"
     for step in range(STEPS):
         made = make_batches(accepted, EVENTS, BATCH, step)
-        bodies = ("".join(one.line() for one in batch).encode() for batch in made.batches)
-        body_bytes = write_requests(requests, bodies, "application/x-ndjson")
+        body_bytes = write_requests(requests, made.bodies(), NDJSON)
         if step == 0:
-            print(f"{EVENTS:,} events a step in batches of {BATCH:,}, {body_bytes / EVENTS:.0f} bytes each, {CONNECTIONS} connections")
+            print(f"{EVENTS:,} events a step in batches of {BATCH:,}, {body_bytes / EVENTS:.0f} bytes each")
         server.settle()
         before = cpu_seconds(server.pid)
         load = send(server, requests, CONNECTIONS)
         server.settle()
         accepted, tokens = accepted + made.accepted, tokens + made.tokens
-        check_equal(
-            f"events and tokens of day {step + 1}",
-            {"Apportion": server.usage(days=step + 1), "its answers": (accepted, tokens), "expected": (accepted, tokens)}
-            if (load.accepted, load.duplicates) == (made.accepted, made.duplicates)
-            else {"answers": (load.accepted, load.duplicates), "expected": (made.accepted, made.duplicates)},
-        )
+        answered, expected = (load.accepted, load.duplicates), (made.accepted, made.duplicates)
+        check_equal("events accepted and repeated", {"answers": answered, "expected": expected})
+        answers = {"Apportion": server.usage(days=step + 1), "expected": (accepted, tokens)}
+        check_equal(f"events and tokens of {step + 1} days", answers)
         growth.append({
             "stored": accepted,
             "events_per_second": EVENTS / load.seconds,
@@ -105,27 +90,26 @@ def grow(server: Server, folder: Path) -> tuple[Load, list[dict]]:
 def peer(postgres: Postgres, made: Batches, method: str, connections: int) -> Load:
     """Sends the same batches over so many connections, each in a process of its own."""
     context = multiprocessing.get_context("fork")
-    barrier, results = context.Barrier(connections + 1), context.SimpleQueue()
+    barrier, results = context.Barrier(connections + 1), context.Queue()
     shares = [made.batches[at::connections] for at in range(connections)]
-    workers = [context.Process(target=peer_worker, args=(postgres.conninfo, share, method, barrier, results)) for share in shares]
+    arguments = [(postgres.conninfo, share, method, barrier, results) for share in shares]
+    workers = [context.Process(target=peer_worker, args=each) for each in arguments]
     for worker in workers:
         worker.start()
-    barrier.wait(timeout=600)
+    barrier.wait(timeout=PEER_SECONDS_MAX)
     cpu, begun = postgres.cpu(), time.monotonic()
-    told = [results.get() for _ in workers]
+    told = [results.get(timeout=PEER_SECONDS_MAX) for _ in workers]
     seconds, server_cpu = time.monotonic() - begun, postgres.cpu() - cpu
     for worker in workers:
         worker.join()
-    latencies = sorted(latency for latencies, _, _ in told for latency in latencies)
-    accepted = sum(accepted for _, _, accepted in told)
-    at = lambda share: latencies[int(len(latencies) * share)] * 1000  # noqa: E731
-    client_cpu = sum(cpu for _, cpu, _ in told)
-    return Load(seconds, client_cpu, server_cpu, len(latencies), accepted, EVENTS - accepted, at(0.50), at(0.99))
+    latencies_ms = [latency * 1000 for latencies, _, _ in told for latency in latencies]
+    accepted, client_cpu = sum(accepted for *_, accepted in told), sum(cpu for _, cpu, _ in told)
+    p50, p99 = percentile(latencies_ms, 0.50), percentile(latencies_ms, 0.99)
+    sent = sum(map(len, made.batches))
+    return Load(seconds, client_cpu, server_cpu, len(latencies_ms), accepted, sent - accepted, p50, p99)
 
 
 def peer_worker(conninfo: str, batches: list, method: str, barrier, results) -> None:
-    import psycopg
-
     if method == "copy":
         bodies = ["".join(one.row() for one in batch).encode() for batch in batches]
     else:
@@ -156,21 +140,19 @@ def values_statement(batch: list) -> bytes:
 def report(first: Load, growth: list[dict], rounds: dict[str, Load], memory: tuple[float, float]) -> None:
     best_name = min(rounds, key=lambda name: rounds[name].seconds)
     best = rounds[best_name]
-    columns = ["events/s", "per server CPU s", "server CPU s", "client CPU s", "p50 ms", "p99 ms"]
-    sides = {f"Apportion, {CONNECTIONS} connections": first, **rounds}
-    row = lambda load: (EVENTS / load.seconds, EVENTS / load.server_cpu, load.server_cpu, load.client_cpu, load.p50_ms, load.p99_ms)  # noqa: E731
-    print_table(f"J1, {EVENTS:,} events", columns, [(name, *row(load)) for name, load in sides.items()])
+    sides = {f"Apportion over {CONNECTIONS}": first, **rounds}
+    print_table(f"J1, {EVENTS:,} events", LOAD_COLUMNS, [(name, *load.figures(EVENTS)) for name, load in sides.items()])
     print_table(
         "stored ids after the step",
         ["events/s", "server CPU µs/event", "with flush to the tables", "p99 ms", "RSS MiB"],
-        [(f"{point['stored']:,}", *list(point.values())[1:]) for point in growth],
+        [(f"{stored:,}", *values) for stored, *values in (point.values() for point in growth)],
     )
     ratio, per_cpu = best.seconds / first.seconds, EVENTS / first.server_cpu
     cpu_ratio = best.server_cpu / first.server_cpu
     met = verdict(ratio >= RATIO_MIN, per_cpu >= EVENTS_PER_CPU_SECOND_MIN)
     print(
-        f"\n{ratio:.2f} × the best of PostgreSQL ({best_name}) by the clock (target ≥ {RATIO_MIN}), {cpu_ratio:.2f} × by server CPU; "
-        f"{per_cpu:,.0f} events per server CPU second (target ≥ {EVENTS_PER_CPU_SECOND_MIN:,}); peak {memory[1]:.0f} MiB: {met}"
+        f"\n{ratio:.2f} × the best of PostgreSQL ({best_name}) by the clock (target ≥ {RATIO_MIN}), "
+        f"{cpu_ratio:.2f} × by server CPU; {per_cpu:,.0f} events per server CPU second (target ≥ {EVENTS_PER_CPU_SECOND_MIN:,}); peak {memory[1]:.0f} MiB: {met}"
     )
     append_result("J1", {
         "events": EVENTS, "batch": BATCH, "connections": CONNECTIONS, "duplicates": first.duplicates, "day": f"{DAY:%Y-%m-%d}",

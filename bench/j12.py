@@ -5,13 +5,15 @@ shared memory, so its share is counted once (PSS), at the end of the load; its p
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import j4
-from common import Postgres, Server, append_result, check_equal, make_batches, memory_mib, print_table, run_job, send, verdict, write_requests
+from common import append_result, check_equal, memory_mib, print_table, run_job, verdict
+from events import NDJSON, make_batches
 from j1 import peer
+from postgres import Postgres
+from server import Server, send, write_requests
 
 EVENTS = int(os.environ.get("EVENTS", 1_000_000))
 IDLE_SECONDS = 5
@@ -27,7 +29,7 @@ def job(folder: Path, opened: list) -> None:
     time.sleep(IDLE_SECONDS)  # idle is a state that lasts
     idle, idle_peak = memory_mib(server.pid), memory_mib(server.pid, "VmHWM")
     requests = folder / "requests"
-    write_requests(requests, ("".join(one.line() for one in batch).encode() for batch in made.batches), "application/x-ndjson")
+    write_requests(requests, made.bodies(), NDJSON)
     send(server, requests, connections=4)
     requests.unlink()
     server.settle()

@@ -15,8 +15,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import duckdb
-from common import Ended, append_result, measure, print_table, run_job, verdict
 from deltalake import DeltaTable
+
+from common import Ended, append_result, measure, print_table, run_job, verdict
 
 ROWS = int(os.environ.get("ROWS", 10_000_000))
 TENANTS = int(os.environ.get("TENANTS", 10_000))
@@ -58,7 +59,9 @@ def run(folder: Path, rounds: int) -> tuple[Ended, Ended, int]:
     generated = measure([os.environ["USAGE_ROWS_BIN"], str(folder / "data"), str(ROWS), str(TENANTS), DAY])
     files = [uri.removeprefix("file://") for uri in DeltaTable(str(folder / "data/lake/usage")).file_uris()]
     size = sum(Path(file).stat().st_size for file in files)
-    print(f"{ROWS:,} usage rows, {TENANTS:,} tenants, {len(files)} files, {size / 2**20:.0f} MiB, made in {generated.seconds:.0f} s")
+    print(
+        f"{ROWS:,} usage rows, {TENANTS:,} tenants, {len(files)} files, {size / 2**20:.0f} MiB, made in {generated.seconds:.0f} s"
+    )
 
     ours, theirs = [], []
     for cost in COSTS[:rounds]:
