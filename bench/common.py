@@ -1,10 +1,12 @@
 """What the jobs share: processes, their time and memory, tables and results."""
 
 import json
+import math
 import os
 import platform
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -134,6 +136,13 @@ def number_text(value: object) -> str:
     if not isinstance(value, float):
         return f"{value:,}" if isinstance(value, int) else str(value if value is not None else "")
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def exponent(points: list[tuple[float, float]]) -> float | None:
+    """Returns b of y = a·xᵇ, by least squares of the logarithms; `None` for fewer than three points."""
+    if len(points) < 3:
+        return None
+    return statistics.linear_regression([math.log(x) for x, _ in points], [math.log(y) for _, y in points]).slope
 
 
 def verdict(*met: bool) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from common import append_result, check_equal, check_free_space, cpu_seconds, memory_mib, print_table, run_job, verdict
+from common import append_result, check_equal, check_free_space, cpu_seconds, exponent, memory_mib, print_table, run_job, verdict
 from events import DAY, NDJSON, Batches, make_batches
 from postgres import Postgres
 from server import LOAD_COLUMNS, Load, Server, percentile, send, write_requests
@@ -93,7 +93,7 @@ def peer(postgres: Postgres, made: Batches, method: str, connections: int) -> Lo
     barrier, results = context.Barrier(connections + 1), context.Queue()
     shares = [made.batches[at::connections] for at in range(connections)]
     arguments = [(postgres.conninfo, share, method, barrier, results) for share in shares]
-    workers = [context.Process(target=peer_worker, args=each) for each in arguments]
+    workers = [context.Process(target=peer_worker, args=each, daemon=True) for each in arguments]
     for worker in workers:
         worker.start()
     barrier.wait(timeout=PEER_SECONDS_MAX)
@@ -147,6 +147,9 @@ def report(first: Load, growth: list[dict], rounds: dict[str, Load], memory: tup
         ["events/s", "server CPU µs/event", "with flush to the tables", "p99 ms", "RSS MiB"],
         [(f"{stored:,}", *values) for stored, *values in (point.values() for point in growth)],
     )
+    power = exponent([(point["stored"], point["cpu_us"]) for point in growth])
+    if power is not None:
+        print(f"server CPU per event grows as (stored ids)^{power:.2f}; flat is 0")
     ratio, per_cpu = best.seconds / first.seconds, EVENTS / first.server_cpu
     cpu_ratio = best.server_cpu / first.server_cpu
     met = verdict(ratio >= RATIO_MIN, per_cpu >= EVENTS_PER_CPU_SECOND_MIN)
@@ -156,7 +159,7 @@ def report(first: Load, growth: list[dict], rounds: dict[str, Load], memory: tup
     )
     append_result("J1", {
         "events": EVENTS, "batch": BATCH, "connections": CONNECTIONS, "duplicates": first.duplicates, "day": f"{DAY:%Y-%m-%d}",
-        "apportion": vars(first), "growth": growth, "peak_mib": memory[1], "settled_mib": memory[0],
+        "apportion": vars(first), "growth": growth, "exponent": power, "peak_mib": memory[1], "settled_mib": memory[0],
         "peer": best_name, "postgresql_best": vars(best), "ratio": ratio, "cpu_ratio": cpu_ratio, "target": met,
     })  # fmt: skip
 

@@ -82,8 +82,7 @@ def best_start(server: Server) -> float:
 
 def in_log(folder: Path, opened: list, made: Batches) -> tuple[float, float, float]:
     """Returns seconds until ready, CPU seconds and peak MiB of the best round."""
-    ingest = KEEP_IN_LOG.format(mib=EVENTS * 600 // 2**20 + 64)
-    killed = Server(folder / "log", ingest)
+    killed = Server(folder / "log", KEEP_IN_LOG.format(mib=EVENTS * 300 // 2**20 + 64))
     opened.append(killed)
     killed.start()
     requests = folder / "requests"
@@ -95,9 +94,10 @@ def in_log(folder: Path, opened: list, made: Batches) -> tuple[float, float, flo
         sys.exit("some events are in the lake: the log was not all that had them")
     rounds = []
     for turn in range(ROUNDS):
-        # A copy each time: a started server begins at once to bring the log to the lake.
+        # A copy each time: a started server begins at once to bring the log to the lake. The next segment is as large
+        # as usual, because a server makes room for it when it starts.
         shutil.copytree(killed.folder, folder / f"log-{turn}")
-        server = Server(folder / f"log-{turn}", ingest)
+        server = Server(folder / f"log-{turn}")
         opened.append(server)
         rounds.append((server.start(), cpu_seconds(server.pid), memory_mib(server.pid, "VmHWM")))
         answers = {"Apportion": server.usage(), "expected": (made.accepted, made.tokens)}
