@@ -104,7 +104,7 @@ def versions() -> dict[str, str]:
 
     ours = subprocess.run([os.environ["APPORTION_BIN"], "version"], capture_output=True, text=True, check=True).stdout
     found = {
-        "apportion": ours.splitlines()[0],
+        "version": ours.splitlines()[0],
         "profile": os.environ.get("PROFILE", "release"),
         "duckdb": duckdb.__version__,
     }
@@ -152,8 +152,7 @@ def verdict(*met: bool) -> str:
 def append_result(job: str, values: dict) -> None:
     """Appends one line to `results/`, unless RECORD=no says that the machine was not quiet enough to keep it."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
-    row = {"at": at, "job": job, "load": round(os.getloadavg()[0], 1), **versions(), **rounded}
+    row = rounded({"at": at, "job": job, "load": os.getloadavg()[0], **versions(), **values})
     if os.environ.get("RECORD", "yes") == "no":
         print("not appended to bench/results (RECORD=no)")
         return
@@ -162,6 +161,18 @@ def append_result(job: str, values: dict) -> None:
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(f"appended to bench/results/{path.name}")
+
+
+def rounded(value: object) -> object:
+    """Four fractional digits, in lists and objects as well."""
+    match value:
+        case float():
+            return round(value, 4)
+        case dict():
+            return {name: rounded(item) for name, item in value.items()}
+        case list() | tuple():
+            return [rounded(item) for item in value]
+    return value
 
 
 def check_free_space(folder: Path, bytes_needed: int) -> None:

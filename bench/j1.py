@@ -14,7 +14,17 @@ from pathlib import Path
 
 import psycopg
 
-from common import append_result, check_equal, check_free_space, cpu_seconds, exponent, memory_mib, print_table, run_job, verdict
+from common import (
+    append_result,
+    check_equal,
+    check_free_space,
+    cpu_seconds,
+    exponent,
+    memory_mib,
+    print_table,
+    run_job,
+    verdict,
+)
 from events import DAY, NDJSON, Batches, make_batches
 from postgres import Postgres
 from server import LOAD_COLUMNS, Load, Server, percentile, send, write_requests
