@@ -9,16 +9,15 @@ the bill.
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
-from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
 
 import duckdb
 from deltalake import DeltaTable
+
+from common import Ended, append_result, measure, print_table, run_job, verdict
 
 ROWS = int(os.environ.get("ROWS", 10_000_000))
 TENANTS = int(os.environ.get("TENANTS", 10_000))
@@ -26,7 +25,6 @@ THREADS = int(os.environ.get("THREADS", 2))
 DAY = "2026-05-03"
 ROUNDS = 3
 TIME_RATIO_MAX, MEMORY_MIB_MAX = 2.0, 1024
-RESULTS = Path(__file__).parent / "results" / "j4.jsonl"
 
 POLICY = """
 version = "bench"
@@ -46,44 +44,33 @@ COSTS = ("100000.00", "100000.01", "100000.02")  # another bill each round, so t
 GROUP_BY = 'SELECT tenant, meter, sum("sum") AS quantity FROM read_parquet(?) GROUP BY tenant, meter'
 
 
-def main() -> None:
-    binary = os.environ["APPORTION_BIN"]
-    with tempfile.TemporaryDirectory(prefix="apportion-bench-") as name:
-        folder = Path(name)
-        (folder / "apportion.toml").write_text(f'[storage]\ndata = "{folder / "data"}"\n')
-        (folder / "policy.toml").write_text(POLICY)
-        command = [binary, "--config", str(folder / "apportion.toml")]
-
-        generator = os.environ["USAGE_ROWS_BIN"]
-        seconds, _, _ = measure([generator, str(folder / "data"), str(ROWS), str(TENANTS), DAY])
-        files = [uri.removeprefix("file://") for uri in DeltaTable(str(folder / "data/lake/usage")).file_uris()]
-        size = sum(Path(file).stat().st_size for file in files)
-        print(f"{ROWS:,} usage rows, {TENANTS:,} tenants, {len(files)} files, {size / 2**20:.0f} MiB, made in {seconds:.0f} s")
-
-        ours, theirs = [], []
-        for cost in COSTS[:ROUNDS]:
-            (folder / "bill.csv").write_text(BILL.format(cost=cost))
-            measure([*command, "import", "focus", str(folder / "bill.csv"), "--source", "bench"])
-            theirs.append(measure([sys.executable, __file__, "--peer", *files]))
-            ours.append(measure([*command, "attribute", "--date", DAY, "-o", "json"]))
-        compare_answers(folder, files, Fraction(cost))
-        report(best(ours), best(theirs), size)
+def job(folder: Path, opened: list) -> None:
+    ours, theirs, size = run(folder, ROUNDS)
+    report(ours, theirs, size)
 
 
-def measure(command: list[str]) -> tuple[float, float, str]:
-    """Runs one process; returns wall seconds, peak resident MiB and what it printed."""
-    with tempfile.TemporaryFile("w+") as out:
-        begun = time.monotonic()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
-        errors = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        printed = out.read()
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(command[:6])} … ended with {process.returncode}\n{errors}{printed}")
-    return seconds, usage.ru_maxrss / 1024, printed
+def run(folder: Path, rounds: int) -> tuple[Ended, Ended, int]:
+    """Returns the best round of both sides and the bytes of the files."""
+    folder.mkdir(exist_ok=True)
+    (folder / "apportion.toml").write_text(f'[storage]\ndata = "{folder / "data"}"\n')
+    (folder / "policy.toml").write_text(POLICY)
+    command = [os.environ["APPORTION_BIN"], "--config", str(folder / "apportion.toml")]
+
+    generated = measure([os.environ["USAGE_ROWS_BIN"], str(folder / "data"), str(ROWS), str(TENANTS), DAY])
+    files = [uri.removeprefix("file://") for uri in DeltaTable(str(folder / "data/lake/usage")).file_uris()]
+    size = sum(Path(file).stat().st_size for file in files)
+    print(
+        f"{ROWS:,} usage rows, {TENANTS:,} tenants, {len(files)} files, {size / 2**20:.0f} MiB, made in {generated.seconds:.0f} s"
+    )
+
+    ours, theirs = [], []
+    for cost in COSTS[:rounds]:
+        (folder / "bill.csv").write_text(BILL.format(cost=cost))
+        measure([*command, "import", "focus", str(folder / "bill.csv"), "--source", "bench"])
+        theirs.append(measure([sys.executable, __file__, "--peer", *files]))
+        ours.append(measure([*command, "attribute", "--date", DAY, "-o", "json"]))
+    compare_answers(folder, files, Fraction(cost))
+    return best(ours), best(theirs), size
 
 
 def peer(files: list[str]) -> None:
@@ -115,44 +102,34 @@ def compare_answers(folder: Path, files: list[str], cost: Fraction) -> None:
     print("answers agree: every quantity equals DuckDB's sum, the amounts add up to the bill")
 
 
-def best(runs: list[tuple[float, float, str]]) -> tuple[float, float, str]:
-    return min(runs, key=lambda run: run[0])
+def best(runs: list[Ended]) -> Ended:
+    return min(runs, key=lambda run: run.seconds)
 
 
-def report(ours: tuple[float, float, str], theirs: tuple[float, float, str], size: int) -> None:
-    peer_query_seconds = json.loads(theirs[2])["seconds"]
-    print(f"\n{'J4, best of ' + str(ROUNDS):<34}{'wall s':>9}{'peak MiB':>10}")
-    print(f"{'apportion attribute (whole process)':<35}{ours[0]:>8.2f}{ours[1]:>10.0f}")
-    print(f"{'DuckDB group-by (whole process)':<34}{theirs[0]:>9.2f}{theirs[1]:>10.0f}")
-    print(f"{'DuckDB group-by (query alone)':<34}{peer_query_seconds:>9.2f}{'':>10}")
-    ratio = ours[0] / peer_query_seconds
-    verdict = "met" if ratio <= TIME_RATIO_MAX and ours[1] <= MEMORY_MIB_MAX else "MISSED"
-    print(f"ratio to the query alone {ratio:.2f} (target ≤ {TIME_RATIO_MAX}), memory {ours[1]:.0f} MiB (target ≤ {MEMORY_MIB_MAX}): {verdict}")
-    row = {
-        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "job": "J4",
-        "rows": ROWS,
-        "tenants": TENANTS,
-        "threads": THREADS,
-        "parquet_bytes": size,
-        "profile": os.environ.get("PROFILE", "release"),
-        "apportion_seconds": round(ours[0], 3),
-        "apportion_peak_mib": round(ours[1]),
-        "duckdb": duckdb.__version__,
-        "duckdb_process_seconds": round(theirs[0], 3),
-        "duckdb_query_seconds": round(peer_query_seconds, 3),
-        "duckdb_peak_mib": round(theirs[1]),
-        "ratio": round(ratio, 3),
-        "target": verdict,
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(f"appended to bench/results/{RESULTS.name}")
+def report(ours: Ended, theirs: Ended, size: int) -> None:
+    peer_query_seconds = json.loads(theirs.printed)["seconds"]
+    rows = [
+        ("apportion attribute (whole process)", ours.seconds, ours.cpu_seconds, ours.peak_mib),
+        ("DuckDB group-by (whole process)", theirs.seconds, theirs.cpu_seconds, theirs.peak_mib),
+        ("DuckDB group-by (query alone)", peer_query_seconds, None, None),
+    ]
+    print_table(f"J4, best of {ROUNDS}", ["wall s", "CPU s", "peak MiB"], rows)
+    ratio = ours.seconds / peer_query_seconds
+    met = verdict(ratio <= TIME_RATIO_MAX, ours.peak_mib <= MEMORY_MIB_MAX)
+    print(
+        f"\nratio to the query alone {ratio:.2f} (target ≤ {TIME_RATIO_MAX}), "
+        f"memory {ours.peak_mib:.0f} MiB (target ≤ {MEMORY_MIB_MAX}): {met}"
+    )
+    append_result("J4", {
+        "rows": ROWS, "tenants": TENANTS, "threads": THREADS, "parquet_bytes": size, "apportion_seconds": ours.seconds,
+        "apportion_cpu_seconds": ours.cpu_seconds, "apportion_peak_mib": round(ours.peak_mib),
+        "duckdb_process_seconds": theirs.seconds, "duckdb_process_cpu_seconds": theirs.cpu_seconds,
+        "duckdb_query_seconds": peer_query_seconds, "duckdb_peak_mib": round(theirs.peak_mib), "ratio": ratio, "target": met,
+    })  # fmt: skip
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--peer"]:
         peer(sys.argv[2:])
     else:
-        main()
+        run_job("J4", job)
