@@ -34,6 +34,8 @@ mod fixed_costs;
 mod fx;
 /// Dated definitions of meters.
 mod meters;
+/// What was counted last of cumulative metrics.
+mod metric_streams;
 /// Published versions of policies and rate cards.
 mod rules;
 
@@ -55,6 +57,7 @@ pub use idempotency::{IdempotencyStart, StoredResponse};
 pub use lake_cache::{ImportRow, PeriodRow, PostingRow};
 pub use meta::MetaKey;
 pub use meters::MeterRow;
+pub use metric_streams::MetricStreamRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};
 pub use runs::RunRow;
