@@ -6,7 +6,7 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, events, explain, fixed_costs, fx_rates, health,
-    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    imports, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -100,6 +100,8 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(cost_lines::list_cost_lines)),
         upload(PlatformAdmin, routes!(event_imports::import_event_file)),
         batch(EventWriter, routes!(events::post_events)),
+        batch(EventWriter, routes!(metrics::post_otlp_metrics)),
+        batch(EventWriter, routes!(metrics::post_remote_write)),
         route(CostReader, routes!(usage::list_usage)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),

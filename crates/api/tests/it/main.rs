@@ -12,6 +12,7 @@ mod isolation;
 mod lists;
 mod problems;
 mod schemas;
+mod streams;
 mod tenants;
 mod tokens;
 mod worked_example;
