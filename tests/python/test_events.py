@@ -39,10 +39,11 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self.process: subprocess.Popen | None = None
+        self.variables: dict[str, str] = {}
 
     def start(self) -> "Server":
         command = [self.store.binary, "--config", str(self.store.folder / "apportion.toml"), "serve", "--listen", self.address]
-        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin"}
+        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin", **self.variables}
         with (self.store.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(command, cwd=self.store.folder, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS_MAX
