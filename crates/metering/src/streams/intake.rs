@@ -99,7 +99,7 @@ impl Streams {
 impl Intake {
     /// Returns the tenant of each event that would be stored.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.plan.events.iter().map(|(event, _)| event.tenant())
+        self.plan.events.iter().map(|planned| planned.event.tenant())
     }
 
     /// Returns what became of the points, once the accepted ones are on stable storage and visible.
@@ -128,8 +128,8 @@ impl Intake {
         let mut waiting = std::mem::take(&mut self.plan.events).into_iter().peekable();
         while waiting.peek().is_some() {
             let (mut events, mut kinds, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while let Some((event, is_cumulative)) =
-                waiting.next_if(|(event, _)| bytes == 0 || bytes + event.record.len() <= APPEND_BYTES_MAX)
+            while let Some(Planned { event, is_cumulative, .. }) = waiting
+                .next_if(|next| bytes == 0 || next.joins_last || bytes + next.event.record.len() <= APPEND_BYTES_MAX)
             {
                 bytes += event.record.len();
                 kinds.push((is_cumulative, Arc::clone(&event.placed.event.source)));
@@ -285,11 +285,20 @@ fn quantity_of(value: &str) -> Result<Quantity, String> {
     value.parse().map_err(|error| format!("{}: {error}", RefusalCode::OutOfBound))
 }
 
+/// An event that a push would append.
+#[derive(Debug)]
+struct Planned {
+    event: PreparedEvent,
+    is_cumulative: bool,
+    /// Whether it is of the stream of the one before. The events of a stream are appended together: which reading counts
+    /// last is told by the newest one alone.
+    joins_last: bool,
+}
+
 /// What a push would store.
 #[derive(Debug, Default)]
 struct Plan {
-    /// Each with whether its stream is cumulative.
-    events: Vec<(PreparedEvent, bool)>,
+    events: Vec<Planned>,
     rows: Vec<MetricStreamRow>,
     /// What counts last once the push is stored.
     lasts: Vec<(StreamKey, Reading)>,
@@ -322,7 +331,7 @@ impl Plan {
         };
         let text = draft(subject, (point.start_nanos, point.at_nanos), quantity, None).text();
         match preparer.prepare(&text)? {
-            Ok(Offered::Prepared(event)) => self.events.push((*event, false)),
+            Ok(Offered::Prepared(event)) => self.add(*event, false),
             Ok(Offered::Known(Decision::Duplicate)) => self.duplicates += 1,
             Ok(Offered::Known(_)) => {
                 let refusal = Refusal::new(RefusalCode::IdConflict, "another value for the same time came before");
@@ -411,7 +420,7 @@ impl Plan {
                 // Counted by somebody whose row is lost: what comes next counts from here.
                 match preparer.is_taken(&event)? {
                     true => self.duplicates += 1,
-                    false => self.events.push((*event, true)),
+                    false => self.add(*event, true),
                 }
                 return Ok(Some(tenant));
             }
@@ -432,6 +441,12 @@ impl Plan {
             self.refuse(subject, problem);
         }
         Ok(())
+    }
+
+    fn add(&mut self, event: PreparedEvent, is_cumulative: bool) {
+        let is_of = |last: &Planned| last.is_cumulative && last.event.placed.event.source == event.placed.event.source;
+        let joins_last = is_cumulative && self.events.last().is_some_and(is_of);
+        self.events.push(Planned { event, is_cumulative, joins_last });
     }
 
     fn refuse(&mut self, subject: &Subject, problem: &str) {
