@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 
 import pytest
+from conftest import Apportion
 from live_server import DAY, Server, event, stored_events
 
 STEPS = (
@@ -14,6 +15,7 @@ STEPS = (
 )  # fmt: skip
 ROUNDS = int(os.environ.get("APPORTION_FLUSH_CRASH_ROUNDS", 5))
 EVENTS = 40
+DEATHS_MAX = 3
 CONFIG = '[ingest]\nsegment = "256KiB"\nflush_every = "100ms"\npast_days = 36500\n'
 
 
@@ -29,7 +31,8 @@ def send_until_acknowledged(server: Server, events: list[dict], failpoint: str) 
             except (OSError, json.JSONDecodeError):
                 assert server.process.wait(timeout=30) == -signal.SIGABRT, server.log.read_text()[-2000:]
                 deaths += 1
-                server.start(failpoint=failpoint if deaths < 3 else None)
+                server.variables = {"APPORTION_FAILPOINT": failpoint} if deaths < DEATHS_MAX else {}
+                server.start()
     return deaths
 
 
@@ -41,17 +44,21 @@ def retraction(number: int) -> dict:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_flush_is_whole_or_absent_wherever_the_process_dies(apportion, step):
+def test_a_flush_is_whole_or_absent_wherever_the_process_dies(binary, tmp_path, step):
     deaths = Counter()
     for hit in range(1, ROUNDS + 1):
-        server = Server(apportion(config=CONFIG))
-        server.start(failpoint=f"{step}@{hit}")
+        folder = tmp_path / str(hit)
+        folder.mkdir()
+        server = Server(Apportion(binary, folder, config=CONFIG))
+        server.variables = {"APPORTION_FAILPOINT": f"{step}@{hit}"}
+        server.start()
         events = [event(number, value=number) for number in range(EVENTS)]
         for at in range(5, EVENTS, 7):
             events.insert(at + 3, retraction(at))
         deaths[hit] = send_until_acknowledged(server, events, f"{step}@{hit}")
         expected = sum(range(EVENTS)) - sum(range(5, EVENTS, 7))
         remaining = EVENTS - len(range(5, EVENTS, 7))
+        server.variables = {}
         if server.process.poll() is not None:
             server.start()
         rows = server.usage(f"range={DAY}..{DAY}&meter=log_queries")

@@ -13,6 +13,7 @@ use engine::query::QueryLimits;
 use metering::live::{EventLog, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules, KnownTenants, TenantRules, UnknownTenants};
+use metering::streams::{MetricMap, Streams};
 use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::Catalog;
@@ -29,6 +30,10 @@ pub struct App {
     pub import_limits: ImportLimits,
     /// Events as they happen.
     pub events: EventLog,
+    /// `[[ingest.metric]]`.
+    pub metrics: Arc<MetricMap>,
+    /// What was counted last of cumulative metrics.
+    pub streams: Streams,
     /// How many of them each tenant may send.
     pub rates: Arc<EventRates>,
     /// `[ingest.map]`.

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth::{Caller, RequestId, authenticate, random_id};
 use crate::idempotency;
 use crate::limits::{ApiLimits, BodySize};
-use crate::problem::{ApiError, PROBLEM_JSON, ProblemParts};
+use crate::problem::{ApiError, ErrorForm, PROBLEM_JSON, ProblemParts};
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -66,6 +66,7 @@ pub(crate) async fn answer(State(around): State<Around>, mut request: Request, n
     let path = request.uri().path().to_owned();
     let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
     let is_get = request.method() == Method::GET;
+    let form = ErrorForm::of(path.strip_prefix(&*base.0).unwrap_or(&path), request.headers());
     let span = tracing::info_span!("request", request.id = %id.0, method = %request.method(), path = %path);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(base.clone());
@@ -76,8 +77,8 @@ pub(crate) async fn answer(State(around): State<Around>, mut request: Request, n
         AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await
     };
     let mut response = match done {
-        Ok(response) => with_problem(response, &base, &path, &id),
-        Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&base, &path, &id),
+        Ok(response) => with_problem(response, &base, &path, &id, form),
+        Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&base, &path, &id, form),
     };
     if is_get && response.status() == StatusCode::OK {
         response = with_etag(response, asked.as_ref(), limits.etag_bytes_max).await;
@@ -94,7 +95,7 @@ pub(crate) async fn answer(State(around): State<Around>, mut request: Request, n
 }
 
 /// The answer itself, or the problem that its error stands for.
-fn with_problem(mut response: Response, base: &BasePath, path: &str, id: &RequestId) -> Response {
+fn with_problem(mut response: Response, base: &BasePath, path: &str, id: &RequestId, form: ErrorForm) -> Response {
     let parts = response.extensions_mut().remove::<ProblemParts>();
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
@@ -103,9 +104,10 @@ fn with_problem(mut response: Response, base: &BasePath, path: &str, id: &Reques
         None if is_error && !is_problem => ProblemParts::of_status(response.status()),
         None => return response,
     };
-    let mut problem = parts.into_answer(base, path, id);
-    for name in [header::ALLOW, header::RETRY_AFTER] {
-        if let Some(value) = response.headers().get(&name) {
+    let mut problem = parts.into_answer(base, path, id, form);
+    // What the error says in headers (`allow`, `retry-after` …) stays; what describes the body it had does not.
+    for (name, value) in response.headers() {
+        if *name != header::CONTENT_TYPE && *name != header::CONTENT_LENGTH {
             problem.headers_mut().insert(name, value.clone());
         }
     }

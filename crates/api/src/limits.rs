@@ -17,6 +17,8 @@ pub struct ApiLimits {
     pub events_decoded_bytes_max: u64,
     /// Events of a batch.
     pub events_max: u64,
+    /// Series of one push of metrics.
+    pub metric_series_max: usize,
     /// Files of an upload.
     pub upload_files_max: usize,
     /// How long an upload may stand still.
@@ -58,6 +60,7 @@ impl Default for ApiLimits {
             events_bytes_max: 16 * 1024 * 1024,
             events_decoded_bytes_max: 64 * 1024 * 1024,
             events_max: 10_000,
+            metric_series_max: 20_000,
             upload_files_max: 10_000,
             upload_idle_seconds_max: 60,
             read_seconds_max: 300,

@@ -2,15 +2,19 @@
 
 use crate::around::BasePath;
 use crate::auth::RequestId;
+use crate::body::content_type;
 use crate::resources::events::RefusedEventBody;
+use crate::resources::metrics::OTLP_PATH;
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use collectors::ImportError;
 use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
 use metering::MeteringError;
+use metering::streams::PushError;
+use metering::streams::otlp::{self, OtlpEncoding};
 use metering::wal::WalError;
 use serde::Serialize;
 use storage::catalog::CatalogError;
@@ -96,6 +100,7 @@ problems! {
     "tenant_forbidden" 403 "Tenant forbidden": "The token may not write events of this tenant.";
     "id_conflict" 409 "Id conflict": "The same tenant, source and id came before with other content.";
     "events_refused" 422 "Events refused": "Some events are refused, so none was stored; `errors` lists them.";
+    "samples_refused" 400 "Samples refused": "Some samples cannot be counted; the detail says why. The others are stored.";
     "rate_limited" 429 "Too many events": "The tenant sends more events than `ingest.events_per_second_per_tenant`; wait as long as `Retry-After` says.";
     "too_many_streams" 429 "Too many streams": "As many streams are open as `limits.live_streams` allows; close one, or try again later.";
     "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
@@ -222,6 +227,9 @@ pub enum ApiError {
     /// Some events of an atomic batch are refused.
     #[error("{} events are refused; nothing was stored", .0.len())]
     EventsRefused(Vec<RefusedEventBody>),
+    /// Some samples of a remote write are refused.
+    #[error("{0}; the others are stored")]
+    SamplesRefused(String),
     /// A tenant sends too many events.
     #[error("tenant `{tenant}` sends more than {per_second} events a second (ingest.events_per_second_per_tenant)")]
     RateLimited {
@@ -290,6 +298,7 @@ impl ApiError {
             Self::IdempotencyInProgress => "idempotency_in_progress",
             Self::EventRefused(refused) => &refused.code,
             Self::EventsRefused(_) => "events_refused",
+            Self::SamplesRefused(_) => "samples_refused",
             Self::RateLimited { .. } => "rate_limited",
             Self::TooManyStreams { .. } => "too_many_streams",
             Self::Unavailable(_) => "unavailable",
@@ -414,11 +423,47 @@ fn metering_code(error: &MeteringError) -> &'static str {
         | MeteringError::Ids(_)
         | MeteringError::Folder { .. }
         | MeteringError::InvalidMap { .. }
+        | MeteringError::InvalidMetric { .. }
         | MeteringError::Damaged { .. }
         | MeteringError::Lake(_)
         | MeteringError::Query(_)
         | MeteringError::Arrow(_)
         | MeteringError::Worker(_) => "internal",
+    }
+}
+
+/// How the caller wants to be told of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorForm {
+    /// RFC 9457.
+    Problem,
+    /// A `Status` in the encoding of the export.
+    Otlp(OtlpEncoding),
+}
+
+impl ErrorForm {
+    /// What the caller of a path below the base expects.
+    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Self {
+        let encoding = OtlpEncoding::of(&content_type(headers)).filter(|_| path == OTLP_PATH);
+        encoding.map_or(Self::Problem, Self::Otlp)
+    }
+}
+
+impl From<PushError> for ApiError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Undecodable(detail) => Self::body("", detail),
+            PushError::Unsupported(detail) => Self::MediaType(detail),
+            PushError::DecodedTooLarge(limit) => {
+                Self::TooLarge { what: "bytes after decompression", limit, key: "limits.events_decoded" }
+            }
+            PushError::TooManySeries(limit) => {
+                Self::TooLarge { what: "series", limit: limit as u64, key: "limits.metric_series" }
+            }
+            PushError::TooManyPoints(limit) => {
+                Self::TooLarge { what: "points of mapped metrics", limit, key: "limits.events" }
+            }
+        }
     }
 }
 
@@ -457,10 +502,28 @@ impl ProblemParts {
     }
 
     /// Returns the answer to the request at this path. Logs what only the log may say, once.
-    pub(crate) fn into_answer(self, base: &BasePath, instance: &str, id: &RequestId) -> Response {
+    pub(crate) fn into_answer(self, base: &BasePath, instance: &str, id: &RequestId, form: ErrorForm) -> Response {
         if let Some(cause) = &self.cause {
             tracing::error!(request.id = %id.0, path = instance, cause, "request {} failed", id.0);
         }
+        let status = StatusCode::from_u16(self.kind.status).expect("the table holds statuses");
+        let (content_type, body) = match form {
+            ErrorForm::Problem => (PROBLEM_JSON, self.problem(base, instance, id)),
+            ErrorForm::Otlp(encoding) => {
+                let message = format!("{}: {}", self.kind.code, self.detail);
+                (encoding.content_type(), otlp::status(encoding, &message))
+            }
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    fn problem(self, base: &BasePath, instance: &str, id: &RequestId) -> Vec<u8> {
         let problem = Problem {
             r#type: format!("{}{PROBLEM_DOCS}{}", base.0, self.kind.code),
             title: self.kind.title.to_owned(),
@@ -471,14 +534,7 @@ impl ProblemParts {
             request_id: id.0.clone(),
             errors: self.errors,
         };
-        let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(self.kind.status).expect("the table holds statuses");
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if self.kind.status == 401 {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
+        serde_json::to_vec(&problem).expect("a problem is plain JSON")
     }
 }
 

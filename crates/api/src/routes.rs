@@ -6,8 +6,8 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
-    fx_rates, health, imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
-    usage_live,
+    fx_rates, health, imports, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, tenants, tokens,
+    usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -101,6 +101,8 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(cost_lines::list_cost_lines)),
         upload(PlatformAdmin, routes!(event_imports::import_event_file)),
         batch(EventWriter, routes!(events::post_events)),
+        batch(EventWriter, routes!(metrics::post_otlp_metrics)),
+        batch(EventWriter, routes!(metrics::post_remote_write)),
         route(CostReader, routes!(event_list::list_events)),
         route(CostReader, routes!(event_list::list_event_types)),
         route(CostReader, routes!(usage::list_usage)),

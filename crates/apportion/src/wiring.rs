@@ -1,6 +1,6 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
-use crate::config::{Config, DurationText, Limits, SizeText, TenantsUnknown};
+use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown};
 use crate::exit::{Exit, Failure};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
@@ -11,6 +11,7 @@ use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules, KnownTenants};
+use metering::streams::{MetricMap, MetricRule, Streams};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     repair_imports(&lake, &catalog).await?;
     publish_meters(config, &catalog, now).await?;
     let dimension_map = DimensionMap::new(&config.ingest.map).map_err(conflict)?;
+    let metrics = metric_map(config)?;
+    metrics.check(&metering::publish::meters(&catalog).await?).map_err(conflict)?;
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
         .with_hot(Arc::new(events.clone()));
@@ -84,6 +87,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         imports: Imports::open(&folder.imports()).map_err(explain)?,
         import_limits: import_limits(&config.limits),
         events: events.clone(),
+        metrics: Arc::new(metrics),
+        streams: Streams::new(catalog.clone(), config.limits.metric_streams),
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
@@ -121,6 +126,22 @@ async fn open_events(
     EventLog::open(options, lake.clone(), catalog.clone(), clock, setup).await.map_err(conflict)
 }
 
+/// Returns which metrics are counted by which meters; whether these exist is checked with them.
+///
+/// # Errors
+/// A failure that names the metric and what is wrong with it.
+pub fn metric_map(config: &Config) -> Result<MetricMap> {
+    let rule = |metric: &IngestMetric| MetricRule {
+        name: metric.name.clone(),
+        meter: metric.meter.clone(),
+        tenant: metric.tenant.clone(),
+        attributes: metric.attributes.clone(),
+        unit: metric.unit.clone(),
+        kind: metric.kind,
+    };
+    MetricMap::new(config.ingest.metrics.iter().map(rule).collect()).map_err(conflict)
+}
+
 /// Returns the OpenAPI document as JSON.
 pub fn openapi_json() -> String {
     serde_json::to_string_pretty(&api::openapi()).expect("the document is JSON")
@@ -152,6 +173,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         events_bytes_max: bytes(&limits.events_body),
         events_decoded_bytes_max: limits.events_decoded.bytes(),
         events_max: limits.events,
+        metric_series_max: limits.metric_series,
         upload_files_max: limits.upload_files,
         upload_idle_seconds_max: limits.upload_idle.duration().as_secs(),
         read_seconds_max: limits.query_time.duration().as_secs(),

@@ -47,6 +47,14 @@ pub enum MeteringError {
         /// What is wrong.
         problem: String,
     },
+    /// An element of `[[ingest.metric]]` cannot be used.
+    #[error("ingest.metric `{metric}`: {problem}")]
+    InvalidMetric {
+        /// Name of the metric.
+        metric: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// What the lake or the catalog holds is not what was written.
     #[error("{what} cannot be read back: {problem}; run `apportion ledger verify` and restore the file from a backup")]
     Damaged {

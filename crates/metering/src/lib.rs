@@ -1,7 +1,8 @@
 //! Turns events into usage: reading, checking, metering, rolling up, each event exactly once.
 //!
 //! Owns: CloudEvents, tenant and dimension rules of events, meters, the hourly roll-up, event files.
-//! Never: bills, pools, the ledger, HTTP, the wall clock, floats. Time and configuration are parameters.
+//! Never: bills, pools, the ledger, HTTP, the wall clock, floats beyond the text of a pushed metric. Time and
+//! configuration are parameters.
 //! Start reading at [`intake`], which takes one event after the other; [`import`] feeds it from a file.
 
 /// Stored events that came before their meter.
@@ -36,6 +37,8 @@ pub mod rollup;
 mod rows;
 /// What the organisation decides about events: zone, mapping, tenants, age.
 pub mod rules;
+/// Metrics pushed by OpenTelemetry and Prometheus.
+pub mod streams;
 /// What was answered survives: the write-ahead log.
 pub mod wal;
 

@@ -92,6 +92,13 @@ impl MeterSet {
         &self.meters[at].meter
     }
 
+    /// Returns the meter of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Meter> {
+        let found = self.meters.binary_search_by(|compiled| compiled.meter.name.as_str().cmp(name));
+        found.ok().map(|at| &self.meters[at].meter)
+    }
+
     /// Returns every meter, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Meter> + Clone {
         self.meters.iter().map(|compiled| &compiled.meter)

@@ -36,6 +36,8 @@ fn keys_of_file(text: &str) -> BTreeMap<String, Option<String>> {
         let commented = line.strip_prefix("# ");
         let content = commented.unwrap_or(line);
         if let Some((name, _)) = content.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            // A list of tables, `[[ingest.metric]]`, is one key as well.
+            let name = name.trim_start_matches('[');
             match (name.contains('.'), commented) {
                 // A table of free names, such as `[ingest.map]`, is one key.
                 (true, _) => drop(keys.insert(name.to_owned(), None)),

@@ -223,7 +223,8 @@ impl Encoding {
     }
 }
 
-async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
+/// Reads a batch as it was sent.
+pub(crate) async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
     let limit = app.limits.events_bytes_max;
     let mut bytes = Vec::new();
     let mut pieces = pieces(app, request.into_body());

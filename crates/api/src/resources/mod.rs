@@ -32,6 +32,8 @@ pub mod imports;
 pub mod ledger;
 /// How events become quantities.
 pub mod meters;
+/// Metrics as they are pushed.
+pub mod metrics;
 /// Overhead and its fixed cost lines.
 pub mod overhead;
 /// Versions of policies.

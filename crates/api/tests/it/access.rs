@@ -1,6 +1,6 @@
 //! T1: every route × no token, a revoked one, each role × own, foreign, missing and malformed id.
 
-use crate::app::{POLICY, TestApp, bill, event};
+use crate::app::{Answer, POLICY, TestApp, bill, event};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who may call a route, as the specification says; not taken from the code.
@@ -58,6 +58,7 @@ fn send(kind: &'static str, path: &str, content_type: &'static str, body: &str, 
 }
 
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
 const METER: &str =
     r#"{"unit":"Builds","category":"other","kind":"counter","event_type":"build","aggregation":"count"}"#;
 const FIXED: &str =
@@ -121,6 +122,10 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/usage/live?meter=log_queries&filter=tenant:globex", 200),
             get("missing", "/api/v1/usage/live?meter=log_queries&filter=tenant:nobody", 200),
             get("malformed", "/api/v1/usage/live", 400)]),
+        Row("POST", "/api/v1/otlp/v1/metrics", Events, vec![
+            send("own", "/api/v1/otlp/v1/metrics", JSON, "{}", 200), send("malformed", "/api/v1/otlp/v1/metrics", JSON, "{", 400)]),
+        Row("POST", "/api/v1/write", Events, vec![
+            send("own", "/api/v1/write", PROTOBUF, "\0", 204), send("malformed", "/api/v1/write", PROTOBUF, "\u{5}x", 400)]),
         Row("GET", "/api/v1/usage", Costs, vec![
             get("own", "/api/v1/usage?filter=tenant:acme", 200), get("foreign", "/api/v1/usage?filter=tenant:globex", 200),
             get("missing", "/api/v1/usage?filter=tenant:nobody", 200), get("malformed", "/api/v1/usage?filter=tenant:%ff", 400)]),
@@ -193,6 +198,17 @@ fn table() -> Vec<Row> {
     ]
 }
 
+/// A problem, or a message in the form of the protocol.
+#[track_caller]
+fn expect_refusal(answer: Answer, status: u16, code: &str) {
+    if answer.header("content-type") == JSON {
+        let body = answer.expect(status).json();
+        assert!(body["message"].as_str().is_some_and(|message| message.starts_with(code)), "{body}");
+    } else {
+        answer.expect_problem(status, code);
+    }
+}
+
 async fn store() -> TestApp {
     let app = TestApp::start().await;
     app.given_policy(POLICY).await;
@@ -229,7 +245,7 @@ async fn t1_every_route_answers_each_role_as_the_specification_says() {
                 );
                 if expected == 403 {
                     let code = if who == Who::PlatformOnly { "platform_admin_required" } else { "forbidden" };
-                    answer.expect_problem(403, code);
+                    expect_refusal(answer, 403, code);
                 } else if expected == 404 && hidden {
                     answer.expect_problem(404, "tenant_not_found");
                 }
@@ -254,7 +270,7 @@ async fn t1_without_a_live_token_every_route_is_closed() {
                 if who == Who::Anybody {
                     assert_eq!(answer.status, request.status, "{}", request.path);
                 } else {
-                    answer.expect_problem(401, "unauthenticated");
+                    expect_refusal(answer, 401, "unauthenticated");
                 }
             }
         }

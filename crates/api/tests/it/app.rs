@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules};
+use metering::streams::Streams;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::catalog::{Catalog, CatalogError};
@@ -85,10 +86,13 @@ impl TestApp {
         };
         let events = EventLog::open(options, lake.clone(), catalog.clone(), clock.clone(), setup).await.unwrap();
         let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
+        let streams = Streams::new(engine.catalog().clone(), 1_000);
         let app = App {
             engine: engine.with_hot(Arc::new(events.clone())),
             events,
             rates: Arc::new(EventRates::new(10_000)),
+            metrics: Arc::default(),
+            streams,
             past_days: 400,
             imports: Imports::open(&folder.path().join("imports")).unwrap(),
             import_limits: ImportLimits::default(),

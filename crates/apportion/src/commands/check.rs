@@ -27,6 +27,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
         }
         false => domain::meter::builtin(),
     };
+    crate::wiring::metric_map(&config)?.check(&meters).map_err(|error| refused(&error))?;
     let mut warnings = Vec::new();
     if config.files.rates.exists() {
         let text = read_text(&config.files.rates)?;

@@ -294,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn metrics_name_their_tenant_by_one_attribute_by_several_or_not_at_all() {
+        let tenant = |line: &str| {
+            let text = format!("[[ingest.metric]]\nname = 'm'\nmeter = 'llm_tokens'\n{line}");
+            let config = load_text(&text, &[]).expect("valid").config;
+            config.ingest.metrics[0].tenant.join(" ")
+        };
+        assert_eq!(tenant(""), "tenant tenant.id tenant_id");
+        assert_eq!(tenant("tenant = 'org'"), "org");
+        assert_eq!(tenant("tenant = ['a', 'b']\nkind = 'gauge'\nattributes = { user = 'u' }"), "a b");
+        let unknown = "[[ingest.metric]]\nname = 'm'\nmeter = 'x'\nunits = 'Bytes'";
+        check(unknown, &[], "apportion.toml:4:1: unknown key `units`; did you mean `unit`?");
+    }
+
+    #[test]
     fn what_a_later_release_brings_is_refused() {
         for text in [
             "[compute]\nengine='df://host'",

@@ -2,6 +2,7 @@
 
 use super::units::{DurationText, SizeText, TimeOfDay};
 use crate::exit::Failure;
+use domain::meter::MeterKind;
 use domain::{Currency, Price, Weight, Zone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::collections::BTreeMap;
@@ -153,6 +154,9 @@ sections! {
         /// JSONPath per dimension.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         map: BTreeMap<String, String> = BTreeMap::new(),
+        /// Metrics that are counted when OpenTelemetry or Prometheus pushes them.
+        #[serde(rename = "metric", skip_serializing_if = "Vec::is_empty")]
+        metrics: Vec<IngestMetric> = Vec::new(),
     }
     /// What is kept how long.
     Retention {
@@ -204,6 +208,10 @@ sections! {
         events_decoded: SizeText = parsed("64MiB"),
         /// Events of a batch.
         events: u64 = 10_000,
+        /// Series of one push of metrics.
+        metric_series: usize = 20_000,
+        /// Cumulative streams of metrics held in memory.
+        metric_streams: usize = 100_000,
         /// Files of an upload or import.
         upload_files: usize = 10_000,
         /// How long an upload may stand still.
@@ -247,6 +255,45 @@ sections! {
         /// How long open requests may take after the process was told to stop.
         drain: DurationText = parsed("30s"),
     }
+}
+
+/// A pushed metric and how it is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestMetric {
+    /// Name of the metric.
+    pub name: String,
+    /// Name of the meter that counts it.
+    pub meter: String,
+    /// Attributes that name the tenant, tried in this order.
+    #[serde(default = "tenant_attributes", deserialize_with = "one_or_many")]
+    pub tenant: Vec<String>,
+    /// Field of the event's data by the attribute it is read from; nothing else is kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Unit of the metric, if it is not the meter's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What the metric is, if its sender does not say or says it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<MeterKind>,
+}
+
+fn tenant_attributes() -> Vec<String> {
+    ["tenant", "tenant.id", "tenant_id"].map(str::to_owned).to_vec()
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a name or a list of names")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(name) => vec![name],
+        OneOrMany::Many(names) => names,
+    })
 }
 
 /// What happens to a tenant nobody entered.

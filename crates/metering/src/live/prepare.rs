@@ -109,6 +109,16 @@ impl Preparer {
         Ok(self.prepare_event(parsed)?.map_err(|refusal| refusal.of(&id)))
     }
 
+    /// Returns whether an event of this tenant, source and id counts already.
+    pub(crate) fn has_id(&self, tenant: &str, source: &str, id: &str) -> Result<bool, IdsError> {
+        Ok(self.ids.get(&self.salt.key(tenant, source, id))?.is_some())
+    }
+
+    /// Returns whether an event of the same tenant, source and id counts already.
+    pub(crate) fn is_taken(&self, event: &PreparedEvent) -> Result<bool, IdsError> {
+        Ok(self.ids.get(&event.key)?.is_some())
+    }
+
     fn prepare_event(&self, parsed: ParsedEvent<'_>) -> Result<Result<Offered, Refusal>, IdsError> {
         let (placed, data) = match self.place(parsed) {
             Ok(placed) => placed,
@@ -163,7 +173,7 @@ impl Preparer {
     }
 
     /// The tenant of a caller who has just one.
-    fn only_tenant(&self) -> Option<&TenantId> {
+    pub(crate) fn only_tenant(&self) -> Option<&TenantId> {
         match &self.scope {
             TenantScope::Only(tenants) if tenants.len() == 1 => tenants.first(),
             TenantScope::Only(_) | TenantScope::All => None,

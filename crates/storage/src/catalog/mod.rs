@@ -36,6 +36,8 @@ mod fx;
 mod meter_spans;
 /// Dated definitions of meters.
 mod meters;
+/// What was counted last of cumulative metrics.
+mod metric_streams;
 /// Events that were taken back.
 mod retractions;
 /// Published versions of policies and rate cards.
@@ -60,6 +62,7 @@ pub use lake_cache::{ImportRow, PeriodRow, PostingRow};
 pub use meta::MetaKey;
 pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;
+pub use metric_streams::MetricStreamRow;
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};

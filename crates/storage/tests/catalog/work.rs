@@ -1,4 +1,4 @@
-use storage::catalog::{CatalogError, ImportRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow};
+use storage::catalog::{CatalogError, ImportRow, MetricStreamRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow};
 
 use super::open;
 
@@ -141,4 +141,41 @@ async fn a_days_pool_states_are_those_of_its_last_run() {
     assert_eq!(catalog.run_days("2026-01-05", "2026-01-05").await.unwrap(), [day("r2")]);
     assert_eq!(catalog.run_pool_states("2026-01-01", "2026-01-31").await.unwrap(), [state("r2", "eu", None)]);
     assert!(catalog.run_days("2026-01-06", "2026-01-31").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_row_of_a_metric_stream_is_replaced_as_a_whole() {
+    let (catalog, _folder) = open().await;
+    let first = MetricStreamRow {
+        stream: "aa".to_owned(),
+        tenant: "acme".to_owned(),
+        source: "otlp:{}".to_owned(),
+        event_id: "0-1795172400000000001".to_owned(),
+        current_start: None,
+        current_at: 1_795_172_400_000_000_001,
+        current_value: "0.1".to_owned(),
+        previous_start: None,
+        previous_at: None,
+        previous_value: None,
+        updated_at: 100,
+    };
+    let second = MetricStreamRow {
+        event_id: "5-1795172400000000002".to_owned(),
+        current_start: Some(5),
+        current_at: 1_795_172_400_000_000_002,
+        current_value: "123456789012345678.123456789".to_owned(),
+        previous_at: Some(first.current_at),
+        previous_value: Some("0.1".to_owned()),
+        updated_at: 200,
+        ..first.clone()
+    };
+    let other = MetricStreamRow { stream: "bb".to_owned(), ..first.clone() };
+
+    catalog.put_metric_streams(&[first.clone(), other.clone()]).await.unwrap();
+    assert_eq!(catalog.metric_stream_all_tenants("aa").await.unwrap(), Some(first));
+    catalog.put_metric_streams(std::slice::from_ref(&second)).await.unwrap();
+
+    assert_eq!(catalog.metric_stream_all_tenants("aa").await.unwrap(), Some(second));
+    assert_eq!(catalog.metric_stream_all_tenants("bb").await.unwrap(), Some(other));
+    assert_eq!(catalog.metric_stream_all_tenants("cc").await.unwrap(), None);
 }
