@@ -6,6 +6,7 @@ use crate::problem::ApiError;
 use crate::rates::EventRates;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
+use collectors::sources::Sources;
 use domain::{Day, Instant, Zone};
 use engine::Engine;
 use engine::query::QueryLimits;
@@ -28,7 +29,9 @@ pub struct App {
     pub import_limits: ImportLimits,
     /// Events as they happen.
     pub events: EventLog,
-    /// How many of them each tenant may send.
+    /// Where further usage comes from.
+    pub sources: Sources,
+    /// How many events each tenant may send.
     pub rates: Arc<EventRates>,
     /// `[ingest.map]`.
     pub dimension_map: DimensionMap,

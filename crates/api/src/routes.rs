@@ -6,7 +6,7 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, events, explain, fixed_costs, fx_rates, health,
-    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, sources, tenants, tokens, usage,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -102,6 +102,8 @@ pub(crate) fn all() -> Vec<Route> {
         batch(EventWriter, routes!(events::post_events)),
         route(CostReader, routes!(usage::list_usage)),
         route(AdminReader, routes!(imports::list_imports)),
+        route(AdminReader, routes!(sources::list_sources)),
+        route(PlatformAdmin, routes!(sources::refresh_source)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),

@@ -120,6 +120,9 @@ pub enum Command {
     /// How events become quantities
     #[command(subcommand)]
     Meters(MetersCommand),
+    /// Where usage is read from
+    #[command(subcommand)]
+    Sources(SourcesCommand),
     /// Runs of attribution
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -548,6 +551,23 @@ pub enum MetersCommand {
     List,
     /// Show one meter
     Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `sources …`.
+#[derive(Debug, Subcommand)]
+pub enum SourcesCommand {
+    /// List the sources and how each fared
+    List,
+    /// Read a source now; --from reads hours from there on again
+    Refresh {
+        /// Its name
+        name: String,
+    },
+    /// Ask each query for the last hour, store nothing
+    Test {
         /// Its name
         name: String,
     },

@@ -2,10 +2,12 @@
 
 use crate::config::{Config, DurationText, Limits, SizeText, TenantsUnknown};
 use crate::exit::{Exit, Failure};
+use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, LocalAdmin};
 use collectors::ImportLimits;
+use collectors::sources::Sources;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -68,6 +70,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     publish_meters(config, &catalog, now).await?;
     let dimension_map = DimensionMap::new(&config.ingest.map).map_err(conflict)?;
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
+    let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
+    let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
         .with_hot(Arc::new(events.clone()));
     engine.repair().await?;
@@ -81,6 +85,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         imports: Imports::open(&folder.imports()).map_err(explain)?,
         import_limits: import_limits(&config.limits),
         events: events.clone(),
+        sources,
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),

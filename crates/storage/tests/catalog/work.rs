@@ -1,4 +1,4 @@
-use storage::catalog::{CatalogError, ImportRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow};
+use storage::catalog::{CatalogError, ImportRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow, SourceRow};
 
 use super::open;
 
@@ -141,4 +141,24 @@ async fn a_days_pool_states_are_those_of_its_last_run() {
     assert_eq!(catalog.run_days("2026-01-05", "2026-01-05").await.unwrap(), [day("r2")]);
     assert_eq!(catalog.run_pool_states("2026-01-01", "2026-01-31").await.unwrap(), [state("r2", "eu", None)]);
     assert!(catalog.run_days("2026-01-06", "2026-01-31").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_source_is_replaced() {
+    let (catalog, _folder) = open().await;
+    assert_eq!(catalog.source("east").await.unwrap(), None);
+    let begun = SourceRow {
+        name: "east".to_owned(),
+        kind: "prometheus".to_owned(),
+        last_started_at: Some(100),
+        ..SourceRow::default()
+    };
+    catalog.put_source(&begun).await.unwrap();
+    let failed = SourceRow { last_error_at: Some(110), last_error: Some("timeout".to_owned()), ..begun.clone() };
+    catalog.put_source(&failed).await.unwrap();
+    assert_eq!(catalog.source("east").await.unwrap(), Some(failed));
+    let ended = SourceRow { last_success_at: Some(120), row_count: 7, cursor_json: Some("{}".to_owned()), ..begun };
+    catalog.put_source(&ended).await.unwrap();
+    assert_eq!(catalog.source("east").await.unwrap(), Some(ended));
+    assert_eq!(catalog.source("west").await.unwrap(), None);
 }
