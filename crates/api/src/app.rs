@@ -7,6 +7,7 @@ use crate::rates::EventRates;
 use crate::streams::Streams;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
+use collectors::sources::Sources;
 use domain::{Day, Instant, Zone};
 use engine::Engine;
 use engine::query::QueryLimits;
@@ -34,7 +35,9 @@ pub struct App {
     pub metrics: Arc<MetricMap>,
     /// What was counted last of cumulative metrics.
     pub streams: Streams,
-    /// How many of them each tenant may send.
+    /// Where further usage comes from.
+    pub sources: Sources,
+    /// How many events each tenant may send.
     pub rates: Arc<EventRates>,
     /// `[ingest.map]`.
     pub dimension_map: DimensionMap,

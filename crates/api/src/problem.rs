@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use collectors::ImportError;
+use collectors::sources::{SinkError, SourceError};
 use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
@@ -84,6 +85,7 @@ problems! {
     "invalid_row" 422 "Invalid row": "A row cannot be read; the detail names file, line and column. Nothing was stored.";
     "out_of_bound" 400 "Out of bound": "A number or time is too large to be stored.";
     "unreadable_file" 422 "Unreadable file": "A file is broken, or in a format or compression that is not read.";
+    "source_failed" 502 "Source failed": "A source of usage could not be read; what was read before stays. The detail says why.";
     "no_rows" 422 "No rows": "The files have columns but no rows.";
     "fx_missing" 422 "Exchange rate missing": "There is no rate at most 7 days old; enter one and run again.";
     "rate_missing" 422 "Price missing": "The rate card has no price for a metered quantity.";
@@ -267,6 +269,9 @@ pub enum ApiError {
     /// An import of events failed.
     #[error(transparent)]
     Metering(#[from] MeteringError),
+    /// A source of usage was not read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
 }
 
 impl ApiError {
@@ -307,6 +312,7 @@ impl ApiError {
             Self::Catalog(error) => catalog_code(error),
             Self::Import(error) => error.code(),
             Self::Metering(error) => metering_code(error),
+            Self::Source(error) => source_code(error),
         }
     }
 
@@ -342,6 +348,7 @@ impl ApiError {
                 };
                 refused.iter().map(error).collect()
             }
+            Self::Source(error @ SourceError::TooFarBack { .. }) => one("from", error.to_string()),
             Self::Import(ImportError::WouldShrink(keys)) => keys.iter().map(shrink_error).collect(),
             _ => Vec::new(),
         }
@@ -467,6 +474,17 @@ impl From<PushError> for ApiError {
     }
 }
 
+fn source_code(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::NotFound(_) => "not_found",
+        SourceError::TooFarBack { .. } => "invalid_parameter",
+        SourceError::Pull { .. } => "source_failed",
+        SourceError::Sink(SinkError::BadMeter { .. }) => "invalid_meter",
+        SourceError::Sink(SinkError::Failed(cause)) => cause.downcast_ref().map_or("internal", metering_code),
+        SourceError::Catalog(error) => catalog_code(error),
+    }
+}
+
 /// What an error says; the layer around all routes makes the answer of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ProblemParts {
@@ -542,7 +560,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = kind_of(self.code());
         let parts = if kind.status >= 500 {
-            let is_ours = matches!(self, Self::Unavailable(_));
+            // What a source says is made to be shown: it holds no secrets and nothing of this server.
+            let is_ours = matches!(self, Self::Unavailable(_) | Self::Source(SourceError::Pull { .. }));
             let detail = if is_ours { self.to_string() } else { kind.meaning.to_owned() };
             ProblemParts { kind, detail, errors: Vec::new(), cause: Some(format!("{self:?}")) }
         } else {

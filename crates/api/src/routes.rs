@@ -6,8 +6,8 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
-    fx_rates, health, imports, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, tenants, tokens,
-    usage, usage_live,
+    fx_rates, health, imports, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, sources, tenants,
+    tokens, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -108,6 +108,8 @@ pub(crate) fn all() -> Vec<Route> {
         route(CostReader, routes!(usage::list_usage)),
         stream(CostReader, routes!(usage_live::follow_usage)),
         route(AdminReader, routes!(imports::list_imports)),
+        route(AdminReader, routes!(sources::list_sources)),
+        route(PlatformAdmin, routes!(sources::refresh_source)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),

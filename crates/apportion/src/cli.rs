@@ -120,6 +120,9 @@ pub enum Command {
     /// How events become quantities
     #[command(subcommand)]
     Meters(MetersCommand),
+    /// Where usage is read from
+    #[command(subcommand)]
+    Sources(SourcesCommand),
     /// Runs of attribution
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -558,6 +561,23 @@ pub enum MetersCommand {
         /// First day
         #[arg(long, value_name = "DAY")]
         from: String,
+    },
+}
+
+/// `sources …`.
+#[derive(Debug, Subcommand)]
+pub enum SourcesCommand {
+    /// List the sources and how each fared
+    List,
+    /// Read a source now; --from reads hours from there on again
+    Refresh {
+        /// Its name
+        name: String,
+    },
+    /// Ask each query for the last hour, store nothing
+    Test {
+        /// Its name
+        name: String,
     },
 }
 

@@ -3,14 +3,13 @@
 use clap::{Arg, ArgAction, Command};
 
 /// Path and purpose of each command that a later release brings.
-const LATER: [(&str, &str); 15] = [
+const LATER: [(&str, &str); 14] = [
     ("snapshot", "Take and inspect the daily snapshots of workspaces"),
     ("period", "List, close, reopen and sweep billing months"),
     ("statement", "Print a closed month's charge in minor units"),
     ("invoices", "Enter and list providers' invoice totals"),
     ("adjust", "Book an adjustment between two tenants"),
     ("unit-costs", "Cost per merged pull request and per workflow"),
-    ("sources", "List, refresh and test collectors"),
     ("observability", "Export dashboards, rules and scrape configuration"),
     ("man", "Print the manual page"),
     ("costs changes", "Explain why a cost changed"),

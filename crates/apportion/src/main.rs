@@ -26,6 +26,8 @@ mod progress;
 mod publish;
 /// Attributes by itself while `serve` runs: after imports and every night.
 mod scheduler;
+/// Sources of usage: made, brought together with the event log, read again and again.
+mod sources;
 /// The one place that opens stores and builds the router.
 mod wiring;
 

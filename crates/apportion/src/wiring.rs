@@ -2,10 +2,12 @@
 
 use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown};
 use crate::exit::{Exit, Failure};
+use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams};
 use collectors::ImportLimits;
+use collectors::sources::Sources;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -73,6 +75,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let metrics = metric_map(config)?;
     metrics.check(&metering::publish::meters(&catalog).await?).map_err(conflict)?;
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
+    let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
+    let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
         .with_hot(Arc::new(events.clone()));
     engine.repair().await?;
@@ -89,6 +93,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         events: events.clone(),
         metrics: Arc::new(metrics),
         streams: Streams::new(catalog.clone(), config.limits.metric_streams),
+        sources,
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),

@@ -1,8 +1,8 @@
-//! Bills from outside become cost lines: FOCUS files and fixed costs, replaced whole, never appended.
+//! Bills from outside become cost lines, replaced whole, never appended; usage of other systems becomes points.
 //!
-//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report.
-//! Never: splitting, posting, HTTP, the wall clock, access rights. A failed import changes nothing.
-//! Start reading at [`import::import_focus`]; how one cell is read is in [`focus`].
+//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report; clients of other systems.
+//! Never: splitting, posting, serving HTTP, the wall clock, access rights. A failed import or pull changes nothing.
+//! Start reading at [`import::import_focus`]; how one cell is read is in [`focus`]. Usage begins at [`sources`].
 
 /// What can go wrong, in the words of whoever sent the file.
 pub mod error;
@@ -18,6 +18,11 @@ pub mod focus;
 pub mod fixed;
 /// A set of files replaces the keys it contains.
 pub mod import;
+
+/// Reads usage from a Prometheus server.
+pub mod prometheus;
+/// Sources of usage: when they are read, how far they were read, how they fared.
+pub mod sources;
 
 pub use error::ImportError;
 pub use limits::ImportLimits;

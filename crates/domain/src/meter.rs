@@ -215,6 +215,9 @@ pub fn builtin() -> Vec<Meter> {
         ("memory_gib_hours", "GiB-Hours", Compute, Counter),
         ("storage_gib_hours", "GiB-Hours", Storage, Counter),
         ("network_gib", "GiB", Network, Counter),
+        // What there was of it, used or not: for `capacity` of a pool. No rule splits by these.
+        ("cpu_core_hours_capacity", "Core-Hours", Compute, Counter),
+        ("memory_gib_hours_capacity", "GiB-Hours", Compute, Counter),
         ("sandbox_seconds", "Seconds", Compute, Counter),
         ("mcp_reads", "Requests", Compute, Counter),
         ("reviewer_minutes", "Minutes", Labor, Counter),

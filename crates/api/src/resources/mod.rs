@@ -44,6 +44,8 @@ pub mod pools;
 pub mod rate_cards;
 /// Attribution of a range of days.
 pub mod runs;
+/// Sources of usage.
+pub mod sources;
 /// What a change says about a tenant, as dated facts.
 mod tenant_facts;
 /// Who is charged.

@@ -138,6 +138,9 @@ fn table() -> Vec<Row> {
         Row("DELETE", "/api/v1/meters/{name}", Platform, vec![
             get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
+        Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
+        Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
+            get("missing", "/api/v1/sources/none/refresh", 404), get("malformed", "/api/v1/sources/%ff/refresh", 400)]),
         Row("GET", "/api/v1/fixed-costs", Readers, plain("/api/v1/fixed-costs")),
         Row("POST", "/api/v1/fixed-costs", Finance, vec![
             send("own", "/api/v1/fixed-costs", JSON, FIXED, 201), send("malformed", "/api/v1/fixed-costs", JSON, "{}", 400)]),

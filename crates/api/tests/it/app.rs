@@ -7,8 +7,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
+use collectors::sources::{SinkError, Sources, Taken, UsagePoint, UsageSink};
 use domain::{FixedClock, Instant, Zone};
 use engine::{Engine, Settings};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
@@ -30,6 +33,15 @@ pub struct TestApp {
     /// The platform admin's token.
     pub admin: String,
     _folder: tempfile::TempDir,
+}
+
+/// There are no sources, so nothing is ever taken.
+struct NoSink;
+
+impl UsageSink for NoSink {
+    fn take<'a>(&'a self, _points: &'a [UsagePoint]) -> BoxFuture<'a, Result<Taken, SinkError>> {
+        async { Ok(Taken::default()) }.boxed()
+    }
 }
 
 pub struct Answer {
@@ -85,11 +97,13 @@ impl TestApp {
             tenants: Arc::default(),
         };
         let events = EventLog::open(options, lake.clone(), catalog.clone(), clock.clone(), setup).await.unwrap();
+        let sources = Sources::new(Vec::new(), catalog.clone(), clock.clone(), Arc::new(NoSink));
         let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
         let streams = Streams::new(engine.catalog().clone(), 1_000);
         let app = App {
             engine: engine.with_hot(Arc::new(events.clone())),
             events,
+            sources,
             rates: Arc::new(EventRates::new(10_000)),
             metrics: Arc::default(),
             streams,

@@ -5,10 +5,11 @@ use crate::cli::Format;
 use crate::client::Call;
 use crate::exit::{Exit, Failure};
 use crate::publish::{Kind, TOML, read_text};
+use crate::sources::check_sources;
 use anyhow::Result;
 use axum::body::Body;
 use domain::meter::{Meter, MeterKind, read_meters};
-use domain::policy::{BUILTIN_TEXT, Method, Policy, Pool};
+use domain::policy::{BUILTIN_TEXT, Capacity, Method, Policy, Pool};
 use domain::rates::{Per, PriceRow, RateCard, canonical};
 use metering::rules::DimensionMap;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
         false => domain::meter::builtin(),
     };
     crate::wiring::metric_map(&config)?.check(&meters).map_err(|error| refused(&error))?;
-    let mut warnings = Vec::new();
+    let mut warnings = check_sources(&config, &meters)?;
     if config.files.rates.exists() {
         let text = read_text(&config.files.rates)?;
         Kind::Rates.check(&config.files.rates, &text)?;
@@ -131,6 +132,13 @@ fn warnings_of(policy: &Policy, meters: &[Meter]) -> Vec<String> {
     let mut drivers: BTreeMap<String, &str> = BTreeMap::new();
     for pool in &policy.pools {
         let Some(split) = &pool.split else { continue };
+        for capacity in pool.capacity.values() {
+            if let Capacity::Meter(meter) = capacity
+                && !meters.iter().any(|known| &known.name == meter)
+            {
+                warnings.push(unknown_meter(&format!("pool \"{}\", capacity", pool.name), meter, meters));
+            }
+        }
         for meter in split.weights.keys().chain(&split.meter) {
             if !meters.iter().any(|known| &known.name == meter) {
                 warnings.push(unknown_meter(&format!("pool \"{}\"", pool.name), meter, meters));

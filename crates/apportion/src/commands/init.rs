@@ -11,6 +11,8 @@ use std::path::Path;
 const SAAS: &str = include_str!("../../../../examples/policies/saas.toml");
 const KUBERNETES: &str = include_str!("../../../../examples/policies/kubernetes.toml");
 const LOG_PLATFORM: &str = include_str!("../../../../examples/policies/log-platform.toml");
+/// What the preset `kubernetes` adds to the configuration, as a comment.
+const KUBERNETES_SOURCE: &str = include_str!("../../../../examples/sources/kubernetes.toml");
 /// Rate card and meters that every preset starts with.
 const RATES: &str = include_str!("../../../../examples/rates.toml");
 const METERS: &str = include_str!("../../../../examples/meters.toml");
@@ -33,8 +35,11 @@ fn write_files(folder: &Path, preset: Preset) -> Result<Vec<&'static str>> {
         Preset::LogPlatform => LOG_PLATFORM,
         Preset::AgentWorkflows => return Err(Failure::not_available("the preset `agent-workflows`").into()),
     };
-    let files =
-        [("apportion.toml", DEFAULT_TOML), ("policy.toml", policy), ("rates.toml", RATES), ("meters.toml", METERS)];
+    let config = match preset {
+        Preset::Kubernetes => format!("{DEFAULT_TOML}{KUBERNETES_SOURCE}"),
+        _ => DEFAULT_TOML.to_owned(),
+    };
+    let files = [("apportion.toml", &*config), ("policy.toml", policy), ("rates.toml", RATES), ("meters.toml", METERS)];
     let existing: Vec<&str> = files.iter().map(|(name, _)| *name).filter(|name| folder.join(name).exists()).collect();
     if !existing.is_empty() {
         let message = format!("{} exist already; nothing was written, move them away first", existing.join(", "));
@@ -64,6 +69,17 @@ mod tests {
             seen += 1;
         }
         assert!(seen >= 7, "only {seen} examples");
+    }
+
+    #[test]
+    fn the_source_of_the_kubernetes_preset_is_valid_once_it_is_no_comment() {
+        let text: String =
+            KUBERNETES_SOURCE.lines().skip(4).map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+        let lines = text.lines().filter(|line| !line.starts_with("token_file")).collect::<Vec<_>>().join("\n");
+        let config: crate::config::Config = toml::from_str(&lines).unwrap_or_else(|error| panic!("{error}\n{lines}"));
+        let warnings = crate::sources::check_sources(&config, &domain::meter::builtin()).expect("valid");
+        assert_eq!((warnings, config.sources.len()), (Vec::new(), 1));
+        toml::from_str::<crate::config::Config>(&format!("{DEFAULT_TOML}{KUBERNETES_SOURCE}")).expect("a comment");
     }
 
     #[test]

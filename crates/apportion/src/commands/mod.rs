@@ -30,6 +30,8 @@ mod meters;
 mod parquet;
 /// `serve`.
 mod serve;
+/// `sources`.
+mod sources;
 /// `tenants`.
 mod tenants;
 /// `tokens`.
@@ -130,6 +132,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Tenants(command) => tenants::run(context, command).await,
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,
+        Command::Sources(command) => sources::run(context, command).await,
         Command::Runs(command) => attribute::runs(context, command).await,
         Command::Export(command) => export::run(context, command).await,
         Command::Openapi => about::openapi(context),

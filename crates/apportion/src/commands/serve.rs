@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::scheduler::Scheduler;
+use crate::sources::SourceSchedule;
 use crate::wiring::LocalStore;
 use anyhow::Result;
 use std::io::Write as _;
@@ -32,8 +33,10 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     writeln!(out, "listening on {url}")?;
     out.flush()?;
     let schedule = tokio::spawn(schedule.run());
+    let sources = tokio::spawn(SourceSchedule::new(Client::Local(store.router.clone())).run());
     let served = serve_store(listener, &store, &config, signals).await;
     schedule.abort();
+    sources.abort();
     served
 }
 

@@ -19,6 +19,11 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
         let problem = "is not a path; write / or /costs: one / before each part of letters, digits, -, . and _";
         return refuse("server.base_path", problem);
     }
+    if let Err(failure) = super::prometheus::prometheus_sources(config) {
+        // Sources stand in the file only.
+        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
+    }
     let limits = Value::try_from(&config.limits).expect("limits can be written");
     match leaves("limits", &limits).into_iter().find(|(_, limit)| is_nothing(limit)) {
         None => Ok(()),

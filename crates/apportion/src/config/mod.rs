@@ -4,12 +4,15 @@
 mod check;
 /// Reads file, environment and flags into one configuration.
 mod load;
+/// The keys of `[[source]]` with `kind = "prometheus"`.
+mod prometheus;
 /// The sections and keys.
 mod schema;
 /// Durations, sizes and times of day as they are written in configuration.
 mod units;
 
 pub use load::{Loaded, load};
+pub use prometheus::{PresetName, PrometheusKeys, QueryKeys, prometheus_sources};
 pub use schema::{Config, IngestMetric, Limits, Schedule, TenantsUnknown};
 pub use units::{DurationText, SizeText};
 

@@ -367,7 +367,7 @@ pub struct TenantLink {
     pub url: String,
 }
 
-/// A collector or snapshot source of a later release; its own keys are kept as they are.
+/// A source: a Prometheus server, or a collector or snapshot source of a later release. Its own keys are kept as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its name.
@@ -443,8 +443,9 @@ impl Config {
         if is_remote(&self.storage.catalog) {
             return Err(Failure::not_available("storage.catalog on a database server"));
         }
-        if !self.sources.is_empty() {
-            return Err(Failure::not_available("`[[source]]` (collectors and snapshot sources)"));
+        if let Some(other) = self.sources.iter().find(|source| source.kind != super::prometheus::KIND) {
+            let what = format!("`[[source]]` of kind `{}` (collectors and snapshot sources)", other.kind);
+            return Err(Failure::not_available(&what));
         }
         if !self.provider_limits.is_empty() {
             return Err(Failure::not_available("`[[limit]]` (limits of providers)"));

@@ -51,6 +51,8 @@ mod leases;
 mod run_days;
 /// Attribution runs.
 mod runs;
+/// How each source of usage fared, and where its next reading goes on.
+mod sources;
 
 pub use audit::{AuditRow, NewAudit};
 pub use connect::Catalog;
@@ -67,6 +69,7 @@ pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};
 pub use runs::RunRow;
+pub use sources::SourceRow;
 pub use tenant_facts::{
     ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,
 };

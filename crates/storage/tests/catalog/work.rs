@@ -1,4 +1,6 @@
-use storage::catalog::{CatalogError, ImportRow, MetricStreamRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow};
+use storage::catalog::{
+    CatalogError, ImportRow, MetricStreamRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow, SourceRow,
+};
 
 use super::open;
 
@@ -178,4 +180,24 @@ async fn the_row_of_a_metric_stream_is_replaced_as_a_whole() {
     assert_eq!(catalog.metric_stream_all_tenants("aa").await.unwrap(), Some(second));
     assert_eq!(catalog.metric_stream_all_tenants("bb").await.unwrap(), Some(other));
     assert_eq!(catalog.metric_stream_all_tenants("cc").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_source_is_replaced() {
+    let (catalog, _folder) = open().await;
+    assert_eq!(catalog.source("east").await.unwrap(), None);
+    let begun = SourceRow {
+        name: "east".to_owned(),
+        kind: "prometheus".to_owned(),
+        last_started_at: Some(100),
+        ..SourceRow::default()
+    };
+    catalog.put_source(&begun).await.unwrap();
+    let failed = SourceRow { last_error_at: Some(110), last_error: Some("timeout".to_owned()), ..begun.clone() };
+    catalog.put_source(&failed).await.unwrap();
+    assert_eq!(catalog.source("east").await.unwrap(), Some(failed));
+    let ended = SourceRow { last_success_at: Some(120), row_count: 7, cursor_json: Some("{}".to_owned()), ..begun };
+    catalog.put_source(&ended).await.unwrap();
+    assert_eq!(catalog.source("east").await.unwrap(), Some(ended));
+    assert_eq!(catalog.source("west").await.unwrap(), None);
 }

@@ -1,0 +1,207 @@
+//! Sources of usage: how each fared, and reading one now.
+
+use super::ledger::PageParams;
+use crate::access::{AdminReader, PlatformAdmin};
+use crate::app::App;
+use crate::convert::instant;
+use crate::list::{ListAsked, Page, json};
+use crate::problem::ApiError;
+use crate::query::{Id, QueryPairs};
+use axum::extract::State;
+use axum::response::Response;
+use collectors::sources::{Asked, QueryReport, RefreshReport, SourceStatus};
+use domain::Instant;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+/// A source of usage.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SourceBody {
+    /// Its name in the configuration.
+    pub name: String,
+    /// prometheus.
+    pub kind: String,
+    /// ok; stale if the last pull failed or is long ago; never if none succeeded.
+    pub state: String,
+    /// When a pull succeeded last.
+    pub last_success_at: Option<String>,
+    /// When one failed last.
+    pub last_error_at: Option<String>,
+    /// Why the last pull failed; null if it did not.
+    pub last_error: Option<String>,
+    /// Values that count, of all pulls.
+    pub rows: i64,
+    /// When the last hour ends that was read.
+    pub through: Option<String>,
+    /// When a pull began last.
+    pub last_started_at: Option<String>,
+    /// How often it is read, in seconds.
+    pub every_seconds: u64,
+    /// How long an hour rests after its end before it is read, in seconds.
+    pub settle_seconds: u64,
+    /// Values that came again and differed; the first ones stay.
+    pub changed_later: u64,
+    /// Values that are no usage.
+    pub rejected: u64,
+    /// Values that are no numbers, such as NaN.
+    pub skipped_values: u64,
+    /// Of the last pull that succeeded.
+    pub warnings: Vec<String>,
+}
+
+/// What a source is read for.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RefreshParams {
+    /// Reads hours from this time on again; what was taken before stays.
+    pub from: Option<String>,
+    /// `true` asks each query for the last hour and stores nothing.
+    pub dry_run: Option<bool>,
+}
+
+/// What a refresh read and what became of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RefreshBody {
+    /// The source.
+    pub name: String,
+    /// Whether nothing was stored.
+    pub dry_run: bool,
+    /// When the first hour begins that was read; null if none rests long enough.
+    pub from: Option<String>,
+    /// When the last one ends.
+    pub through: Option<String>,
+    /// Values that count from now on.
+    pub accepted: u64,
+    /// Values that were read before.
+    pub duplicates: u64,
+    /// Values that were read before and differed then; those stay.
+    pub changed_later: u64,
+    /// The first values that are no usage.
+    pub rejected: Vec<RejectedPointBody>,
+    /// All values that are no usage.
+    pub rejected_total: u64,
+    /// What somebody should look at.
+    pub warnings: Vec<String>,
+    /// What each query answered.
+    pub queries: Vec<QueryReportBody>,
+}
+
+/// A value that is no usage.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RejectedPointBody {
+    /// Source, query and labels.
+    pub series: String,
+    /// When its hour begins.
+    pub hour: String,
+    /// Which rule.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// What one query answered.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct QueryReportBody {
+    /// Its name.
+    pub name: String,
+    /// Its meter.
+    pub meter: String,
+    /// Most series of an answer.
+    pub series: u64,
+    /// Values of all answers.
+    pub points: u64,
+    /// Values that are no numbers, such as NaN.
+    pub skipped_values: u64,
+    /// Values with more than nine fractional digits.
+    pub rounded_values: u64,
+}
+
+/// Returns the sources of usage and how each fared, in the order of the configuration.
+#[utoipa::path(get, path = "/api/v1/sources", tag = "sources", params(PageParams), responses((status = 200, body = Page<SourceBody>)))]
+pub async fn list_sources(
+    _reader: AdminReader,
+    State(app): State<App>,
+    query: QueryPairs,
+    asked: ListAsked,
+) -> Result<Response, ApiError> {
+    let page = query.page(&app.list_limits())?;
+    Page::of_all(app.sources.list().await?, &page, "sources", to_api_source)?.answer(&asked)
+}
+
+/// Reads a source up to the last hour that rests long enough. Each value counts once, however often it is read.
+#[utoipa::path(post, path = "/api/v1/sources/{name}/refresh", tag = "sources",
+    params(("name" = String, Path, description = "Name of the source"), RefreshParams),
+    responses((status = 200, body = RefreshBody)))]
+pub async fn refresh_source(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(name): Id,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
+    let mut params = query.params()?;
+    let from = params.text("from").map(|text| Instant::parse_lenient(&text)).transpose();
+    let from = from.map_err(|error| ApiError::parameter("from", error.to_string()))?;
+    let dry_run = params.word("dry_run", &[("false", false), ("true", true)])?;
+    params.finish()?;
+    let report = app.sources.refresh(&name, &Asked { from, dry_run }).await?;
+    let body = to_api_report(&report);
+    if body.accepted > 0 {
+        let facts = serde_json::json!({ "from": body.from, "through": body.through, "accepted": body.accepted });
+        app.record(&admin, "source.refresh", &name, crate::audit::NOTHING, Some(&facts)).await?;
+    }
+    json(&body)
+}
+
+fn to_api_source(status: &SourceStatus) -> SourceBody {
+    let at = |time: Option<Instant>| time.map(|time| instant(time.micros()));
+    SourceBody {
+        name: status.name.clone(),
+        kind: status.kind.to_owned(),
+        state: status.state.as_str().to_owned(),
+        last_success_at: at(status.last_success_at),
+        last_error_at: at(status.last_error_at),
+        last_error: status.last_error.clone(),
+        rows: status.rows,
+        through: at(status.through),
+        last_started_at: at(status.last_started_at),
+        every_seconds: status.every_seconds,
+        settle_seconds: status.settle_seconds,
+        changed_later: status.notes.changed_later,
+        rejected: status.notes.rejected,
+        skipped_values: status.notes.skipped_values,
+        warnings: status.notes.warnings.clone(),
+    }
+}
+
+fn to_api_report(report: &RefreshReport) -> RefreshBody {
+    let rejected = report.taken.rejections.iter().map(|rejection| RejectedPointBody {
+        series: rejection.series.clone(),
+        hour: instant(rejection.hour.micros()),
+        code: rejection.code.clone(),
+        detail: rejection.detail.clone(),
+    });
+    RefreshBody {
+        name: report.name.clone(),
+        dry_run: report.dry_run,
+        from: report.hours.map(|(from, _)| instant(from.micros())),
+        through: report.hours.map(|(_, through)| instant(through.micros())),
+        accepted: report.taken.accepted,
+        duplicates: report.taken.duplicates,
+        changed_later: report.taken.changed_later,
+        rejected: rejected.collect(),
+        rejected_total: report.taken.rejected,
+        warnings: report.warnings(),
+        queries: report.queries.iter().map(to_api_query).collect(),
+    }
+}
+
+fn to_api_query(query: &QueryReport) -> QueryReportBody {
+    QueryReportBody {
+        name: query.name.clone(),
+        meter: query.meter.clone(),
+        series: query.series,
+        points: query.points,
+        skipped_values: query.skipped_values,
+        rounded_values: query.rounded_values,
+    }
+}

@@ -1,0 +1,154 @@
+//! Sources of usage: made from the configuration, brought together with the event log, read again and again.
+
+/// Reads the sources while `serve` runs.
+mod schedule;
+/// Points of usage as events of the log.
+mod sink;
+
+pub use schedule::SourceSchedule;
+pub use sink::{EventSink, value_path};
+
+use crate::config::{Config, PresetName, PrometheusKeys, QueryKeys, prometheus_sources};
+use crate::exit::{Exit, Failure};
+use collectors::prometheus::{Auth, ClientOptions, PrometheusClient, PrometheusSource, Secret, UsageQuery, kubernetes};
+use collectors::sources::Source;
+use domain::meter::Meter;
+use domain::toml_text::nearest;
+use std::path::Path;
+use std::time::Duration;
+
+/// Wait before the first repeat of a failed attempt.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// Seconds of an hour.
+const HOUR: u64 = 3600;
+
+/// Returns the sources of the configuration.
+///
+/// # Errors
+/// A failure that names the source and the key.
+pub fn sources_of(config: &Config) -> Result<Vec<Source>, Failure> {
+    prometheus_sources(config)?.iter().map(source_of).collect()
+}
+
+fn source_of(keys: &PrometheusKeys) -> Result<Source, Failure> {
+    let options = ClientOptions {
+        url: secret(keys.url.as_deref(), keys.url_file.as_deref()).expect("an address was asked for"),
+        auth: auth_of(keys),
+        timeout: keys.timeout.duration(),
+        retries: keys.retries,
+        retry_wait: RETRY_WAIT,
+        response_bytes_max: keys.response.bytes(),
+    };
+    let client = PrometheusClient::new(options)
+        .map_err(|error| Failure::new(Exit::Failure, format!("[[source]] \"{}\": {error}", keys.name)))?;
+    let hours = |duration: Duration| i64::try_from(duration.as_secs() / HOUR).unwrap_or(i64::MAX);
+    Ok(Source {
+        name: keys.name.clone(),
+        every: keys.every.duration(),
+        settle: keys.settle.duration(),
+        backfill_hours: hours(keys.backfill.duration()),
+        chunk_hours: hours(keys.chunk.duration()),
+        prometheus: PrometheusSource { client, queries: queries_of(keys), series_max: keys.series_max },
+    })
+}
+
+fn secret(text: Option<&str>, file: Option<&Path>) -> Option<Secret> {
+    text.map(|text| Secret::Text(text.to_owned())).or_else(|| file.map(|file| Secret::File(file.to_owned())))
+}
+
+fn auth_of(keys: &PrometheusKeys) -> Auth {
+    match (&keys.username, &keys.password_file) {
+        (Some(username), Some(file)) => {
+            Auth::Basic { username: username.clone(), password: Secret::File(file.clone()) }
+        }
+        _ => secret(keys.token.as_deref(), keys.token_file.as_deref()).map_or(Auth::Nobody, Auth::Bearer),
+    }
+}
+
+/// The queries of the preset, then those of the file.
+fn queries_of(keys: &PrometheusKeys) -> Vec<UsageQuery> {
+    let preset = match (keys.preset, &keys.cluster) {
+        (Some(PresetName::Kubernetes), Some(cluster)) => kubernetes::queries(&kubernetes::Preset {
+            cluster,
+            tenant_label: &keys.tenant_label,
+            capacity: keys.capacity,
+        }),
+        _ => Vec::new(),
+    };
+    let of_file = |query: &QueryKeys| UsageQuery {
+        name: query.name.clone(),
+        meter: query.meter.clone(),
+        expression: query.query.clone(),
+        tenant_label: query.tenant.clone(),
+        cluster: query.cluster.clone(),
+        attributes: query.dimensions().expect("the names were checked when they were read"),
+    };
+    preset.into_iter().chain(keys.queries.iter().map(of_file)).collect()
+}
+
+/// Refuses queries for meters that a number cannot be given to; returns what should be looked at.
+///
+/// # Errors
+/// A failure that names source, query and meter.
+pub fn check_sources(config: &Config, meters: &[Meter]) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    for keys in prometheus_sources(config)? {
+        let is_open = keys.url.as_deref().is_some_and(|url| url.starts_with("http://"));
+        if is_open && (keys.token.is_some() || keys.token_file.is_some() || keys.username.is_some()) {
+            warnings.push(format!("source \"{}\" sends its token or password without encryption (http)", keys.name));
+        }
+        for query in queries_of(&keys) {
+            if let Some(problem) = problem_of_meter(&query.meter, meters) {
+                let place = format!("[[source]] \"{}\", query \"{}\"", keys.name, query.name);
+                return Err(Failure::new(Exit::Conflict, format!("{place}: {problem}")));
+            }
+        }
+    }
+    Ok(warnings)
+}
+
+fn problem_of_meter(name: &str, meters: &[Meter]) -> Option<String> {
+    match meters.iter().find(|meter| meter.name == name) {
+        None => {
+            let near = nearest(name, meters.iter().map(|meter| meter.name.as_str()));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            Some(format!("no meter `{name}`{hint}"))
+        }
+        Some(meter) => value_path(meter).err().map(|problem| format!("meter `{name}` {problem}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(keys: &str) -> Config {
+        let text = format!("[[source]]\nname='east'\nkind='prometheus'\nurl='http://p'\n{keys}");
+        toml::from_str(&text).expect("TOML")
+    }
+
+    #[test]
+    fn the_preset_asks_for_meters_that_exist() {
+        let config = config("preset='kubernetes'\ncluster='east'");
+        assert_eq!(check_sources(&config, &domain::meter::builtin()).expect("valid"), Vec::<String>::new());
+        let sources = sources_of(&config).expect("valid");
+        assert_eq!((sources[0].chunk_hours, sources[0].backfill_hours), (168, 24));
+        assert_eq!(sources[0].prometheus.queries.len(), 6);
+    }
+
+    #[test]
+    fn a_meter_that_cannot_be_read_is_refused_with_the_nearest_name() {
+        let query = |meter: &str| {
+            let keys = format!("token='t'\n[[source.query]]\nname='q'\nmeter='{meter}'\nquery='up'\ntenant='t'");
+            check_sources(&config(&keys), &domain::meter::builtin()).map_err(|failure| failure.message)
+        };
+        assert_eq!(query("log_queries").expect("valid").len(), 1, "a token over http");
+        let refused = query("log_queris").expect_err("unknown");
+        assert_eq!(refused, "[[source]] \"east\", query \"q\": no meter `log_queris`; did you mean `log_queries`?");
+        let refused = query("prs_merged").expect_err("it counts events");
+        assert_eq!(
+            refused,
+            "[[source]] \"east\", query \"q\": meter `prs_merged` counts events; a source needs one with a value"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+use crate::client::{Call, Client, percent_encode};
+use anyhow::Result;
+use domain::{Clock as _, Instant};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often the clock is looked at.
+const POLL: Duration = Duration::from_secs(2);
+/// How long after a failure a source is read again at the earliest.
+const AGAIN_AFTER: i64 = 300 * domain::time::MICROS_PER_SECOND;
+
+/// Reads every source while `serve` runs: at once, and then whenever its next hours rest long enough.
+///
+/// It asks the API as a person would (`sources refresh`), so there is one way to read a source.
+pub struct SourceSchedule {
+    client: Client,
+    /// When each source is read next, by name.
+    due: BTreeMap<String, Instant>,
+}
+
+impl SourceSchedule {
+    /// Returns the schedule; every source is due.
+    pub fn new(client: Client) -> Self {
+        Self { client, due: BTreeMap::new() }
+    }
+
+    /// Reads sources until it is dropped; ends at once if there are none.
+    pub async fn run(mut self) {
+        loop {
+            match self.client.all_rows("/sources", &[]).await {
+                Ok(sources) if sources.is_empty() => return,
+                Ok(sources) => self.read_due(&sources).await,
+                Err(error) => tracing::warn!(error = %error, "the schedule cannot list sources"),
+            }
+            self.sleep().await;
+        }
+    }
+
+    /// Sleeps until the next source is due.
+    async fn sleep(&self) {
+        while self.due.values().all(|due| crate::wiring::WallClock.now() < *due) {
+            tokio::time::sleep(POLL).await;
+            if self.due.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Reads the sources that are due, all at once: one that does not answer holds no other up.
+    async fn read_due(&mut self, sources: &[Value]) {
+        let now = crate::wiring::WallClock.now();
+        let is_due = |name: &&str| self.due.get(*name).is_none_or(|due| *due <= now);
+        let due = sources.iter().filter(|source| is_due(&name_of(source)));
+        let client = &self.client;
+        let read = due.map(|source| async move { (source, refresh(client, source).await) });
+        let read: Vec<_> = futures::future::join_all(read).await;
+        let now = crate::wiring::WallClock.now();
+        for (source, refreshed) in read {
+            let next = next_after(now, seconds(source, "every_seconds"), seconds(source, "settle_seconds"));
+            // What went wrong is in the log and in the status of the source already.
+            let next = if refreshed.is_ok() { next } else { next.min(now.plus_micros(AGAIN_AFTER)) };
+            self.due.insert(name_of(source).to_owned(), next);
+        }
+    }
+}
+
+async fn refresh(client: &Client, source: &Value) -> Result<()> {
+    let name = name_of(source);
+    let report = client.json(Call::post(format!("/sources/{}/refresh", percent_encode(name)))).await?;
+    let accepted = &report["accepted"];
+    tracing::info!(source = name, accepted = %accepted, "read source {name}: {accepted} new values");
+    Ok(())
+}
+
+fn name_of(source: &Value) -> &str {
+    source["name"].as_str().unwrap_or_default()
+}
+
+fn seconds(source: &Value, key: &str) -> i64 {
+    source[key].as_i64().unwrap_or(3600)
+}
+
+/// The first moment after `now` that lies `settle` after a multiple of `every` since 1970.
+fn next_after(now: Instant, every_seconds: i64, settle_seconds: i64) -> Instant {
+    let micros = |seconds: i64| seconds.saturating_mul(domain::time::MICROS_PER_SECOND);
+    let (every, settle) = (micros(every_seconds.max(1)), micros(settle_seconds));
+    let turns = (now.micros() - settle).div_euclid(every) + 1;
+    Instant::from_micros(turns.saturating_mul(every).saturating_add(settle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_read_when_its_next_hour_rests_long_enough() {
+        let check = |now: &str, every: i64, settle: i64, expected: &str| {
+            assert_eq!(next_after(now.parse().expect("a time"), every, settle).to_string(), expected, "{now}");
+        };
+        check("2026-11-20T10:05:00Z", 3600, 600, "2026-11-20T10:10:00Z");
+        check("2026-11-20T10:10:00Z", 3600, 600, "2026-11-20T11:10:00Z");
+        check("2026-11-20T10:09:59Z", 900, 0, "2026-11-20T10:15:00Z");
+        check("2026-11-20T23:59:00Z", 86_400, 7_200, "2026-11-21T02:00:00Z");
+    }
+}

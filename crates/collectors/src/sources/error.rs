@@ -1,0 +1,50 @@
+use crate::prometheus::PullError;
+use domain::Instant;
+use std::error::Error;
+use storage::catalog::CatalogError;
+
+/// A source that was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Nobody configured it.
+    #[error("source `{0}` does not exist; `[[source]]` of the configuration names those that do")]
+    NotFound(String),
+    /// A start that lies too far back.
+    #[error("{from} is more than {hours_max} hours ago; import older usage from a file")]
+    TooFarBack {
+        /// What was asked for.
+        from: Instant,
+        /// How far back a refresh may reach.
+        hours_max: i64,
+    },
+    /// The outside failed.
+    #[error("source `{source_name}`, {error}")]
+    Pull {
+        /// Name of the source.
+        source_name: String,
+        /// Which query, and why.
+        error: PullError,
+    },
+    /// What was read was not taken.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// Points that were not taken; none of those handed over together counts as read.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// A query names a meter that is not there, or not one that a number can be given to.
+    #[error("meter `{meter}` {problem}")]
+    BadMeter {
+        /// Its name.
+        meter: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Whoever takes points failed.
+    #[error("the usage could not be stored")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+}

@@ -1,0 +1,110 @@
+//! Sources of usage: each is read on request, from where it ended last time, and says how it fared.
+//!
+//! Invariants:
+//! * An hour may be read any number of times; each point has an identity of its own, so it counts once.
+//! * Where a source goes on is noted after its points were taken, never before.
+//! * A pull that fails changes nothing but the status; what was taken before stays.
+
+/// What can go wrong.
+mod error;
+/// Reads one source: which hours, in which pieces.
+mod refresh;
+/// Where points of usage go.
+mod sink;
+/// How each source fared, as the catalog keeps it.
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use error::{SinkError, SourceError};
+pub use refresh::{Asked, QueryReport, RefreshReport};
+pub use sink::{Rejection, Taken, UsagePoint, UsageSink};
+pub use status::{SourceState, SourceStatus};
+
+use crate::prometheus::PrometheusSource;
+use domain::Clock;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::catalog::Catalog;
+use tokio::sync::Mutex;
+
+/// One source, as it is configured.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Unique name.
+    pub name: String,
+    /// How often it is read.
+    pub every: Duration,
+    /// How long an hour rests after its end before it is read.
+    pub settle: Duration,
+    /// How many hours the first pull reaches back.
+    pub backfill_hours: i64,
+    /// How many hours one request asks for at most.
+    pub chunk_hours: i64,
+    /// What is asked.
+    pub prometheus: PrometheusSource,
+}
+
+impl Source {
+    /// Returns what it is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        "prometheus"
+    }
+}
+
+/// All sources of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Sources {
+    entries: Arc<[Entry]>,
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn UsageSink>,
+}
+
+struct Entry {
+    source: Source,
+    /// Held while it is read: two at once would only do the same work twice.
+    turn: Mutex<()>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.entries.iter().map(|entry| &entry.source.name)).finish()
+    }
+}
+
+impl Sources {
+    /// Returns the sources, none of them read yet.
+    #[must_use]
+    pub fn new(sources: Vec<Source>, catalog: Catalog, clock: Arc<dyn Clock>, sink: Arc<dyn UsageSink>) -> Self {
+        let entries = sources.into_iter().map(|source| Entry { source, turn: Mutex::new(()) }).collect();
+        Self { entries, catalog, clock, sink }
+    }
+
+    /// Returns how every source fared, in the order of the configuration.
+    ///
+    /// # Errors
+    /// If the catalog fails.
+    pub async fn list(&self) -> Result<Vec<SourceStatus>, SourceError> {
+        let now = self.clock.now();
+        let mut statuses = Vec::with_capacity(self.entries.len());
+        for entry in &*self.entries {
+            let row = self.catalog.source(&entry.source.name).await?;
+            statuses.push(status::status_of(&entry.source, row.as_ref(), now));
+        }
+        Ok(statuses)
+    }
+
+    /// Reads a source up to the last hour that rests long enough, and returns what became of it.
+    ///
+    /// # Errors
+    /// [`SourceError`]; then the status of the source says the same, and the next refresh begins where this one did.
+    pub async fn refresh(&self, name: &str, asked: &Asked) -> Result<RefreshReport, SourceError> {
+        let entry = self.entries.iter().find(|entry| entry.source.name == name);
+        let entry = entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))?;
+        let _turn = entry.turn.lock().await;
+        refresh::refresh(self, &entry.source, asked).await
+    }
+}
