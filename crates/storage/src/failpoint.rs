@@ -2,7 +2,9 @@
 //!
 //! Off unless the binary arms it once at its start. Library code only says where it is: `hit("…")`.
 //! The steps: `after-data-file`, `before-commit`, `mid-commit` (the log entry is written and synced
-//! but not yet visible), `after-commit`, `checkpoint`.
+//! but not yet visible), `after-commit`, `checkpoint`, `checkpoint-unsealed` (written, and not yet one that counts),
+//! `merge` (before a merged file is written), `expire` (before expired events leave their table), `vacuum` (before each
+//! deletion).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
