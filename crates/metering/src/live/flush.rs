@@ -54,6 +54,7 @@ impl EventLog {
         self.write_tables(*flushed + 1..=last).await?;
         self.let_go(last).await?;
         *flushed = last;
+        inner.flushes.send_modify(|flushes| *flushes += 1);
         Ok(())
     }
 
