@@ -4,6 +4,7 @@ use crate::auth::AdminToken;
 use crate::limits::ApiLimits;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
+use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
 use domain::{Day, Instant, Zone};
@@ -38,6 +39,8 @@ pub struct App {
     pub spool: Arc<Path>,
     /// The token of the environment, if one is given.
     pub admin_token: Option<AdminToken>,
+    /// How the tables are kept small.
+    pub upkeep: Arc<Upkeep>,
     /// How much a request may use.
     pub limits: Arc<ApiLimits>,
 }

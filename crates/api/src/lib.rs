@@ -39,6 +39,8 @@ pub mod rates;
 pub mod resources;
 /// The one list of all routes.
 pub mod routes;
+/// Keeping the lake's tables small: merging, expiring, vacuuming, one at a time.
+pub mod upkeep;
 
 pub use access::Access;
 pub use app::App;
@@ -46,3 +48,4 @@ pub use auth::{AdminToken, LocalAdmin, Role};
 pub use limits::ApiLimits;
 pub use openapi::openapi;
 pub use routes::{RouteFacts, route_facts, router, router_at};
+pub use upkeep::Upkeep;

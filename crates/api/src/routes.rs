@@ -6,7 +6,7 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, events, explain, fixed_costs, fx_rates, health,
-    imports, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
+    imports, lake, ledger, meters, overhead, policies, pools, rate_cards, runs, tenants, tokens, usage,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -92,6 +92,9 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(ledger::list_postings)),
         route(AdminReader, routes!(ledger::show_proof)),
         route(PlatformAdminOnly, routes!(ledger::verify)),
+        route(PlatformAdmin, routes!(lake::compact)),
+        route(PlatformAdmin, routes!(lake::expire_events)),
+        route(PlatformAdmin, routes!(lake::vacuum)),
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),

@@ -4,7 +4,7 @@ use crate::config::{Config, DurationText, Limits, SizeText, TenantsUnknown};
 use crate::exit::{Exit, Failure};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, LocalAdmin};
+use api::{AdminToken, ApiLimits, App, LocalAdmin, Upkeep};
 use collectors::ImportLimits;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
@@ -16,7 +16,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::catalog::{Catalog, MetaKey};
-use storage::lake::{DataFolder, Imports, Lake, LakeError, Table};
+use storage::lake::{CompactionRule, DataFolder, Imports, Lake, LakeError, Table};
 
 /// Variable with the platform admin's token; `APPORTION_ADMIN_TOKEN_FILE` names a file instead.
 const ADMIN_TOKEN: &str = "APPORTION_ADMIN_TOKEN";
@@ -86,6 +86,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
         admin_token,
+        upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
     };
     app.set_up_events().await.map_err(conflict)?;
@@ -138,6 +139,19 @@ fn settings(config: &Config) -> Settings {
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
     }
+}
+
+fn upkeep(config: &Config) -> Upkeep {
+    let rule = CompactionRule {
+        small_bytes_max: config.compaction.small_file.bytes(),
+        small_files_max: config.compaction.small_files,
+        memory_bytes_max: bytes(&config.compaction.memory),
+    };
+    /// Longer than anything was ever kept, and no day before the calendar.
+    const DAYS_MAX: u32 = 100 * 366;
+    let events_days = config.retention.events_days.min(DAYS_MAX).cast_signed();
+    let (removed, orphaned) = (&config.retention.removed_files, &config.retention.orphaned_files);
+    Upkeep::new(rule, events_days, seconds(removed), seconds(orphaned))
 }
 
 fn api_limits(limits: &Limits) -> ApiLimits {

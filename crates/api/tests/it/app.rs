@@ -94,6 +94,7 @@ impl TestApp {
             dimension_map: DimensionMap::default(),
             spool: folder.path().join("spool").into(),
             admin_token: None,
+            upkeep: Arc::default(),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();

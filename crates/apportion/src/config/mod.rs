@@ -10,7 +10,7 @@ mod schema;
 mod units;
 
 pub use load::{Loaded, load};
-pub use schema::{Config, Limits, Schedule, TenantsUnknown};
+pub use schema::{AfterImport, Config, Limits, Schedule, TenantsUnknown};
 pub use units::{DurationText, SizeText};
 
 /// The configuration file that `init` writes: every key with its default and what it means.
