@@ -136,7 +136,7 @@ pub async fn vacuum(admin: PlatformAdmin, State(app): State<App>, query: QueryPa
     let dry_run = flag(&mut params, "dry_run")?;
     params.finish()?;
     let gone = app.vacuum(dry_run).await?;
-    let (files, bytes) = (gone.len(), gone.iter().map(|file| file.bytes).sum());
+    let (files, bytes) = (gone.len(), gone.iter().map(|file| file.bytes).sum::<u64>());
     if !dry_run && 0 < files {
         let facts = serde_json::json!({ "files": files, "bytes": bytes });
         app.record(&admin, "lake.vacuum", "lake", NOTHING, Some(&facts)).await?;
