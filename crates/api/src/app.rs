@@ -5,6 +5,7 @@ use crate::limits::ApiLimits;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
 use crate::streams::Streams;
+use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
 use collectors::sources::Sources;
@@ -14,7 +15,7 @@ use engine::query::QueryLimits;
 use metering::live::{EventLog, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules, KnownTenants, TenantRules, UnknownTenants};
-use metering::streams::{MetricMap, Streams};
+use metering::streams::MetricMap;
 use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::Catalog;
@@ -34,7 +35,7 @@ pub struct App {
     /// `[[ingest.metric]]`.
     pub metrics: Arc<MetricMap>,
     /// What was counted last of cumulative metrics.
-    pub streams: Streams,
+    pub metric_streams: metering::streams::Streams,
     /// Where further usage comes from.
     pub sources: Sources,
     /// How many events each tenant may send.
@@ -47,6 +48,8 @@ pub struct App {
     pub spool: Arc<Path>,
     /// The token of the environment, if one is given.
     pub admin_token: Option<AdminToken>,
+    /// How the tables are kept small.
+    pub upkeep: Arc<Upkeep>,
     /// How much a request may use.
     pub limits: Arc<ApiLimits>,
     /// Answers that go on.

@@ -41,6 +41,8 @@ pub mod resources;
 pub mod routes;
 /// Answers that go on: how many, and when they end.
 pub mod streams;
+/// Keeping the lake's tables small: merging, expiring, vacuuming, one at a time.
+pub mod upkeep;
 
 pub use access::Access;
 pub use app::App;
@@ -49,3 +51,4 @@ pub use limits::ApiLimits;
 pub use openapi::openapi;
 pub use routes::{RouteFacts, route_facts, router, router_at};
 pub use streams::Streams;
+pub use upkeep::Upkeep;

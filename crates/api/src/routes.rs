@@ -6,7 +6,7 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
-    fx_rates, health, imports, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, sources, tenants,
+    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, sources, tenants,
     tokens, usage, usage_live,
 };
 use axum::Router;
@@ -93,6 +93,9 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(ledger::list_postings)),
         route(AdminReader, routes!(ledger::show_proof)),
         route(PlatformAdminOnly, routes!(ledger::verify)),
+        route(PlatformAdmin, routes!(lake::compact)),
+        route(PlatformAdmin, routes!(lake::expire_events)),
+        route(PlatformAdmin, routes!(lake::vacuum)),
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),

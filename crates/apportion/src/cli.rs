@@ -99,6 +99,9 @@ pub enum Command {
     /// Verify, prove and list the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Merge, expire and vacuum the files of the tables
+    #[command(subcommand)]
+    Lake(LakeCommand),
     /// Rate cards
     #[command(subcommand)]
     Rates(VersionCommand),
@@ -361,6 +364,25 @@ pub enum LedgerCommand {
     Entries(LedgerFilter),
     /// The postings, newest first
     Postings(PageArgs),
+}
+
+/// `lake …`.
+#[derive(Debug, Subcommand)]
+pub enum LakeCommand {
+    /// Merge small files of one day into few large ones; no row changes
+    Compact,
+    /// Take raw events out that are older than retention.events_days; usage and ids stay
+    ExpireEvents(DryRunArgs),
+    /// Delete files that nothing needs; never of the ledger
+    Vacuum(DryRunArgs),
+}
+
+/// Whether anything happens.
+#[derive(Debug, Args)]
+pub struct DryRunArgs {
+    /// Say what would go, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `rates …` and `policy …`.

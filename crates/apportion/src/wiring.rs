@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams};
+use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
 use domain::{Clock, Instant};
@@ -13,13 +13,13 @@ use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules, KnownTenants};
-use metering::streams::{MetricMap, MetricRule, Streams};
+use metering::streams::{MetricMap, MetricRule};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::catalog::{Catalog, MetaKey};
-use storage::lake::{DataFolder, Imports, Lake, LakeError, Table};
+use storage::lake::{CompactionRule, DataFolder, Imports, Lake, LakeError, Table};
 
 /// Variable with the platform admin's token; `APPORTION_ADMIN_TOKEN_FILE` names a file instead.
 const ADMIN_TOKEN: &str = "APPORTION_ADMIN_TOKEN";
@@ -92,13 +92,14 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         import_limits: import_limits(&config.limits),
         events: events.clone(),
         metrics: Arc::new(metrics),
-        streams: Streams::new(catalog.clone(), config.limits.metric_streams),
+        metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
         admin_token,
+        upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),
     };
@@ -168,6 +169,19 @@ fn settings(config: &Config) -> Settings {
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
     }
+}
+
+fn upkeep(config: &Config) -> Upkeep {
+    let rule = CompactionRule {
+        small_bytes_max: config.compaction.small_file.bytes(),
+        small_files_max: config.compaction.small_files,
+        memory_bytes_max: bytes(&config.compaction.memory),
+    };
+    /// Longer than anything was ever kept, and no day before the calendar.
+    const DAYS_MAX: u32 = 100 * 366;
+    let events_days = config.retention.events_days.min(DAYS_MAX).cast_signed();
+    let (removed, orphaned) = (&config.retention.removed_files, &config.retention.orphaned_files);
+    Upkeep::new(rule, events_days, seconds(removed), seconds(orphaned))
 }
 
 fn api_limits(limits: &Limits) -> ApiLimits {

@@ -23,6 +23,8 @@ pub mod run;
 mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
 pub mod settings;
+/// What must not be removed from the lake.
+pub mod upkeep;
 
 pub use error::EngineError;
 pub use settings::Settings;

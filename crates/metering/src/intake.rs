@@ -1,4 +1,4 @@
-use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
+use crate::content::{Content, IdSalt};
 use crate::event::{ParsedEvent, parse_event};
 use crate::ids::{IdContent, IdKey};
 use crate::json::Json;
@@ -49,8 +49,8 @@ pub struct Intake {
     rules: Arc<EventRules>,
     meters: Arc<MeterSet>,
     now: Instant,
-    stored: Arc<HashMap<EventKey, StoredContent>>,
-    seen: HashMap<EventKey, Seen>,
+    stored: Arc<HashMap<IdKey, IdContent>>,
+    seen: HashMap<IdKey, Seen>,
     salt: IdSalt,
     waiting: Arc<Waiting>,
     /// Keys and contents of the accepted events, as the id index keeps them.
@@ -77,7 +77,7 @@ impl Intake {
         meters: Arc<MeterSet>,
         tenants: KnownTenants,
         now: Instant,
-        stored: Arc<HashMap<EventKey, StoredContent>>,
+        stored: Arc<HashMap<IdKey, IdContent>>,
         (salt, waiting): (IdSalt, Arc<Waiting>),
     ) -> Self {
         let (seen, rollup, counts) = (HashMap::new(), Rollup::default(), Counts::default());
@@ -88,7 +88,7 @@ impl Intake {
     ///
     /// The same events make the same keys whatever is known as stored, so a caller may look up which
     /// of them are stored and offer the events again to an intake that knows.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &EventKey> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &IdKey> {
         self.seen.keys()
     }
 
@@ -107,7 +107,7 @@ impl Intake {
         }
         let (placed, data) = self.rules.place(parsed, self.now)?;
         let content = Content::of(&placed.event, &data);
-        let key = event_key(&placed.tenant, &placed.event.source, &placed.event.id);
+        let key = self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id);
         match self.is_repeated(&key, &content) {
             Some(true) => {
                 self.remember(key, content, false);
@@ -121,8 +121,8 @@ impl Intake {
             }
             None => {}
         }
-        let claim = (self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id), content.short());
-        if self.waiting.contains(&claim.0) {
+        let claim = (key, content.short());
+        if self.waiting.contains(&key) {
             return Ok(Outcome::ForLog);
         }
         let accepted = self.accept(placed, &data);
@@ -132,12 +132,12 @@ impl Intake {
     }
 
     /// Whether an event of this key was accepted before, and if so, with the same content.
-    fn is_repeated(&self, key: &EventKey, content: &Content) -> Option<bool> {
-        let stored = self.stored.get(key).map(|stored| stored.is_same(content));
+    fn is_repeated(&self, key: &IdKey, content: &Content) -> Option<bool> {
+        let stored = self.stored.get(key).map(|stored| *stored == content.short());
         stored.or_else(|| self.seen.get(key).filter(|seen| seen.accepted).map(|seen| seen.content == *content))
     }
 
-    fn remember(&mut self, key: EventKey, content: Content, accepted: bool) {
+    fn remember(&mut self, key: IdKey, content: Content, accepted: bool) {
         let seen = self.seen.entry(key).or_insert(Seen { content, accepted });
         if accepted && !seen.accepted {
             *seen = Seen { content, accepted };

@@ -2,9 +2,11 @@
 //!
 //! Off unless the binary arms it once at its start. Library code only says where it is: `hit("…")`.
 //! The steps: `after-data-file`, `before-commit`, `mid-commit` (the log entry is written and synced
-//! but not yet visible), `after-commit`, `checkpoint`; of a flush of the event log `flush-committed`, `ids-persisted`,
-//! `log-truncated`; of a retraction `retraction-noted`; of a push of cumulative metrics `metric-streams-written` (the rows
-//! are, the events are not) and `metric-events-appended`.
+//! but not yet visible), `after-commit`, `checkpoint`, `checkpoint-unsealed` (written, and not yet one that counts),
+//! `merge` (before a merged file is written), `expire` (before expired events leave their table), `vacuum` (before each
+//! deletion); of a flush of the event log `flush-committed`, `ids-persisted`, `log-truncated`; of a retraction
+//! `retraction-noted`; of a push of cumulative metrics `metric-streams-written` (the rows are, the events are not) and
+//! `metric-events-appended`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -133,7 +133,7 @@ async fn decoded(decode: impl FnOnce() -> Result<Pushed, PushError> + Send + 'st
 
 async fn store(app: &App, writer: &EventWriter, pushed: Pushed) -> Result<Outcome, ApiError> {
     let preparer = app.events.preparer(writer.scope().clone());
-    let intake = app.streams.prepare(pushed.points, &app.metrics, preparer).await?;
+    let intake = app.metric_streams.prepare(pushed.points, &app.metrics, preparer).await?;
     app.rates.take(intake.tenants(), app.now())?;
     let mut outcome = intake.store(&app.events).await?;
     outcome.refused.merge(&pushed.refused);

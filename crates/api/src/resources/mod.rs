@@ -28,6 +28,8 @@ mod fx_text;
 pub mod health;
 /// What was imported.
 pub mod imports;
+/// The files of the lake's tables.
+pub mod lake;
 /// Entries, postings, proof, verification.
 pub mod ledger;
 /// How events become quantities.

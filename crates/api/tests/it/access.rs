@@ -95,6 +95,14 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/ledger/postings", Readers, plain("/api/v1/ledger/postings")),
         Row("GET", "/api/v1/ledger/proof", Readers, plain("/api/v1/ledger/proof")),
         Row("GET", "/api/v1/ledger/verify", PlatformOnly, plain("/api/v1/ledger/verify")),
+        Row("POST", "/api/v1/lake/compact", Platform, vec![
+            send("own", "/api/v1/lake/compact", JSON, "", 200), send("malformed", "/api/v1/lake/compact?x=1", JSON, "", 400)]),
+        Row("POST", "/api/v1/lake/expire-events", Platform, vec![
+            send("own", "/api/v1/lake/expire-events?dry_run=true", JSON, "", 200),
+            send("malformed", "/api/v1/lake/expire-events?dry_run=x", JSON, "", 400)]),
+        Row("POST", "/api/v1/lake/vacuum", Platform, vec![
+            send("own", "/api/v1/lake/vacuum?dry_run=true", JSON, "", 200),
+            send("malformed", "/api/v1/lake/vacuum?dry_run=x", JSON, "", 400)]),
         Row("POST", "/api/v1/runs", Platform, vec![
             send("own", "/api/v1/runs?wait=true", JSON, r#"{"from":"2026-11-18","to":"2026-11-18","dry_run":true}"#, 200),
             send("malformed", "/api/v1/runs", JSON, "{", 400)]),

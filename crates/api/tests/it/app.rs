@@ -16,7 +16,6 @@ use http_body_util::BodyExt as _;
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules};
-use metering::streams::Streams;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::catalog::{Catalog, CatalogError};
@@ -99,14 +98,14 @@ impl TestApp {
         let events = EventLog::open(options, lake.clone(), catalog.clone(), clock.clone(), setup).await.unwrap();
         let sources = Sources::new(Vec::new(), catalog.clone(), clock.clone(), Arc::new(NoSink));
         let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
-        let streams = Streams::new(engine.catalog().clone(), 1_000);
+        let metric_streams = metering::streams::Streams::new(engine.catalog().clone(), 1_000);
         let app = App {
             engine: engine.with_hot(Arc::new(events.clone())),
             events,
             sources,
             rates: Arc::new(EventRates::new(10_000)),
             metrics: Arc::default(),
-            streams,
+            metric_streams,
             past_days: 400,
             imports: Imports::open(&folder.path().join("imports")).unwrap(),
             import_limits: ImportLimits::default(),
@@ -114,6 +113,7 @@ impl TestApp {
             spool: folder.path().join("spool").into(),
             admin_token: None,
             streams: Streams::new(limits.live_streams_max),
+            upkeep: Arc::default(),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();

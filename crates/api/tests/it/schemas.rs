@@ -134,6 +134,9 @@ async fn o1_answers_to_writes_are_documented_too() {
             "201",
         ),
         ("PUT", "/fx-rates", "", json!({ "rates": [{ "date": DAY, "from": "USD", "to": "EUR", "rate": 2 }] }), "200"),
+        ("POST", "/lake/compact", "", Value::Null, "200"),
+        ("POST", "/lake/expire-events", "", Value::Null, "200"),
+        ("POST", "/lake/vacuum", "", Value::Null, "200"),
         ("POST", "/tokens", "", json!({ "role": "ingest", "tenants": ["acme"] }), "201"),
         (
             "POST",

@@ -22,6 +22,8 @@ mod fx;
 mod import;
 /// `init`.
 mod init;
+/// `lake`.
+mod lake;
 /// `ledger`.
 mod ledger;
 /// `meters`.
@@ -124,6 +126,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Costs(args) => costs::run(context, args).await,
         Command::Explain(args) => costs::explain(context, args).await,
         Command::Coverage => costs::coverage(context).await,
+        Command::Lake(command) => lake::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Rates(command) => versions::run(context, crate::publish::Kind::Rates, command).await,
         Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,

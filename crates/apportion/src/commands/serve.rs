@@ -23,7 +23,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let store = crate::wiring::open_local(&config).await?;
     let client = Client::Local(store.router.clone());
     crate::publish::publish_files(&client, &config, context.globals.yes).await?;
-    let schedule = Scheduler::new(client, &config.schedule, config.zone()).await?;
+    let schedule = Scheduler::new(client, &config, store.events.flushes()).await?;
     let url = url_of(&listener, &config.server.base_path)?;
     let signals = StopSignals::listen()?;
     let mut out = std::io::stdout();

@@ -316,7 +316,6 @@ mod tests {
             "[[source]]\nname='app'\nkind='vercel'",
             "[[limit]]\nprovider='p'\nresource='r'",
             "[retention]\nimports='365d'",
-            "[retention]\nevents_days=30",
         ] {
             let error = load_text(text, &[]).expect("valid").config.check_available().expect_err("refused");
             assert!(error.message.starts_with("not_available") && error.exit == Exit::Conflict, "{text}");

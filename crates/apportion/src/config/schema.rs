@@ -30,6 +30,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// What is kept how long.
     pub retention: Retention,
+    /// When small files are merged.
+    pub compaction: Compaction,
     /// Amortization windows.
     pub window: Window,
     /// Billing months.
@@ -164,6 +166,21 @@ sections! {
         events_days: u32 = 90,
         /// Imported files: `forever` or a duration.
         imports: String = "forever".to_owned(),
+        /// Files that were merged or expired.
+        removed_files: DurationText = parsed("7d"),
+        /// Files that no commit names.
+        orphaned_files: DurationText = parsed("1d"),
+    }
+    /// When small files are merged.
+    Compaction {
+        /// Quiet after the last flush or import.
+        after_flush: AfterImport = AfterImport::After(parsed("60s")),
+        /// Small files that a day may have.
+        small_files: usize = 16,
+        /// A file below this size is small.
+        small_file: SizeText = parsed("32MiB"),
+        /// Memory for sorting.
+        memory: SizeText = parsed("256MiB"),
     }
     /// Amortization windows.
     Window {
@@ -306,7 +323,7 @@ pub enum TenantsUnknown {
     Reject,
 }
 
-/// When `serve` attributes after an import.
+/// A pause after which `serve` does something by itself, or never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AfterImport {
     /// Never by itself.
@@ -453,10 +470,6 @@ impl Config {
         let default = Retention::default();
         if self.retention.imports != default.imports {
             return Err(Failure::not_available("retention.imports other than \"forever\""));
-        }
-        if self.retention.events_days != default.events_days {
-            let what = format!("retention.events_days other than {}", default.events_days);
-            return Err(Failure::not_available(&what));
         }
         Ok(())
     }

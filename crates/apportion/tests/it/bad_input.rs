@@ -48,7 +48,7 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
         ("[limits]\npage_rows = 0", "apportion.toml: limits.page_rows must be more than 0"),
         ("[server]\nbase_path = 'costs'", "apportion.toml: server.base_path is not a path"),
         ("[[source]]\nname = 'a'\nkind = 'vercel'", "not_available: `[[source]]`"),
-        ("[retention]\nevents_days = 30", "not_available: retention.events_days"),
+        ("[retention]\nimports = '30d'", "not_available: retention.imports"),
         ("[ingest.map]\nuser = '$['", "ingest.map.user"),
     ] {
         write(folder, "apportion.toml", text);

@@ -2,6 +2,7 @@
 
 use crate::content::event_key;
 use crate::error::MeteringError;
+use crate::ids::{IdContent, IdKey};
 use crate::live::EventLog;
 use crate::meters::MeterSet;
 use crate::rules::{EventRules, KnownTenants};
@@ -9,10 +10,10 @@ use domain::Instant;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use pass::{Pass, run_pass};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use storage::catalog::Catalog;
-use storage::lake::{Imports, KeptImport, Lake, LakeError, NewFile, PinnedTable, Table};
+use storage::lake::{Imports, KeptImport, Lake, LakeError, NewFile, Table};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
@@ -24,7 +25,7 @@ mod pass;
 mod reader;
 /// What an import says about itself.
 mod report;
-/// Which events are stored already.
+/// The ids of stored events.
 pub(crate) mod stored;
 /// Events of a file about which only the log's writer can decide.
 mod through_log;
@@ -64,8 +65,9 @@ pub struct EventImportContext {
 ///
 /// The file may be NDJSON, one JSON list or one object, plain or compressed with gzip or zstd. It is
 /// kept under its hash, then read as a stream: memory holds a bounded number of events, and 80 bytes
-/// or so for each id of the file. Ids are checked against all stored events, exactly. Retractions and values that count
-/// once a day go through the log, after everything else.
+/// or so for each id of the file. Ids are checked against every event that was ever
+/// accepted, exactly, whether its row is still there or not. Retractions and
+/// values that count once a day go through the log, after everything else.
 ///
 /// # Errors
 /// [`MeteringError::Unreadable`] and [`MeteringError::BrokenList`] for a file that cannot be read to
@@ -81,34 +83,26 @@ pub async fn import_events(
     let kept = ctx.imports.keep(ReaderStream::with_capacity(input, 64 * 1024)).await?;
     let book = ctx.catalog.tenant_book_all_tenants(i64::MAX).await?;
     let tenants = KnownTenants::new(Arc::new(book));
-    let mut known = Known::default();
+    let mut known = HashMap::new();
     loop {
-        let stored = Arc::new(known.stored.clone());
+        let stored = Arc::new(known.clone());
         let mut pass = run_pass(ctx, &kept.sha256, tenants.clone(), stored, &progress).await?;
         let for_log = std::mem::take(&mut pass.for_log);
         if let Some(report) = commit_if_new(ctx, name, &kept, pass, &mut known).await? {
             return through_log::append(ctx, &kept.sha256, &tenants, for_log, report).await;
         }
-        // Some of the events are stored already; read again, knowing which.
+        // Some of the events came before; read again, knowing which.
     }
 }
 
-/// What was learned about stored events.
-#[derive(Default)]
-struct Known {
-    stored: HashMap<[u8; 32], crate::content::StoredContent>,
-    files_read: BTreeSet<String>,
-}
-
-/// Commits what the pass wrote, unless the table turns out to hold events that the pass took as new.
+/// Commits what the pass wrote, unless the index turns out to know events that the pass took as new.
 async fn commit_if_new(
     ctx: &EventImportContext,
     name: &str,
     kept: &KeptImport,
     pass: Pass,
-    known: &mut Known,
+    known: &mut HashMap<IdKey, IdContent>,
 ) -> Result<Option<EventImportReport>, MeteringError> {
-    let keys: HashSet<_> = pass.keys.iter().copied().collect();
     let _paused = ctx.log.pause().await?;
     if let Err(changed) = ctx.log.check_received(ctx.now) {
         discard(&ctx.lake, pass.event_files.iter().chain(&pass.usage_files)).await;
@@ -116,8 +110,13 @@ async fn commit_if_new(
     }
     loop {
         let pinned = ctx.lake.pin_table(Table::UsageEvents).await?;
+        // After the pin: what the pinned version holds is in the index then.
+        ctx.log.adopt().await?;
+        let unknown = pass.keys.iter().filter(|key| !known.contains_key(*key)).copied().collect();
+        let news = ctx.log.find(unknown).await?;
         let taken_back = pass.claims.iter().any(|(key, _)| ctx.log.waiting().contains(key));
-        if taken_back || learn(&pinned, &keys, known).await? {
+        if taken_back || !news.is_empty() {
+            known.extend(news);
             discard(&ctx.lake, pass.event_files.iter().chain(&pass.usage_files)).await;
             return Ok(None);
         }
@@ -140,17 +139,6 @@ async fn commit_if_new(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Looks up the keys in files not read so far; returns whether any was found.
-async fn learn(pinned: &PinnedTable, keys: &HashSet<[u8; 32]>, known: &mut Known) -> Result<bool, MeteringError> {
-    let is_unread = |path: &String| !known.files_read.contains(path);
-    let unread: Vec<String> = pinned.files().map(|file| file.path.clone()).filter(is_unread).collect();
-    let found = stored::stored_contents(pinned, &unread, keys).await?;
-    known.files_read.extend(unread);
-    let is_news = !found.is_empty();
-    known.stored.extend(found);
-    Ok(is_news)
 }
 
 /// Removes files that no commit will name. One that stays is only a waste of space.

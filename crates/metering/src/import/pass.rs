@@ -3,7 +3,7 @@
 use super::EventImportContext;
 use super::reader::{EventReader, Item};
 use super::report::EventImportReport;
-use crate::content::{EventKey, IdSalt, StoredContent};
+use crate::content::IdSalt;
 use crate::error::MeteringError;
 use crate::event::EVENT_BYTES_MAX;
 use crate::ids::{IdContent, IdKey};
@@ -36,7 +36,8 @@ const PROGRESS_EVENTS: u64 = 10_000;
 /// What one reading found, and the files that it wrote.
 pub(super) struct Pass {
     pub report: EventImportReport,
-    pub keys: Vec<EventKey>,
+    /// Keys of all events, refused ones included.
+    pub keys: Vec<IdKey>,
     /// Keys and contents of the accepted events, for the id index.
     pub claims: Vec<(IdKey, IdContent)>,
     pub event_files: Vec<NewFile>,
@@ -55,7 +56,7 @@ pub(super) async fn run_pass(
     ctx: &EventImportContext,
     sha256: &str,
     tenants: KnownTenants,
-    stored: Arc<HashMap<EventKey, StoredContent>>,
+    stored: Arc<HashMap<IdKey, IdContent>>,
     progress: &Progress,
 ) -> Result<Pass, MeteringError> {
     let input = ctx.imports.open_import(sha256).await?;
@@ -106,7 +107,7 @@ struct Reading {
 
 struct Done {
     report: EventImportReport,
-    keys: Vec<EventKey>,
+    keys: Vec<IdKey>,
     claims: Vec<(IdKey, IdContent)>,
     meters: BTreeSet<String>,
     for_log: Vec<u64>,

@@ -1,6 +1,6 @@
-//! Which of the incoming events are stored already, decided exactly by reading the table.
+//! The ids of the events in the table, for an index that does not have them.
 
-use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
+use crate::content::{Content, IdSalt, StoredContent};
 use crate::error::MeteringError;
 use crate::event::Event;
 use crate::ids::{IdContent, IdKey};
@@ -13,15 +13,11 @@ use datafusion::prelude::{Expr, SessionContext, col, lit};
 use domain::dimension::{Dimensions, PLAIN};
 use domain::{Day, Instant, Zone};
 use futures::TryStreamExt;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedTable};
 
-/// Files whose ids are read together; only where one is wanted, the content is read too.
-const FILES_TOGETHER: usize = 16;
-
-const ID_COLUMNS: [&str; 3] = ["tenant", "source", "id"];
-const CONTENT_COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 13] = [
     "tenant",
     "source",
     "id",
@@ -37,55 +33,24 @@ const CONTENT_COLUMNS: [&str; 13] = [
     "data",
 ];
 
-/// Returns the content of the stored events of these keys, read from the files of the given paths.
-pub(super) async fn stored_contents(
-    pinned: &PinnedTable,
-    paths: &[String],
-    keys: &HashSet<EventKey>,
-) -> Result<HashMap<EventKey, StoredContent>, MeteringError> {
-    let mut found = HashMap::new();
-    if keys.is_empty() {
-        return Ok(found);
-    }
-    let session = SessionContext::new();
-    for paths in paths.chunks(FILES_TOGETHER) {
-        let mut is_hit = false;
-        read(&session, pinned, paths, &ID_COLUMNS, |batch| {
-            is_hit = is_hit || rows_wanted(batch, keys)?.next().is_some();
-            Ok(())
-        })
-        .await?;
-        if is_hit {
-            read(&session, pinned, paths, &CONTENT_COLUMNS, |batch| {
-                for (row, key) in rows_wanted(batch, keys)? {
-                    found.insert(key, content_of(batch, row)?);
-                }
-                Ok(())
-            })
-            .await?;
-        }
-    }
-    Ok(found)
-}
-
 /// Hands over key and content of every stored event, some at a time.
 pub(crate) async fn all_ids(
     pinned: &PinnedTable,
     salt: &IdSalt,
     mut take: impl FnMut(Vec<(IdKey, IdContent)>) -> Result<(), MeteringError>,
 ) -> Result<(), MeteringError> {
-    let session = SessionContext::new();
-    let paths: Vec<String> = pinned.files().map(|file| file.path.clone()).collect();
-    read(&session, pinned, &paths, &CONTENT_COLUMNS, |batch| {
-        let [tenants, sources, ids] = ID_COLUMNS.map(|name| text_column(batch, name));
-        let (tenants, sources, ids) = (tenants?, sources?, ids?);
+    let table = Arc::new(LakeTable::new(pinned));
+    let mut batches = SessionContext::new().read_table(table)?.select_columns(&COLUMNS)?.execute_stream().await?;
+    while let Some(batch) = batches.try_next().await? {
+        let column = |name| text_column(&batch, name);
+        let (tenants, sources, ids) = (column("tenant")?, column("source")?, column("id")?);
         let id = |row| {
             let key = salt.key(tenants.value(row), sources.value(row), ids.value(row));
-            Ok((key, content_of(batch, row)?.short()))
+            Ok((key, content_of(&batch, row)?.short()))
         };
-        take((0..batch.num_rows()).map(id).collect::<Result<_, MeteringError>>()?)
-    })
-    .await
+        take((0..batch.num_rows()).map(id).collect::<Result<_, MeteringError>>()?)?;
+    }
+    Ok(())
 }
 
 /// Hands over the stored events of one tenant, some at a time, each with when it was received.
@@ -108,7 +73,7 @@ pub(crate) async fn events_of(
     }
     let session = SessionContext::new();
     let rows = session.read_table(Arc::new(LakeTable::new(pinned)))?.filter(wanted)?;
-    let mut batches = rows.select_columns(&CONTENT_COLUMNS)?.execute_stream().await?;
+    let mut batches = rows.select_columns(&COLUMNS)?.execute_stream().await?;
     while let Some(batch) = batches.try_next().await? {
         let event = |row| placed_of(&batch, row, zone);
         take((0..batch.num_rows()).map(event).collect::<Result<_, _>>()?).await?;
@@ -152,31 +117,6 @@ fn placed_of(batch: &RecordBatch, row: usize, zone: &Zone) -> Result<StoredEvent
     };
     let placed = PlacedEvent { event, tenant, time, day: zone.day_of(time), hour: zone.hour_of(time) };
     Ok(StoredEvent { placed, received_at })
-}
-
-async fn read(
-    session: &SessionContext,
-    pinned: &PinnedTable,
-    paths: &[String],
-    columns: &[&str],
-    mut each: impl FnMut(&RecordBatch) -> Result<(), MeteringError>,
-) -> Result<(), MeteringError> {
-    let table = LakeTable::of_files(pinned, |file| paths.contains(&file.path));
-    let mut batches = session.read_table(Arc::new(table))?.select_columns(columns)?.execute_stream().await?;
-    while let Some(batch) = batches.try_next().await? {
-        each(&batch)?;
-    }
-    Ok(())
-}
-
-fn rows_wanted<'b>(
-    batch: &'b RecordBatch,
-    keys: &'b HashSet<EventKey>,
-) -> Result<impl Iterator<Item = (usize, EventKey)> + use<'b>, MeteringError> {
-    let [tenant, source, id] =
-        [text_column(batch, "tenant")?, text_column(batch, "source")?, text_column(batch, "id")?];
-    let key = move |row| (row, event_key(tenant.value(row), source.value(row), id.value(row)));
-    Ok((0..batch.num_rows()).map(key).filter(|(_, key)| keys.contains(key)))
 }
 
 fn content_of(batch: &RecordBatch, row: usize) -> Result<StoredContent, MeteringError> {

@@ -11,6 +11,9 @@ use std::io::Cursor;
 use storage::catalog::{ALWAYS, NewTenantAlias, NewTenantFact};
 use storage::lake::LakeTable;
 
+/// Merging and expiring.
+mod upkeep;
+
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 struct Store {

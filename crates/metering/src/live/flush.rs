@@ -65,7 +65,9 @@ impl EventLog {
         self.keep_ids(last).await?;
         // First this: a segment that is gone must not be looked for again when the rest fails.
         *flushed = last;
-        self.let_go(last).await
+        let left = self.let_go(last).await;
+        inner.flushes.send_modify(|flushes| *flushes += 1);
+        left
     }
 
     async fn write_tables(&self, segments: RangeInclusive<u64>) -> Result<(), MeteringError> {

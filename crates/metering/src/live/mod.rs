@@ -11,6 +11,8 @@
 
 /// Ids of events that did not pass the log.
 mod adopt;
+/// Raw events that were kept long enough.
+mod expire;
 /// From the log to the lake.
 mod flush;
 /// Usage that is not in the lake yet.
@@ -33,6 +35,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use expire::Expired;
 pub use machine::Decision;
 pub use open::EventLogOptions;
 pub use prepare::{Offered, PreparedEvent, Preparer, Setup};
@@ -95,6 +98,10 @@ struct Inner {
     ended: watch::Receiver<u64>,
     /// The newest segment that the lake has; held while segments go there.
     flushed: Mutex<u64>,
+    /// The version of `usage_events` up to which the index has every id.
+    adopted: Mutex<Option<u64>>,
+    /// How often this process brought events to the lake.
+    flushes: watch::Sender<u64>,
     /// Held for reading by appends, for writing by imports while they claim their ids.
     gate: tokio::sync::RwLock<()>,
 }
@@ -220,6 +227,12 @@ impl EventLog {
     #[must_use]
     pub fn stats(&self) -> LogStats {
         LogStats { hot_events: self.inner.hot.events(), ids: self.inner.ids.stats() }
+    }
+
+    /// Returns a counter that grows whenever events have come to the lake.
+    #[must_use]
+    pub fn flushes(&self) -> watch::Receiver<u64> {
+        self.inner.flushes.subscribe()
     }
 
     async fn wal(&self) -> Result<&Wal<Machine>, MeteringError> {

@@ -106,6 +106,8 @@ impl EventLog {
                 writer,
                 ended: listener,
                 flushed: Mutex::new(everywhere),
+                adopted: Mutex::new(None),
+                flushes: watch::Sender::new(0),
                 gate: tokio::sync::RwLock::new(()),
             }),
         };

@@ -32,12 +32,15 @@ pub struct Commit {
     pub txn: Option<(String, i64)>,
     /// Anything the caller wants to find again in the log: read it with `commits_since`.
     pub metadata: Value,
+    /// Whether the table holds other rows afterwards. Merging files changes none.
+    pub data_change: bool,
 }
 
 impl Commit {
     /// A commit that changes nothing yet.
     pub fn new(at: Instant, operation: &'static str) -> Self {
-        Self { at, operation, adds: Vec::new(), removes: Vec::new(), txn: None, metadata: Value::Null }
+        let (adds, removes) = (Vec::new(), Vec::new());
+        Self { at, operation, adds, removes, txn: None, metadata: Value::Null, data_change: true }
     }
 }
 
@@ -51,7 +54,7 @@ pub(super) struct Entry {
 /// Checks a commit against the version it builds on and renders its log entry.
 pub(super) fn prepare(pinned: &PinnedTable, commit: Commit) -> Result<Entry, LakeError> {
     check(pinned, &commit)?;
-    let removes = commit.removes.iter().map(|path| remove(pinned, path, commit.at));
+    let removes = commit.removes.iter().map(|path| remove(pinned, path, &commit));
     let removes = removes.collect::<Result<Vec<_>, _>>()?;
     let commit_id = random_hex();
     let info = CommitInfo {
@@ -71,8 +74,9 @@ pub(super) fn prepare(pinned: &PinnedTable, commit: Commit) -> Result<Entry, Lak
         lines.push(LogLine { txn: Some(Transaction { app_id, version, last_updated }), ..LogLine::default() });
     }
     lines.extend(removes.into_iter().map(|remove| LogLine { remove: Some(remove), ..LogLine::default() }));
-    let at = commit.at;
-    lines.extend(commit.adds.into_iter().map(|file| LogLine { add: Some(add(file, at)), ..LogLine::default() }));
+    let (at, data_change) = (commit.at, commit.data_change);
+    let adds = commit.adds.into_iter().map(|file| add(file, at, data_change));
+    lines.extend(adds.map(|add| LogLine { add: Some(add), ..LogLine::default() }));
     Ok(Entry { version: pinned.version() + 1, commit_id, bytes: actions::render_sealed(lines) })
 }
 
@@ -118,6 +122,12 @@ fn check(pinned: &PinnedTable, commit: &Commit) -> Result<(), LakeError> {
     {
         return Err(LakeError::TxnReplayed { table, app_id: app_id.clone(), given: *given, latest });
     }
+    let rows_in = commit.removes.iter().filter_map(|path| pinned.state.files.get(path.as_str()));
+    let (rows_in, rows_out) =
+        (rows_in.map(|file| file.rows).sum::<u64>(), commit.adds.iter().map(|file| file.rows).sum::<u64>());
+    if !commit.data_change && rows_in != rows_out {
+        return Err(bad(table, format!("it says that no rows change, but {rows_in} rows would become {rows_out}")));
+    }
     if let Some(foreign) = commit.adds.iter().find(|file| file.table != table) {
         return Err(bad(table, format!("{} was written for table {}", foreign.path, foreign.table)));
     }
@@ -128,7 +138,7 @@ fn bad(table: Table, reason: String) -> LakeError {
     LakeError::BadCommit { table, reason }
 }
 
-fn add(file: NewFile, at: Instant) -> Add {
+fn add(file: NewFile, at: Instant, data_change: bool) -> Add {
     let mut tags = file.tags;
     tags.insert(super::log::state::SHA256_TAG.to_owned(), file.sha256);
     Add {
@@ -136,7 +146,7 @@ fn add(file: NewFile, at: Instant) -> Add {
         partition_values: file.partition_values.into_iter().collect(),
         size: size(file.size),
         modification_time: millis(at),
-        data_change: true,
+        data_change,
         stats: Some(file.stats_json),
         tags: Some(tags.into_iter().map(|(key, value)| (key, Some(value))).collect()),
         deletion_vector: None,
@@ -146,14 +156,14 @@ fn add(file: NewFile, at: Instant) -> Add {
     }
 }
 
-fn remove(pinned: &PinnedTable, path: &str, at: Instant) -> Result<Remove, LakeError> {
+fn remove(pinned: &PinnedTable, path: &str, commit: &Commit) -> Result<Remove, LakeError> {
     let missing = || bad(pinned.table(), format!("{path} is not a file of version {}", pinned.version()));
     let file: &LakeFile = pinned.state.files.get(path).ok_or_else(missing)?;
     let partition_values: HashMap<_, _> = file.partition_values.clone().into_iter().collect();
     Ok(Remove {
         path: path.to_owned(),
-        data_change: true,
-        deletion_timestamp: Some(millis(at)),
+        data_change: commit.data_change,
+        deletion_timestamp: Some(millis(commit.at)),
         extended_file_metadata: Some(true),
         partition_values: Some(partition_values),
         size: Some(size(file.size)),

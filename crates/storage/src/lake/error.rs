@@ -103,6 +103,9 @@ pub enum LakeError {
     /// Acknowledged rows could not be read or brought into the lake; they are still acknowledged.
     #[error("acknowledged events could not be brought into the lake")]
     Hot(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Reading or sorting the rows of files that are merged failed; the table is as it was.
+    #[error("merging files failed; the table is as it was")]
+    Merge(#[from] datafusion::error::DataFusionError),
     /// Writing the checkpoint failed; commits are not affected.
     #[error("delta checkpoint failed")]
     Checkpoint(#[from] deltalake_core::DeltaTableError),

@@ -14,7 +14,7 @@
 //! Not here: what the rows mean, who may read them, when to write.
 
 use std::collections::BTreeMap;
-use std::path::Path as FsPath;
+use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use domain::Instant;
@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 use checked::Checked;
 use log::TableLog;
 use log::state::TableState;
+use writing::Writing;
 
 /// Data files whose bytes are known to be right.
 mod checked;
@@ -31,6 +32,8 @@ mod checked;
 mod columns;
 /// One put-if-absent per commit.
 mod commit;
+/// Few large files instead of many small ones.
+mod compact;
 /// Making and recognising a lake.
 mod create;
 /// What can go wrong.
@@ -59,12 +62,17 @@ pub mod schemas;
 mod store;
 /// The tables.
 mod table;
+/// Deleting files that nothing needs.
+mod vacuum;
 /// Finding changed files.
 mod verify;
 /// Writing data files.
 mod writer;
+/// Files on their way into a commit.
+mod writing;
 
 pub use commit::Commit;
+pub use compact::{Compacted, CompactionRule};
 pub use error::LakeError;
 pub use folder::DataFolder;
 pub use hot::{HotRows, HotSnapshot};
@@ -74,6 +82,7 @@ pub use pinned::{CommitRecord, LogHead, PinnedTable};
 pub use scan::LakeTable;
 pub use store::SyncedLocalStore;
 pub use table::Table;
+pub use vacuum::{Leftover, LeftoverKind, VacuumRule};
 pub use verify::{FileFault, FileReport, verify_files};
 pub use writer::{DataFileWriter, NewFile, PartitionValues, PartitionedWriter};
 
@@ -90,6 +99,9 @@ struct LakeInner {
     /// The newest version known, by table, in the order of [`Table::ALL`].
     newest: [Mutex<Arc<TableState>>; 5],
     checked: Arc<Checked>,
+    writing: Arc<Writing>,
+    /// The lake's folder, if it is a local one.
+    local_root: Option<PathBuf>,
 }
 
 /// One version of every table.
@@ -117,7 +129,7 @@ impl Lake {
     /// [`LakeError::FormatVersion`] if another version of the program wrote it,
     /// [`LakeError::Damaged`] if a log entry is not what was written.
     pub async fn open(root: &FsPath, now: Instant) -> Result<Self, LakeError> {
-        Self::open_store(create::local_store(root)?, now).await
+        Self::open_at(create::local_store(root)?, now, Some(root.to_owned())).await
     }
 
     /// Opens the lake that begins at the root of a store.
@@ -125,6 +137,14 @@ impl Lake {
     /// # Errors
     /// As [`Lake::open`].
     pub async fn open_store(store: Arc<dyn ObjectStore>, now: Instant) -> Result<Self, LakeError> {
+        Self::open_at(store, now, None).await
+    }
+
+    async fn open_at(
+        store: Arc<dyn ObjectStore>,
+        now: Instant,
+        local_root: Option<PathBuf>,
+    ) -> Result<Self, LakeError> {
         let id = create::lake_id(store.as_ref()).await?.into();
         let mut newest = Vec::new();
         for table in Table::ALL {
@@ -132,7 +152,8 @@ impl Lake {
             newest.push(Mutex::new(Arc::new(create::open_table(&log, now).await?)));
         }
         let newest = newest.try_into().expect("one state per table");
-        Ok(Self { inner: Arc::new(LakeInner { id, store, newest, checked: Arc::default() }) })
+        let (checked, writing) = (Arc::default(), Arc::default());
+        Ok(Self { inner: Arc::new(LakeInner { id, store, newest, checked, writing, local_root }) })
     }
 
     /// The lake's random id, fixed when it was made.
@@ -187,12 +208,12 @@ impl Lake {
     /// # Errors
     /// [`LakeError::BadBatch`] if the partition columns are not those of the table.
     pub async fn data_file(&self, table: Table, partition: PartitionValues) -> Result<DataFileWriter, LakeError> {
-        DataFileWriter::create(&self.inner.store, table, partition).await
+        DataFileWriter::create(&self.inner.store, &self.inner.writing, table, partition).await
     }
 
     /// Starts writing rows of any partitions.
     pub fn partitioned(&self, table: Table) -> PartitionedWriter {
-        PartitionedWriter::new(self.store(), table)
+        PartitionedWriter::new(self.store(), Arc::clone(&self.inner.writing), table)
     }
 
     /// Makes the version after `pinned`, and returns it. Durable when this returns.
@@ -204,16 +225,23 @@ impl Lake {
     /// [`LakeError::SyncFailed`] if nobody knows whether the commit is on stable storage.
     pub async fn commit(&self, pinned: &PinnedTable, commit: Commit) -> Result<PinnedTable, LakeError> {
         let log = self.log(pinned.table());
-        let written: Vec<String> = commit.adds.iter().map(|file| file.sha256.clone()).collect();
+        let written: Vec<(String, String)> =
+            commit.adds.iter().map(|file| (file.store_path(), file.sha256.clone())).collect();
         let entry = commit::prepare(pinned, commit)?;
         commit::write(&log, &entry).await?;
-        written.iter().for_each(|sha256| self.inner.checked.note(sha256));
+        for (_, sha256) in &written {
+            self.inner.checked.note(sha256);
+        }
         let state = Arc::new(log.next(TableState::clone(&pinned.state), &entry.bytes)?);
         {
             let mut newest = self.inner.newest[pinned.table() as usize].lock().await;
             if newest.version < state.version {
                 *newest = Arc::clone(&state);
             }
+        }
+        // Not before the newest version names them: in between nobody would know them.
+        for (path, _) in &written {
+            self.inner.writing.end(path);
         }
         if state.version.is_multiple_of(log::checkpoint::CHECKPOINT_EVERY) {
             log::checkpoint::write_or_warn(&log, state.version).await;

@@ -81,6 +81,35 @@ impl Table {
         }
     }
 
+    /// In which order rows stand in a merged file: the order in which metering writes them.
+    ///
+    /// `None`: files of the table are never merged. Those of the ledger never change; `pool_days` grows by a few files
+    /// a run and `cost_lines` by large ones, whose tags say what an import replaces.
+    pub const fn merge_order(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::UsageEvents => Some(&["tenant", "time", "source", "id"]),
+            Self::Usage => Some(&[
+                "tenant",
+                "meter",
+                "hour",
+                "user",
+                "workflow",
+                "repo",
+                "task_class",
+                "cluster",
+                "labels_key",
+                "origin",
+            ]),
+            Self::CostLines | Self::PoolDays | Self::Ledger => None,
+        }
+    }
+
+    /// Whether files that were taken out may be deleted once nothing cites them. Any past state of the bills can be
+    /// asked for, so `cost_lines` keeps every file that was ever committed.
+    pub const fn forgets_removed_files(self) -> bool {
+        matches!(self, Self::UsageEvents | Self::Usage)
+    }
+
     /// Whether nothing may ever be removed.
     pub const fn append_only(self) -> bool {
         matches!(self, Self::Ledger)

@@ -16,5 +16,9 @@ mod round_trip;
 mod sample;
 /// Filters skip files.
 mod skipping;
+/// Merging files, deleting what nothing needs.
+mod upkeep;
 /// One changed byte anywhere is found.
 mod verify;
+/// A store that notes what is read.
+mod watched;

@@ -54,6 +54,12 @@ impl Hint {
     }
 }
 
+/// The version that the hint names, believed for no more than where to look first.
+pub(crate) async fn hinted_version(log: &TableLog) -> Result<Option<u64>, LakeError> {
+    let hint = read_if_exists(log.store.as_ref(), &hint_path(log.table)).await?;
+    Ok(hint.and_then(|bytes| Hint::parse(&bytes).ok()).map(|hint| hint.version))
+}
+
 /// The newest state that a checkpoint gives, if it is not newer than `until` and is what we wrote.
 pub(crate) async fn load(log: &TableLog, until: u64) -> Result<Option<TableState>, LakeError> {
     let store = log.store.as_ref();
@@ -112,6 +118,7 @@ async fn write(log: &TableLog, version: u64) -> Result<(), LakeError> {
     let mut table = DeltaTable::new(log_store);
     table.load_version(version).await?;
     deltalake_core::checkpoints::create_checkpoint(&table, None).await?;
+    crate::failpoint::hit("checkpoint-unsealed");
     seal(log, version).await
 }
 

@@ -49,9 +49,25 @@ impl TableLog {
     }
 
     /// The newest version in the folder; `None` if there is no table yet.
+    ///
+    /// Names from the last checkpoint on are listed, so that a long log is not; if there are none, all.
     pub async fn newest_version(&self) -> Result<Option<u64>, LakeError> {
+        let hinted = checkpoint::hinted_version(self).await?.and_then(|version| version.checked_sub(1));
+        if let Some(before) = hinted
+            && let Some(newest) = self.newest_after(Some(before)).await?
+        {
+            return Ok(Some(newest));
+        }
+        self.newest_after(None).await
+    }
+
+    async fn newest_after(&self, version: Option<u64>) -> Result<Option<u64>, LakeError> {
         let prefix = Path::from(format!("{}/_delta_log", self.table.name()));
-        let names = self.store.list(Some(&prefix)).map_ok(|object| object.location.filename().and_then(entry_version));
+        let listing = match version {
+            Some(version) => self.store.list_with_offset(Some(&prefix), &entry_path(self.table, version)),
+            None => self.store.list(Some(&prefix)),
+        };
+        let names = listing.map_ok(|object| object.location.filename().and_then(entry_version));
         let newest = names.try_fold(None, |newest: Option<u64>, version| async move { Ok(newest.max(version)) }).await;
         newest.map_err(LakeError::store(format!("listing the log of {}", self.table)))
     }

@@ -21,6 +21,7 @@ use super::error::LakeError;
 use super::hash::{crc32_hex, random_hex};
 use super::log::state::CRC32_TAG;
 use super::table::Table;
+use super::writing::Writing;
 use crate::failpoint;
 use stats::StatsBuilder;
 
@@ -62,6 +63,13 @@ pub struct NewFile {
     pub tags: BTreeMap<String, String>,
 }
 
+impl NewFile {
+    /// Path below the lake's root.
+    pub(super) fn store_path(&self) -> String {
+        format!("{}/{}", self.table.name(), self.path)
+    }
+}
+
 /// Streams rows of one partition into one Parquet file. Memory is bounded by the row group.
 ///
 /// Dropped without [`DataFileWriter::finish`], it leaves nothing, or at worst a file no commit names.
@@ -80,6 +88,7 @@ impl DataFileWriter {
     /// [`LakeError::BadBatch`] if the partition columns are not those of the table.
     pub(super) async fn create(
         store: &Arc<dyn ObjectStore>,
+        writing: &Writing,
         table: Table,
         partition_values: PartitionValues,
     ) -> Result<Self, LakeError> {
@@ -88,6 +97,7 @@ impl DataFileWriter {
         }
         let path = format!("{}part-{}.zstd.parquet", folder(table, &partition_values), random_hex());
         let location = Path::from(format!("{}/{path}", table.name()));
+        writing.begin(&location);
         let upload = store.put_multipart(&location).await.map_err(LakeError::store(format!("creating {location}")))?;
         let upload = WriteMultipart::new(upload);
         let upload = HashingUpload { upload: Some(upload), hash: Sha256::new(), crc: Hasher::new(), size: 0 };

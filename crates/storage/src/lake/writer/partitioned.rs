@@ -11,6 +11,7 @@ use object_store::ObjectStore;
 use super::{DataFileWriter, NewFile, PartitionValues, bad};
 use crate::lake::error::LakeError;
 use crate::lake::table::Table;
+use crate::lake::writing::Writing;
 
 /// Open files at most; with more partitions the one with most rows is finished first.
 const OPEN_FILES_MAX: usize = 32;
@@ -20,14 +21,15 @@ const BUFFERED_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Splits rows by their partition columns and writes a file (rarely more) for each partition.
 pub struct PartitionedWriter {
     store: Arc<dyn ObjectStore>,
+    writing: Arc<Writing>,
     table: Table,
     open: BTreeMap<PartitionValues, DataFileWriter>,
     finished: Vec<NewFile>,
 }
 
 impl PartitionedWriter {
-    pub(in crate::lake) fn new(store: Arc<dyn ObjectStore>, table: Table) -> Self {
-        Self { store, table, open: BTreeMap::new(), finished: Vec::new() }
+    pub(in crate::lake) fn new(store: Arc<dyn ObjectStore>, writing: Arc<Writing>, table: Table) -> Self {
+        Self { store, writing, table, open: BTreeMap::new(), finished: Vec::new() }
     }
 
     /// Adds rows that carry all columns of the table, partition columns included.
@@ -61,7 +63,7 @@ impl PartitionedWriter {
             if OPEN_FILES_MAX <= self.open.len() {
                 self.finish_largest().await?;
             }
-            let writer = DataFileWriter::create(&self.store, self.table, values.clone()).await?;
+            let writer = DataFileWriter::create(&self.store, &self.writing, self.table, values.clone()).await?;
             self.open.insert(values.clone(), writer);
         }
         Ok(self.open.get_mut(&values).expect("the writer was there or was just inserted"))

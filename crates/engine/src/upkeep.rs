@@ -1,0 +1,44 @@
+//! What of the lake's past attribution still needs.
+
+use crate::query::columns::rows;
+use crate::{Engine, EngineError};
+use domain::Day;
+use futures::TryStreamExt;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// What a run noted of its inputs: see `pool_days.inputs`.
+#[derive(Deserialize)]
+struct Inputs {
+    usage: u64,
+}
+
+impl Engine {
+    /// Returns the versions of `usage` that postings name as what they were computed from.
+    ///
+    /// Runs that posted nothing are among them: to keep a little more is harmless.
+    ///
+    /// # Errors
+    /// When the lake cannot be read, or a row does not say what it was computed from.
+    pub async fn cited_usage_versions(&self) -> Result<BTreeSet<u64>, EngineError> {
+        let sql = "SELECT DISTINCT inputs FROM pool_days WHERE inputs IS NOT NULL";
+        let mut batches = self.session_now().await?.sql(sql).await?.execute_stream().await?;
+        let mut cited = BTreeSet::new();
+        while let Some(batch) = batches.try_next().await? {
+            for row in rows(std::slice::from_ref(&batch)) {
+                let read = serde_json::from_str::<Inputs>(row.text_or_empty(0));
+                cited.insert(read.map_err(|error| crate::books::corrupt("pool_days.inputs", &error))?.usage);
+            }
+        }
+        Ok(cited)
+    }
+
+    /// Returns the first day whose raw events something will still read, if there is one.
+    ///
+    /// Nothing does yet: runs read `usage`. A window pool that is not final reads the events from its first pending cost
+    /// event on, and this is where it says so.
+    #[must_use]
+    pub const fn events_needed_from(&self) -> Option<Day> {
+        None
+    }
+}
