@@ -42,7 +42,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
 /// Returns the value that a JSON text is.
 pub(crate) fn json_of(text: &str) -> Result<Value, ApiError> {
-    metering::json::parse_value(text).map_err(|error| ApiError::Json(error.to_string()))
+    let value = metering::json::parse_value(text).map_err(|error| ApiError::Json(error.to_string()))?;
+    Ok(value.to_value())
 }
 
 /// Returns the body that the value describes.

@@ -6,8 +6,8 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
-    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, sources, tenants,
-    tokens, usage, usage_live,
+    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, sources,
+    tenants, tokens, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

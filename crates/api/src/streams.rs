@@ -59,7 +59,7 @@ impl Place {
 
 /// Who opened a stream, to be asked again whether the token still opens it.
 #[derive(Clone, Debug)]
-pub(crate) struct StreamCaller(Parts);
+pub struct StreamCaller(Parts);
 
 impl<S: Send + Sync> FromRequestParts<S> for StreamCaller {
     type Rejection = Infallible;

@@ -5,7 +5,6 @@ use crate::meters::MeteredValue;
 use crate::rules::PlacedEvent;
 use domain::Instant;
 use domain::dimension::Dimensions;
-use std::sync::Arc;
 
 /// Room for the content of an event as it usually comes.
 const USUAL_BYTES: usize = 512;

@@ -67,7 +67,7 @@ pub enum Json<'a> {
     /// `true` or `false`.
     Bool(bool),
     /// A number, as it was written.
-    Number(&'a str),
+    Number(Cow<'a, str>),
     /// Text.
     Text(Cow<'a, str>),
     /// A list.
@@ -77,6 +77,22 @@ pub enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
+    /// Returns the same value, borrowed.
+    #[must_use]
+    pub fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(flag) => Self::Bool(*flag),
+            Value::Number(number) => Self::Number(Cow::Owned(number.to_string())),
+            Value::String(text) => Self::Text(Cow::Borrowed(text)),
+            Value::Array(items) => Self::List(items.iter().map(Self::of).collect()),
+            Value::Object(members) => {
+                let member = |(key, value): (&'a String, &'a Value)| (Cow::Borrowed(key.as_str()), Self::of(value));
+                Self::Object(members.iter().map(member).collect())
+            }
+        }
+    }
+
     /// Returns the member of an object.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
@@ -279,7 +295,7 @@ impl<'a> Parser<'a> {
             }
             Some(b'[') => self.array(depth),
             Some(b'"') => self.string().map(Json::Text),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
+            Some(b'-' | b'0'..=b'9') => self.number().map(|digits| Json::Number(Cow::Borrowed(digits))),
             Some(b't') => self.word("true", Json::Bool(true)),
             Some(b'f') => self.word("false", Json::Bool(false)),
             Some(b'n') => self.word("null", Json::Null),

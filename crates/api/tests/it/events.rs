@@ -141,9 +141,9 @@ async fn a_retraction_takes_usage_back_and_makes_its_day_due() {
     app.post("/events", &unnamed).await.expect_problem(400, "invalid_event");
 
     let writer = app.token("ingest", &["globex"]).await;
-    let foreign =
-        app.call("POST", "/api/v1/events", Some(&writer), "application/json", &retraction("r5", "2").to_string());
-    foreign.await.expect_problem(403, "tenant_forbidden");
+    let foreign = retraction("r5", "2").to_string();
+    let answer = app.call("POST", "/api/v1/events", Some(&writer), "application/json", &foreign).await;
+    answer.expect_problem(403, "tenant_forbidden");
     let commits = app.app.engine.lake().pin_table(storage::lake::Table::Usage).await.unwrap();
     let record = commits.head_commit().await.unwrap();
     assert!(

@@ -16,8 +16,9 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, replace_children_if_necessary};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::StreamExt;
 use std::fmt;
 use std::ops::Range;
@@ -38,7 +39,7 @@ impl PhysicalOptimizerRule for SumRuns {
                 Some(Arc::new(RunSums::new(Arc::clone(grouping.input()), uses)) as Arc<dyn ExecutionPlan>)
             });
             match below {
-                Some(below) => Ok(Transformed::yes(node.with_new_children(vec![below])?)),
+                Some(below) => Ok(Transformed::yes(replace_children_if_necessary(node, vec![below])?)),
                 None => Ok(Transformed::no(node)),
             }
         })
@@ -159,9 +160,17 @@ impl ExecutionPlan for RunSums {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.into_iter().next().expect("a plan with one child gets one child");
         Ok(Arc::new(Self::new(input, Arc::clone(&self.uses))))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -307,8 +316,8 @@ mod tests {
             first in 0..60_usize,
         ) {
             let mut rows = rows;
-            let (sorted, _) = rows.split_at_mut(first.min(rows.len() - 1));
-            sorted.sort();
+            let sorted = first.min(rows.len());
+            rows[..sorted].sort();
             let batches: Vec<RecordBatch> = rows.chunks(20).map(batch).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             let [with, without] = [true, false].map(|rule| runtime.block_on(shown(&session(rule, batches.clone()), SUMS)));

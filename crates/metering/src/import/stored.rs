@@ -9,6 +9,7 @@ use crate::rules::PlacedEvent;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::ScalarValue;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{Expr, SessionContext, col, lit};
 use domain::dimension::{Dimensions, PLAIN};
 use domain::{Day, Instant, Zone};
@@ -53,7 +54,21 @@ pub(crate) async fn all_ids(
     Ok(())
 }
 
-/// Hands over the stored events of one tenant, some at a time, each with when it was received.
+/// Stored events of one tenant, some at a time.
+pub(crate) struct EventRows {
+    batches: SendableRecordBatchStream,
+    zone: Zone,
+}
+
+impl EventRows {
+    /// Returns the next ones; none at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<StoredEvent>>, MeteringError> {
+        let Some(batch) = self.batches.try_next().await? else { return Ok(None) };
+        (0..batch.num_rows()).map(|row| placed_of(&batch, row, &self.zone)).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// Returns the stored events of one tenant.
 ///
 /// With `ids` only those that have one of them; without, all of them. `day` leaves out other days.
 pub(crate) async fn events_of(
@@ -62,8 +77,7 @@ pub(crate) async fn events_of(
     day: Option<Day>,
     ids: Option<Vec<Expr>>,
     zone: &Zone,
-    mut take: impl AsyncFnMut(Vec<StoredEvent>) -> Result<(), MeteringError>,
-) -> Result<(), MeteringError> {
+) -> Result<EventRows, MeteringError> {
     let mut wanted = col("tenant").eq(lit(tenant));
     if let Some(day) = day {
         wanted = wanted.and(col("event_date").eq(lit(ScalarValue::Date32(Some(day.epoch_days())))));
@@ -73,12 +87,8 @@ pub(crate) async fn events_of(
     }
     let session = SessionContext::new();
     let rows = session.read_table(Arc::new(LakeTable::new(pinned)))?.filter(wanted)?;
-    let mut batches = rows.select_columns(&COLUMNS)?.execute_stream().await?;
-    while let Some(batch) = batches.try_next().await? {
-        let event = |row| placed_of(&batch, row, zone);
-        take((0..batch.num_rows()).map(event).collect::<Result<_, _>>()?).await?;
-    }
-    Ok(())
+    let batches = rows.select_columns(&COLUMNS)?.execute_stream().await?;
+    Ok(EventRows { batches, zone: zone.clone() })
 }
 
 /// An event of the table.

@@ -106,7 +106,8 @@ impl EventLog {
             let gone = self.gone(tenant).await?;
             for day in days_of(&events, tenant, retracted, &zone).await? {
                 let anew = days.entry(day).or_default();
-                stored::events_of(&events, tenant, Some(day), None, &zone, async |found| {
+                let mut rows = stored::events_of(&events, tenant, Some(day), None, &zone).await?;
+                while let Some(found) = rows.next().await? {
                     for stored in found {
                         let meters = meters.of(day, stored.received_at.micros())?;
                         let values = measure(&meters, &stored)?;
@@ -116,9 +117,7 @@ impl EventLog {
                             false => anew.keep(&self.inner.salt, &placed, values),
                         }
                     }
-                    Ok(())
-                })
-                .await?;
+                }
             }
         }
         for (day, anew) in days {
@@ -210,16 +209,15 @@ async fn days_of(
     let wanted: HashSet<(&str, &str)> = retracted.iter().map(|one| (&*one.source, &*one.id)).collect();
     let ids = wanted.iter().map(|(_, id)| lit(*id)).collect();
     let (mut days, mut found) = (BTreeSet::new(), 0);
-    stored::events_of(events, tenant, None, Some(ids), zone, async |rows| {
-        for StoredEvent { placed, .. } in rows {
+    let mut rows = stored::events_of(events, tenant, None, Some(ids), zone).await?;
+    while let Some(stored) = rows.next().await? {
+        for StoredEvent { placed, .. } in stored {
             if wanted.contains(&(&*placed.event.source, &*placed.event.id)) {
                 days.insert(placed.day);
                 found += 1;
             }
         }
-        Ok(())
-    })
-    .await?;
+    }
     if found < wanted.len() {
         let missing = wanted.len() - found;
         tracing::warn!(tenant, missing, "events that were taken back are no longer stored; their usage stays");

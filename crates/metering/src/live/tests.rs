@@ -3,7 +3,7 @@ use crate::backfill::{self, BackfillContext};
 use crate::meters::MeterSet;
 use crate::refusal::RefusalCode;
 use crate::rules::{EventRules, KnownTenants};
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
@@ -168,7 +168,7 @@ async fn a_caller_of_one_tenant_need_not_name_it_and_may_not_name_another() {
 async fn a_backfill_that_died_before_its_commit_counts_nothing_and_a_repeat_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path()).await;
-    let setup = |meters: Vec<domain::meter::Meter>| Setup {
+    let setup = |meters: Vec<Meter>| Setup {
         rules: Arc::new(EventRules::new(Zone::utc())),
         meters: Arc::new(MeterSet::new(meters).unwrap()),
         tenants: Arc::new(KnownTenants::default()),

@@ -21,7 +21,7 @@ impl Waiting {
 
     /// Waits for an event.
     pub fn insert(&self, key: IdKey) {
-        self.change(|keys| drop(keys.insert(key)));
+        self.change(|keys| keys.insert(key));
     }
 
     /// Waits no longer.
@@ -29,10 +29,10 @@ impl Waiting {
         if self.len.load(Ordering::Acquire) == 0 {
             return;
         }
-        self.change(|keys| drop(keys.remove(key)));
+        self.change(|keys| keys.remove(key));
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashSet<IdKey>)) {
+    fn change(&self, change: impl FnOnce(&mut HashSet<IdKey>) -> bool) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut keys);
         self.len.store(keys.len(), Ordering::Release);

@@ -115,7 +115,7 @@ mod tests {
             quantity: "2.5".parse().unwrap(),
             cumulative: Some("10".parse().unwrap()),
         };
-        let event = parse_event(&draft.text()).unwrap();
+        let event = parse_event(&draft.text()).unwrap().event;
         assert_eq!((&*event.id, &*event.source, &*event.kind), ("1000000000-1500000999", &*source, "llm.completion"));
         assert_eq!(event.time.map(Instant::micros), Some(1_500_000));
         assert_eq!(event.dimensions.get(&Dimension::Tenant).map(|tenant| &**tenant), Some("acme"));
@@ -144,7 +144,7 @@ mod tests {
             quantity,
             cumulative: None,
         };
-        let event = parse_event(&draft.text()).unwrap();
+        let event = parse_event(&draft.text()).unwrap().event;
         assert!(event.data_text.is_some_and(|text| text.starts_with(r#"{"a":{"b":{"c":-1}},"#)));
         assert_eq!(&*event.id, "0-1");
     }

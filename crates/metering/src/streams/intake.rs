@@ -18,7 +18,6 @@ use crate::live::{Decision, EventLog, Offered, PreparedEvent, Preparer};
 use crate::refusal::{Refusal, RefusalCode};
 use domain::Quantity;
 use domain::meter::MeterKind;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use storage::catalog::{Catalog, MetricStreamRow};
@@ -203,11 +202,8 @@ impl Subject {
     fn key(&self, preparer: &Preparer) -> StreamKey {
         let token = preparer.only_tenant().map(|tenant| tenant.shared());
         let tenant = self.tenant.as_deref().or(token.as_deref()).unwrap_or_default();
-        let mut hash = Sha256::new();
-        hash.update((tenant.len() as u64).to_be_bytes());
-        hash.update(tenant);
-        hash.update(&self.source);
-        hash.finalize().into()
+        let len = (tenant.len() as u64).to_be_bytes();
+        blake3::hash(&[&len, tenant.as_bytes(), self.source.as_bytes()].concat()).into()
     }
 }
 

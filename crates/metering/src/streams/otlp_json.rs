@@ -24,7 +24,7 @@ pub(super) fn parts_of(text: &[u8]) -> usize {
 /// Returns the export that the text is, without what nobody here reads.
 pub(super) fn request_of(text: &[u8]) -> Result<ExportMetricsServiceRequest, String> {
     let text = std::str::from_utf8(text).map_err(|_| "not UTF-8".to_owned())?;
-    let value = json::parse_value(text).map_err(|error| error.to_string())?;
+    let value = json::parse_value(text).map_err(|error| error.to_string())?.to_value();
     let resource_metrics = Object::of(&value, "the export")?.objects("resourceMetrics", resource_metrics)?;
     Ok(ExportMetricsServiceRequest { resource_metrics })
 }

@@ -1,7 +1,5 @@
-use crate::event::scalar_text;
-use crate::json::write_canonical;
+use crate::json::{Json, write_canonical};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,7 +44,7 @@ impl Series {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<String> {
         let found = self.point.get(name).or_else(|| self.resource.get(name)).or_else(|| self.scope.get(name));
-        found.and_then(scalar_text).filter(|text| !text.is_empty())
+        found.and_then(|value| Json::of(value).scalar_text().map(str::to_owned)).filter(|text| !text.is_empty())
     }
 
     /// Returns the one text that equal series share: the source of their events.
@@ -64,11 +62,11 @@ impl Series {
             }
         }
         let mut canonical = Vec::new();
-        write_canonical(&Value::Object(identity), &mut canonical);
+        write_canonical(&Json::of(&Value::Object(identity)), &mut canonical);
         if canonical.len() <= SOURCE_BYTES_MAX {
             format!("{word}:{}", String::from_utf8_lossy(&canonical))
         } else {
-            format!("{word}:sha256:{}", hex::encode(Sha256::digest(&canonical)))
+            format!("{word}:blake3:{}", blake3::hash(&canonical))
         }
     }
 }
@@ -206,7 +204,7 @@ mod tests {
         assert_ne!(series(&[("a", json!("1"))], &[]).source(), series(&[("a", json!(1))], &[]).source());
         assert_ne!(series(&[("a", json!(1))], &[]).source(), series(&[], &[("a", json!(1))]).source());
         let long = series(&[("a", json!("x".repeat(2000)))], &[]).source();
-        assert!(long.starts_with("otlp:sha256:") && long.len() == 12 + 64, "{long}");
+        assert!(long.starts_with("otlp:blake3:") && long.len() == 12 + 64, "{long}");
     }
 
     #[test]
