@@ -16,6 +16,8 @@ mod audit;
 pub mod auth;
 /// Request bodies: strict JSON, text, files spooled to disk.
 mod body;
+/// Which problem an error of another crate is.
+mod codes;
 /// Numbers, days and instants as the wire prints them.
 mod convert;
 /// Recurring costs as cost lines, up to date before anything reads them.

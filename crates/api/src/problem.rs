@@ -3,20 +3,19 @@
 use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
+use crate::codes::{catalog_code, engine_code, metering_code, source_code};
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use collectors::ImportError;
-use collectors::sources::{SinkError, SourceError};
+use collectors::sources::SourceError;
 use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
 use metering::MeteringError;
-use metering::streams::PushError;
 use metering::streams::otlp::{self, OtlpEncoding};
-use metering::wal::WalError;
 use serde::Serialize;
 use storage::catalog::CatalogError;
 use storage::lake::LakeError;
@@ -378,67 +377,6 @@ fn shrink_error(key: &collectors::error::Shrink) -> ProblemError {
     }
 }
 
-fn engine_code(error: &EngineError) -> &'static str {
-    match error {
-        EngineError::InvalidParameter { .. } => "invalid_parameter",
-        EngineError::NotAvailable(_)
-        | EngineError::Policy(PolicyError::NotAvailable { .. })
-        | EngineError::Rates(RateError::NotAvailable { .. }) => "not_available",
-        EngineError::TenantNotFound(_) => "tenant_not_found",
-        EngineError::ClusterNotFound(_) => "cluster_not_found",
-        EngineError::NotAttributed { .. } => "not_attributed",
-        EngineError::NotFound { .. } => "not_found",
-        EngineError::RunInProgress { .. } => "run_in_progress",
-        EngineError::VersionInUse { .. } => "version_in_use",
-        EngineError::SuspiciousPrice(_) => "suspicious_price",
-        EngineError::Policy(PolicyError::Toml(_) | PolicyError::Invalid { .. }) => "invalid_policy",
-        EngineError::Rates(RateError::Toml(_) | RateError::Invalid { .. }) => "invalid_rate_card",
-        EngineError::Catalog(error) => catalog_code(error),
-        EngineError::Corrupt { .. } | EngineError::Lake(_) | EngineError::Query(_) => "internal",
-    }
-}
-
-fn catalog_code(error: &CatalogError) -> &'static str {
-    match error {
-        CatalogError::NotFound { what: "tenant", .. } => "tenant_not_found",
-        CatalogError::NotFound { .. } => "not_found",
-        CatalogError::Conflict { .. } => "conflict",
-        CatalogError::AliasTaken { .. } => "alias_taken",
-        CatalogError::MergeCircle { .. } => "merge_circle",
-        CatalogError::VersionInUse { .. } => "version_in_use",
-        CatalogError::VersionChanged { .. } => "version_changed",
-        CatalogError::IdempotencyMismatch { .. } => "idempotency_mismatch",
-        // The enum may grow; what is not known here is our own failure.
-        _ => "internal",
-    }
-}
-
-fn metering_code(error: &MeteringError) -> &'static str {
-    match error {
-        MeteringError::Unreadable(_) if error.is_too_large() => "payload_too_large",
-        MeteringError::Unreadable(_) => "unreadable_file",
-        MeteringError::BrokenList { .. } => "invalid_json",
-        MeteringError::MeterInUse { .. } => "meter_in_use",
-        MeteringError::Catalog(error) => catalog_code(error),
-        MeteringError::Log(WalError::DiskFull { .. }) => "disk_full",
-        MeteringError::Log(WalError::AppendTooLarge { .. }) => "payload_too_large",
-        MeteringError::Log(WalError::SyncFailed { .. } | WalError::Closed) | MeteringError::MetersChanged => {
-            "unavailable"
-        }
-        MeteringError::InvalidMeter { .. } => "invalid_meter",
-        MeteringError::Log(_)
-        | MeteringError::Ids(_)
-        | MeteringError::Folder { .. }
-        | MeteringError::InvalidMap { .. }
-        | MeteringError::InvalidMetric { .. }
-        | MeteringError::Damaged { .. }
-        | MeteringError::Lake(_)
-        | MeteringError::Query(_)
-        | MeteringError::Arrow(_)
-        | MeteringError::Worker(_) => "internal",
-    }
-}
-
 /// How the caller wants to be told of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorForm {
@@ -453,35 +391,6 @@ impl ErrorForm {
     pub(crate) fn of(path: &str, headers: &HeaderMap) -> Self {
         let encoding = OtlpEncoding::of(&content_type(headers)).filter(|_| path == OTLP_PATH);
         encoding.map_or(Self::Problem, Self::Otlp)
-    }
-}
-
-impl From<PushError> for ApiError {
-    fn from(error: PushError) -> Self {
-        match error {
-            PushError::Undecodable(detail) => Self::body("", detail),
-            PushError::Unsupported(detail) => Self::MediaType(detail),
-            PushError::DecodedTooLarge(limit) => {
-                Self::TooLarge { what: "bytes after decompression", limit, key: "limits.events_decoded" }
-            }
-            PushError::TooManySeries(limit) => {
-                Self::TooLarge { what: "series", limit: limit as u64, key: "limits.metric_series" }
-            }
-            PushError::TooManyPoints(limit) => {
-                Self::TooLarge { what: "points of mapped metrics", limit, key: "limits.events" }
-            }
-        }
-    }
-}
-
-fn source_code(error: &SourceError) -> &'static str {
-    match error {
-        SourceError::NotFound(_) => "not_found",
-        SourceError::TooFarBack { .. } => "invalid_parameter",
-        SourceError::Pull { .. } => "source_failed",
-        SourceError::Sink(SinkError::BadMeter { .. }) => "invalid_meter",
-        SourceError::Sink(SinkError::Failed(cause)) => cause.downcast_ref().map_or("internal", metering_code),
-        SourceError::Catalog(error) => catalog_code(error),
     }
 }
 

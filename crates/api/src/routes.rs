@@ -1,6 +1,9 @@
 //! The one list of all routes. Router, OpenAPI document and the access tests are made from it.
 
 use crate::access::Access;
+use crate::access::Access::{
+    AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public,
+};
 use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
@@ -76,7 +79,11 @@ fn named(paths: &Paths) -> (Method, String) {
 
 /// Returns every route of the server.
 pub(crate) fn all() -> Vec<Route> {
-    use Access::{AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public};
+    [about(), costs(), facts(), decisions()].into_iter().flatten().collect()
+}
+
+/// Pages, health and the description of the interface.
+fn about() -> Vec<Route> {
     vec![
         route(Public, routes!(health::home)),
         route(Public, routes!(health::healthz)),
@@ -85,6 +92,12 @@ pub(crate) fn all() -> Vec<Route> {
         route(Public, routes!(health::docs_page)),
         route(Public, routes!(health::docs_script)),
         route(Public, routes!(health::docs_style)),
+    ]
+}
+
+/// What things cost, and why.
+fn costs() -> Vec<Route> {
+    vec![
         route(CostReader, routes!(costs::list_costs)),
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
@@ -93,13 +106,24 @@ pub(crate) fn all() -> Vec<Route> {
         route(AdminReader, routes!(ledger::list_postings)),
         route(AdminReader, routes!(ledger::show_proof)),
         route(PlatformAdminOnly, routes!(ledger::verify)),
-        route(PlatformAdmin, routes!(lake::compact)),
-        route(PlatformAdmin, routes!(lake::expire_events)),
-        route(PlatformAdmin, routes!(lake::vacuum)),
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
+        route(PlatformAdminOnly, routes!(clusters::attribute_cluster)),
+        route(PlatformAdminOnly, routes!(clusters::attribute_all)),
+        route(PlatformAdminOnly, routes!(clusters::compare_cluster)),
+        route(CostReader, routes!(clusters::show_breakdown)),
+        route(CostReader, routes!(clusters::show_trend)),
+    ]
+}
+
+/// Usage and bills, in and out.
+fn facts() -> Vec<Route> {
+    vec![
+        route(PlatformAdmin, routes!(lake::compact)),
+        route(PlatformAdmin, routes!(lake::expire_events)),
+        route(PlatformAdmin, routes!(lake::vacuum)),
         upload(PlatformAdmin, routes!(cost_lines::import_bills)),
         route(AdminReader, routes!(cost_lines::list_cost_lines)),
         upload(PlatformAdmin, routes!(event_imports::import_event_file)),
@@ -118,6 +142,12 @@ pub(crate) fn all() -> Vec<Route> {
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),
         route(AdminReader, routes!(fx_rates::list_fx_rates)),
         text(FinanceWriter, routes!(fx_rates::put_fx_rates)),
+    ]
+}
+
+/// What the organisation decides.
+fn decisions() -> Vec<Route> {
+    vec![
         route(AdminReader, routes!(tenants::list_tenants)),
         route(AdminReader, routes!(tenants::show_tenant)),
         route(PlatformAdmin, routes!(tenants::put_tenant)),
@@ -139,11 +169,6 @@ pub(crate) fn all() -> Vec<Route> {
         route(PlatformAdmin, routes!(tokens::mint_token)),
         route(PlatformAdmin, routes!(tokens::revoke_token)),
         route(PlatformAdmin, routes!(audit_log::list_audit)),
-        route(PlatformAdminOnly, routes!(clusters::attribute_cluster)),
-        route(PlatformAdminOnly, routes!(clusters::attribute_all)),
-        route(PlatformAdminOnly, routes!(clusters::compare_cluster)),
-        route(CostReader, routes!(clusters::show_breakdown)),
-        route(CostReader, routes!(clusters::show_trend)),
     ]
 }
 
