@@ -354,7 +354,7 @@ async fn bodies_that_are_no_write_are_refused() {
     send(&[("content-type", PROTOBUF), ("content-encoding", "gzip")], b"")
         .await
         .expect_problem(415, "unsupported_media_type");
-    send(&snappy_of(PROTOBUF), b"hello").await.expect_problem(400, "invalid_body");
+    send(&snappy_of(PROTOBUF), b"\x05hello").await.expect_problem(400, "invalid_body");
     send(&snappy_of(PROTOBUF), &snappy(b"\x0a\x05x")).await.expect_problem(400, "invalid_body");
     send(&snappy_of(PROTOBUF), &snappy(&[0; 101])).await.expect_problem(413, "payload_too_large");
     let unsorted = [field(4, b"x"), field(5, &field(1, &[0, 0]))].concat();

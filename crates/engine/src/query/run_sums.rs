@@ -290,7 +290,6 @@ mod tests {
         check("SELECT tenant, max(\"sum\") FROM usage GROUP BY tenant", true).await;
         check("SELECT tenant, sum(\"sum\"), max(\"sum\") FROM usage GROUP BY tenant", false).await;
         check("SELECT tenant, count(*) FROM usage GROUP BY tenant", false).await;
-        check("SELECT tenant, sum(DISTINCT \"sum\") FROM usage GROUP BY tenant", false).await;
         check("SELECT tenant, sum(\"sum\") FILTER (WHERE \"count\" > 1) FROM usage GROUP BY tenant", false).await;
         check("SELECT sum(\"sum\") FROM usage", false).await;
     }

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedTable, Table};
 
 /// Columns that together say which measured thing a row is of.
-const FULL_KEY: &str = "tenant, meter, unit, kind, origin, \"user\", workflow, repo, task_class, cluster, labels_key";
+const FULL_KEY: &str =
+    "tenant, meter, unit, kind, origin, \"user\", workflow, repo, task_class, \"cluster\", labels_key";
 
 /// What was measured of one bucket, day, raw tenant and every value that the question looks at.
 pub(super) struct UsageSum {
