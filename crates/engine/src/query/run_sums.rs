@@ -189,7 +189,7 @@ fn sum_runs(batch: RecordBatch, uses: &[Use]) -> Result<RecordBatch> {
         .filter(|(_, used)| **used == Use::Key)
         .map(|(column, _)| Arc::clone(column))
         .collect();
-    let runs = partition(&keys)?.ranges();
+    let runs = runs_of(&keys, batch.num_rows())?;
     if batch.num_rows() < runs.len() * RUN_ROWS_MIN {
         return Ok(batch);
     }
@@ -203,6 +203,26 @@ fn sum_runs(batch: RecordBatch, uses: &[Use]) -> Result<RecordBatch> {
     };
     let columns = batch.columns().iter().zip(uses).map(summed).collect::<Result<_>>()?;
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+/// Returns the ranges of rows with equal keys, in order.
+fn runs_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<Range<usize>>> {
+    let mut begins = vec![false; rows];
+    for key in keys {
+        match key.as_string_view_opt().filter(|texts| texts.null_count() == 0) {
+            Some(texts) => {
+                let views = texts.views();
+                for row in 1..rows {
+                    // Equal texts of one page have equal views: that is told without looking at the texts.
+                    begins[row] |= views[row] != views[row - 1] && texts.value(row) != texts.value(row - 1);
+                }
+            }
+            None => partition(std::slice::from_ref(key))?.ranges().iter().for_each(|run| begins[run.start] = true),
+        }
+    }
+    let firsts: Vec<usize> = (0..rows).filter(|row| *row == 0 || begins[*row]).collect();
+    let ends = firsts.iter().skip(1).copied().chain([rows]);
+    Ok(firsts.iter().copied().zip(ends).map(|(first, end)| first..end).filter(|run| !run.is_empty()).collect())
 }
 
 /// One value for each run; null where all values are. Sums wrap as the engine's own do: the bounds of rows keep them from it.
