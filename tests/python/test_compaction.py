@@ -47,10 +47,10 @@ MERGE_SECONDS_MAX = 120
 KEPT_TABLES = ("usage", "usage_events")
 # Every measure of usage, and every column that tells events apart.
 USAGE_SQL = """
-    SELECT tenant, meter, hour, sum("sum"), sum("count"), min("min"), max("max"), max("last_at"), count(*)
+    SELECT tenant, meter, epoch_us(hour), sum("sum"), sum("count"), min("min"), max("max"), epoch_us(max("last_at")), count(*)
     FROM read_parquet(?) GROUP BY ALL ORDER BY ALL
 """
-EVENTS_SQL = "SELECT tenant, source, id, time, data FROM read_parquet(?) ORDER BY ALL"
+EVENTS_SQL = "SELECT tenant, source, id, epoch_us(time), data FROM read_parquet(?) ORDER BY ALL"
 STEPS = ("merge", "after-data-file", "before-commit", "mid-commit", "after-commit")
 
 

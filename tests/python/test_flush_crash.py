@@ -16,7 +16,7 @@ STEPS = (
 ROUNDS = int(os.environ.get("APPORTION_FLUSH_CRASH_ROUNDS", 5))
 EVENTS = 40
 DEATHS_MAX = 3
-CONFIG = '[ingest]\nsegment = "256KiB"\nflush_every = "100ms"\npast_days = 36500\n'
+CONFIG = '[ingest]\nsegment = "256KiB"\nflush_every = "1s"\npast_days = 36500\n'
 
 
 def send_until_acknowledged(server: Server, events: list[dict], failpoint: str) -> int:

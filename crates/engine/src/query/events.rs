@@ -99,7 +99,7 @@ impl EventFilter {
     /// For an unknown parameter or a value that is none.
     pub fn of_events(mut params: Params, limits: &QueryLimits, metered: BTreeSet<String>) -> Result<Self, EngineError> {
         let equal = ["type", "source", "id"];
-        let equal = equal.iter().filter_map(|name| Some((*name, params.text(*name)?))).collect();
+        let equal = equal.iter().filter_map(|name| Some((*name, params.text(name)?))).collect();
         Self::of(params, limits, equal, metered)
     }
 

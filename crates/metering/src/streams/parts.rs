@@ -19,8 +19,10 @@ pub(super) fn exceeds(message: &[u8], shape: &Shape, parts_max: usize) -> bool {
 
 /// Takes the parts from what is left; fails when nothing is.
 fn count(mut message: &[u8], shape: &Shape, left: &mut usize, depth: usize) -> Result<(), ()> {
-    while depth > 0 {
-        let Some((field, content)) = next_field(&mut message) else { return Ok(()) };
+    if depth == 0 {
+        return Ok(());
+    }
+    while let Some((field, content)) = next_field(&mut message) {
         let Some((_, inner)) = shape.0.iter().find(|(part, _)| *part == field) else { continue };
         let Some(content) = content else { continue };
         *left = left.checked_sub(1).ok_or(())?;

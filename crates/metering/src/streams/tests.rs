@@ -124,10 +124,10 @@ impl World {
     async fn push_and_die(&mut self, points: Vec<Point>, at: Death) {
         let preparer = self.log.preparer(TenantScope::All);
         let mut intake = self.streams.prepare(points, &self.map, preparer).await.unwrap();
-        if at != Death::BeforeRows {
+        if at != Death::Rows {
             intake.write_rows().await.unwrap();
         }
-        if at == Death::BeforeAnswer {
+        if at == Death::Answer {
             intake.append(&self.log).await.unwrap();
         }
         drop(intake);
@@ -147,11 +147,12 @@ impl World {
     }
 }
 
+/// What the process died before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
-    BeforeRows,
-    BeforeEvents,
-    BeforeAnswer,
+    Rows,
+    Events,
+    Answer,
 }
 
 fn counts(outcome: &Outcome) -> (u64, u64, u64) {
@@ -217,7 +218,7 @@ async fn deltas_and_levels_count_once() {
 
 #[tokio::test]
 async fn a_crash_at_any_step_counts_once() {
-    for death in [Death::BeforeRows, Death::BeforeEvents, Death::BeforeAnswer] {
+    for death in [Death::Rows, Death::Events, Death::Answer] {
         for first in [true, false] {
             let folder = tempfile::tempdir().unwrap();
             let mut world = World::open(folder.path()).await;
@@ -225,7 +226,7 @@ async fn a_crash_at_any_step_counts_once() {
                 world.push(cumulative("a", &[(1, 10, "5")])).await;
             }
             world.push_and_die(cumulative("a", &[(1, 20, "7"), (1, 30, "8")]), death).await;
-            let counted = if death == Death::BeforeAnswer { 8_000 } else { i128::from(!first) * 5_000 };
+            let counted = if death == Death::Answer { 8_000 } else { i128::from(!first) * 5_000 };
             assert_eq!(world.usage("a"), counted, "{death:?}");
             world.push(cumulative("a", &[(1, 20, "7"), (1, 30, "8")])).await;
             assert_eq!(world.usage("a"), 8_000, "{death:?}");
@@ -240,7 +241,7 @@ async fn the_sender_may_go_on_after_a_crash_without_sending_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::open(folder.path()).await;
     world.push(cumulative("a", &[(1, 10, "5")])).await;
-    world.push_and_die(cumulative("a", &[(1, 20, "7")]), Death::BeforeEvents).await;
+    world.push_and_die(cumulative("a", &[(1, 20, "7")]), Death::Events).await;
     world.push(cumulative("a", &[(1, 30, "8")])).await;
     assert_eq!(world.usage("a"), 8_000);
 }
@@ -357,8 +358,7 @@ enum Act {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let death =
-        prop::option::of(prop::sample::select(vec![Death::BeforeRows, Death::BeforeEvents, Death::BeforeAnswer]));
+    let death = prop::option::of(prop::sample::select(vec![Death::Rows, Death::Events, Death::Answer]));
     let act = prop_oneof![
         4 => (0..5_000_u32).prop_map(Act::Add),
         4 => Just(Act::Read),
