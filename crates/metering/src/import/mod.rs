@@ -142,7 +142,6 @@ async fn commit_if_new(
 }
 
 /// Removes files that no commit will name. One that stays is only a waste of space.
-/// Removes data files of no commit.
 pub(crate) async fn discard(lake: &Lake, files: impl Iterator<Item = &NewFile>) {
     for file in files {
         let path = Path::from(format!("{}/{}", file.table.name(), file.path));
