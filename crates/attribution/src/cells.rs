@@ -143,6 +143,9 @@ struct Driver {
     unit: Arc<str>,
 }
 
+/// Drivers by consumer and meter, in their order.
+type Drivers = Vec<((Consumer, Arc<str>), Driver)>;
+
 /// Measurements of one consumer and meter, with the meter's unit and kind.
 type Folded = (Measure, Arc<str>, MeterKind);
 
@@ -152,13 +155,11 @@ fn drivers(
     inputs: &DayInputs<'_>,
     wanted: impl Fn(&str) -> bool,
     findings: &mut Vec<Finding>,
-) -> Result<BTreeMap<(Consumer, Arc<str>), Driver>, NotRun> {
-    let mut folded: BTreeMap<(Consumer, Arc<str>), Folded> = BTreeMap::new();
+) -> Result<Drivers, NotRun> {
+    let mut measured: Vec<((Consumer, Arc<str>), Folded)> = Vec::new();
     let mut units: BTreeMap<&str, &str> = BTreeMap::new();
     for usage in inputs.usage.iter().filter(|usage| wanted(&usage.meter) && usage.fits(&split.drivers)) {
         let Some(consumer) = consumer_of(usage, split) else { continue };
-        let entry = folded.entry((consumer, Arc::clone(&usage.meter)));
-        let (measure, ..) = entry.or_insert_with(|| (Measure::default(), Arc::clone(&usage.unit), usage.kind));
         let unit = units.entry(&usage.meter).or_insert(&usage.unit);
         if **unit != *usage.unit {
             return Err(NotRun::new(
@@ -166,17 +167,30 @@ fn drivers(
                 format!("{} is measured in {unit} and in {}", usage.meter, usage.unit),
             ));
         }
-        measure.fold(&usage.measure);
+        measured.push(((consumer, Arc::clone(&usage.meter)), (usage.measure, Arc::clone(&usage.unit), usage.kind)));
     }
-    let mut drivers = BTreeMap::new();
-    for ((consumer, meter), (measure, unit, kind)) in folded {
+    let mut drivers = Vec::new();
+    for ((consumer, meter), (measure, unit, kind)) in folded(measured) {
         let quantity = measure.quantity(inputs.meters.aggregation(&meter, kind));
         if quantity < 0 {
             findings.push(Finding::negative_driver(pool, &consumer, &meter, quantity));
         }
-        drivers.insert((consumer, meter), Driver { quantity, unit });
+        drivers.push(((consumer, meter), Driver { quantity, unit }));
     }
     Ok(drivers)
+}
+
+/// Returns one measure for each consumer and meter, in their order. Sorting beats a tree: usage mostly comes in order.
+fn folded(mut measured: Vec<((Consumer, Arc<str>), Folded)>) -> Vec<((Consumer, Arc<str>), Folded)> {
+    measured.sort_by(|(left, _), (right, _)| left.cmp(right));
+    measured.dedup_by(|(further, (measure, ..)), (key, (folded, ..))| {
+        let is_same = further.cmp(&key).is_eq();
+        if is_same {
+            folded.fold(measure);
+        }
+        is_same
+    });
+    measured
 }
 
 fn consumer_of(usage: &UsageCell, split: &Split) -> Option<Consumer> {
@@ -192,7 +206,7 @@ pub(crate) fn magnitude(quantity: i128) -> BigUint {
 fn weighted(pool: &Pool, split: &Split, inputs: &DayInputs<'_>, findings: &mut Vec<Finding>) -> Result<Cells, NotRun> {
     let used = drivers(pool, split, inputs, |meter| split.weights.contains_key(meter), findings)?;
     let idle = idle_quantities(pool, split, &used, inputs, findings);
-    let weighs_nothing = |((_, meter), driver): (&(Consumer, Arc<str>), &Driver)| {
+    let weighs_nothing = |((_, meter), driver): &((Consumer, Arc<str>), Driver)| {
         driver.quantity <= 0 || split.weights[&**meter].atoms() == 0
     };
     let keeps_idle = pool.idle != Idle::Spread || used.iter().all(weighs_nothing);
@@ -206,11 +220,12 @@ fn weighted(pool: &Pool, split: &Split, inputs: &DayInputs<'_>, findings: &mut V
         }
     }
     let resources = Resources::new(split, &totals);
-    let mut cells = BTreeMap::new();
-    for ((consumer, meter), driver) in &used {
-        let weight = resources.weight(meter, magnitude(driver.quantity));
-        cells.insert((consumer.clone(), Some(Arc::clone(meter))), measured(driver, meter, weight, inputs));
-    }
+    let cell = |((consumer, meter), driver): ((Consumer, Arc<str>), Driver)| {
+        let weight = resources.weight(&meter, magnitude(driver.quantity));
+        let cell = measured(&driver, &meter, weight, inputs);
+        ((consumer, Some(meter)), cell)
+    };
+    let mut cells: BTreeMap<CellKey, Cell> = used.into_iter().map(cell).collect();
     if keeps_idle {
         for (meter, quantity) in &idle {
             let weight = resources.weight(meter, magnitude(*quantity));
@@ -261,14 +276,12 @@ fn proportional(
     let wanted = split.meter.as_deref().expect("a checked proportional pool has a meter");
     let used = drivers(pool, split, inputs, |meter| meter == wanted, findings)?;
     let idle = idle_quantities(pool, split, &used, inputs, findings);
-    let keeps_idle = pool.idle != Idle::Spread || used.values().all(|driver| driver.quantity <= 0);
-    let mut cells = BTreeMap::new();
-    for ((consumer, meter), driver) in &used {
-        cells.insert(
-            (consumer.clone(), Some(Arc::clone(meter))),
-            measured(driver, meter, magnitude(driver.quantity), inputs),
-        );
-    }
+    let keeps_idle = pool.idle != Idle::Spread || used.iter().all(|(_, driver)| driver.quantity <= 0);
+    let cell = |((consumer, meter), driver): ((Consumer, Arc<str>), Driver)| {
+        let cell = measured(&driver, &meter, magnitude(driver.quantity), inputs);
+        ((consumer, Some(meter)), cell)
+    };
+    let mut cells: BTreeMap<CellKey, Cell> = used.into_iter().map(cell).collect();
     for (meter, quantity) in idle.into_iter().filter(|_| keeps_idle) {
         let cell = idle_cell(pool, meter, quantity, magnitude(quantity), inputs);
         cells.insert((Consumer::Reserved(IDLE), Some(Arc::from(meter))), cell);
@@ -309,7 +322,7 @@ fn idle_cell(pool: &Pool, meter: &str, quantity: i128, weight: BigUint, inputs: 
 fn idle_quantities<'p>(
     pool: &'p Pool,
     split: &Split,
-    used: &BTreeMap<(Consumer, Arc<str>), Driver>,
+    used: &Drivers,
     inputs: &DayInputs<'_>,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<&'p str, i128> {

@@ -66,7 +66,10 @@ pub fn share_out(converted: &Converted<'_>, cells: &Cells, with_quantity: bool) 
     let weights = cells.weights();
     let split = |amount| split_exact(amount, &weights).expect("some weight is positive");
     let amounts = converted.component.amounts;
-    let (amount, billed, reporting) = (split(amounts.amount), split(amounts.billed), split(converted.reporting));
+    let amount = split(amounts.amount);
+    // Mostly all three measures are the same, and equal amounts have equal shares.
+    let like_amount = |measure| if measure == amounts.amount { amount.clone() } else { split(measure) };
+    let (billed, reporting) = (like_amount(amounts.billed), like_amount(converted.reporting));
     let mut shares = Vec::with_capacity(cells.cells.len());
     for (at, (key, cell)) in cells.cells.iter().enumerate() {
         let parts = Parts { amount: amount[at], billed: billed[at], reporting: reporting[at] };

@@ -89,8 +89,8 @@ fn hand_out_left_over<R: Ord>(magnitude: u128, shares: &mut [u128], remainders: 
         return;
     }
     let mut order: Vec<usize> = (0..shares.len()).collect();
-    order.sort_by_key(|cell| (Reverse(&remainders[*cell]), *cell));
-    for cell in &order[..left_over] {
+    let (chosen, _, _) = order.select_nth_unstable_by_key(left_over, |cell| (Reverse(&remainders[*cell]), *cell));
+    for cell in chosen {
         shares[*cell] += 1;
     }
 }

@@ -67,12 +67,31 @@ pub struct Imbalance {
 /// Returns the totals of entries or of what is desired.
 pub fn totals_of<'a>(entries: impl IntoIterator<Item = (&'a EntryKey, Sums)>) -> Totals {
     let mut totals = Totals::new();
-    for (key, sums) in entries {
+    let mut add = |key: &EntryKey, sums: Measures| {
         let what = PoolOfDay { charge_date: key.charge_date, pool: Arc::clone(&key.pool), currency: key.currency };
         let total = totals.entry(what).or_default();
-        *total = total.plus(sums.into());
+        *total = total.plus(sums);
+    };
+    // Entries of one pool and day mostly stand together: they are summed before they are looked up.
+    let mut run: Option<(&EntryKey, Measures)> = None;
+    for (key, sums) in entries {
+        match &mut run {
+            Some((of, total)) if is_same_pool(of, key) => *total = total.plus(sums.into()),
+            other => {
+                if let Some((of, total)) = other.replace((key, sums.into())) {
+                    add(of, total);
+                }
+            }
+        }
+    }
+    if let Some((of, total)) = run {
+        add(of, total);
     }
     totals
+}
+
+fn is_same_pool(left: &EntryKey, right: &EntryKey) -> bool {
+    (left.charge_date, left.currency) == (right.charge_date, right.currency) && left.pool == right.pool
 }
 
 /// Returns whether both say the same of every pool, day and currency; one that is missing counts as zero.

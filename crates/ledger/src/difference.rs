@@ -1,10 +1,10 @@
 //! What the ledger should say minus what it says.
 
 use domain::Day;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use crate::by_key::ByKey;
 use crate::key::EntryKey;
 
 /// Why sums of entries stay inside 128 bits: see `ARCHITECTURE.md`, invariants of numbers.
@@ -107,83 +107,61 @@ impl Desired {
     }
 }
 
-/// Desired entries by key. A key that is added twice is summed; the order of adding does not matter.
-#[derive(Clone, Debug, Default)]
-pub struct DesiredSet {
-    by_key: BTreeMap<EntryKey, Merged>,
-}
-
-#[derive(Clone, Debug)]
-struct Merged {
-    desired: Desired,
-    /// Statements that differed between the parts and are therefore left out, in the order of `merge`.
-    mixed: [bool; 6],
-}
-
-impl DesiredSet {
-    /// Returns a set without entries.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds what a share says about its key.
+impl ByKey<Desired> {
+    /// Returns what the parts say together; the order of the parts does not matter.
     ///
-    /// Measures are summed. A price, weight, pool amount, unit or rate on which the parts disagree is left
+    /// Measures are summed. A price, weight, pool amount, unit or rate on which the parts of a key disagree is left
     /// out: no single value would be true. Of several reasons or versions the first in byte order stays.
-    pub fn add(&mut self, key: EntryKey, desired: Desired) {
-        match self.by_key.entry(key) {
-            Slot::Vacant(slot) => {
-                slot.insert(Merged { desired, mixed: [false; 6] });
+    #[must_use]
+    pub fn desired(parts: Vec<(EntryKey, Desired)>) -> Self {
+        let mut mixed = None;
+        Self::merged(parts, |key, desired, part| {
+            if mixed.as_ref().is_none_or(|(of, _): &(EntryKey, _)| of != key) {
+                mixed = Some((key.clone(), Mixed::default()));
             }
-            Slot::Occupied(slot) => slot.into_mut().merge(desired),
-        }
-    }
-
-    /// Returns how many keys there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// Returns whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
-    /// Returns keys and what is desired of them, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&EntryKey, &Desired)> {
-        self.by_key.iter().map(|(key, merged)| (key, &merged.desired))
-    }
-
-    /// Returns everything by key.
-    #[must_use]
-    pub fn into_map(self) -> BTreeMap<EntryKey, Desired> {
-        self.by_key.into_iter().map(|(key, merged)| (key, merged.desired)).collect()
+            let (_, mixed) = mixed.as_mut().expect("set above");
+            desired.merge(part, mixed);
+        })
     }
 }
 
-impl Merged {
-    fn merge(&mut self, part: Desired) {
-        let sums = self.desired.sums().plus(part.sums());
-        let into = &mut self.desired;
-        into.amount = sums.amount;
-        into.billed_amount = sums.billed_amount;
-        into.amount_reporting = sums.amount_reporting;
-        into.quantity = into.quantity.or(part.quantity).map(|_| sums.quantity);
+impl ByKey<Existing> {
+    /// Returns what stands by key; sums of one key are added up.
+    #[must_use]
+    pub fn existing(parts: Vec<(EntryKey, Existing)>) -> Self {
+        Self::merged(parts, |_, stands, further| {
+            let Existing { sums, unit, reason } = std::mem::take(stands);
+            *stands = Existing {
+                sums: sums.plus(further.sums),
+                unit: unit.max(further.unit),
+                reason: reason.max(further.reason),
+            };
+        })
+    }
+}
 
-        let [unit, unit_price, weight, pool_amount, fx_rate, fx_date] = &mut self.mixed;
-        agree(&mut into.unit, part.unit, unit);
-        agree(&mut into.unit_price, part.unit_price, unit_price);
-        agree(&mut into.weight, part.weight, weight);
-        agree(&mut into.pool_amount, part.pool_amount, pool_amount);
-        agree(&mut into.fx_rate, part.fx_rate, fx_rate);
-        agree(&mut into.fx_date, part.fx_date, fx_date);
+/// Statements that differed between the parts of a key and are therefore left out, in the order of `merge`.
+type Mixed = [bool; 6];
 
-        first(&mut into.reason, part.reason);
-        first(&mut into.policy_version, part.policy_version);
-        first(&mut into.rate_card_version, part.rate_card_version);
+impl Desired {
+    fn merge(&mut self, part: Self, mixed: &mut Mixed) {
+        let sums = self.sums().plus(part.sums());
+        self.amount = sums.amount;
+        self.billed_amount = sums.billed_amount;
+        self.amount_reporting = sums.amount_reporting;
+        self.quantity = self.quantity.or(part.quantity).map(|_| sums.quantity);
+
+        let [unit, unit_price, weight, pool_amount, fx_rate, fx_date] = mixed;
+        agree(&mut self.unit, part.unit, unit);
+        agree(&mut self.unit_price, part.unit_price, unit_price);
+        agree(&mut self.weight, part.weight, weight);
+        agree(&mut self.pool_amount, part.pool_amount, pool_amount);
+        agree(&mut self.fx_rate, part.fx_rate, fx_rate);
+        agree(&mut self.fx_date, part.fx_date, fx_date);
+
+        first(&mut self.reason, part.reason);
+        first(&mut self.policy_version, part.policy_version);
+        first(&mut self.rate_card_version, part.rate_card_version);
     }
 }
 
@@ -223,21 +201,34 @@ pub struct Difference {
 ///
 /// A key that is no longer desired has desired 0; its difference takes back all that stands. A desired quantity
 /// of none counts as 0. Nothing is returned when nothing differs, so a second run posts nothing.
-#[must_use]
-pub fn difference(desired: BTreeMap<EntryKey, Desired>, existing: &BTreeMap<EntryKey, Existing>) -> Vec<Difference> {
-    let gone = existing.iter().filter(|(key, _)| !desired.contains_key(key)).map(|(key, stands)| {
-        let says = Desired { unit: stands.unit.clone(), reason: stands.reason.clone(), ..Desired::default() };
-        (key.clone(), says)
-    });
-    let gone: Vec<_> = gone.collect();
-    let mut differences: Vec<Difference> =
-        desired.into_iter().chain(gone).filter_map(|(key, wanted)| of_key(key, wanted, existing)).collect();
-    differences.sort_by(|left, right| left.key.cmp(&right.key));
-    differences
+pub fn differences(desired: ByKey<Desired>, existing: &ByKey<Existing>) -> impl Iterator<Item = Difference> {
+    let (mut desired, mut existing) = (desired.into_iter().peekable(), existing.iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let next = match (desired.peek(), existing.peek()) {
+                (Some((wanted, _)), Some((stands, _))) => wanted.cmp(stands),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return None,
+            };
+            let stands = if next == Ordering::Less { None } else { existing.next() };
+            let (key, wanted) = match stands {
+                Some((key, stands)) if next == Ordering::Greater => (key.clone(), gone(stands)),
+                _ => desired.next()?,
+            };
+            if let Some(difference) = of_key(key, wanted, stands.map(|(_, stands)| stands)) {
+                return Some(difference);
+            }
+        }
+    })
 }
 
-fn of_key(key: EntryKey, wanted: Desired, existing: &BTreeMap<EntryKey, Existing>) -> Option<Difference> {
-    let stands = existing.get(&key);
+/// What is desired of a key that stands and is desired no longer.
+fn gone(stands: &Existing) -> Desired {
+    Desired { unit: stands.unit.clone(), reason: stands.reason.clone(), ..Desired::default() }
+}
+
+fn of_key(key: EntryKey, wanted: Desired, stands: Option<&Existing>) -> Option<Difference> {
     let before = stands.map(|stands| stands.sums).unwrap_or_default();
     let sums = wanted.sums().minus(before);
     if sums == Sums::default() {

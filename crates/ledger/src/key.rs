@@ -69,18 +69,29 @@ pub struct EntryKey {
 /// A reserved word is not made of parts; it is used as it is.
 ///
 /// ```
-/// assert_eq!(ledger::consumer(&[Some("acme"), None, Some("ci/nightly")]), "acme//ci%2Fnightly");
+/// let parts = [Some("acme".into()), None, Some("ci/nightly".into())];
+/// assert_eq!(&*ledger::consumer(&parts), "acme//ci%2Fnightly");
 /// ```
 #[must_use]
-pub fn consumer(parts: &[Option<&str>]) -> String {
-    let encoded: Vec<String> =
-        parts.iter().map(|part| part.unwrap_or_default().replace('%', "%25").replace('/', "%2F")).collect();
-    encoded.join("/")
+pub fn consumer(parts: &[Option<Arc<str>>]) -> Arc<str> {
+    match parts {
+        [Some(only)] if !only.contains(['%', '/']) => Arc::clone(only),
+        _ => {
+            let encoded = parts.iter().map(|part| match part {
+                Some(part) => part.replace('%', "%25").replace('/', "%2F"),
+                None => String::new(),
+            });
+            encoded.collect::<Vec<_>>().join("/").into()
+        }
+    }
 }
 
 /// Returns the labels that a `labels_key` spells, or `None` if it is not a JSON object of strings.
 #[must_use]
 pub fn labels_of_key(labels_key: &str) -> Option<BTreeMap<Arc<str>, Arc<str>>> {
+    if labels_key == "{}" {
+        return Some(BTreeMap::new());
+    }
     let labels: BTreeMap<String, String> = serde_json::from_str(labels_key).ok()?;
     Some(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
 }
@@ -91,12 +102,16 @@ mod tests {
 
     #[test]
     fn different_parts_never_give_the_same_consumer() {
-        assert_eq!(consumer(&[Some("acme")]), "acme");
-        assert_eq!(consumer(&[Some("a/b"), Some("c")]), "a%2Fb/c");
-        assert_eq!(consumer(&[Some("a"), Some("b/c")]), "a/b%2Fc");
-        assert_eq!(consumer(&[Some("a%2Fb")]), "a%252Fb");
-        assert_eq!(consumer(&[Some("acme"), None]), "acme/");
-        assert_eq!(consumer(&[Some("Müller"), Some("x y")]), "Müller/x y");
+        let check = |parts: &[Option<&str>], expected: &str| {
+            let parts: Vec<_> = parts.iter().map(|part| part.map(Arc::from)).collect();
+            assert_eq!(&*consumer(&parts), expected);
+        };
+        check(&[Some("acme")], "acme");
+        check(&[Some("a/b"), Some("c")], "a%2Fb/c");
+        check(&[Some("a"), Some("b/c")], "a/b%2Fc");
+        check(&[Some("a%2Fb")], "a%252Fb");
+        check(&[Some("acme"), None], "acme/");
+        check(&[Some("Müller"), Some("x y")], "Müller/x y");
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 /// That the entries of a pool and day add up to what went into it.
 pub mod balance;
+/// Values by entry key, in key order.
+pub mod by_key;
 /// The bytes of an entry that are hashed.
 pub mod canonical;
 /// Finding the first posting that is not as it was written.
@@ -27,12 +29,13 @@ pub mod proof;
 pub mod words;
 
 pub use balance::{Imbalance, Measures, PoolOfDay, Totals, check_totals, totals_of};
+pub use by_key::ByKey;
 pub use canonical::{COLUMNS, ChainHash, SCHEMA, canonical_bytes, posting_hash};
 pub use chain::{Broken, Chain, ChainFault, Head, verify_chain};
-pub use difference::{Desired, DesiredSet, Difference, Existing, Sums, difference};
+pub use difference::{Desired, Difference, Existing, Sums, differences};
 pub use entry::Entry;
 pub use key::{EntryKey, consumer, labels_of_key};
 pub use pool_day::{PoolDay, PoolState};
-pub use posting::{Header, Line, PeriodChange, Posting};
+pub use posting::{Header, Line, PeriodChange, Posting, Unsealed};
 pub use proof::{ConsumerClass, LedgerSum, Measure, ProofRow, ProofState, prove};
 pub use words::{Cause, ChargeClass, EntryKind, Status};

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::balance::{Totals, check_totals, totals_of};
+use crate::by_key::ByKey;
 use crate::canonical::{ChainHash, posting_hash};
 use crate::chain::{Broken, ChainFault, Head};
 use crate::difference::{Difference, Existing};
 use crate::entry::Entry;
-use crate::key::{EntryKey, labels_of_key};
+use crate::key::labels_of_key;
 use crate::words::{Cause, ChargeClass, EntryKind};
 
 /// Largest quantity of a stored row: 10¹⁸ units.
@@ -92,12 +93,7 @@ impl Posting {
     /// If, after this posting, the entries of some pool and day would not add up to what went in: a wrong bill is
     /// worse than a crash. Also for the mistakes that [`Posting::seal`] refuses.
     #[must_use]
-    pub fn seal_run(
-        header: Header,
-        lines: Vec<Line>,
-        existing: &BTreeMap<EntryKey, Existing>,
-        totals: &Totals,
-    ) -> Self {
+    pub fn seal_run(header: Header, lines: Vec<Line>, existing: &ByKey<Existing>, totals: &Totals) -> Self {
         let before = existing.iter().map(|(key, stands)| (key, stands.sums));
         let added = lines.iter().map(|line| (&line.difference.key, line.difference.says.sums()));
         let balance = check_totals(totals, &totals_of(before.chain(added)));
@@ -133,8 +129,10 @@ impl Posting {
             PeriodChange::Reopen => EntryKind::Reopen,
         };
         let header = Header { run: None, ..header };
-        let entry = Entry::blank(header.posting, 1, kind, header.booked_at, month);
-        Self::chained(header, vec![entry])
+        let blank = Entry::blank(header.posting, 1, kind, header.booked_at, month);
+        let unsealed = Unsealed { entries: vec![Entry { prev_hash: header.prev_hash, ..blank }], header };
+        let hash = unsealed.hash();
+        unsealed.sealed(hash)
     }
 
     /// Returns the posting of these lines in key order, without looking at totals.
@@ -143,13 +141,10 @@ impl Posting {
     /// If there is no line, a key stands twice, a value is out of bound, a line is booked in a month before its
     /// day, or a `labels_key` is no JSON object.
     #[must_use]
-    pub fn seal(header: Header, kind: EntryKind, mut lines: Vec<Line>) -> Self {
-        assert!(!lines.is_empty(), "a posting has at least one line");
-        lines.sort_by(|left, right| left.difference.key.cmp(&right.difference.key));
-        let unique = lines.windows(2).all(|pair| pair[0].difference.key < pair[1].difference.key);
-        assert!(unique, "a posting has one line per key");
-        let entries = (1..).zip(lines).map(|(number, line)| book(&header, kind, number, line)).collect();
-        Self::chained(header, entries)
+    pub fn seal(header: Header, kind: EntryKind, lines: Vec<Line>) -> Self {
+        let unsealed = Unsealed::new(header, kind, lines);
+        let hash = unsealed.hash();
+        unsealed.sealed(hash)
     }
 
     /// Returns the posting that these stored entries make up, in line order and with the header and hash that its
@@ -175,14 +170,49 @@ impl Posting {
     pub fn head(&self) -> Head {
         Head { posting: self.header.posting, booked_at: Some(self.header.booked_at), hash: self.hash }
     }
+}
 
-    fn chained(header: Header, mut entries: Vec<Entry>) -> Self {
-        let hash = posting_hash(&header.prev_hash, &entries);
-        for entry in &mut entries {
-            entry.prev_hash = header.prev_hash;
-            entry.hash = hash;
-        }
-        Self { header, entries, hash }
+/// A posting whose hash is not known yet: hashing takes as long as making rows of the entries, and both can be done at
+/// the same time.
+#[derive(Debug)]
+pub struct Unsealed {
+    header: Header,
+    entries: Vec<Entry>,
+}
+
+impl Unsealed {
+    /// Returns the posting of these lines in key order, without looking at totals.
+    ///
+    /// # Panics
+    /// As [`Posting::seal`].
+    #[must_use]
+    pub fn new(header: Header, kind: EntryKind, mut lines: Vec<Line>) -> Self {
+        assert!(!lines.is_empty(), "a posting has at least one line");
+        lines.sort_by(|left, right| left.difference.key.cmp(&right.difference.key));
+        let unique = lines.windows(2).all(|pair| pair[0].difference.key < pair[1].difference.key);
+        assert!(unique, "a posting has one line per key");
+        let entries = (1..).zip(lines).map(|(number, line)| book(&header, kind, number, line)).collect();
+        Self { header, entries }
+    }
+
+    /// Returns the entries in line order; their `hash` is not set.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns what [`Unsealed::sealed`] wants.
+    #[must_use]
+    pub fn hash(&self) -> ChainHash {
+        posting_hash(&self.header.prev_hash, &self.entries)
+    }
+
+    /// Returns the posting with its hash.
+    #[must_use]
+    pub fn sealed(self, hash: ChainHash) -> Posting {
+        let Self { header, mut entries } = self;
+        entries.iter_mut().for_each(|entry| entry.hash = hash);
+        Posting { header, entries, hash }
     }
 }
 
@@ -235,6 +265,7 @@ fn book(header: &Header, kind: EntryKind, number: i32, line: Line) -> Entry {
         policy_version: says.policy_version,
         rate_card_version: says.rate_card_version,
         run: header.run.clone(),
+        prev_hash: header.prev_hash,
         ..Entry::blank(header.posting, number, kind, header.booked_at, billing_month)
     }
 }

@@ -15,16 +15,12 @@ impl Rows<'_> {
 
     /// The texts of a column, whatever way the engine holds them.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<Option<Arc<str>>>, EngineError> {
-        let column =
-            arrow::compute::cast(self.column(name)?, &DataType::Utf8).map_err(|error| unexpected(name, error))?;
-        let texts = column.as_string::<i32>();
-        // Neighbouring rows often repeat a value: share it.
-        let mut last: Option<Arc<str>> = None;
-        let mut share = |text: &str| match &last {
-            Some(known) if **known == *text => Arc::clone(known),
-            _ => Arc::clone(last.insert(text.into())),
-        };
-        Ok(texts.iter().map(|text| text.map(&mut share)).collect())
+        let column = self.column(name)?;
+        if let Some(texts) = column.as_string_view_opt() {
+            return Ok(shared(texts.iter()));
+        }
+        let texts = arrow::compute::cast(column, &DataType::Utf8).map_err(|error| unexpected(name, error))?;
+        Ok(shared(texts.as_string::<i32>().iter()))
     }
 
     /// The integers of a decimal column, nulls as they are.
@@ -56,6 +52,16 @@ impl Rows<'_> {
             .ok_or_else(|| unexpected(name, "not a time"))?;
         Ok(column.iter().map(|micros| micros.map(domain::Instant::from_micros)).collect())
     }
+}
+
+/// Texts to own: neighbouring rows often repeat a value and share it.
+fn shared<'t>(texts: impl Iterator<Item = Option<&'t str>>) -> Vec<Option<Arc<str>>> {
+    let mut last: Option<Arc<str>> = None;
+    let mut share = |text: &str| match &last {
+        Some(known) if **known == *text => Arc::clone(known),
+        _ => Arc::clone(last.insert(text.into())),
+    };
+    texts.map(|text| text.map(&mut share)).collect()
 }
 
 pub(crate) fn unexpected(column: &str, detail: impl std::fmt::Display) -> EngineError {

@@ -35,27 +35,28 @@ pub async fn load(
     policies: &[&Policy],
 ) -> Result<BTreeMap<Day, Vec<UsageCell>>, EngineError> {
     let shape = Shape::needed(policies, books);
-    let mut cells: BTreeMap<Key, Measure> = BTreeMap::new();
+    let mut cells: Vec<(Key, Measure)> = Vec::new();
     for batch in session.sql(&shape.sums_sql(range)).await?.collect().await? {
         let (sum, count) = (Rows(&batch).decimals("sum")?, Rows(&batch).integers("count")?);
         let (min, max) = (Rows(&batch).decimals("min")?, Rows(&batch).decimals("max")?);
         for (row, key) in shape.keys(&batch)?.into_iter().enumerate() {
             let sum = sum[row].unwrap_or(0);
             let measure = Measure { sum, count: i128::from(count[row]), min: min[row], max: max[row], last: 0 };
-            cells.entry(key).or_default().fold(&measure);
+            cells.push((key, measure));
         }
     }
-    let known = definitions(session, range, books, cells.keys().map(|key| &key.meter)).await?;
-    let by_last = |key: &Key| books.meters.aggregation(&key.meter, known[&key.meter].kind) == Aggregation::Last;
-    if cells.keys().any(by_last) {
+    let known = definitions(session, range, books, cells.iter().map(|(key, _)| &key.meter)).await?;
+    let by_last =
+        |(key, _): &(Key, Measure)| books.meters.aggregation(&key.meter, known[&key.meter].kind) == Aggregation::Last;
+    if cells.iter().any(by_last) {
         for batch in session.sql(&shape.last_sql(range)).await?.collect().await? {
             let last = Rows(&batch).decimals("last")?;
             for (row, key) in shape.keys(&batch)?.into_iter().enumerate() {
-                cells.entry(key).or_default().last += last[row].unwrap_or(0);
+                cells.push((key, Measure { last: last[row].unwrap_or(0), ..Measure::default() }));
             }
         }
     }
-    Ok(by_day(cells, &shape.dimensions, &known, books))
+    Ok(by_day(folded(cells), &shape.dimensions, &known, books))
 }
 
 /// What of a meter stands in every row of its usage; it cannot change once there is usage (`meter_in_use`).
@@ -107,13 +108,26 @@ async fn definitions<'m>(
     Ok(known)
 }
 
-/// One row of the sums: where it belongs before its tenant is resolved.
+/// One row of the sums: where it belongs before its tenant is resolved. Rows of one consumer stand together in its order.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     day: Day,
+    values: Vec<Option<Arc<str>>>,
     origin: Arc<str>,
     meter: Arc<str>,
-    values: Vec<Option<Arc<str>>>,
+}
+
+/// Returns one measure for each key, in key order. Sorting beats a tree: rows mostly come in order.
+fn folded(mut cells: Vec<(Key, Measure)>) -> Vec<(Key, Measure)> {
+    cells.sort_by(|(left, _), (right, _)| left.cmp(right));
+    cells.dedup_by(|(further, measure), (key, folded)| {
+        let is_same = further == key;
+        if is_same {
+            folded.fold(measure);
+        }
+        is_same
+    });
+    cells
 }
 
 /// By what usage is summed: only what the policies look at, for grouping is what costs time.
@@ -250,18 +264,30 @@ fn days_sql(range: DayRange) -> String {
 }
 
 fn by_day(
-    cells: BTreeMap<Key, Measure>,
+    cells: Vec<(Key, Measure)>,
     dimensions: &[Dimension],
     known: &BTreeMap<Arc<str>, Definition>,
     books: &Books,
 ) -> BTreeMap<Day, Vec<UsageCell>> {
     let mut days: BTreeMap<Day, Vec<UsageCell>> = BTreeMap::new();
+    // Cells of one tenant stand together.
+    let mut last: Option<(Day, Arc<str>, Arc<str>)> = None;
+    let mut resolve = |own: &Arc<str>, day: Day| match &last {
+        Some((of, known, tenant)) if *of == day && known == own => Arc::clone(tenant),
+        _ => {
+            let tenant = books.tenants.resolve(own, day);
+            Arc::clone(&last.insert((day, Arc::clone(own), tenant)).2)
+        }
+    };
     for (key, measure) in cells {
         let mut placed = Dimensions::default();
         for (dimension, value) in dimensions.iter().zip(key.values) {
             placed.set(dimension, value);
         }
-        let tenant = tenant_of(&placed, &key.origin, key.day, books);
+        let tenant = match placed.get(&Dimension::Tenant) {
+            Some(own) => Some(resolve(own, key.day)),
+            None => tenant_by_rule(&placed, &key.origin, key.day, books),
+        };
         placed.set(&Dimension::Tenant, tenant);
         let Definition { unit, kind } = &known[&key.meter];
         let cell = UsageCell {
@@ -277,11 +303,8 @@ fn by_day(
     days
 }
 
-/// The row's own tenant, or what the first matching rule of the day's policy makes of it.
-fn tenant_of(placed: &Dimensions, origin: &Arc<str>, day: Day, books: &Books) -> Option<Arc<str>> {
-    if let Some(own) = placed.get(&Dimension::Tenant) {
-        return Some(books.tenants.resolve(own, day));
-    }
+/// What the first matching rule of the day's policy makes of a row without a tenant.
+fn tenant_by_rule(placed: &Dimensions, origin: &Arc<str>, day: Day, books: &Books) -> Option<Arc<str>> {
     let value = |attribute: &UsageAttribute| match attribute {
         UsageAttribute::Origin => Some(&**origin),
         UsageAttribute::Dimension(dimension) => placed.get(dimension).map(|value| &**value),

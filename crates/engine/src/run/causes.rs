@@ -3,7 +3,7 @@
 use crate::due::{SeenInputs, TouchedDays};
 use domain::Day;
 use domain::policy::{Basis, CostMetric, Method, Policy, Pool, UNATTRIBUTED_POOL};
-use ledger::{Cause, Difference, EntryKey, Existing, PoolOfDay, Totals, totals_of};
+use ledger::{ByKey, Cause, Difference, Existing, PoolOfDay, Totals, totals_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -52,13 +52,13 @@ impl Causes {
     }
 
     /// Adds which pools have entries, and which of them went in with other amounts.
-    pub(super) fn compare(&mut self, wanted: &Totals, existing: &BTreeMap<EntryKey, Existing>) {
+    pub(super) fn compare(&mut self, wanted: &Totals, existing: &ByKey<Existing>) {
         let stands = totals_of(existing.iter().map(|(key, existing)| (key, existing.sums)));
         let own = |totals: &Totals, what: &PoolOfDay| {
             totals.get(what).map(|total| (total.amount, total.billed_amount)).unwrap_or_default()
         };
         let differs = |what: &&PoolOfDay| own(wanted, what) != own(&stands, what);
-        self.known = existing.keys().map(|key| Arc::clone(&key.pool)).collect();
+        self.known = stands.keys().map(|what| Arc::clone(&what.pool)).collect();
         self.restated = wanted.keys().chain(stands.keys()).filter(differs).map(|what| Arc::clone(&what.pool)).collect();
     }
 
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use domain::Currency;
     use domain::policy::Tier;
-    use ledger::{Desired, Measures, Status, Sums};
+    use ledger::{Desired, EntryKey, Measures, Status, Sums};
 
     const ALL: Changed = Changed { policy: false, lines: true, usage: true, rates: true, fx: true, tenants: true };
 
@@ -206,14 +206,14 @@ mod tests {
         let redefined = Redefined::Only(["bill".to_owned()].into());
         let mut causes =
             Causes { changed: Some(changed), redefined, known: BTreeSet::new(), restated: BTreeSet::new() };
-        let (mut wanted, mut existing) = (Totals::new(), BTreeMap::new());
+        let (mut wanted, mut existing) = (Totals::new(), Vec::new());
         for (pool, now) in restated.iter().map(|pool| (*pool, 2)).chain([("same", 1)]) {
             let what = PoolOfDay { charge_date: day, pool: pool.into(), currency: Currency::USD };
             wanted.insert(what, Measures { amount: now, billed_amount: now, amount_reporting: now });
             let sums = Sums { amount: 1, billed_amount: 1, amount_reporting: 1, quantity: 5 };
-            existing.insert(key(pool, Some("acme"), Basis::Billed, Method::Weighted), Existing::from(sums));
+            existing.push((key(pool, Some("acme"), Basis::Billed, Method::Weighted), Existing::from(sums)));
         }
-        causes.compare(&wanted, &existing);
+        causes.compare(&wanted, &ByKey::existing(existing));
         causes
     }
 

@@ -14,10 +14,11 @@ use attribution::expand::{expand, expand_with_findings};
 use attribution::line::AttributeSet;
 use attribution::share::Share;
 use domain::condition::UsageAttribute;
-use domain::dimension::{Dimension, labels_key};
+use domain::dimension::{Dimension, Dimensions, labels_key};
+use domain::meter::Category;
 use domain::policy::{Method, Policy, Pool, Tier};
 use domain::{Day, DayRange};
-use ledger::{Desired, DesiredSet, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
+use ledger::{ByKey, Desired, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,7 +83,7 @@ impl Computed {
 
 /// A day's outcome in the ledger's terms.
 struct DayDesired {
-    desired: DesiredSet,
+    desired: Vec<(EntryKey, Desired)>,
     totals: Totals,
     pool_days: Vec<PoolDay>,
     not_run: BTreeMap<String, String>,
@@ -107,7 +108,7 @@ impl Engine {
         let earlier = piece.days().filter_map(used_before).map(|version| &*version.content);
         let compared: Vec<&Policy> = policies.iter().copied().chain(earlier).collect();
         let repeated = repeated::first_days(&session, &compared, piece.to()).await?;
-        let mut existing = split_by_day(existing::load(&session, piece).await?);
+        let mut existing: BTreeMap<Day, _> = existing::load(&session, piece).await?.by_day().collect();
         if computed.drivers.is_none() && policies.iter().any(|policy| gaps::watches(policy)) {
             computed.drivers = Some(DriverDays::before(&session, piece.from()).await?);
         }
@@ -186,12 +187,8 @@ impl Engine {
         outcome: &DayOutcome,
         inputs: &Arc<str>,
     ) -> DayDesired {
-        let mut wanted = DayDesired {
-            desired: DesiredSet::new(),
-            totals: Totals::new(),
-            pool_days: Vec::new(),
-            not_run: BTreeMap::new(),
-        };
+        let mut wanted =
+            DayDesired { desired: Vec::new(), totals: Totals::new(), pool_days: Vec::new(), not_run: BTreeMap::new() };
         let policy_version = &books.policy_on(day).name;
         let card_version = &books.card_on(day).name;
         for pool in &outcome.pools {
@@ -213,6 +210,7 @@ impl Engine {
                 let total = wanted.totals.entry(what).or_default();
                 *total = total.plus(measures);
             }
+            let mut keys = KeyMaker::new(day, pool, rule, &name);
             for share in pool.shares.iter().filter(|share| says_something(share)) {
                 let component = pool.components.iter().find(|entry| entry.key == share.component);
                 let fx = component.and_then(|entry| entry.fx);
@@ -231,7 +229,7 @@ impl Engine {
                     fx_rate: fx.map(|fx| fx.rate.atoms()),
                     fx_date: fx.map(|fx| fx.date),
                 };
-                wanted.desired.add(key_of(day, pool, rule, &name, share), desired);
+                wanted.desired.push((keys.key_of(share), desired));
             }
         }
         wanted
@@ -245,53 +243,77 @@ fn says_something(share: &Share) -> bool {
         || share.quantity.is_some_and(|quantity| quantity != 0)
 }
 
-fn key_of(day: Day, pool: &PoolOutcome, rule: Option<&Pool>, name: &Arc<str>, share: &Share) -> EntryKey {
-    let by = rule.map_or(&[][..], Pool::by);
-    let mut labels = share.labels.clone();
-    let mut plain: BTreeMap<&Dimension, Arc<str>> = BTreeMap::new();
-    let consumer = match &share.consumer {
-        Consumer::Reserved(word) => (*word).to_owned(),
-        Consumer::Values(values) => {
-            for (dimension, value) in by.iter().zip(values) {
-                match (dimension, value) {
-                    (Dimension::Label(key), Some(value)) => drop(labels.insert(Arc::clone(key), Arc::clone(value))),
-                    (plain_one, Some(value)) => drop(plain.insert(plain_one, Arc::clone(value))),
-                    (_, None) => {}
-                }
-            }
-            if let Some(cluster) = rule.and_then(own_cluster) {
-                plain.entry(&Dimension::Cluster).or_insert(cluster);
-            }
-            let parts: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
-            ledger::consumer(&parts)
+/// What the keys of a pool's shares have in common.
+struct KeyMaker<'p> {
+    day: Day,
+    pool: &'p PoolOutcome,
+    name: &'p Arc<str>,
+    by: &'p [Dimension],
+    cluster: Option<Arc<str>>,
+    no_labels: Arc<str>,
+    categories: BTreeMap<Category, Arc<str>>,
+}
+
+impl<'p> KeyMaker<'p> {
+    fn new(day: Day, pool: &'p PoolOutcome, rule: Option<&'p Pool>, name: &'p Arc<str>) -> Self {
+        let none = BTreeMap::<Arc<str>, Arc<str>>::new();
+        Self {
+            day,
+            pool,
+            name,
+            by: rule.map_or(&[][..], Pool::by),
+            cluster: rule.and_then(own_cluster),
+            no_labels: labels_key(&none).into(),
+            categories: BTreeMap::new(),
         }
-    };
-    let value = |dimension: Dimension| plain.get(&dimension).cloned();
-    EntryKey {
-        charge_date: day,
-        tier: if share.overhead { Tier::Overhead } else { pool.tier },
-        basis: pool.basis,
-        memo: pool.memo,
-        status: Status::Final,
-        charge_category: share.component.charge_category.clone(),
-        pool: Arc::clone(name),
-        method: Some(pool.method),
-        consumer: consumer.into(),
-        tenant: value(Dimension::Tenant),
-        user: value(Dimension::User),
-        workflow: value(Dimension::Workflow),
-        repo: value(Dimension::Repo),
-        task_class: value(Dimension::TaskClass),
-        cluster: value(Dimension::Cluster),
-        labels_key: labels_key(&labels).into(),
-        provider: share.component.provider.clone(),
-        service: share.component.service.clone(),
-        source: share.component.source.clone(),
-        commitment_status: share.component.commitment_status.clone(),
-        invoice_id: share.component.invoice_id.clone(),
-        category: Some(share.category.as_str().into()),
-        meter: share.meter.clone(),
-        currency: share.component.currency,
+    }
+
+    fn key_of(&mut self, share: &Share) -> EntryKey {
+        let mut placed = Dimensions { labels: share.labels.clone(), ..Dimensions::default() };
+        let consumer = match &share.consumer {
+            Consumer::Reserved(word) => (*word).into(),
+            Consumer::Values(values) => {
+                for (dimension, value) in self.by.iter().zip(values).filter(|(_, value)| value.is_some()) {
+                    placed.set(dimension, value.clone());
+                }
+                if placed.get(&Dimension::Cluster).is_none() {
+                    placed.set(&Dimension::Cluster, self.cluster.clone());
+                }
+                ledger::consumer(values)
+            }
+        };
+        let labels_key = match placed.labels.is_empty() {
+            true => Arc::clone(&self.no_labels),
+            false => labels_key(&placed.labels).into(),
+        };
+        let category = self.categories.entry(share.category).or_insert_with(|| share.category.as_str().into());
+        let [tenant, user, workflow, repo, task_class, cluster] = placed.plain;
+        EntryKey {
+            charge_date: self.day,
+            tier: if share.overhead { Tier::Overhead } else { self.pool.tier },
+            basis: self.pool.basis,
+            memo: self.pool.memo,
+            status: Status::Final,
+            charge_category: share.component.charge_category.clone(),
+            pool: Arc::clone(self.name),
+            method: Some(self.pool.method),
+            consumer,
+            tenant,
+            user,
+            workflow,
+            repo,
+            task_class,
+            cluster,
+            labels_key,
+            provider: share.component.provider.clone(),
+            service: share.component.service.clone(),
+            source: share.component.source.clone(),
+            commitment_status: share.component.commitment_status.clone(),
+            invoice_id: share.component.invoice_id.clone(),
+            category: Some(Arc::clone(category)),
+            meter: share.meter.clone(),
+            currency: share.component.currency,
+        }
     }
 }
 
@@ -392,33 +414,20 @@ fn note_findings(computed: &mut Computed, day: Day, findings: &[Finding]) {
     }
 }
 
-fn split_by_day(existing: BTreeMap<EntryKey, Existing>) -> BTreeMap<Day, BTreeMap<EntryKey, Existing>> {
-    let mut days: BTreeMap<Day, BTreeMap<EntryKey, Existing>> = BTreeMap::new();
-    for (key, stands) in existing {
-        days.entry(key.charge_date).or_default().insert(key, stands);
-    }
-    days
-}
-
 /// Adds what differs on a day. Pools that were not run are left out on all sides, so they keep their entries.
 fn add_differences(
     computed: &mut Computed,
     day: Day,
     wanted: DayDesired,
-    mut existing: BTreeMap<EntryKey, Existing>,
+    mut existing: ByKey<Existing>,
     mut causes: Causes,
 ) {
-    existing.retain(|key, _| !wanted.not_run.contains_key(&*key.pool));
-    let desired = wanted.desired.into_map();
+    existing.retain(|key| !wanted.not_run.contains_key(&*key.pool));
+    let desired = ByKey::desired(wanted.desired);
     let says = ledger::totals_of(desired.iter().map(|(key, desired)| (key, desired.sums())));
     let balance = ledger::check_totals(&wanted.totals, &says);
     assert!(balance.is_ok(), "a day must conserve cost: {}", balance.expect_err("not ok"));
     let policy = computed.books.policy_on(day);
-    let mut differences = ledger::difference(desired, &existing);
-    for difference in &mut differences {
-        // What is taken back because nothing stands for it any more is taken back by this policy.
-        difference.says.policy_version.get_or_insert_with(|| Arc::clone(&policy.name));
-    }
     for (pool, detail) in &wanted.not_run {
         let (code, detail) = detail.split_once(": ").unwrap_or((detail, ""));
         computed.warnings.insert(RunWarning {
@@ -429,20 +438,23 @@ fn add_differences(
         });
         computed.not_run.insert((day, pool.clone()), code.to_owned());
     }
-    if differences.is_empty() {
+    causes.compare(&wanted.totals, &existing);
+    let posted = computed.lines.len();
+    computed.lines.extend(ledger::differences(desired, &existing).map(|mut difference| {
+        // What is taken back because nothing stands for it any more is taken back by this policy.
+        difference.says.policy_version.get_or_insert_with(|| Arc::clone(&policy.name));
+        let cause = causes.of(&difference);
+        Line { difference, cause, billing_month: day.month() }
+    }));
+    let lines = &computed.lines[posted..];
+    if lines.is_empty() {
         return;
     }
     computed.pool_days.extend(wanted.pool_days);
     computed.policies.insert((Arc::clone(&policy.name), Arc::clone(&policy.sha256)));
-    let rests_on_card = differences.iter().any(|difference| difference.says.rate_card_version.is_some());
+    let rests_on_card = lines.iter().any(|line| line.difference.says.rate_card_version.is_some());
     if rests_on_card {
         let card = computed.books.card_on(day);
         computed.cards.insert((Arc::clone(&card.name), Arc::clone(&card.sha256)));
     }
-    causes.compare(&wanted.totals, &existing);
-    let line = |difference: ledger::Difference| {
-        let cause = causes.of(&difference);
-        Line { difference, cause, billing_month: day.month() }
-    };
-    computed.lines.extend(differences.into_iter().map(line));
 }

@@ -124,8 +124,7 @@ fn quantities(pool: &PoolOutcome) -> BTreeMap<Arc<str>, i128> {
     let mut quantities: BTreeMap<Arc<str>, i128> = BTreeMap::new();
     for share in &pool.shares {
         if let (Consumer::Values(values), Some(quantity)) = (&share.consumer, share.quantity) {
-            let parts: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
-            *quantities.entry(ledger::consumer(&parts).into()).or_default() += quantity.max(0);
+            *quantities.entry(ledger::consumer(values)).or_default() += quantity.max(0);
         }
     }
     quantities

@@ -5,13 +5,17 @@ use super::compute::Computed;
 use super::view::{RunBody, RunStatus, RunWarning};
 use crate::{Engine, EngineError};
 use domain::{Day, Instant, TenantScope};
-use ledger::{EntryKind, Head, Header, Posting};
+use ledger::{EntryKind, Head, Header, Line, Posting, Unsealed};
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use storage::catalog::{MetaKey, PostingRow, RuleKind, RunDayRow, RunPoolStateRow, RunRow};
 use storage::lake::{Commit, CommitRecord, LakeError, PinnedTable, Table, ledger_rows, pool_day_rows};
 
 /// Rows written to a data file at once.
 const BATCH_ROWS: usize = 8192;
+/// Such batches of a posting that are held in memory while its hash is computed.
+const BATCHES_HELD: usize = 16;
 /// How often a commit to `pool_days` is tried again because another run committed meanwhile.
 const POOL_DAYS_ATTEMPTS_MAX: u32 = 20;
 
@@ -24,14 +28,15 @@ pub(super) struct Posted {
 }
 
 impl Posted {
+    /// What a run that posts nothing tells: how many entries it would have posted.
     pub(super) fn nothing(computed: &Computed) -> Self {
-        Self::new(computed, None)
+        Self::new(computed, None, computed.lines.len())
     }
 
-    fn new(computed: &Computed, posting: Option<i64>) -> Self {
+    fn new(computed: &Computed, posting: Option<i64>, entries: usize) -> Self {
         Self {
             posting,
-            entries: i64::try_from(computed.lines.len()).expect("entries are counted in 32 bits"),
+            entries: i64::try_from(entries).expect("entries are counted in 32 bits"),
             warnings: computed.warnings.iter().cloned().collect(),
             not_run: i64::try_from(computed.not_run.len()).expect("pools are few"),
         }
@@ -51,15 +56,16 @@ impl Engine {
     ///
     /// # Errors
     /// [`LakeError::Conflict`] when somebody else posted since the inputs were pinned: nothing was posted.
-    pub(super) async fn post(&self, run: &str, computed: Computed) -> Result<Posted, EngineError> {
+    pub(super) async fn post(&self, run: &str, mut computed: Computed) -> Result<Posted, EngineError> {
         let known = self.create_tenants(&computed).await?;
         let posted = match computed.lines.is_empty() {
             true => Posted::nothing(&computed),
             false => {
                 self.fix_what_postings_rest_on(&computed).await?;
                 let files = self.write_pool_days(run, &computed).await?;
-                match self.write_posting(run, &computed).await {
-                    Ok(posting) => Posted::new(&computed, Some(posting)),
+                let lines = std::mem::take(&mut computed.lines);
+                match self.write_posting(run, &computed, lines).await {
+                    Ok(posting) => Posted::new(&computed, Some(posting.header.posting), posting.entries.len()),
                     Err(EngineError::Lake(conflict @ LakeError::Conflict { .. })) => {
                         self.take_back_pool_days(files).await?;
                         return Err(conflict.into());
@@ -94,11 +100,7 @@ impl Engine {
         self.catalog.set_meta_once(MetaKey::ReportingCurrency, self.settings.reporting_currency.code()).await?;
         // The built-in versions have no row and never change.
         let published = |versions: &BTreeSet<_>| {
-            versions
-                .iter()
-                .filter(|(_, sha256): &&(_, std::sync::Arc<str>)| !sha256.is_empty())
-                .cloned()
-                .collect::<Vec<_>>()
+            versions.iter().filter(|(_, sha256): &&(_, Arc<str>)| !sha256.is_empty()).cloned().collect::<Vec<_>>()
         };
         for (kind, versions) in [(RuleKind::Policy, &computed.policies), (RuleKind::RateCard, &computed.cards)] {
             for (version, sha256) in published(versions) {
@@ -145,22 +147,31 @@ impl Engine {
     }
 
     /// Commits the entries as the version after the pinned one, or not at all.
-    async fn write_posting(&self, run: &str, computed: &Computed) -> Result<i64, EngineError> {
+    async fn write_posting(&self, run: &str, computed: &Computed, lines: Vec<Line>) -> Result<Posting, EngineError> {
         let pinned = computed.pinned.table(Table::Ledger);
         let head = head_of(&pinned.head_commit().await?)?;
         self.refuse_a_ledger_cut_short(&head).await?;
         let header = Header::after(&head, self.clock.now(), Some(run.into()));
-        let posting = Posting::seal(header, EntryKind::Cost, computed.lines.clone());
+        let unsealed = Arc::new(Unsealed::new(header, EntryKind::Cost, lines));
+        let hashing = tokio::task::spawn_blocking({
+            let unsealed = Arc::clone(&unsealed);
+            move || unsealed.hash()
+        });
+        // Rows are made while the entries are hashed, as many as may be held beside them.
+        let mut chunks = unsealed.entries().chunks(BATCH_ROWS);
+        let ready = chunks.by_ref().take(BATCHES_HELD).map(ledger_rows::to_batch).collect::<Result<Vec<_>, _>>()?;
+        let hash = hashing.await.unwrap_or_else(|error| resume_unwind(error.into_panic()));
         let mut writer = self.lake.partitioned(Table::Ledger);
-        for entries in posting.entries.chunks(BATCH_ROWS) {
-            writer.write(&ledger_rows::to_batch(entries)?).await?;
+        for batch in ready.into_iter().map(Ok).chain(chunks.map(ledger_rows::to_batch)) {
+            writer.write(&ledger_rows::with_hash(batch?, hash)?).await?;
         }
+        let posting = Arc::into_inner(unsealed).expect("the hashing is over").sealed(hash);
         let mut commit = Commit::new(posting.header.booked_at, "posting");
         commit.adds = writer.finish().await?;
         commit.metadata = metadata_of(&posting, computed);
         let committed = self.lake.commit(pinned, commit).await?;
         self.cache_posting(&committed).await?;
-        Ok(posting.header.posting)
+        Ok(posting)
     }
 
     /// Refuses to post over postings that the catalog saw and the ledger no longer has.
@@ -231,7 +242,7 @@ fn widen(computed: &mut Computed, request: &RunRequest) {
 
 /// A difference that no row can hold leaves its pool's day as it was.
 fn drop_out_of_bound(computed: &mut Computed) {
-    let out = |line: &ledger::Line| line.is_out_of_bound();
+    let out = |line: &Line| line.is_out_of_bound();
     let pools: BTreeSet<(Day, String)> = computed
         .lines
         .iter()
@@ -263,9 +274,9 @@ fn drop_out_of_bound(computed: &mut Computed) {
 
 /// The posting's header as the commit carries it, so that the catalog's cache can be rebuilt.
 fn metadata_of(posting: &Posting, computed: &Computed) -> serde_json::Value {
-    let days: BTreeSet<String> =
-        computed.lines.iter().map(|line| line.difference.key.charge_date.to_string()).collect();
-    let names = |versions: &BTreeSet<(std::sync::Arc<str>, std::sync::Arc<str>)>| {
+    let days: BTreeSet<Day> = posting.entries.iter().filter_map(|entry| entry.charge_date).collect();
+    let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+    let names = |versions: &BTreeSet<(Arc<str>, Arc<str>)>| {
         versions.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
     };
     serde_json::json!({
@@ -313,7 +324,6 @@ pub(super) fn posting_row(record: &CommitRecord, log_sha256: String) -> Result<O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use storage::catalog::NewTenantFact;
 
     async fn sees(engine: &Engine) -> Computed {

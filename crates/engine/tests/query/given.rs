@@ -153,7 +153,7 @@ fn key(entry: &Given) -> EntryKey {
         charge_category: Some("Usage".into()),
         pool: entry.pool.into(),
         method: Some(entry.method),
-        consumer: if reserved { first.into() } else { ledger::consumer(&[Some(first), user]).into() },
+        consumer: if reserved { first.into() } else { ledger::consumer(&[Some(first.into()), user.map(Into::into)]) },
         tenant: (!reserved).then(|| first.into()),
         user: user.filter(|_| !reserved).map(Into::into),
         workflow: None,

@@ -4,10 +4,9 @@ use crate::samples::{day, full_line, instant, key, month, two_postings};
 use domain::policy::{Basis, Method, Tier};
 use domain::{Currency, Instant};
 use ledger::{
-    Broken, COLUMNS, Cause, Chain, ChainFault, ChainHash, Desired, Difference, Entry, EntryKind, Existing, Head,
+    Broken, ByKey, COLUMNS, Cause, Chain, ChainFault, ChainHash, Desired, Difference, Entry, EntryKind, Existing, Head,
     Header, Line, Posting, Status, Sums, Totals, verify_chain,
 };
-use std::collections::BTreeMap;
 
 type Mutation = (&'static str, fn(&mut Entry));
 
@@ -199,7 +198,7 @@ fn totals(amount: i128) -> Totals {
 #[test]
 fn a_balanced_posting_counts_what_stands_already() {
     let sums = Sums { amount: 4, billed_amount: 4, amount_reporting: 4, quantity: 0 };
-    let existing = BTreeMap::from([(key("a", "globex"), Existing::from(sums))]);
+    let existing = ByKey::existing(vec![(key("a", "globex"), Existing::from(sums))]);
     let posting = Posting::seal_run(header(), vec![line("acme", 6)], &existing, &totals(10));
     assert_eq!(posting.entries.len(), 1);
 }
@@ -207,7 +206,7 @@ fn a_balanced_posting_counts_what_stands_already() {
 #[test]
 #[should_panic(expected = "a posting must conserve cost: pool \"a\" on 2026-10-31 in USD: entries add up to")]
 fn a_lost_atom_is_never_posted() {
-    let _ = Posting::seal_run(header(), vec![line("acme", 9)], &BTreeMap::new(), &totals(10));
+    let _ = Posting::seal_run(header(), vec![line("acme", 9)], &ByKey::default(), &totals(10));
 }
 
 #[test]
@@ -215,7 +214,7 @@ fn a_lost_atom_is_never_posted() {
 fn a_pool_without_entries_is_never_posted() {
     let mut totals = totals(10);
     totals.extend(ledger::totals_of([(&key("forgotten", "acme"), Sums { billed_amount: 1, ..Sums::default() })]));
-    let _ = Posting::seal_run(header(), vec![line("acme", 10)], &BTreeMap::new(), &totals);
+    let _ = Posting::seal_run(header(), vec![line("acme", 10)], &ByKey::default(), &totals);
 }
 
 #[test]

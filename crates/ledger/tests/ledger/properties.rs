@@ -3,12 +3,11 @@
 use crate::samples::{day, key, month};
 use domain::Instant;
 use ledger::{
-    Cause, Desired, DesiredSet, EntryKey, Existing, Head, Header, Line, Posting, Sums, Totals, check_totals,
-    difference, totals_of, verify_chain,
+    ByKey, Cause, Desired, EntryKey, Existing, Head, Header, Line, Posting, Sums, Totals, check_totals, differences,
+    totals_of, verify_chain,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 /// A billion units: sums of all samples stay inside the bound of a row.
 const ATOMS: i128 = 10_i128.pow(24);
@@ -43,39 +42,30 @@ fn any_parts() -> impl Strategy<Value = Vec<(EntryKey, Desired)>> {
     vec((any_key(), any_desired()), 0..30)
 }
 
-fn set(parts: &[(EntryKey, Desired)]) -> BTreeMap<EntryKey, Desired> {
-    let mut set = DesiredSet::new();
-    for (key, desired) in parts {
-        set.add(key.clone(), desired.clone());
-    }
-    set.into_map()
+fn set(parts: &[(EntryKey, Desired)]) -> ByKey<Desired> {
+    ByKey::desired(parts.to_vec())
 }
 
 /// What the ledger says after the entries of these postings.
-fn sums_of(postings: &[Posting]) -> BTreeMap<EntryKey, Existing> {
-    let mut existing: BTreeMap<EntryKey, Existing> = BTreeMap::new();
-    for entry in postings.iter().flat_map(|posting| &posting.entries) {
-        let stands = existing.entry(entry.key().expect("a cost entry has a key")).or_default();
-        stands.sums = stands.sums.plus(entry.sums());
-    }
-    existing
+fn sums_of(postings: &[Posting]) -> ByKey<Existing> {
+    let entries = postings.iter().flat_map(|posting| &posting.entries);
+    let part = |entry: &ledger::Entry| (entry.key().expect("a cost entry has a key"), Existing::from(entry.sums()));
+    ByKey::existing(entries.map(part).collect())
 }
 
-fn totals(desired: &BTreeMap<EntryKey, Desired>) -> Totals {
+fn totals(desired: &ByKey<Desired>) -> Totals {
     totals_of(desired.iter().map(|(key, desired)| (key, desired.sums())))
 }
 
 /// Posts what differs, as a run does.
-fn post(postings: &mut Vec<Posting>, desired: &BTreeMap<EntryKey, Desired>) -> bool {
+fn post(postings: &mut Vec<Posting>, desired: &ByKey<Desired>) -> bool {
     let existing = sums_of(postings);
-    let differences = difference(desired.clone(), &existing);
-    if differences.is_empty() {
-        return false;
-    }
-    let lines: Vec<Line> = differences
-        .into_iter()
+    let lines: Vec<Line> = differences(desired.clone(), &existing)
         .map(|difference| Line { difference, cause: Cause::First, billing_month: month("2026-11") })
         .collect();
+    if lines.is_empty() {
+        return false;
+    }
     let head = postings.last().map_or(Head::EMPTY, Posting::head);
     let header = Header::after(&head, Instant::from_micros(7), Some("run".into()));
     postings.push(Posting::seal_run(header, lines, &existing, &totals(desired)));
@@ -93,7 +83,7 @@ proptest! {
             post(&mut postings, &desired);
 
             let existing = sums_of(&postings);
-            for key in existing.keys().chain(desired.keys()) {
+            for key in existing.iter().map(|(key, _)| key).chain(desired.iter().map(|(key, _)| key)) {
                 let stands = existing.get(key).map(|stands| stands.sums).unwrap_or_default();
                 prop_assert_eq!(stands, desired.get(key).map(Desired::sums).unwrap_or_default());
             }
@@ -114,8 +104,9 @@ proptest! {
 
     #[test]
     fn differences_come_in_key_order_and_never_for_nothing(before in any_parts(), after in any_parts()) {
-        let existing = set(&before).into_iter().map(|(key, desired)| (key, Existing::from(desired.sums()))).collect();
-        let differences = difference(set(&after), &existing);
+        let stands = set(&before).into_iter().map(|(key, desired)| (key, Existing::from(desired.sums())));
+        let existing = ByKey::existing(stands.collect());
+        let differences: Vec<_> = differences(set(&after), &existing).collect();
         prop_assert!(differences.windows(2).all(|pair| pair[0].key < pair[1].key));
         prop_assert!(differences.iter().all(|difference| difference.says.sums() != Sums::default()));
     }
@@ -125,9 +116,9 @@ proptest! {
 fn a_key_no_longer_desired_is_taken_back_with_its_unit_and_reason() {
     let sums = Sums { amount: 5, billed_amount: 6, amount_reporting: 7, quantity: 8 };
     let stands = Existing { sums, unit: Some("Hours".into()), reason: Some("no_usage".into()) };
-    let existing = BTreeMap::from([(key("old", "acme"), stands)]);
+    let existing = ByKey::existing(vec![(key("old", "acme"), stands)]);
 
-    let differences = difference(BTreeMap::new(), &existing);
+    let differences: Vec<_> = differences(ByKey::default(), &existing).collect();
 
     let [only] = &differences[..] else { panic!("one difference, not {differences:?}") };
     assert!(only.existed);
@@ -137,12 +128,12 @@ fn a_key_no_longer_desired_is_taken_back_with_its_unit_and_reason() {
 
 #[test]
 fn a_quantity_of_none_counts_as_zero() {
-    let existing = BTreeMap::from([(key("a", "acme"), Existing::from(Sums { amount: 5, ..Sums::default() }))]);
-    let desired =
-        |quantity| BTreeMap::from([(key("a", "acme"), Desired { amount: 5, quantity, ..Desired::default() })]);
-    assert_eq!(difference(desired(None), &existing), []);
-    assert_eq!(difference(desired(Some(0)), &existing), []);
-    assert_eq!(difference(desired(Some(3)), &existing)[0].says.quantity, Some(3));
+    let existing = ByKey::existing(vec![(key("a", "acme"), Existing::from(Sums { amount: 5, ..Sums::default() }))]);
+    let says = |quantity| {
+        let desired = vec![(key("a", "acme"), Desired { amount: 5, quantity, ..Desired::default() })];
+        differences(ByKey::desired(desired), &existing).map(|difference| difference.says.quantity).collect::<Vec<_>>()
+    };
+    assert_eq!([says(None), says(Some(0)), says(Some(3))], [vec![], vec![], vec![Some(3)]]);
 }
 
 #[test]
@@ -159,7 +150,7 @@ fn parts_that_disagree_leave_the_statement_out() {
         (key("a", "acme"), part(2, "no_usage")),
         (key("a", "acme"), part(1, "remainder")),
     ]);
-    let only = &merged[&key("a", "acme")];
+    let only = merged.get(&key("a", "acme")).expect("one key");
     assert_eq!((only.amount, only.unit_price, only.pool_amount), (3, None, Some(9)));
     assert_eq!(only.reason.as_deref(), Some("no_usage"));
 }

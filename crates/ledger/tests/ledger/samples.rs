@@ -56,7 +56,7 @@ pub fn full_line() -> Line {
         status: Status::Pending,
         pool: "shared-west-us".into(),
         method: Some(Method::Weighted),
-        consumer: consumer(&[Some("acme"), Some("ci/nightly")]).into(),
+        consumer: consumer(&[Some("acme".into()), Some("ci/nightly".into())]),
         tenant: Some("acme".into()),
         user: Some("user-1".into()),
         workflow: Some("ci/nightly".into()),

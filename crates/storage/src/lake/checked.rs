@@ -2,7 +2,9 @@
 //! this process reads it for the first time.
 
 use std::collections::HashSet;
-use std::io::Read as _;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -90,23 +92,13 @@ pub(crate) async fn fault(
 }
 
 async fn sum_of(found: GetResult, path: &str, sum: Checksum) -> Result<String, LakeError> {
-    let mut summed = Summed::new(sum);
     match found.payload {
         // The store's own stream would read a local file in pieces of 8 KiB, each on another thread.
-        GetResultPayload::File(mut file, _) => {
-            let read = move || {
-                let mut piece = vec![0; PIECE_BYTES];
-                loop {
-                    match file.read(&mut piece)? {
-                        0 => return Ok(summed.finish()),
-                        bytes => summed.update(&piece[..bytes]),
-                    }
-                }
-            };
-            let done = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).flatten();
-            done.map_err(LakeError::io(format!("reading {path}")))
+        GetResultPayload::File(file, _) => {
+            sum_of_file(Arc::new(file), found.meta.size, sum).await.map_err(LakeError::io(format!("reading {path}")))
         }
         GetResultPayload::Stream(mut stream) => {
+            let mut summed = Summed::new(sum);
             while let Some(bytes) = stream.try_next().await.map_err(LakeError::store(format!("reading {path}")))? {
                 summed.update(&bytes);
             }
@@ -117,6 +109,38 @@ async fn sum_of(found: GetResult, path: &str, sum: Checksum) -> Result<String, L
 
 /// Bytes of a local file read at a time.
 const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of a local file that one thread reads at most, where a checksum can be put together from parts.
+const PART_BYTES: u64 = 32 << 20;
+
+async fn sum_of_file(file: Arc<File>, size: u64, sum: Checksum) -> std::io::Result<String> {
+    let part_bytes = if sum == Checksum::Crc32 { PART_BYTES } else { u64::MAX };
+    let mut parts = Vec::new();
+    let mut from = 0;
+    while from < size || parts.is_empty() {
+        let to = size.min(from.saturating_add(part_bytes));
+        let file = Arc::clone(&file);
+        parts.push(tokio::task::spawn_blocking(move || sum_of_part(&file, from..to, sum)));
+        from = to;
+    }
+    let mut whole = Summed::new(sum);
+    for part in parts {
+        whole = whole.followed_by(part.await.map_err(std::io::Error::other).flatten()?);
+    }
+    Ok(whole.finish())
+}
+
+fn sum_of_part(file: &File, range: Range<u64>, sum: Checksum) -> std::io::Result<Summed> {
+    let mut summed = Summed::new(sum);
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = usize::try_from(range.end - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        file.read_exact_at(&mut piece[..wanted], at)?;
+        summed.update(&piece[..wanted]);
+        at += wanted as u64;
+    }
+    Ok(summed)
+}
 
 /// A checksum being made.
 enum Summed {
@@ -136,6 +160,17 @@ impl Summed {
         match self {
             Self::Sha256(hash) => hash.update(bytes),
             Self::Crc32(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Returns the sum of these bytes and those after them; of a SHA-256 there is only one part.
+    fn followed_by(self, rest: Self) -> Self {
+        match (self, rest) {
+            (Self::Crc32(mut hasher), Self::Crc32(rest)) => {
+                hasher.combine(&rest);
+                Self::Crc32(hasher)
+            }
+            (_, rest) => rest,
         }
     }
 

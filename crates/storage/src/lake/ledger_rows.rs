@@ -1,9 +1,10 @@
 //! Entries of the ledger as rows of its table and back, without loss.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray, StringBuilder};
 use domain::policy::{Basis, Method, Tier};
 use domain::{Day, Instant};
-use ledger::{Cause, ChargeClass, Entry, EntryKind, Status};
+use ledger::{Cause, ChainHash, ChargeClass, Entry, EntryKind, Status};
+use std::sync::Arc;
 
 use super::columns::{self, Columns, bools, days, instants, int32s, int64s, maps, money, quantities, texts};
 use super::error::LakeError;
@@ -65,10 +66,34 @@ pub fn to_batch(entries: &[Entry]) -> Result<RecordBatch, LakeError> {
         ("policy_version", texts(entries.iter().map(|row| row.policy_version.as_deref()))),
         ("rate_card_version", texts(entries.iter().map(|row| row.rate_card_version.as_deref()))),
         ("run", texts(entries.iter().map(|row| row.run.as_deref()))),
-        ("prev_hash", texts(entries.iter().map(|row| Some(row.prev_hash.to_string())))),
-        ("hash", texts(entries.iter().map(|row| Some(row.hash.to_string())))),
+        ("prev_hash", hashes(entries, |row| row.prev_hash)),
+        ("hash", hashes(entries, |row| row.hash)),
     ];
     columns::batch(Table::Ledger, columns)
+}
+
+/// The same rows with the hash of their posting, which was not known when they were made.
+///
+/// # Errors
+/// If the rows are not those of [`to_batch`].
+pub fn with_hash(batch: RecordBatch, hash: ChainHash) -> Result<RecordBatch, LakeError> {
+    let (schema, mut columns, rows) = batch.into_parts();
+    let at = schema.index_of("hash")?;
+    columns[at] = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(hash.to_string(), rows)));
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// Entries of one posting have the same hashes: each is written out once.
+fn hashes(entries: &[Entry], hash_of: impl Fn(&Entry) -> ChainHash) -> ArrayRef {
+    let mut written = (ChainHash::ZERO, ChainHash::ZERO.to_string());
+    let mut texts = StringBuilder::new();
+    for hash in entries.iter().map(hash_of) {
+        if hash != written.0 {
+            written = (hash, hash.to_string());
+        }
+        texts.append_value(&written.1);
+    }
+    Arc::new(texts.finish())
 }
 
 /// The entries of rows read from the table `ledger`, in their order; every column must be there.
