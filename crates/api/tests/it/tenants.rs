@@ -47,6 +47,23 @@ async fn a_change_for_earlier_days_leaves_what_was_entered_for_later_ones() {
 }
 
 #[tokio::test]
+async fn a_change_of_several_stretches_is_entered_whole_or_not_at_all() {
+    let app = TestApp::start().await;
+    app.put("/tenants/acme", &json!({ "name": "Acme", "plan": "free" })).await.expect(201);
+    app.put("/tenants/acme", &json!({ "plan": "pro", "valid_from": "2026-06-01" })).await.expect(200);
+    let spring = json!({ "merged_into": "acme", "valid_from": "2026-03-01", "valid_to": "2026-05-31" });
+    app.put("/tenants/globex", &json!({ "name": "Globex" })).await.expect(201);
+    app.put("/tenants/globex", &spring).await.expect(200);
+    let before = app.get("/tenants/acme").await.expect(200).json();
+
+    // Only the first of its two stretches would lead in a circle.
+    let change = json!({ "merged_into": "globex", "valid_from": "2026-03-01" });
+    app.put("/tenants/acme", &change).await.expect_problem(409, "merge_circle");
+
+    assert_eq!(app.get("/tenants/acme").await.expect(200).json(), before);
+}
+
+#[tokio::test]
 async fn aliases_begin_and_end_on_the_days_of_the_change() {
     let app = TestApp::start().await;
     app.put("/tenants/acme", &json!({ "aliases": ["old"] })).await.expect(201);
