@@ -6,9 +6,8 @@ use crate::query::columns::rows;
 use crate::query::select::{self, all_of, charged_in};
 use crate::{Engine, EngineError};
 use datafusion::prelude::ident;
-use domain::meter::MeterKind;
 use domain::policy::{Policy, Pool};
-use domain::rates::{Per, PriceRow, RateCard, RateError, canonical};
+use domain::rates::{PriceRow, RateCard, canonical};
 use domain::{Day, DayRange};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -117,12 +116,7 @@ impl Engine {
     pub async fn validate_rate_card(&self, text: &str, file: &str) -> Result<RateCard, EngineError> {
         let card = RateCard::read(file, text)?;
         let books = self.books_now().await?;
-        for row in &card.prices {
-            let kind = books.meters.get(canonical(&row.meter).0).map(|meter| meter.kind);
-            if let Some(problem) = kind.and_then(|kind| problem_of_per(row, kind)) {
-                return Err(RateError::Invalid { version: card.version.clone(), problem }.into());
-            }
-        }
+        card.check_per(|meter| books.meters.get(meter).map(|known| known.kind))?;
         Ok(card)
     }
 
@@ -277,20 +271,6 @@ fn summary(row: &RuleVersionRow) -> Result<VersionSummary, EngineError> {
         used: row.first_used_at.is_some(),
         sha256: row.sha256.clone(),
     })
-}
-
-/// A gauge must say what its price is per; what a counter counts has no duration.
-fn problem_of_per(row: &PriceRow, kind: MeterKind) -> Option<String> {
-    let meter = &row.meter;
-    match (kind, row.per) {
-        (MeterKind::Gauge, None) => {
-            Some(format!("{meter} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\""))
-        }
-        (MeterKind::Counter, Some(Per::Hour | Per::Day | Per::Month)) => {
-            Some(format!("{meter} is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`"))
-        }
-        (MeterKind::Gauge, Some(_)) | (MeterKind::Counter, None | Some(Per::Unit)) => None,
-    }
 }
 
 /// Compares with the card of another name that was published last, whatever names either gives the meters.

@@ -103,5 +103,6 @@ pub async fn validate_rate_card(
         valid_from: day(card.valid_from),
         names: card.prices.into_iter().map(|price| price.meter).collect(),
         rows: None,
+        shared_drivers: Vec::new(),
     })
 }

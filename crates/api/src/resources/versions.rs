@@ -84,6 +84,18 @@ pub struct ValidBody {
     /// What a policy would do to the imported lines, if a range is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<SelectionRow>>,
+    /// Meters that drive two pools of a policy; absent when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shared_drivers: Vec<SharedDriverBody>,
+}
+
+/// A meter whose usage decides what two pools charge.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SharedDriverBody {
+    /// The meter.
+    pub meter: String,
+    /// The two pools, in the order of the policy.
+    pub pools: Vec<String>,
 }
 
 /// Lines of the same kind, and what a policy would do to them.
@@ -111,6 +123,10 @@ pub struct SelectionRow {
     pub first_day: String,
     /// Last day of the range that they fall on.
     pub last_day: String,
+    /// Why a run would leave the pool as it is: `currency_mixed` when usage is to recover lines of two currencies.
+    /// Absent when it would not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// Returns a version as the wire shows it.

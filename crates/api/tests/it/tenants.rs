@@ -167,4 +167,8 @@ async fn versions_are_published_once_used_never_changed_and_shown_in_both_forms(
     app.post("/rate-cards/validate", &tiers).await.expect_problem(400, "not_available");
     let answer = app.post("/policies/validate", &json!({ "version": "p", "valid_from": "2026-01-01", "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }] })).await;
     assert_eq!(answer.expect(200).json()["names"], json!(["a"]));
+    let pool = |name: &str| json!({ "name": name, "recovers": { "provider": name }, "split": { "method": "rated", "meters": ["api_call"] } });
+    let both = json!({ "version": "p", "valid_from": "2026-01-01", "pool": [pool("a"), pool("b")] });
+    let shared = app.post("/policies/validate", &both).await.expect(200).json()["shared_drivers"].clone();
+    assert_eq!(shared, json!([{ "meter": "api_call", "pools": ["a", "b"] }]));
 }
