@@ -5,7 +5,7 @@ use crate::cli::{Format, VersionCommand};
 use crate::client::{Call, Client, percent_encode};
 use crate::exit::{Exit, Failure};
 use crate::output::plain;
-use crate::publish::{Kind, TOML, publish, read_text};
+use crate::publish::{Kind, TOML, moved_text, publish, read_text};
 use anyhow::Result;
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -49,6 +49,9 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
             let client = context.client().await?;
             let answer = publish(&client, kind, &file, context.globals.yes).await?;
             context.output.answer(&answer, &[])?;
+            if let Some(line) = moved_text(kind, &answer) {
+                context.output.warn(&line);
+            }
             Ok(Exit::Ok)
         }
     }
