@@ -120,6 +120,31 @@ impl Engine {
         Ok(card)
     }
 
+    /// Returns why publishing the policy would be refused now; none when it would not.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn refusal_of_policy(&self, text: &str, policy: &Policy) -> Result<Option<EngineError>, EngineError> {
+        let known = self.catalog.rule(RuleKind::Policy, &policy.version).await?;
+        Ok(known
+            .filter(|row| is_fixed(row, text))
+            .map(|row| EngineError::VersionInUse { kind: "policy", version: row.version }))
+    }
+
+    /// Returns why publishing the rate card without a confirmation would be refused now; none when it would not.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn refusal_of_rate_card(&self, text: &str, card: &RateCard) -> Result<Option<EngineError>, EngineError> {
+        match self.catalog.rule(RuleKind::RateCard, &card.version).await? {
+            Some(row) if content_sha256(&row.body) == content_sha256(text) => Ok(None),
+            Some(row) if is_fixed(&row, text) => {
+                Ok(Some(EngineError::VersionInUse { kind: "rate card", version: row.version }))
+            }
+            _ => Ok(refuse_suspicious_prices(&self.books_now().await?, card).err()),
+        }
+    }
+
     async fn publish(
         &self,
         kind: RuleKind,
@@ -271,6 +296,11 @@ fn summary(row: &RuleVersionRow) -> Result<VersionSummary, EngineError> {
         used: row.first_used_at.is_some(),
         sha256: row.sha256.clone(),
     })
+}
+
+/// Whether a posting rests on the version and the text says something else.
+fn is_fixed(row: &RuleVersionRow, text: &str) -> bool {
+    row.first_used_at.is_some() && content_sha256(&row.body) != content_sha256(text)
 }
 
 /// Compares with the card of another name that was published last, whatever names either gives the meters.

@@ -3,7 +3,7 @@
 use super::ledger::PageParams;
 use super::versions::{
     PublishParams, PublishedBody, SelectionRow, SharedDriverBody, ValidBody, VersionBody, VersionWithContent,
-    published_answer, to_api_published, to_api_version, toml_of, version_answer,
+    published_answer, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -107,7 +107,9 @@ pub async fn validate_policy(
     let mut params = query.params()?;
     let range = params.range(&app.list_limits())?;
     params.finish()?;
-    let policy = app.engine.validate_policy(&toml_of(&body)?, FILE)?;
+    let text = toml_of(&body)?;
+    let policy = app.engine.validate_policy(&text, FILE)?;
+    let refusal = app.engine.refusal_of_policy(&text, &policy).await?;
     let rows = match range {
         None => None,
         Some(range) => {
@@ -123,6 +125,7 @@ pub async fn validate_policy(
         names: policy.pools.into_iter().map(|pool| pool.name).collect(),
         rows,
         shared_drivers: shared.into_iter().map(to_api_shared).collect(),
+        refusal: refusal.as_ref().map(to_api_refusal),
     })
 }
 

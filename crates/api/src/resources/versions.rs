@@ -1,11 +1,13 @@
 //! What policies and rate cards have in common: dated versions of a TOML text.
 
 use crate::body::{Text, json_of};
+use crate::codes::engine_code;
 use crate::convert::{day, instant};
 use crate::list::json;
 use crate::problem::ApiError;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::EngineError;
 use engine::publish::{PublishedVersion, VersionSummary};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -87,6 +89,18 @@ pub struct ValidBody {
     /// Meters that drive two pools of a policy; absent when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shared_drivers: Vec<SharedDriverBody>,
+    /// Why publishing it now would be refused, though it can be used; absent when it would not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalBody>,
+}
+
+/// Why publishing a document would be refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RefusalBody {
+    /// Code of the problem: `version_in_use`, or `suspicious_price`, which a confirmation lifts.
+    pub code: String,
+    /// What is wrong and what to do.
+    pub detail: String,
 }
 
 /// A meter whose usage decides what two pools charge.
@@ -158,6 +172,11 @@ pub(super) fn to_api_published(published: &PublishedVersion) -> PublishedBody {
         affected_tenants: moved.tenants.clone(),
         affected_tenants_total: moved.tenants_total,
     }
+}
+
+/// Returns why publishing would be refused.
+pub(super) fn to_api_refusal(refusal: &EngineError) -> RefusalBody {
+    RefusalBody { code: engine_code(refusal).to_owned(), detail: refusal.to_string() }
 }
 
 /// Returns the answer to a publication.

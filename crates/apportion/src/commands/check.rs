@@ -1,7 +1,7 @@
 //! `check`: validates all configuration and says what each pool selects.
 
 use super::Context;
-use super::versions::{refused_lines, share_text};
+use super::versions::{refusal_line, refused_lines, share_text};
 use crate::cli::Format;
 use crate::client::Call;
 use crate::exit::{Exit, Failure};
@@ -17,7 +17,8 @@ use metering::rules::DimensionMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Checks every file; with `--range`, also what the policy would do to the imported lines of those days.
+/// Checks every file; with `--range`, also what the policy would do to the imported lines of those days, and whether
+/// the store would take the files as they are.
 pub async fn run(context: &Context) -> Result<Exit> {
     let config = context.config()?.config;
     config.check_available()?;
@@ -32,11 +33,13 @@ pub async fn run(context: &Context) -> Result<Exit> {
     };
     crate::wiring::metric_map(&config)?.check(&meters).map_err(|error| refused(&error))?;
     let mut warnings = check_sources(&config, &meters)?;
+    let mut rates = None;
     if config.files.rates.exists() {
         let text = read_text(&config.files.rates)?;
         Kind::Rates.check(&config.files.rates, &text)?;
         let name = config.files.rates.display().to_string();
         warnings.extend(check_prices(&name, &RateCard::read(&name, &text)?, &meters)?);
+        rates = Some(text);
     }
     let (policy, text) = match config.files.policy.exists() {
         true => {
@@ -59,17 +62,35 @@ pub async fn run(context: &Context) -> Result<Exit> {
         if context.output.format == Format::Table {
             context.output.answer(&json!({ "rows": rows }), &[])?;
         }
-        let client = context.client().await?;
-        let call = Call::post("/policies/validate").queries(days).body(TOML, Body::from(text));
-        let answer = client.json(call).await?;
-        context.output.answer(&answer, &[])?;
-        // What two pools share was said above, from the file.
-        for warning in refused_lines(&answer) {
-            context.output.warn(&warning);
-        }
+        ask_store(context, days, text, rates).await?;
     }
     context.output.note("configuration is valid");
     Ok(Exit::Ok)
+}
+
+/// Asks the store what the policy would do on these days, and whether publishing the files would be refused.
+async fn ask_store(
+    context: &Context,
+    days: Vec<(&'static str, String)>,
+    policy: String,
+    rates: Option<String>,
+) -> Result<()> {
+    let client = context.client().await?;
+    let validate =
+        |kind: Kind, text: String| Call::post(format!("{}/validate", kind.route())).body(TOML, Body::from(text));
+    let answer = client.json(validate(Kind::Policy, policy).queries(days)).await?;
+    context.output.answer(&answer, &[])?;
+    // What two pools share was said already, from the file.
+    for warning in refused_lines(&answer) {
+        context.output.warn(&warning);
+    }
+    let confirmed = context.globals.yes;
+    let mut refusals: Vec<String> = refusal_line(&answer, confirmed).into_iter().collect();
+    if let Some(rates) = rates {
+        let answer = client.json(validate(Kind::Rates, rates)).await?;
+        refusals.extend(refusal_line(&answer, confirmed));
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Conflict, refusals.join("\n")).into()) }
 }
 
 /// Returns what each pool selects, in the words of the file.

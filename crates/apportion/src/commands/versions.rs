@@ -33,7 +33,8 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
             let call = Call::post(format!("{}/validate", kind.route())).queries(context.days());
             let answer = client.json(call.body(TOML, Body::from(text))).await?;
             context.output.answer(&answer, &[])?;
-            for warning in shared_lines(&answer).into_iter().chain(refused_lines(&answer)) {
+            let refusal = refusal_line(&answer, context.globals.yes);
+            for warning in shared_lines(&answer).into_iter().chain(refused_lines(&answer)).chain(refusal) {
                 context.output.warn(&warning);
             }
             Ok(Exit::Ok)
@@ -77,6 +78,14 @@ pub(super) fn refused_lines(answer: &Value) -> Vec<String> {
         Some(format!("a run would leave pool \"{}\" as it is: {reason}", plain(&row["pool"])))
     });
     refused.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Returns what a validation says of publishing: why it would be refused, unless `confirmed` lifts that.
+pub(super) fn refusal_line(answer: &Value, confirmed: bool) -> Option<String> {
+    let refusal = answer.get("refusal").filter(|refusal| refusal.is_object())?;
+    let code = plain(&refusal["code"]);
+    let is_lifted = confirmed && code == "suspicious_price";
+    (!is_lifted).then(|| format!("{code}: {}", plain(&refusal["detail"])))
 }
 
 /// Returns one version, by default the one that is valid last.
@@ -158,6 +167,16 @@ mod tests {
         assert_eq!(shared_lines(&answer), ["pools \"a\" and \"b\" share the driver api_call"]);
         assert_eq!(refused_lines(&answer), ["a run would leave pool \"llm\" as it is: currency_mixed"]);
         assert!(shared_lines(&json!({})).is_empty() && refused_lines(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_refusal_to_come_is_told_unless_it_is_lifted() {
+        let jump = json!({ "refusal": { "code": "suspicious_price", "detail": "from 1 to 100" } });
+        assert_eq!(refusal_line(&jump, false).as_deref(), Some("suspicious_price: from 1 to 100"));
+        assert_eq!(refusal_line(&jump, true), None);
+        let in_use = json!({ "refusal": { "code": "version_in_use", "detail": "v" } });
+        assert_eq!(refusal_line(&in_use, true).as_deref(), Some("version_in_use: v"));
+        assert_eq!(refusal_line(&json!({ "valid": true }), false), None);
     }
 
     #[test]
