@@ -19,7 +19,7 @@ fn check(folder: &Path, arguments: &[&str], code: i32, message: &str) {
 
 fn bill(cost: &'static str, lines: usize) -> String {
     let line = BillLine { cost, ..BillLine::default() };
-    (0..lines).fold(Bill::of_month("2026-05-01", "2026-06-01"), |bill, _| bill.line(&line)).csv().to_owned()
+    (0..lines).fold(Bill::new(), |bill, _| bill.line(&line)).csv().to_owned()
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_missing_rate_of_exchange_is_partial_until_it_is_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let line = BillLine { cost: "10.00", ..BillLine::default() };
-    let text = Bill::of_month("2026-05-01", "2026-06-01").line(&line).csv().replace("USD", "EUR");
+    let text = Bill::new().line(&line).csv().replace("USD", "EUR");
     write(folder, "bill.csv", &text);
     write(
         folder,
