@@ -102,6 +102,9 @@ async fn what_cannot_be_a_tenant_is_refused() {
     }
     app.put("/tenants/acme", &json!({ "merged_into": "nobody" })).await.expect_problem(404, "tenant_not_found");
     app.get("/tenants/acme").await.expect_problem(404, "tenant_not_found");
+    app.put("/tenants/globex", &json!({ "aliases": ["other"] })).await.expect(201);
+    app.put("/tenants/acme", &json!({ "aliases": ["other"] })).await.expect_problem(409, "alias_taken");
+    app.get("/tenants/acme").await.expect_problem(404, "tenant_not_found");
 }
 
 #[tokio::test]
