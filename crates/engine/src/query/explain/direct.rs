@@ -9,7 +9,7 @@ use crate::{Engine, EngineError};
 use attribution::day::{DayInputs, attribute_day};
 use attribution::line::{AttributeSet, LinePart};
 use attribution::pool::ComponentKey as LinesKey;
-use domain::policy::{Policy, Pool, Tier};
+use domain::policy::{Policy, Pool, Split, Tier};
 use domain::{Day, DayRange, tenant::TenantBook};
 use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,7 @@ fn only_direct(policy: &Policy, wanted: &str) -> Policy {
             tier: Tier::Overhead,
             select: pool.select.clone().or_else(|| pool.recovers.clone()),
             recovers: None,
-            split: None,
+            split: Some(Split::none()),
             capacity: BTreeMap::new(),
             ..pool.clone()
         },
