@@ -41,7 +41,7 @@ impl Engine {
         let lines = loaded.days.remove(&date).unwrap_or_default();
         let known_until = self.tenants_known_until(asked, &run).await?;
         let tenants = self.catalog.tenant_book_all_tenants(known_until).await?;
-        Ok(Some(self.shares_of_lines(asked, &only_direct(&policy, pool), pool, &lines, &tenants)))
+        Ok(self.shares_of_lines(asked, &only_direct(&policy, pool), pool, &lines, &tenants))
     }
 
     /// Until when facts about tenants were recorded that the run saw; a later run that found the same saw more.
@@ -55,6 +55,7 @@ impl Engine {
         Ok(ended.map_or(head.recorded_up_to, |ended| ended.min(head.recorded_up_to)))
     }
 
+    /// None where the pool cannot be run with what is known now.
     fn shares_of_lines(
         &self,
         asked: &Asked<'_>,
@@ -62,7 +63,7 @@ impl Engine {
         pool: &str,
         lines: &[LinePart],
         tenants: &TenantBook,
-    ) -> DirectShares {
+    ) -> Option<DirectShares> {
         let day: Day = asked.query.date;
         let resolve = |value: &str| {
             let tenant = tenants.resolve(value, day);
@@ -81,12 +82,13 @@ impl Engine {
             fx: &asked.books.fx,
             resolve: &resolve,
         });
+        let outcome = outcome.pools.iter().find(|outcome| outcome.name == pool && outcome.not_run.is_none())?;
         let mut found = DirectShares::new();
-        for share in outcome.pools.iter().filter(|outcome| outcome.name == pool).flat_map(|outcome| &outcome.shares) {
+        for share in &outcome.shares {
             let key = (text_of(&share.component), key_of(&share.consumer, share.meter.as_deref()));
             *found.entry(key).or_default() += share.amount;
         }
-        found
+        Some(found)
     }
 }
 
