@@ -70,6 +70,18 @@ def test_verify_finds_a_changed_byte_in_every_stored_file_of_the_ledger(attribut
     attributed.run("ledger", "verify")
 
 
+def test_damage_to_what_went_into_pools_is_named(attributed):
+    path = next((attributed.lake / "pool_days").rglob("*.parquet"))
+    with flipped(path, path.stat().st_size // 2):
+        proof = attributed.run("ledger", "proof", exit_code=None)
+        verified = attributed.run("ledger", "verify", "-o", "json", exit_code=None)
+    assert proof.returncode != 0
+    assert all(part in proof.stderr for part in ("store_damaged", "pool_days", path.name)), proof.stderr
+    assert verified.returncode == 7
+    assert path.name in verified.stdout, verified.stdout
+    attributed.run("ledger", "verify")
+
+
 def test_a_changed_bill_posts_only_the_difference(attributed, tmp_path):
     before = attributed.export_ledger(DAYS)
     text = BILL.read_text(encoding="utf-8")

@@ -104,6 +104,7 @@ problems! {
     "samples_refused" 400 "Samples refused": "Some samples cannot be counted; the detail says why. The others are stored.";
     "rate_limited" 429 "Too many events": "The tenant sends more events than `ingest.events_per_second_per_tenant`; wait as long as `Retry-After` says.";
     "too_many_streams" 429 "Too many streams": "As many streams are open as `limits.live_streams` allows; close one, or try again later.";
+    "store_damaged" 500 "Stored file damaged": "A stored file is not what was written; the detail names table and file. Run `apportion ledger verify` and restore the file from a backup.";
     "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
     "disk_full" 507 "Disk full": "There is no room for the event log; nothing was stored. Free some space and send again.";
     "unavailable" 503 "Not ready": "The server or its store cannot answer now; try again.";
@@ -287,6 +288,9 @@ impl ApiError {
     /// Returns the stable word for what went wrong. Exhaustive on purpose: a new variant must choose here.
     #[must_use]
     pub fn code(&self) -> &str {
+        if self.damaged_file().is_some() {
+            return "store_damaged";
+        }
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden | Self::OutOfScope | Self::TokenExceedsCaller(_) => "forbidden",
@@ -313,6 +317,19 @@ impl ApiError {
             Self::Metering(error) => metering_code(error),
             Self::Source(error) => source_code(error),
         }
+    }
+
+    /// Returns the damaged file of the lake that the failure comes of, by its path.
+    fn damaged_file(&self) -> Option<&str> {
+        let damage = match self {
+            Self::Engine(error) => error.damage(),
+            Self::Lake(error) | Self::Import(ImportError::Lake(error)) | Self::Metering(MeteringError::Lake(error)) => {
+                LakeError::damage_behind(error)
+            }
+            Self::Metering(MeteringError::Query(error)) => LakeError::damage_behind(error),
+            _ => None,
+        };
+        damage.map(|(file, _)| file)
     }
 
     /// Returns what is wrong in detail.
@@ -352,6 +369,17 @@ impl ApiError {
             _ => Vec::new(),
         }
     }
+}
+
+/// What everybody may read of a damaged file: its table and its name, but not the folders between, which tell what is
+/// in it, and no word of its content.
+fn damage_text(file: &str) -> String {
+    let table = file.split('/').next().unwrap_or_default();
+    let place = match file.rsplit_once('/') {
+        Some((_, name)) => format!("the file {name} of table {table}"),
+        None => format!("table {table}"),
+    };
+    format!("{place} is damaged; run `apportion ledger verify` and restore it from a backup")
 }
 
 /// Why a pool was not run; a reason that has no line in the table is `not_run`, never our own failure.
@@ -471,7 +499,11 @@ impl IntoResponse for ApiError {
         let parts = if kind.status >= 500 {
             // What a source says is made to be shown: it holds no secrets and nothing of this server.
             let is_ours = matches!(self, Self::Unavailable(_) | Self::Source(SourceError::Pull { .. }));
-            let detail = if is_ours { self.to_string() } else { kind.meaning.to_owned() };
+            let detail = match self.damaged_file() {
+                Some(file) => damage_text(file),
+                None if is_ours => self.to_string(),
+                None => kind.meaning.to_owned(),
+            };
             ProblemParts { kind, detail, errors: Vec::new(), cause: Some(format!("{self:?}")) }
         } else {
             ProblemParts { kind, detail: self.to_string(), errors: self.errors(), cause: None }
@@ -514,6 +546,21 @@ mod tests {
         for code in ["fx_missing", "rate_missing", "unit_mismatch", "currency_mixed", "out_of_bound"] {
             assert_eq!(not_run_code(code), code);
         }
+    }
+
+    #[test]
+    fn damage_has_a_code_of_its_own_and_names_table_and_file() {
+        let damaged = |file: &str| LakeError::Damaged { file: file.to_owned(), reason: "secret".to_owned() };
+        let error = ApiError::Engine(damaged("pool_days/charge_month=2026-11/part-1.parquet").into());
+        assert_eq!((error.code(), kind_of(error.code()).status), ("store_damaged", 500));
+        let response = error.into_response();
+        let parts = response.extensions().get::<ProblemParts>().expect("a problem");
+        let expected = "the file part-1.parquet of table pool_days is damaged; run `apportion ledger verify` and \
+                        restore it from a backup";
+        assert_eq!(parts.detail, expected);
+        assert_eq!(damage_text("ledger").split(';').next(), Some("table ledger is damaged"));
+        let other = LakeError::AppendOnly(storage::lake::Table::Ledger);
+        assert_eq!(ApiError::Lake(other).code(), "internal");
     }
 
     #[test]

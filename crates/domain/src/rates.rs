@@ -1,6 +1,6 @@
 //! Versioned unit prices.
 
-use crate::meter::RATE_ALIASES;
+use crate::meter::{MeterKind, RATE_ALIASES};
 use crate::toml_text::{TomlError, parse_toml};
 use crate::{Currency, Day, Price};
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,30 @@ impl RateCard {
         Ok(())
     }
 
+    /// Checks that each price says what it is per as its meter needs it: a gauge must, and what a counter counts has
+    /// no duration. `kind_of` tells a meter's kind; a meter that it does not know is left to the caller.
+    ///
+    /// # Errors
+    /// [`RateError::Invalid`].
+    pub fn check_per(&self, kind_of: impl Fn(&str) -> Option<MeterKind>) -> Result<(), RateError> {
+        for row in &self.prices {
+            let meter = &row.meter;
+            let problem = match (kind_of(canonical(meter).0), row.per) {
+                (Some(MeterKind::Gauge), None) => {
+                    format!("{meter} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\"")
+                }
+                (Some(MeterKind::Counter), Some(Per::Hour | Per::Day | Per::Month)) => {
+                    format!("{meter} is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`")
+                }
+                (Some(MeterKind::Gauge), Some(_)) | (Some(MeterKind::Counter), None | Some(Per::Unit)) | (None, _) => {
+                    continue;
+                }
+            };
+            return Err(RateError::Invalid { version: self.version.clone(), problem });
+        }
+        Ok(())
+    }
+
     /// Returns the most specific price for a meter among the rows whose labels all satisfy `has_label`.
     ///
     /// # Errors
@@ -230,6 +254,21 @@ mod tests {
         let starter = RateCard::starter();
         let found = starter.price_where("storage_bytes", |_, _| false).expect("no tie").expect("priced");
         assert_eq!((found.divisor, found.row.price.to_string()), (1_000_000_000, "0.1".to_owned()));
+    }
+
+    #[test]
+    fn a_price_says_what_it_is_per_as_its_meter_needs_it() {
+        let check = |row: &str, expected: &str| {
+            let kind = |meter: &str| crate::meter::builtin().into_iter().find(|known| known.name == meter);
+            let checked = card(&format!("[[price]]\nprice='1'\n{row}")).check_per(|meter| kind(meter).map(|m| m.kind));
+            let text = checked.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+            assert!(text.starts_with(expected), "{text}");
+        };
+        check("meter='storage_gb'", "rate card `v`: storage_gb is a gauge");
+        check("meter='storage_gb'\nper='month'", "ok");
+        check("meter='api_call'\nper='day'", "rate card `v`: api_call is a counter");
+        check("meter='api_call'\nper='unit'", "ok");
+        check("meter='nobody_knows'\nper='day'", "ok");
     }
 
     #[test]

@@ -86,6 +86,15 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Returns the damaged file of the lake that a failure comes of, and what is wrong with it.
+    pub fn damage(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Lake(error) => LakeError::damage_behind(error),
+            Self::Query(error) => LakeError::damage_behind(error),
+            _ => None,
+        }
+    }
+
     /// Returns the error of a parameter that cannot be used.
     pub fn parameter(parameter: &str, detail: impl Into<String>) -> Self {
         Self::InvalidParameter { parameter: parameter.to_owned(), detail: detail.into() }

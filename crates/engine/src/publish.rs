@@ -6,9 +6,8 @@ use crate::query::columns::rows;
 use crate::query::select::{self, all_of, charged_in};
 use crate::{Engine, EngineError};
 use datafusion::prelude::ident;
-use domain::meter::MeterKind;
 use domain::policy::{Policy, Pool};
-use domain::rates::{Per, PriceRow, RateCard, RateError, canonical};
+use domain::rates::{PriceRow, RateCard, canonical};
 use domain::{Day, DayRange};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -117,13 +116,33 @@ impl Engine {
     pub async fn validate_rate_card(&self, text: &str, file: &str) -> Result<RateCard, EngineError> {
         let card = RateCard::read(file, text)?;
         let books = self.books_now().await?;
-        for row in &card.prices {
-            let kind = books.meters.get(canonical(&row.meter).0).map(|meter| meter.kind);
-            if let Some(problem) = kind.and_then(|kind| problem_of_per(row, kind)) {
-                return Err(RateError::Invalid { version: card.version.clone(), problem }.into());
-            }
-        }
+        card.check_per(|meter| books.meters.get(meter).map(|known| known.kind))?;
         Ok(card)
+    }
+
+    /// Returns why publishing the policy would be refused now; none when it would not.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn refusal_of_policy(&self, text: &str, policy: &Policy) -> Result<Option<EngineError>, EngineError> {
+        let known = self.catalog.rule(RuleKind::Policy, &policy.version).await?;
+        Ok(known
+            .filter(|row| is_fixed(row, text))
+            .map(|row| EngineError::VersionInUse { kind: "policy", version: row.version }))
+    }
+
+    /// Returns why publishing the rate card without a confirmation would be refused now; none when it would not.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn refusal_of_rate_card(&self, text: &str, card: &RateCard) -> Result<Option<EngineError>, EngineError> {
+        match self.catalog.rule(RuleKind::RateCard, &card.version).await? {
+            Some(row) if content_sha256(&row.body) == content_sha256(text) => Ok(None),
+            Some(row) if is_fixed(&row, text) => {
+                Ok(Some(EngineError::VersionInUse { kind: "rate card", version: row.version }))
+            }
+            _ => Ok(refuse_suspicious_prices(&self.books_now().await?, card).err()),
+        }
     }
 
     async fn publish(
@@ -279,18 +298,9 @@ fn summary(row: &RuleVersionRow) -> Result<VersionSummary, EngineError> {
     })
 }
 
-/// A gauge must say what its price is per; what a counter counts has no duration.
-fn problem_of_per(row: &PriceRow, kind: MeterKind) -> Option<String> {
-    let meter = &row.meter;
-    match (kind, row.per) {
-        (MeterKind::Gauge, None) => {
-            Some(format!("{meter} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\""))
-        }
-        (MeterKind::Counter, Some(Per::Hour | Per::Day | Per::Month)) => {
-            Some(format!("{meter} is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`"))
-        }
-        (MeterKind::Gauge, Some(_)) | (MeterKind::Counter, None | Some(Per::Unit)) => None,
-    }
+/// Whether a posting rests on the version and the text says something else.
+fn is_fixed(row: &RuleVersionRow, text: &str) -> bool {
+    row.first_used_at.is_some() && content_sha256(&row.body) != content_sha256(text)
 }
 
 /// Compares with the card of another name that was published last, whatever names either gives the meters.

@@ -3,6 +3,7 @@ use crate::wal::WalError;
 use std::path::PathBuf;
 use storage::catalog::CatalogError;
 use storage::lake::LakeError;
+use storage::limited::DecodedTooLarge;
 
 /// What can go wrong in metering. Knows nothing of HTTP; a refused event is a [`Refusal`](crate::refusal::Refusal).
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,6 @@ impl MeteringError {
     /// Returns whether an event file is refused because it grows beyond its limit when it is decompressed.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        matches!(self, Self::Unreadable(error) if crate::import::is_too_large(error))
+        matches!(self, Self::Unreadable(error) if DecodedTooLarge::is_cause_of(error))
     }
 }

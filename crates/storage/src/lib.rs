@@ -10,3 +10,5 @@ pub mod catalog;
 pub mod failpoint;
 /// The large, columnar, versioned store: events, usage, bills, pools, the ledger.
 pub mod lake;
+/// A reader of what others sent that stops at a limit.
+pub mod limited;

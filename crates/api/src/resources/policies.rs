@@ -2,8 +2,8 @@
 
 use super::ledger::PageParams;
 use super::versions::{
-    PublishParams, PublishedBody, SelectionRow, ValidBody, VersionBody, VersionWithContent, published_answer,
-    to_api_published, to_api_version, toml_of, version_answer,
+    PublishParams, PublishedBody, SelectionRow, SharedDriverBody, ValidBody, VersionBody, VersionWithContent,
+    published_answer, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -17,7 +17,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::policy::{BUILTIN_TEXT, Policy};
 use engine::EngineError;
-use engine::query::selection::{Fate, Selected};
+use engine::query::selection::{Fate, Selected, SharedDriver};
 use utoipa::IntoParams;
 
 const POLICIES: &str = "policies";
@@ -107,7 +107,9 @@ pub async fn validate_policy(
     let mut params = query.params()?;
     let range = params.range(&app.list_limits())?;
     params.finish()?;
-    let policy = app.engine.validate_policy(&toml_of(&body)?, FILE)?;
+    let text = toml_of(&body)?;
+    let policy = app.engine.validate_policy(&text, FILE)?;
+    let refusal = app.engine.refusal_of_policy(&text, &policy).await?;
     let rows = match range {
         None => None,
         Some(range) => {
@@ -115,13 +117,20 @@ pub async fn validate_policy(
             Some(found.into_iter().map(to_api_selection).collect())
         }
     };
+    let shared = app.engine.shared_drivers(&policy).await?;
     json(&ValidBody {
         valid: true,
         version: policy.version,
         valid_from: day(policy.valid_from),
         names: policy.pools.into_iter().map(|pool| pool.name).collect(),
         rows,
+        shared_drivers: shared.into_iter().map(to_api_shared).collect(),
+        refusal: refusal.as_ref().map(to_api_refusal),
     })
+}
+
+fn to_api_shared(shared: SharedDriver) -> SharedDriverBody {
+    SharedDriverBody { meter: shared.meter, pools: shared.pools.into() }
 }
 
 fn to_api_selection(selected: Selected) -> SelectionRow {
@@ -142,5 +151,6 @@ fn to_api_selection(selected: Selected) -> SelectionRow {
         billed_amount: money(selected.billed_amount),
         first_day: day(selected.first_day),
         last_day: day(selected.last_day),
+        refused: selected.refused.map(str::to_owned),
     }
 }

@@ -3,7 +3,7 @@
 use super::ledger::PageParams;
 use super::versions::{
     PublishParams, PublishedBody, ValidBody, VersionBody, VersionWithContent, published_answer, to_api_published,
-    to_api_version, toml_of, version_answer,
+    to_api_refusal, to_api_version, toml_of, version_answer,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -96,12 +96,16 @@ pub async fn validate_rate_card(
     body: Text,
 ) -> Result<Response, ApiError> {
     query.none()?;
-    let card = app.engine.validate_rate_card(&toml_of(&body)?, FILE).await?;
+    let text = toml_of(&body)?;
+    let card = app.engine.validate_rate_card(&text, FILE).await?;
+    let refusal = app.engine.refusal_of_rate_card(&text, &card).await?;
     json(&ValidBody {
         valid: true,
         version: card.version,
         valid_from: day(card.valid_from),
         names: card.prices.into_iter().map(|price| price.meter).collect(),
         rows: None,
+        shared_drivers: Vec::new(),
+        refusal: refusal.as_ref().map(to_api_refusal),
     })
 }

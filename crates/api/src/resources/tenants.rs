@@ -299,18 +299,12 @@ impl Known {
         let today = app.today().to_string();
         let days = ChangeDays::of(change, self.row.is_none(), &today)?;
         let wanted = change.aliases.as_deref();
-        let mut aliases = wanted.map_or_else(Vec::new, |wanted| new_aliases(&self.aliases, id, wanted, &days));
+        let aliases = wanted.map_or_else(Vec::new, |wanted| new_aliases(&self.aliases, id, wanted, &days));
         let mut facts = new_facts(&self.facts, id, change, &days);
         if facts.is_empty() && !aliases.is_empty() {
             facts.push(self.facts.last().map_or_else(|| NewTenantFact::system(id), TenantFactRow::to_new));
         }
-        let mut changed = false;
-        // The latest days first: if this breaks off, the same change entered again completes it.
-        for fact in facts.iter().rev() {
-            let aliases = std::mem::take(&mut aliases);
-            changed |= app.catalog().put_tenant(fact, &aliases, app.now().micros()).await?;
-        }
-        Ok(changed)
+        Ok(app.catalog().put_tenant_facts(&facts, &aliases, app.now().micros()).await?)
     }
 }
 

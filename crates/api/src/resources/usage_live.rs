@@ -145,7 +145,7 @@ fn events(follower: Follower, first: Option<LiveUsageBody>) -> impl Stream<Item 
 
 fn failure(error: &ApiError) -> Event {
     let code = error.code();
-    if code == "internal" {
+    if matches!(code, "internal" | "store_damaged") {
         tracing::error!(?error, "a stream of live usage ended");
     }
     event("error", &serde_json::json!({ "code": code }))

@@ -1,11 +1,13 @@
 //! What policies and rate cards have in common: dated versions of a TOML text.
 
 use crate::body::{Text, json_of};
+use crate::codes::engine_code;
 use crate::convert::{day, instant};
 use crate::list::json;
 use crate::problem::ApiError;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::EngineError;
 use engine::publish::{PublishedVersion, VersionSummary};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -84,6 +86,30 @@ pub struct ValidBody {
     /// What a policy would do to the imported lines, if a range is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<SelectionRow>>,
+    /// Meters that drive two pools of a policy; absent when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shared_drivers: Vec<SharedDriverBody>,
+    /// Why publishing it now would be refused, though it can be used; absent when it would not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalBody>,
+}
+
+/// Why publishing a document would be refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RefusalBody {
+    /// Code of the problem: `version_in_use`, or `suspicious_price`, which a confirmation lifts.
+    pub code: String,
+    /// What is wrong and what to do.
+    pub detail: String,
+}
+
+/// A meter whose usage decides what two pools charge.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SharedDriverBody {
+    /// The meter.
+    pub meter: String,
+    /// The two pools, in the order of the policy.
+    pub pools: Vec<String>,
 }
 
 /// Lines of the same kind, and what a policy would do to them.
@@ -111,6 +137,10 @@ pub struct SelectionRow {
     pub first_day: String,
     /// Last day of the range that they fall on.
     pub last_day: String,
+    /// Why a run would leave the pool as it is: `currency_mixed` when usage is to recover lines of two currencies.
+    /// Absent when it would not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// Returns a version as the wire shows it.
@@ -142,6 +172,11 @@ pub(super) fn to_api_published(published: &PublishedVersion) -> PublishedBody {
         affected_tenants: moved.tenants.clone(),
         affected_tenants_total: moved.tenants_total,
     }
+}
+
+/// Returns why publishing would be refused.
+pub(super) fn to_api_refusal(refusal: &EngineError) -> RefusalBody {
+    RefusalBody { code: engine_code(refusal).to_owned(), detail: refusal.to_string() }
 }
 
 /// Returns the answer to a publication.

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::catalog::{Catalog, CatalogError};
 use storage::lake::{Imports, Lake};
+use testkit::bill::{Bill, BillLine};
 use tower::ServiceExt as _;
 
 /// "Now" of every test.
@@ -206,21 +207,13 @@ impl TestApp {
     }
 }
 
+/// A bill of lines: cluster, day, amount.
 pub fn bill(lines: &[(&str, &str, &str)]) -> String {
-    let mut text =
-        "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
-        ChargeCategory,BilledCost,EffectiveCost,ListCost,ContractedCost,ProviderName,ServiceName,ServiceCategory,Tags\n"
-            .to_owned();
-    for (cluster, day, amount) in lines {
-        let day: domain::Day = day.parse().unwrap();
-        let (month, next) = (day.month().first_day(), day.month().next().first_day());
-        text.push_str(&format!(
-            "a,USD,{month}T00:00:00Z,{next}T00:00:00Z,{day}T00:00:00Z,{}T00:00:00Z,Usage,{amount},{amount},{amount},{amount},\
-             AWS,AmazonEC2,Compute,\"{{\"\"cluster\"\": \"\"{cluster}\"\"}}\"\n",
-            day.plus(1)
-        ));
-    }
-    text
+    let add = |bill: Bill, (cluster, day, cost): &(&str, &str, &str)| {
+        let tags = json!({ "cluster": cluster }).to_string();
+        bill.line(&BillLine { day, sub_account: "", cost, tags: &tags, ..BillLine::default() })
+    };
+    lines.iter().fold(Bill::new(), add).csv().to_owned()
 }
 
 pub fn event((cluster, tenant, day, meter, quantity): (&str, &str, &str, &str, &str)) -> String {

@@ -47,6 +47,23 @@ async fn a_change_for_earlier_days_leaves_what_was_entered_for_later_ones() {
 }
 
 #[tokio::test]
+async fn a_change_of_several_stretches_is_entered_whole_or_not_at_all() {
+    let app = TestApp::start().await;
+    app.put("/tenants/acme", &json!({ "name": "Acme", "plan": "free" })).await.expect(201);
+    app.put("/tenants/acme", &json!({ "plan": "pro", "valid_from": "2026-06-01" })).await.expect(200);
+    let spring = json!({ "merged_into": "acme", "valid_from": "2026-03-01", "valid_to": "2026-05-31" });
+    app.put("/tenants/globex", &json!({ "name": "Globex" })).await.expect(201);
+    app.put("/tenants/globex", &spring).await.expect(200);
+    let before = app.get("/tenants/acme").await.expect(200).json();
+
+    // Only the first of its two stretches would lead in a circle.
+    let change = json!({ "merged_into": "globex", "valid_from": "2026-03-01" });
+    app.put("/tenants/acme", &change).await.expect_problem(409, "merge_circle");
+
+    assert_eq!(app.get("/tenants/acme").await.expect(200).json(), before);
+}
+
+#[tokio::test]
 async fn aliases_begin_and_end_on_the_days_of_the_change() {
     let app = TestApp::start().await;
     app.put("/tenants/acme", &json!({ "aliases": ["old"] })).await.expect(201);
@@ -84,6 +101,9 @@ async fn what_cannot_be_a_tenant_is_refused() {
         assert_eq!(problem["errors"][0]["pointer"], pointer);
     }
     app.put("/tenants/acme", &json!({ "merged_into": "nobody" })).await.expect_problem(404, "tenant_not_found");
+    app.get("/tenants/acme").await.expect_problem(404, "tenant_not_found");
+    app.put("/tenants/globex", &json!({ "aliases": ["other"] })).await.expect(201);
+    app.put("/tenants/acme", &json!({ "aliases": ["other"] })).await.expect_problem(409, "alias_taken");
     app.get("/tenants/acme").await.expect_problem(404, "tenant_not_found");
 }
 
@@ -150,4 +170,8 @@ async fn versions_are_published_once_used_never_changed_and_shown_in_both_forms(
     app.post("/rate-cards/validate", &tiers).await.expect_problem(400, "not_available");
     let answer = app.post("/policies/validate", &json!({ "version": "p", "valid_from": "2026-01-01", "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }] })).await;
     assert_eq!(answer.expect(200).json()["names"], json!(["a"]));
+    let pool = |name: &str| json!({ "name": name, "recovers": { "provider": name }, "split": { "method": "rated", "meters": ["api_call"] } });
+    let both = json!({ "version": "p", "valid_from": "2026-01-01", "pool": [pool("a"), pool("b")] });
+    let shared = app.post("/policies/validate", &both).await.expect(200).json()["shared_drivers"].clone();
+    assert_eq!(shared, json!([{ "meter": "api_call", "pools": ["a", "b"] }]));
 }

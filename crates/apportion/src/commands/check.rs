@@ -1,6 +1,7 @@
 //! `check`: validates all configuration and says what each pool selects.
 
 use super::Context;
+use super::versions::{refusal_line, refused_lines, share_text};
 use crate::cli::Format;
 use crate::client::Call;
 use crate::exit::{Exit, Failure};
@@ -8,14 +9,16 @@ use crate::publish::{Kind, TOML, read_text};
 use crate::sources::check_sources;
 use anyhow::Result;
 use axum::body::Body;
-use domain::meter::{Meter, MeterKind, read_meters};
-use domain::policy::{BUILTIN_TEXT, Capacity, Method, Policy, Pool};
-use domain::rates::{Per, PriceRow, RateCard, canonical};
+use domain::meter::{Meter, read_meters};
+use domain::policy::{BUILTIN_TEXT, Capacity, Policy, Pool};
+use domain::rates::{RateCard, canonical};
+use engine::query::selection::shared_drivers;
 use metering::rules::DimensionMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Checks every file; with `--range`, also what the policy would do to the imported lines of those days.
+/// Checks every file; with `--range`, also what the policy would do to the imported lines of those days, and whether
+/// the store would take the files as they are.
 pub async fn run(context: &Context) -> Result<Exit> {
     let config = context.config()?.config;
     config.check_available()?;
@@ -30,11 +33,13 @@ pub async fn run(context: &Context) -> Result<Exit> {
     };
     crate::wiring::metric_map(&config)?.check(&meters).map_err(|error| refused(&error))?;
     let mut warnings = check_sources(&config, &meters)?;
+    let mut rates = None;
     if config.files.rates.exists() {
         let text = read_text(&config.files.rates)?;
         Kind::Rates.check(&config.files.rates, &text)?;
         let name = config.files.rates.display().to_string();
         warnings.extend(check_prices(&name, &RateCard::read(&name, &text)?, &meters)?);
+        rates = Some(text);
     }
     let (policy, text) = match config.files.policy.exists() {
         true => {
@@ -57,12 +62,35 @@ pub async fn run(context: &Context) -> Result<Exit> {
         if context.output.format == Format::Table {
             context.output.answer(&json!({ "rows": rows }), &[])?;
         }
-        let client = context.client().await?;
-        let call = Call::post("/policies/validate").queries(days).body(TOML, Body::from(text));
-        context.output.answer(&client.json(call).await?, &[])?;
+        ask_store(context, days, text, rates).await?;
     }
     context.output.note("configuration is valid");
     Ok(Exit::Ok)
+}
+
+/// Asks the store what the policy would do on these days, and whether publishing the files would be refused.
+async fn ask_store(
+    context: &Context,
+    days: Vec<(&'static str, String)>,
+    policy: String,
+    rates: Option<String>,
+) -> Result<()> {
+    let client = context.client().await?;
+    let validate =
+        |kind: Kind, text: String| Call::post(format!("{}/validate", kind.route())).body(TOML, Body::from(text));
+    let answer = client.json(validate(Kind::Policy, policy).queries(days)).await?;
+    context.output.answer(&answer, &[])?;
+    // What two pools share was said already, from the file.
+    for warning in refused_lines(&answer) {
+        context.output.warn(&warning);
+    }
+    let confirmed = context.globals.yes;
+    let mut refusals: Vec<String> = refusal_line(&answer, confirmed).into_iter().collect();
+    if let Some(rates) = rates {
+        let answer = client.json(validate(Kind::Rates, rates)).await?;
+        refusals.extend(refusal_line(&answer, confirmed));
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Conflict, refusals.join("\n")).into()) }
 }
 
 /// Returns what each pool selects, in the words of the file.
@@ -96,28 +124,11 @@ fn row_of(pool: &Pool, selections: &BTreeMap<String, String>) -> Value {
 
 /// Refuses a price that says wrongly what it is per, as publishing would; returns meters that nobody defines.
 fn check_prices(file: &str, card: &RateCard, meters: &[Meter]) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
-    for row in &card.prices {
-        let Some(meter) = meters.iter().find(|meter| meter.name == canonical(&row.meter).0) else {
-            warnings.push(unknown_meter(&format!("rate card `{}`", card.version), &row.meter, meters));
-            continue;
-        };
-        if let Some(problem) = problem_of_per(row, meter.kind) {
-            let message = format!("{file}: rate card `{}`: {} {problem}", card.version, row.meter);
-            return Err(Failure::new(Exit::Conflict, message));
-        }
-    }
-    Ok(warnings)
-}
-
-fn problem_of_per(row: &PriceRow, kind: MeterKind) -> Option<&'static str> {
-    match (kind, row.per) {
-        (MeterKind::Gauge, None) => Some("is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\""),
-        (MeterKind::Counter, Some(Per::Hour | Per::Day | Per::Month)) => {
-            Some("is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`")
-        }
-        (MeterKind::Gauge, Some(_)) | (MeterKind::Counter, None | Some(Per::Unit)) => None,
-    }
+    let kind_of = |name: &str| meters.iter().find(|meter| meter.name == name).map(|meter| meter.kind);
+    card.check_per(kind_of).map_err(|error| Failure::new(Exit::Conflict, format!("{file}: {error}")))?;
+    let unknown = card.prices.iter().filter(|row| kind_of(canonical(&row.meter).0).is_none());
+    let place = format!("rate card `{}`", card.version);
+    Ok(unknown.map(|row| unknown_meter(&place, &row.meter, meters)).collect())
 }
 
 fn unknown_meter(place: &str, meter: &str, meters: &[Meter]) -> String {
@@ -129,7 +140,6 @@ fn unknown_meter(place: &str, meter: &str, meters: &[Meter]) -> String {
 /// Meters that nobody defines, and drivers that two pools share.
 fn warnings_of(policy: &Policy, meters: &[Meter]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let mut drivers: BTreeMap<String, &str> = BTreeMap::new();
     for pool in &policy.pools {
         let Some(split) = &pool.split else { continue };
         for capacity in pool.capacity.values() {
@@ -143,15 +153,10 @@ fn warnings_of(policy: &Policy, meters: &[Meter]) -> Vec<String> {
             if !meters.iter().any(|known| &known.name == meter) {
                 warnings.push(unknown_meter(&format!("pool \"{}\"", pool.name), meter, meters));
             }
-            if split.method == Method::Rated {
-                continue;
-            }
-            let driver = format!("{meter} {:?}", split.drivers);
-            if let Some(other) = drivers.insert(driver, &pool.name) {
-                warnings.push(format!("pools \"{other}\" and \"{}\" share the driver {meter}", pool.name));
-            }
         }
     }
+    let shared = shared_drivers(policy, meters);
+    warnings.extend(shared.iter().map(|shared| share_text(&shared.pools[0], &shared.pools[1], &shared.meter)));
     warnings
 }
 

@@ -52,6 +52,12 @@ fn summary_of(answer: &Value) -> String {
     if let Some(conservation) = meta.get("conservation").filter(|value| value.is_object()) {
         let (lines, difference) = (plain(&conservation["cost_lines"]), plain(&conservation["difference"]));
         text.push_str(&format!("imported cost lines {lines}, difference {difference}\n"));
+        let unconverted = conservation.get("unconverted").and_then(Value::as_object).into_iter().flatten();
+        let amounts: Vec<String> =
+            unconverted.map(|(currency, amount)| format!("{} {currency}", plain(amount))).collect();
+        if !amounts.is_empty() {
+            text.push_str(&format!("not among them, for want of an exchange rate: {}\n", amounts.join(" · ")));
+        }
     }
     text
 }
@@ -87,5 +93,15 @@ mod tests {
         let expected = "\n2026-10-21 to 2026-11-19 (UTC), USD: cost 48210.55 · idle 144.48\n\
                         imported cost lines 48210.55, difference 0.00\n";
         assert_eq!(summary_of(&answer), expected);
+    }
+
+    #[test]
+    fn the_summary_names_lines_that_have_no_rate() {
+        let answer = serde_json::json!({
+            "meta": { "conservation": { "cost_lines": "3.00", "difference": "0.00",
+                                        "unconverted": { "CHF": "2.00", "EUR": "9.00" } } },
+        });
+        let expected = "not among them, for want of an exchange rate: 2.00 CHF · 9.00 EUR\n";
+        assert!(summary_of(&answer).ends_with(expected), "{}", summary_of(&answer));
     }
 }

@@ -216,7 +216,8 @@ impl Context {
     pub async fn client_with_files(&self) -> Result<Client> {
         let client = self.client().await?;
         if matches!(client, Client::Local(_)) {
-            crate::publish::publish_files(&client, &self.config()?.config, self.globals.yes).await?;
+            let moved = crate::publish::publish_files(&client, &self.config()?.config, self.globals.yes).await?;
+            moved.iter().for_each(|line| self.output.warn(line));
         }
         Ok(client)
     }

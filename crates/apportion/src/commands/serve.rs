@@ -22,7 +22,8 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let listener = bind(&address).await?;
     let store = crate::wiring::open_local(&config).await?;
     let client = Client::Local(store.router.clone());
-    crate::publish::publish_files(&client, &config, context.globals.yes).await?;
+    let moved = crate::publish::publish_files(&client, &config, context.globals.yes).await?;
+    moved.iter().for_each(|line| context.output.warn(line));
     let schedule = Scheduler::new(client, &config, store.events.flushes()).await?;
     let url = url_of(&listener, &config.server.base_path)?;
     let signals = StopSignals::listen()?;

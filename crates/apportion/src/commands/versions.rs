@@ -4,11 +4,12 @@ use super::Context;
 use crate::cli::{Format, VersionCommand};
 use crate::client::{Call, Client, percent_encode};
 use crate::exit::{Exit, Failure};
-use crate::publish::{Kind, TOML, publish, read_text};
+use crate::output::plain;
+use crate::publish::{Kind, TOML, moved_text, publish, read_text};
 use anyhow::Result;
 use axum::body::Body;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs `rates …` or `policy …`.
 pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Result<Exit> {
@@ -30,7 +31,13 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
             kind.check(&file, &text)?;
             let client = context.client().await?;
             let call = Call::post(format!("{}/validate", kind.route())).queries(context.days());
-            context.print(&client, call.body(TOML, Body::from(text)), &[]).await
+            let answer = client.json(call.body(TOML, Body::from(text))).await?;
+            context.output.answer(&answer, &[])?;
+            let refusal = refusal_line(&answer, context.globals.yes);
+            for warning in shared_lines(&answer).into_iter().chain(refused_lines(&answer)).chain(refusal) {
+                context.output.warn(&warning);
+            }
+            Ok(Exit::Ok)
         }
         VersionCommand::Diff { left, right } => {
             let client = context.client().await?;
@@ -43,9 +50,42 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
             let client = context.client().await?;
             let answer = publish(&client, kind, &file, context.globals.yes).await?;
             context.output.answer(&answer, &[])?;
+            if let Some(line) = moved_text(kind, &answer) {
+                context.output.warn(&line);
+            }
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Returns what to say of a meter that drives two pools.
+pub(super) fn share_text(one: &str, other: &str, meter: &str) -> String {
+    format!("pools \"{one}\" and \"{other}\" share the driver {meter}")
+}
+
+/// Returns what a validation says of meters that drive two pools.
+fn shared_lines(answer: &Value) -> Vec<String> {
+    let shared = answer.get("shared_drivers").and_then(Value::as_array);
+    let line =
+        |shared: &Value| share_text(&plain(&shared["pools"][0]), &plain(&shared["pools"][1]), &plain(&shared["meter"]));
+    shared.into_iter().flatten().map(line).collect()
+}
+
+/// Returns what a validation says of pools that a run would leave as they are.
+pub(super) fn refused_lines(answer: &Value) -> Vec<String> {
+    let refused = answer.get("rows").and_then(Value::as_array).into_iter().flatten().filter_map(|row| {
+        let reason = row.get("refused").and_then(Value::as_str)?;
+        Some(format!("a run would leave pool \"{}\" as it is: {reason}", plain(&row["pool"])))
+    });
+    refused.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Returns what a validation says of publishing: why it would be refused, unless `confirmed` lifts that.
+pub(super) fn refusal_line(answer: &Value, confirmed: bool) -> Option<String> {
+    let refusal = answer.get("refusal").filter(|refusal| refusal.is_object())?;
+    let code = plain(&refusal["code"]);
+    let is_lifted = confirmed && code == "suspicious_price";
+    (!is_lifted).then(|| format!("{code}: {}", plain(&refusal["detail"])))
 }
 
 /// Returns one version, by default the one that is valid last.
@@ -68,7 +108,7 @@ fn differences(left: &Value, right: &Value) -> Vec<Value> {
     let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
     leaves("", left, &mut old);
     leaves("", right, &mut new);
-    let places: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let places: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changed = places.into_iter().filter(|place| old.get(*place) != new.get(*place));
     changed.map(|place| json!({ "at": place, "left": old.get(place), "right": new.get(place) })).collect()
 }
@@ -115,6 +155,28 @@ mod tests {
         let router = axum::Router::new().route("/api/v1/policies", get(list));
         let client = Client::Local(router.route("/api/v1/policies/{version}", get(one)));
         assert_eq!(show(&client, Kind::Policy, None).await.expect("a version")["version"], "new");
+    }
+
+    #[test]
+    fn a_validation_warns_once_of_each_finding() {
+        let refused = json!({ "pool": "llm", "refused": "currency_mixed" });
+        let answer = json!({
+            "shared_drivers": [{ "meter": "api_call", "pools": ["a", "b"] }],
+            "rows": [{ "pool": "a" }, refused, refused],
+        });
+        assert_eq!(shared_lines(&answer), ["pools \"a\" and \"b\" share the driver api_call"]);
+        assert_eq!(refused_lines(&answer), ["a run would leave pool \"llm\" as it is: currency_mixed"]);
+        assert!(shared_lines(&json!({})).is_empty() && refused_lines(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_refusal_to_come_is_told_unless_it_is_lifted() {
+        let jump = json!({ "refusal": { "code": "suspicious_price", "detail": "from 1 to 100" } });
+        assert_eq!(refusal_line(&jump, false).as_deref(), Some("suspicious_price: from 1 to 100"));
+        assert_eq!(refusal_line(&jump, true), None);
+        let in_use = json!({ "refusal": { "code": "version_in_use", "detail": "v" } });
+        assert_eq!(refusal_line(&in_use, true).as_deref(), Some("version_in_use: v"));
+        assert_eq!(refusal_line(&json!({ "valid": true }), false), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn check(folder: &Path, arguments: &[&str], code: i32, message: &str) {
 
 fn bill(cost: &'static str, lines: usize) -> String {
     let line = BillLine { cost, ..BillLine::default() };
-    (0..lines).fold(Bill::of_month("2026-05-01", "2026-06-01"), |bill, _| bill.line(&line)).csv().to_owned()
+    (0..lines).fold(Bill::new(), |bill, _| bill.line(&line)).csv().to_owned()
 }
 
 #[test]
@@ -95,6 +95,32 @@ fn check_tries_the_built_in_policy_where_there_is_no_file() {
 }
 
 #[test]
+fn check_says_what_the_store_would_refuse() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    write(folder, "bill.csv", &bill("10.00", 1));
+    assert_eq!(run(folder, &["import", "focus", "bill.csv", "--source", "aws"]).0, 0);
+    let pool = |name: &str| format!("{HEAD}[[pool]]\nname = '{name}'\nselect = {{}}\nsplit = {{ method = 'even' }}\n");
+    let card = |version: &str, price: &str| {
+        format!(
+            "version = '{version}'\ncurrency = 'USD'\nvalid_from = 2020-01-01\n[[price]]\nmeter = 'api_call'\nprice = '{price}'"
+        )
+    };
+    write(folder, "policy.toml", &pool("one"));
+    write(folder, "rates.toml", &card("a", "0.001"));
+    assert_eq!(run(folder, &["attribute", "--range", "2026-05", "--yes"]).0, 0);
+    let range = ["check", "--range", "2026-05"];
+    assert_eq!(run(folder, &range).0, 0);
+
+    write(folder, "rates.toml", &card("b", "1"));
+    check(folder, &range, 5, "suspicious_price");
+    assert_eq!(run(folder, &["check", "--range", "2026-05", "--yes"]).0, 0);
+    write(folder, "policy.toml", &pool("two"));
+    check(folder, &["check", "--range", "2026-05", "--yes"], 5, "version_in_use");
+    assert_eq!(run(folder, &["check"]).0, 0, "the files alone are fine");
+}
+
+#[test]
 fn files_are_published_both_or_neither() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -155,7 +181,7 @@ fn a_missing_rate_of_exchange_is_partial_until_it_is_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let line = BillLine { cost: "10.00", ..BillLine::default() };
-    let text = Bill::of_month("2026-05-01", "2026-06-01").line(&line).csv().replace("USD", "EUR");
+    let text = Bill::new().line(&line).csv().replace("USD", "EUR");
     write(folder, "bill.csv", &text);
     write(
         folder,

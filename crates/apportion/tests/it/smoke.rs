@@ -48,8 +48,7 @@ fn a_bill_and_usage_become_a_proved_ledger_and_a_second_run_posts_nothing() {
         "2",
     );
     std::fs::write(folder.join("policy.toml"), POLICY).expect("written");
-    std::fs::write(folder.join("bill.csv"), Bill::of_month("2026-05-01", "2026-06-01").line(&line).csv())
-        .expect("written");
+    std::fs::write(folder.join("bill.csv"), Bill::new().line(&line).csv()).expect("written");
     std::fs::write(folder.join("events.ndjson"), events.ndjson()).expect("written");
 
     run(folder, &["import", "focus", "bill.csv", "--source", "aws"]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use storage::limited::{DecodedTooLarge, Limited};
 
 use super::line::CostLine;
 use super::row::{CellError, RowReader};
@@ -81,7 +82,7 @@ pub fn read_focus(
     } else {
         Box::new(counted)
     };
-    let limited = Limited { inner: decoded, left: limits.decoded_bytes_max };
+    let limited = Limited::new(decoded, limits.decoded_bytes_max);
     read_text(BufReader::with_capacity(BUFFER_BYTES, limited), &mut rows)
 }
 
@@ -179,7 +180,7 @@ impl Rows<'_, '_> {
 
     /// An error of a reader below: our own limit, or damage.
     pub fn io(&self, error: io::Error) -> ImportError {
-        if error.get_ref().is_some_and(|inner| inner.is::<DecodedLimit>()) {
+        if DecodedTooLarge::is_cause_of(&error) {
             return self.decoded_too_large();
         }
         if error.get_ref().is_some_and(|inner| inner.is::<RowLimit>()) {
@@ -191,11 +192,6 @@ impl Rows<'_, '_> {
         self.refused(format!("{error}; send the file again"))
     }
 }
-
-/// More was decompressed than a file may hold.
-#[derive(Debug, thiserror::Error)]
-#[error("decoded size limit")]
-struct DecodedLimit;
 
 /// One row is longer than a row may be.
 #[derive(Debug, thiserror::Error)]
@@ -212,20 +208,6 @@ impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
-/// Stops a bomb before it is buffered.
-pub(super) struct Limited {
-    inner: Box<dyn Read>,
-    left: u64,
-}
-
-impl Read for Limited {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(DecodedLimit))?;
         Ok(read)
     }
 }

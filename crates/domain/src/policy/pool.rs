@@ -228,7 +228,9 @@ impl Pool {
 }
 
 impl Split {
-    fn none() -> Self {
+    /// Returns the rule of cost that is never divided.
+    #[must_use]
+    pub fn none() -> Self {
         Self {
             method: Method::None,
             by: Vec::new(),

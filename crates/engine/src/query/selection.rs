@@ -84,6 +84,15 @@ impl Engine {
         }
         Ok(found.into_values().collect())
     }
+
+    /// Returns the drivers that two pools of the policy share, of the meters there are.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn shared_drivers(&self, policy: &Policy) -> Result<Vec<SharedDriver>, EngineError> {
+        let meters: Vec<Meter> = self.books_now().await?.meters.iter().cloned().collect();
+        Ok(shared_drivers(policy, &meters))
+    }
 }
 
 /// Why a run refuses a pool that recovers lines of two currencies.

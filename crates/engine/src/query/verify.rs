@@ -125,7 +125,15 @@ impl Engine {
     }
 
     async fn check_proofs(&self, faults: &mut Vec<VerifyFault>) -> Result<usize, EngineError> {
-        let proof = self.proof_all_tenants(&ProofFilter::all()).await?;
+        let proof = match self.proof_all_tenants(&ProofFilter::all()).await {
+            Ok(proof) => proof,
+            Err(error) => {
+                // What went into the pools stands in a table of its own, whose files may be damaged as well.
+                let Some((file, reason)) = error.damage() else { return Err(error) };
+                faults.push(VerifyFault { posting: None, what: format!("{file}: {reason}") });
+                return Ok(0);
+            }
+        };
         for row in proof.rows.iter().filter(|row| row.state == ProofState::Failed) {
             faults.push(VerifyFault {
                 posting: row.postings.last().copied(),

@@ -1,14 +1,10 @@
 //! Bills and usage in, a real run, and every answer about it.
 
 use super::given::{Store, days, only};
-use super::lake::{batch, dates, instants, map, money, run, texts, write};
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch};
+use super::lake::{BillLine, Used, bill_line, import, measure, run};
+use domain::TenantScope;
 use domain::money::parse_atoms;
-use domain::{Day, TenantScope};
 use engine::query::{ExplainQuery, ProofFilter};
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use storage::lake::Table;
 
 const ALL: TenantScope = TenantScope::All;
 const DAY: &str = "2026-11-18";
@@ -22,54 +18,20 @@ select = { tags.cluster = "west" }
 split = { method = "weighted", weights = { cpu_core_hours = "0.5" } }
 "#;
 
-fn bill(amounts: [&str; 3]) -> RecordBatch {
-    let day: Day = DAY.parse().unwrap();
-    let columns = BTreeMap::from([
-        ("source", texts(&["aws"; 3])),
-        ("billing_month", texts(&["2026-11"; 3])),
-        ("import_id", texts(&["import-1"; 3])),
-        ("line_no", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
-        ("charge_date_from", dates(&[day; 3])),
-        ("charge_date_to", dates(&[day; 3])),
-        ("billed_cost", money(&amounts)),
-        ("effective_cost", money(&amounts)),
-        ("billing_currency", texts(&["USD"; 3])),
-        ("billing_period_start", instants(&["2026-11-01T00:00:00Z"; 3])),
-        ("billing_period_end", instants(&["2026-12-01T00:00:00Z"; 3])),
-        ("charge_period_start", instants(&["2026-11-18T00:00:00Z"; 3])),
-        ("charge_period_end", instants(&["2026-11-19T00:00:00Z"; 3])),
-        ("charge_category", texts(&["Usage"; 3])),
-        ("service_provider_name", texts(&["AWS"; 3])),
-        ("service_name", texts(&["AmazonEC2"; 3])),
-        ("tags", map(&[Some(("cluster", "west")), Some(("cluster", "west")), None])),
-    ]);
-    batch(Table::CostLines, 3, columns)
-}
-
-fn usage() -> RecordBatch {
-    let used = |cores: i128| cores * 1_000_000_000;
-    let sums = [used(1), used(2)].into_iter().map(Some).collect::<Decimal128Array>().with_precision_and_scale(38, 9);
-    let columns = BTreeMap::from([
-        ("usage_date", dates(&[DAY.parse().unwrap(); 2])),
-        ("tenant", texts(&["acme", "globex"])),
-        ("cluster", texts(&["west"; 2])),
-        ("labels_key", texts(&["{}"; 2])),
-        ("meter", texts(&["cpu_core_hours"; 2])),
-        ("unit", texts(&["Hours"; 2])),
-        ("kind", texts(&["counter"; 2])),
-        ("origin", texts(&["events"; 2])),
-        ("sum", Arc::new(sums.unwrap()) as ArrayRef),
-        ("count", Arc::new(Int64Array::from(vec![1, 1])) as ArrayRef),
-    ]);
-    batch(Table::Usage, 2, columns)
-}
-
 #[tokio::test]
 async fn a_posted_day_conserves_is_proved_and_can_be_explained_to_its_bill_lines() {
     let store = Store::new().await;
     store.engine.publish_policy(POLICY, "policy.toml").await.unwrap();
-    write(&store, Table::CostLines, bill(["60.00", "40.00", "7.00"]), &[DAY]).await;
-    write(&store, Table::Usage, usage(), &[DAY]).await;
+    let line = |cluster, amount| BillLine { source: "aws", cluster, ..bill_line(DAY, "AWS", amount) };
+    import(&store, &[line(Some("west"), "60.00"), line(Some("west"), "40.00"), line(None, "7.00")]).await;
+    let cores = |tenant, cores: i128| Used {
+        day: DAY,
+        tenant,
+        cluster: "west",
+        meter: "cpu_core_hours",
+        quantity: cores * 1_000_000_000,
+    };
+    measure(&store, &[cores("acme", 1), cores("globex", 2)]).await;
     assert_eq!(store.engine.shared_clusters_all_tenants(DAY.parse().unwrap()).await.unwrap(), ["west"]);
     run(&store, DAY, DAY).await;
 

@@ -5,7 +5,7 @@ use domain::money::parse_atoms;
 use domain::policy::Method;
 use engine::query::ExplainQuery;
 use engine::{EngineError, Settings};
-use storage::catalog::NewFxRate;
+use storage::catalog::{ALWAYS, NewFxRate, NewTenantAlias, NewTenantFact};
 
 /// 100.00 split 1 : 2 between two tenants, so that an atom is left over.
 fn two_tenants() -> Vec<Given> {
@@ -122,6 +122,31 @@ async fn check_all_match(store: &Store, tenants: &[&str]) {
         let explained = store.engine.explain(&TenantScope::All, &query(tenant, DAY)).await.unwrap();
         assert_eq!(explained.pools[0].matches, Some(true), "{explained:?}");
     }
+}
+
+#[tokio::test]
+async fn shares_of_own_lines_are_recomputed_from_what_the_run_read() {
+    let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[tenant_rule]]\nwhen = { tags.cluster = '*' }\n\
+                  tenant = '{tags.cluster}'\n[[pool]]\nname = 'own'\nselect = {}\nsplit = { method = 'direct' }\n";
+    let store = Store::new().await;
+    store.engine.publish_policy(policy, "policy.toml").await.unwrap();
+    let of = |tenant, amount| BillLine { cluster: Some(tenant), ..bill_line(DAY, "AWS", amount) };
+    let unmapped = bill_line(DAY, "AWS", "7.00");
+    import(&store, &[of("acme", "60.00"), of("acme", "1.50"), of("globex", "40.00"), unmapped]).await;
+    run(&store, DAY, DAY).await;
+    check_all_match(&store, &["acme", "globex", "__unattributed__"]).await;
+
+    // What arrived or was entered after the run explains nothing of what it posted.
+    import(&store, &[of("acme", "5.00")]).await;
+    let alias = NewTenantAlias {
+        alias: "acme".to_owned(),
+        tenant: Some("globex".to_owned()),
+        valid_from: ALWAYS.to_owned(),
+        valid_to: None,
+    };
+    let now = store.engine.clock().now().micros();
+    store.engine.catalog().put_tenant(&NewTenantFact::system("globex"), &[alias], now).await.unwrap();
+    check_all_match(&store, &["acme", "globex", "__unattributed__"]).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use ledger::{
     Cause, Desired, Difference, EntryKey, EntryKind, Head, Header, Line, PoolDay, PoolState, Posting, Status,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use storage::catalog::{Catalog, PostingRow};
 use storage::lake::{Commit, Lake, Table, ledger_rows, pool_day_rows};
@@ -54,7 +55,8 @@ pub struct Store {
     pub engine: Engine,
     pub clock: Arc<FixedClock>,
     head: Head,
-    _folder: tempfile::TempDir,
+    settings: Settings,
+    folder: tempfile::TempDir,
 }
 
 pub const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
@@ -71,8 +73,20 @@ impl Store {
         let lake = Lake::open(&folder.path().join("lake"), start).await.expect("a lake");
         let catalog = Catalog::open(&folder.path().join("catalog.db")).await.expect("a catalog");
         catalog.ensure_tenants(&TENANTS.map(str::to_owned), start.micros()).await.expect("tenants");
-        let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
-        Self { engine, clock, head: Head::EMPTY, _folder: folder }
+        let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings.clone());
+        Self { engine, clock, head: Head::EMPTY, settings, folder }
+    }
+
+    /// Returns the folder of a table.
+    pub fn table_folder(&self, table: Table) -> PathBuf {
+        self.folder.path().join("lake").join(table.name())
+    }
+
+    /// Returns the engine of a process that has read nothing of the store yet.
+    pub async fn reopened(&self) -> Engine {
+        let lake = Lake::open(&self.folder.path().join("lake"), self.engine.clock().now()).await.expect("a lake");
+        let catalog = Arc::new(self.engine.catalog().clone());
+        Engine::new(Arc::new(lake), catalog, self.clock.clone(), self.settings.clone())
     }
 
     /// Posts these entries and what went into their pools: all that the days hold after this posting.

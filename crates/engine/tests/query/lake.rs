@@ -14,7 +14,7 @@ use storage::lake::schemas::map_builder;
 use storage::lake::{Commit, Table};
 
 /// Columns by name; every other column of the table is null, maps are empty unless given.
-pub fn batch(table: Table, rows: usize, mut columns: BTreeMap<&str, ArrayRef>) -> RecordBatch {
+fn batch(table: Table, rows: usize, mut columns: BTreeMap<&str, ArrayRef>) -> RecordBatch {
     let schema = table.schema();
     let arrays = schema.fields().iter().map(|field| {
         columns.remove(field.name().as_str()).unwrap_or_else(|| match field.data_type() {
@@ -27,7 +27,7 @@ pub fn batch(table: Table, rows: usize, mut columns: BTreeMap<&str, ArrayRef>) -
     RecordBatch::try_new(schema, arrays).unwrap()
 }
 
-pub fn map(values: &[Option<(&str, &str)>]) -> ArrayRef {
+fn map(values: &[Option<(&str, &str)>]) -> ArrayRef {
     let mut builder = map_builder();
     for value in values {
         if let Some((key, value)) = value {
@@ -39,26 +39,26 @@ pub fn map(values: &[Option<(&str, &str)>]) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-pub fn texts(values: &[&str]) -> ArrayRef {
+fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-pub fn money(values: &[&str]) -> ArrayRef {
+fn money(values: &[&str]) -> ArrayRef {
     let atoms = values.iter().map(|text| Some(parse_atoms(text).unwrap().atoms));
     Arc::new(atoms.collect::<Decimal128Array>().with_precision_and_scale(38, 15).unwrap())
 }
 
-pub fn dates(days: &[Day]) -> ArrayRef {
+fn dates(days: &[Day]) -> ArrayRef {
     Arc::new(Date32Array::from(days.iter().map(|day| day.epoch_days()).collect::<Vec<_>>()))
 }
 
-pub fn instants(texts: &[&str]) -> ArrayRef {
+fn instants(texts: &[&str]) -> ArrayRef {
     let micros = texts.iter().map(|text| text.parse::<Instant>().unwrap().micros());
     Arc::new(TimestampMicrosecondArray::from(micros.collect::<Vec<_>>()).with_timezone("UTC"))
 }
 
 /// Commits rows as an import or a flush would, naming the days that they touch.
-pub async fn write(store: &Store, table: Table, rows: RecordBatch, touched_days: &[&str]) {
+async fn write(store: &Store, table: Table, rows: RecordBatch, touched_days: &[&str]) {
     let lake = store.engine.lake();
     let mut writer = lake.partitioned(table);
     writer.write(&rows).await.unwrap();

@@ -4,6 +4,8 @@ use domain::tenant::IDLE;
 use engine::query::{EntryFilter, ProofFilter};
 use futures::TryStreamExt;
 use ledger::ProofState;
+use std::path::{Path, PathBuf};
+use storage::lake::Table;
 
 const ALL: TenantScope = TenantScope::All;
 
@@ -113,6 +115,31 @@ async fn a_whole_ledger_verifies_and_a_missing_atom_does_not() {
     store.post(&wrong, &[given("2026-11-03", "west", "acme", "1.000000000000001")]).await;
     let report = store.engine.verify_all_tenants(Some(&head)).await.unwrap();
     assert_eq!((report.ok, report.faults[0].posting), (false, Some(3)));
+}
+
+#[tokio::test]
+async fn damage_to_what_went_into_pools_is_named() {
+    let store = store().await;
+    let files = walk(&store.table_folder(Table::PoolDays));
+    let file = files.iter().find(|path| path.extension().is_some_and(|end| end == "parquet")).unwrap();
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+
+    let engine = store.reopened().await;
+    let error = engine.proof_all_tenants(&ProofFilter::all()).await.unwrap_err();
+    let (damaged, _) = error.damage().unwrap();
+    assert!(damaged.starts_with("pool_days/") && damaged.ends_with(name), "{damaged}");
+    let report = engine.verify_all_tenants(None).await.unwrap();
+    assert!(!report.ok && report.faults[0].what.starts_with(damaged), "{report:?}");
+}
+
+/// All files below a folder.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 #[tokio::test]

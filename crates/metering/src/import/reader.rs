@@ -5,6 +5,7 @@ use crate::event::EVENT_BYTES_MAX;
 use crate::json;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
+use storage::limited::{DecodedTooLarge, Limited};
 
 /// Bytes of one file after decompression, unless configured otherwise (`limits.decoded_file`).
 pub const DECODED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
@@ -74,7 +75,7 @@ impl EventReader {
             return Self::open_limited(Cursor::new(bytes), decoded_bytes_max);
         }
         if decoded_bytes_max < bytes.len() as u64 {
-            return Err(MeteringError::Unreadable(too_large(decoded_bytes_max)));
+            return Err(MeteringError::Unreadable(DecodedTooLarge { bytes_max: decoded_bytes_max }.into()));
         }
         let first = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let head = &bytes[first..bytes.len().min(first + EVENT_BYTES_MAX + 1)];
@@ -96,8 +97,7 @@ impl EventReader {
         } else {
             Box::new(input)
         };
-        let limited = Limited { inner: input, left: decoded_bytes_max, bytes_max: decoded_bytes_max };
-        let mut input = BufReader::with_capacity(CHUNK_BYTES, limited);
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, Limited::new(input, decoded_bytes_max));
         let mut head = read_head(&mut input, EVENT_BYTES_MAX + 1)?;
         if head.starts_with(BYTE_ORDER_MARK) {
             head.drain(..BYTE_ORDER_MARK.len());
@@ -235,41 +235,10 @@ impl EventReader {
     }
 }
 
-/// The input grows beyond its limit when it is decompressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it holds more than {bytes_max} bytes after decompression; split it, or raise limits.decoded_file")]
-struct DecodedTooLarge {
-    bytes_max: u64,
-}
-
-fn too_large(bytes_max: u64) -> std::io::Error {
-    std::io::Error::other(DecodedTooLarge { bytes_max })
-}
-
 /// Returns whether bytes are compressed in a way that [`EventReader`] reads.
 #[must_use]
 pub fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(GZIP_MAGIC) || bytes.starts_with(ZSTD_MAGIC)
-}
-
-/// Returns whether reading failed because the input grew beyond its limit.
-pub(crate) fn is_too_large(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<DecodedTooLarge>())
-}
-
-/// Stops a bomb before it is buffered.
-struct Limited {
-    inner: Box<dyn Read>,
-    left: u64,
-    bytes_max: u64,
-}
-
-impl Read for Limited {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| too_large(self.bytes_max))?;
-        Ok(read)
-    }
 }
 
 /// Appends bytes, but never more than one beyond the longest event: enough to see that it is too long.

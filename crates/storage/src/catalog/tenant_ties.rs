@@ -30,7 +30,7 @@ pub(super) async fn refuse_taken_alias(
     Ok(())
 }
 
-/// Refuses a merge that leads back to the tenant on one of its days. Call it once the fact is written.
+/// Refuses a merge that leads back to the tenant on one of its days. Call it once all facts of the change are written.
 pub(super) async fn refuse_circle(
     tx: &mut Transaction<'static, Any>,
     fact: &NewTenantFact,

@@ -38,28 +38,46 @@ impl Catalog {
         Ok(created)
     }
 
-    /// Enters a fact, creating its tenant if need be; returns whether anything was new.
-    ///
-    /// Entering what was entered last, word for word, changes nothing, so a repeated write is harmless.
+    /// Enters one fact; see [`Self::put_tenant_facts`].
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] if `merged_into` or an alias names no tenant, [`CatalogError::AliasTaken`] if an
-    /// alias stands for another tenant on one of its days, [`CatalogError::MergeCircle`] if a merge leads back.
+    /// Those of [`Self::put_tenant_facts`].
     pub async fn put_tenant(
         &self,
         fact: &NewTenantFact,
         aliases: &[NewTenantAlias],
         at: i64,
     ) -> Result<bool, CatalogError> {
+        self.put_tenant_facts(std::slice::from_ref(fact), aliases, at).await
+    }
+
+    /// Enters facts and aliases, all or none of them, creating tenants if need be; returns whether anything was new.
+    ///
+    /// Entering what was entered last, word for word, changes nothing, so a repeated write is harmless.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] if `merged_into` or an alias names no tenant, [`CatalogError::AliasTaken`] if an
+    /// alias stands for another tenant on one of its days, [`CatalogError::MergeCircle`] if a merge leads back.
+    pub async fn put_tenant_facts(
+        &self,
+        facts: &[NewTenantFact],
+        aliases: &[NewTenantAlias],
+        at: i64,
+    ) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
-        insert_tenant(&mut tx, &fact.tenant, &fact.entered_by, at).await?;
-        if let Some(into) = &fact.merged_into {
-            require_tenant(&mut tx, into).await?;
+        let mut new_facts = Vec::new();
+        for fact in facts {
+            insert_tenant(&mut tx, &fact.tenant, &fact.entered_by, at).await?;
+            if let Some(into) = &fact.merged_into {
+                require_tenant(&mut tx, into).await?;
+            }
+            if last_fact(&mut tx, &fact.tenant).await?.is_none_or(|last| last.to_new() != *fact) {
+                new_facts.push(fact);
+            }
         }
         for id in aliases.iter().filter_map(|alias| alias.tenant.as_ref()) {
             require_tenant(&mut tx, id).await?;
         }
-        let fact_is_new = last_fact(&mut tx, &fact.tenant).await?.is_none_or(|last| last.to_new() != *fact);
         let mut new_aliases = Vec::new();
         for alias in aliases {
             if alias_is_new(&mut tx, alias).await? {
@@ -67,12 +85,14 @@ impl Catalog {
                 new_aliases.push(alias);
             }
         }
-        if !fact_is_new && new_aliases.is_empty() {
+        if new_facts.is_empty() && new_aliases.is_empty() {
             return Ok(false);
         }
         let recorded_at = next_recorded_at(&mut tx, at).await?;
-        if fact_is_new {
+        for fact in &new_facts {
             insert_fact(&mut tx, fact, recorded_at).await?;
+        }
+        for fact in &new_facts {
             refuse_circle(&mut tx, fact).await?;
         }
         for alias in new_aliases {

@@ -112,6 +112,21 @@ pub enum LakeError {
 }
 
 impl LakeError {
+    /// Returns the damaged file that an error comes of, by its path below the lake's root, and what is wrong with it.
+    ///
+    /// Looks through whatever the error was wrapped in, a failed query for example.
+    #[must_use]
+    pub fn damage_behind<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<(&'e str, &'e str)> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(Self::Damaged { file, reason }) = error.downcast_ref::<Self>() {
+                return Some((file.as_str(), reason.as_str()));
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     pub(super) fn store(doing: impl Into<String>) -> impl FnOnce(object_store::Error) -> Self {
         let doing = doing.into();
         move |source| {

@@ -141,6 +141,23 @@ async fn a_merger_into_nobody_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn several_facts_are_entered_all_or_none() {
+    let (catalog, _folder) = open().await;
+    let facts = async || catalog.facts_of_tenant(&TenantScope::All, "a", i64::MAX).await.unwrap().len();
+    let first = NewTenantFact { valid_to: Some("2026-04-30".to_owned()), ..fact("a", ALWAYS, "free") };
+    let lost = NewTenantFact { merged_into: Some("nobody".to_owned()), ..fact("a", "2026-05-01", "team") };
+
+    let error = catalog.put_tenant_facts(&[first.clone(), lost], &[], 100).await.unwrap_err();
+    assert!(matches!(error, CatalogError::NotFound { what: "tenant", .. }), "{error:?}");
+    assert_eq!(facts().await, 0);
+
+    let both = [first, fact("a", "2026-05-01", "team")];
+    assert!(catalog.put_tenant_facts(&both, &[], 110).await.unwrap());
+    let rows = catalog.facts_of_tenant(&TenantScope::All, "a", i64::MAX).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.recorded_at).collect::<Vec<_>>(), [110, 110], "one change, one moment");
+}
+
+#[tokio::test]
 async fn an_alias_of_another_tenant_is_refused_until_it_ended_there() {
     let (catalog, _folder) = open().await;
     catalog.put_tenant(&fact("a", ALWAYS, "p"), &[alias("x", Some("a"), "2026-05-01")], 100).await.unwrap();

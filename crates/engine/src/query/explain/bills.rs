@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 use ledger::PoolDay;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use storage::lake::Table;
 
 /// Lines shown of each import.
@@ -56,9 +57,16 @@ pub struct BillLine {
 
 /// What a run notes of its inputs.
 #[derive(Deserialize)]
-struct Inputs {
-    cost_lines: u64,
-    policy_version: String,
+pub(super) struct Inputs {
+    pub(super) cost_lines: u64,
+    pub(super) policy_version: String,
+}
+
+impl Inputs {
+    /// Returns what the run noted that put these amounts into the pool, and the run.
+    pub(super) fn of(went_in: &[PoolDay]) -> Option<(Self, Arc<str>)> {
+        went_in.iter().find_map(|row| Some((serde_json::from_str(&row.inputs).ok()?, Arc::clone(&row.run))))
+    }
 }
 
 const FACTS: &str = "import_id, line_no, source, service_provider_name, service_name, charge_category, \
@@ -76,8 +84,7 @@ impl Engine {
         pool: &str,
         went_in: &[PoolDay],
     ) -> Result<Vec<BillImport>, EngineError> {
-        let noted = went_in.iter().find_map(|row| serde_json::from_str::<Inputs>(&row.inputs).ok());
-        let Some(noted) = noted else { return Ok(Vec::new()) };
+        let Some((noted, _)) = Inputs::of(went_in) else { return Ok(Vec::new()) };
         let pinned = self.lake.pin_at(&BTreeMap::from([(Table::CostLines, noted.cost_lines)])).await?;
         let session = self.session(&pinned)?;
         let policy = policy_of(&session, books, &noted.policy_version, date).await?;

@@ -79,7 +79,8 @@ fn as_usage(pool: &Pool, (fields, is_reserved, meter): &CellKey, quantity: i128)
     })
 }
 
-fn key_of(consumer: &Consumer, meter: Option<&str>) -> CellKey {
+/// Returns the cell of a consumer, as entries are sorted into cells.
+pub(super) fn key_of(consumer: &Consumer, meter: Option<&str>) -> CellKey {
     let meter = meter.map(str::to_owned);
     match consumer {
         Consumer::Reserved(word) => (vec![(*word).to_owned()], true, meter),

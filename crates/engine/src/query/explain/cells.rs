@@ -5,6 +5,7 @@ use super::super::columns::rows;
 use super::super::select::{self, all_of, charged_in};
 use super::super::shares::split_with_rounding;
 use super::by_resource::split_by_resource_share;
+use super::direct::DirectShares;
 use crate::EngineError;
 use attribution::exact::multiply_divide_half_even;
 use datafusion::functions_aggregate::expr_fn::{last_value, sum};
@@ -104,7 +105,7 @@ impl ExplainedComponent {
 }
 
 /// Currency, charge category, service, provider, source, commitment status, invoice.
-type ComponentKey = [Option<String>; 7];
+pub(super) type ComponentKey = [Option<String>; 7];
 const COMPONENT: [&str; 7] =
     ["currency", "charge_category", "service", "provider", "source", "commitment_status", "invoice_id"];
 
@@ -120,6 +121,8 @@ pub(super) struct Rule<'r> {
     pub(super) pool: Option<&'r Pool>,
     /// In which usage is priced, if it is.
     pub(super) card_currency: Option<Currency>,
+    /// What each consumer's own lines cost, where lines are charged whole and these can be read.
+    pub(super) direct: Option<&'r DirectShares>,
 }
 
 /// What the rule gives a cell, and whether one of the left-over atoms is in it, where that can be told.
@@ -284,6 +287,10 @@ impl PoolCells {
                 return Some(shares.into_iter().map(|(key, share)| (key, (share, None))).collect());
             }
             return split_by(weights, amount?);
+        }
+        if let Some(direct) = rule.direct {
+            let of_lines = |cell: &CellKey| direct.get(&(key.clone(), cell.clone())).copied().unwrap_or_default();
+            return Some(cells.keys().map(|cell| (cell.clone(), (of_lines(cell), None))).collect());
         }
         if rule.basis != "rated" {
             return None;

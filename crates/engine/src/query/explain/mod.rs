@@ -15,7 +15,7 @@ use crate::{Engine, EngineError};
 use cells::{PoolCells, Rule};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
-use domain::policy::Policy;
+use domain::policy::{Method, Policy};
 use domain::tenant::RESERVED;
 use domain::{Currency, Day, DayRange, Instant, TenantScope};
 use ledger::PoolDay;
@@ -28,6 +28,8 @@ mod bills;
 mod by_resource;
 /// All cells of a pool on a day, recomputed.
 mod cells;
+/// Shares of pools whose lines are charged whole.
+mod direct;
 /// What each pool says of itself.
 mod words;
 
@@ -212,11 +214,16 @@ impl Engine {
         let policy = policy_of(session, books, &words.policy_version, query.date).await?;
         let defined = policy.iter().flat_map(|policy| &policy.pools).find(|defined| defined.name == pool);
         let card = books.card_named(&words.rate_card_version, query.date);
+        let direct = match words.method == Method::Direct.as_str() {
+            true => self.direct_shares(&asked, &pool, went_in).await?,
+            false => None,
+        };
         let rule = Rule {
             method: &words.method,
             basis: &words.basis,
             pool: defined,
             card_currency: card.map(|card| card.content.currency),
+            direct: direct.as_ref(),
         };
         let mut components = cells.explain(&query.tenant, rule, went_in);
         if defined.and_then(|pool| pool.split.as_ref()).is_some_and(|split| split.follow.is_some()) {
