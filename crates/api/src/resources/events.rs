@@ -18,7 +18,7 @@ use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 /// How often a batch is prepared when other meters begin to apply meanwhile.
-const PREPARED_TIMES_MAX: u32 = 3;
+pub(crate) const PREPARED_TIMES_MAX: u32 = 3;
 
 /// How a batch with refused events is taken.
 #[derive(Clone, Debug, IntoParams)]

@@ -5,14 +5,15 @@ use crate::app::App;
 use crate::body::content_type;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
-use crate::resources::events::read;
+use crate::resources::events::{PREPARED_TIMES_MAX, read};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use metering::MeteringError;
 use metering::streams::otlp::{self, OtlpEncoding};
 use metering::streams::remote_write::{self, RemoteWrite};
-use metering::streams::{Outcome, PushError, PushLimits, Pushed};
+use metering::streams::{Outcome, Point, PushError, PushLimits, Pushed, Refused};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -132,10 +133,27 @@ async fn decoded(decode: impl FnOnce() -> Result<Pushed, PushError> + Send + 'st
 }
 
 async fn store(app: &App, writer: &EventWriter, pushed: Pushed) -> Result<Outcome, ApiError> {
+    let Pushed { points, refused, .. } = pushed;
+    for _ in 1..PREPARED_TIMES_MAX {
+        match store_once(app, writer, points.clone(), &refused).await {
+            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
+            stored => return stored,
+        }
+    }
+    store_once(app, writer, points, &refused).await
+}
+
+/// Makes events of the points by the meters of this moment, and stores them.
+async fn store_once(
+    app: &App,
+    writer: &EventWriter,
+    points: Vec<Point>,
+    refused: &Refused,
+) -> Result<Outcome, ApiError> {
     let preparer = app.events.preparer(writer.scope().clone());
-    let intake = app.metric_streams.prepare(pushed.points, &app.metrics, preparer).await?;
+    let intake = app.metric_streams.prepare(points, &app.metrics, preparer).await?;
     app.rates.take(intake.tenants(), app.now())?;
     let mut outcome = intake.store(&app.events).await?;
-    outcome.refused.merge(&pushed.refused);
+    outcome.refused.merge(refused);
     Ok(outcome)
 }

@@ -179,6 +179,13 @@ async fn distinct_values_are_counted_by_day_and_never_finer() {
     for finer in ["&granularity=hour", "&group_by=user", "&filter=cluster:c", "&group_by=label:env"] {
         asked(finer).await.expect_problem(400, "invalid_parameter");
     }
+    // Of all meters at once: the one without hours is named, and the others have theirs without it.
+    app.post("/events", &event("9", "acme", "5")).await.expect(200);
+    let all = "/usage?range=2026-11-18..2026-11-19&granularity=hour";
+    let problem = app.get(all).await.expect_problem(400, "invalid_parameter");
+    assert!(problem["detail"].as_str().unwrap().contains("filter=-meter:actors"), "{problem}");
+    let rows = app.get(&format!("{all}&filter=-meter:actors")).await.expect(200).json()["rows"].clone();
+    assert_eq!((rows.as_array().map(Vec::len), &rows[0]["key"]["meter"]), (Some(1), &json!("log_queries")));
 }
 
 #[tokio::test]
