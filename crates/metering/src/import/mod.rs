@@ -25,7 +25,7 @@ mod pass;
 mod reader;
 /// What an import says about itself.
 mod report;
-/// The ids of stored events.
+/// Events as they are read back from their table.
 pub(crate) mod stored;
 /// Events of a file about which only the log's writer can decide.
 mod through_log;
