@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::body::content_type;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
-use crate::resources::events::{PREPARED_TIMES_MAX, read};
+use crate::resources::events::{PREPARED_TIMES_MAX, Received, read};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -20,6 +20,9 @@ use utoipa::ToSchema;
 
 /// Path of OTLP metrics; its errors are told in OTLP's own form.
 pub(crate) const OTLP_PATH: &str = "/api/v1/otlp/v1/metrics";
+
+/// Bytes of memory of a point and of the event that it becomes, as they usually are.
+const POINT_BYTES: usize = 2 * 1024;
 
 /// What a version 2 sender must be told, by header.
 const WRITTEN: [HeaderName; 3] = [
@@ -66,9 +69,10 @@ pub async fn post_otlp_metrics(
         b"gzip" => true,
         _ => return Err(ApiError::MediaType("the content encoding known here is gzip".to_owned())),
     };
-    let bytes = read(&app, request).await?;
+    let Received { bytes, mut share } = read(&app, request).await?;
     let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
     let pushed = decoded(move || otlp::decode(bytes, is_gzip, encoding, &map, &limits)).await?;
+    share.grow(POINT_BYTES * pushed.points.len())?;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = Response::new(Body::from(otlp::response(encoding, &outcome.refused)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
@@ -96,9 +100,10 @@ pub async fn post_remote_write(
     if !matches!(encoding_of(&request), b"" | b"snappy") {
         return Err(ApiError::MediaType("the content encoding known here is snappy".to_owned()));
     }
-    let bytes = read(&app, request).await?;
+    let Received { bytes, mut share } = read(&app, request).await?;
     let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
     let pushed = decoded(move || remote_write::decode(&bytes, version, &map, &limits)).await?;
+    share.grow(POINT_BYTES * pushed.points.len())?;
     let received = pushed.received;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = match outcome.refused.count {

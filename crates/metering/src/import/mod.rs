@@ -34,7 +34,7 @@ pub(crate) use commits::is_import;
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
 pub use pass::Progress;
 pub(crate) use reader::is_too_large;
-pub use reader::{EventReader, Item, is_compressed};
+pub use reader::{EventReader, Item, is_compressed, read_whole, reading_bytes_max};
 pub use report::{EventImportReport, REJECTED_LISTED_MAX, RejectedEvent};
 
 #[cfg(test)]

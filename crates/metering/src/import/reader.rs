@@ -85,19 +85,7 @@ impl EventReader {
     }
 
     fn recognise(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Self> {
-        let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
-        let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
-        let input: Box<dyn Read> = if magic.starts_with(GZIP_MAGIC) {
-            Box::new(flate2::bufread::MultiGzDecoder::new(input))
-        } else if magic == ZSTD_MAGIC {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(decoder)
-        } else {
-            Box::new(input)
-        };
-        let limited = Limited { inner: input, left: decoded_bytes_max, bytes_max: decoded_bytes_max };
-        let mut input = BufReader::with_capacity(CHUNK_BYTES, limited);
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, decompressed(input, decoded_bytes_max)?);
         let mut head = read_head(&mut input, EVENT_BYTES_MAX + 1)?;
         if head.starts_with(BYTE_ORDER_MARK) {
             head.drain(..BYTE_ORDER_MARK.len());
@@ -242,6 +230,21 @@ struct DecodedTooLarge {
     bytes_max: u64,
 }
 
+fn decompressed(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Limited> {
+    let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
+    let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
+    let inner: Box<dyn Read> = if magic.starts_with(GZIP_MAGIC) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(input))
+    } else if magic == ZSTD_MAGIC {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+        Box::new(decoder)
+    } else {
+        Box::new(input)
+    };
+    Ok(Limited { inner, left: decoded_bytes_max, bytes_max: decoded_bytes_max })
+}
+
 fn too_large(bytes_max: u64) -> std::io::Error {
     std::io::Error::other(DecodedTooLarge { bytes_max })
 }
@@ -250,6 +253,39 @@ fn too_large(bytes_max: u64) -> std::io::Error {
 #[must_use]
 pub fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(GZIP_MAGIC) || bytes.starts_with(ZSTD_MAGIC)
+}
+
+/// Returns all bytes of a body, decompressed if it is compressed.
+///
+/// # Errors
+/// If it cannot be decompressed, or holds more than the limit.
+pub fn read_whole(bytes: Arc<[u8]>, decoded_bytes_max: u64) -> Result<Vec<u8>, MeteringError> {
+    let mut whole = Vec::new();
+    let mut input = decompressed(Cursor::new(bytes), decoded_bytes_max).map_err(MeteringError::Unreadable)?;
+    input.read_to_end(&mut whole).map_err(MeteringError::Unreadable)?;
+    Ok(whole)
+}
+
+/// Returns how many bytes of memory an [`EventReader`] takes for a body at most, what it decompresses included.
+///
+/// # Source
+/// RFC 8878, section 3.1.1.1: the window that a zstd frame asks for.
+#[must_use]
+pub fn reading_bytes_max(bytes: &[u8], decoded_bytes_max: u64) -> u64 {
+    if !is_compressed(bytes) {
+        return 2 * bytes.len().min(EVENT_BYTES_MAX) as u64;
+    }
+    let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+    let window = match (bytes.starts_with(ZSTD_MAGIC), bytes.get(4), bytes.get(5)) {
+        (true, Some(descriptor), Some(window)) if descriptor & 0x20 == 0 => {
+            let base = 1_u64 << (10 + (window >> 3)).min(40);
+            base + base / 8 * u64::from(window & 7)
+        }
+        // Of a single segment the window is the content.
+        (true, ..) => decoded_bytes_max,
+        (false, ..) => 0,
+    };
+    buffers + window.min(decoded_bytes_max)
 }
 
 /// Returns whether reading failed because the input grew beyond its limit.
