@@ -92,6 +92,7 @@ def test_a_binary_event_may_be_compressed_and_its_subject_may_be_its_tenant(serv
         ({"ce-user": "%ff"}, b'{"value": 1}', 400, "invalid_event"),
         ({"ce-task_class": "x"}, b'{"value": 1}', 400, "invalid_event"),
         ({"ce-specversion": "0.3"}, b'{"value": 1}', 400, "invalid_event"),
+        ({"content-encoding": "gzip"}, gzip.compress(b" " * (64 << 20)), 400, "invalid_event"),
         ({"content-type": "image/png"}, b"\x89PNG", 415, "unsupported_media_type"),
     ],
 )

@@ -12,6 +12,9 @@ const PREFIX: &str = "ce-";
 /// The attribute that every event in binary mode has; its header tells the mode.
 const SPECVERSION: &str = "ce-specversion";
 
+/// Most bytes of the data.
+pub(crate) const DATA_BYTES_MAX: u64 = EVENT_BYTES_MAX as u64;
+
 /// What the headers of a request say about its one event.
 #[derive(Debug)]
 pub(crate) struct BinaryEvent {
@@ -45,11 +48,8 @@ impl BinaryEvent {
     /// Returns the event in structured mode: its JSON with the body as data.
     ///
     /// # Errors
-    /// `invalid_event` for a body that is too long or no UTF-8, [`ApiError::Json`] for one that is not JSON.
+    /// `invalid_event` for a body that is no UTF-8, [`ApiError::Json`] for one that is not JSON.
     pub(crate) fn text(&self, body: &[u8]) -> Result<String, ApiError> {
-        if EVENT_BYTES_MAX < body.len() {
-            return Err(invalid(format!("longer than {EVENT_BYTES_MAX} bytes")));
-        }
         let body = std::str::from_utf8(body).map_err(|_| invalid("the data are not UTF-8".to_owned()))?;
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut members: Vec<String> =
@@ -94,6 +94,11 @@ fn decoded(value: &[u8]) -> Option<String> {
 
 fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Returns the refusal of an event whose data alone are longer than an event may be.
+pub(crate) fn too_long() -> ApiError {
+    invalid(format!("longer than {EVENT_BYTES_MAX} bytes"))
 }
 
 fn invalid(detail: String) -> ApiError {

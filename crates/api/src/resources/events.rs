@@ -2,7 +2,7 @@
 
 use crate::access::EventWriter;
 use crate::app::App;
-use crate::binary_event::BinaryEvent;
+use crate::binary_event::{BinaryEvent, DATA_BYTES_MAX, too_long};
 use crate::body::{content_type, pieces};
 use crate::limits::ApiLimits;
 use crate::memory::EventShare;
@@ -114,7 +114,7 @@ pub async fn post_events(
     let Received { bytes, share } = read(&app, request).await?;
     let mut body = Body { bytes: bytes.into(), encoding, shape };
     if let Some(event) = binary {
-        body = structured(&app, event, body).await?;
+        body = structured(event, body, share.part()).await?;
     }
     for _ in 1..PREPARED_TIMES_MAX {
         match take(&app, &writer, (&body, &share), atomic).await {
@@ -126,11 +126,13 @@ pub async fn post_events(
 }
 
 /// Returns the same event as it would be in structured mode.
-async fn structured(app: &App, event: BinaryEvent, body: Body) -> Result<Body, ApiError> {
-    let decoded_max = app.limits.events_decoded_bytes_max;
+async fn structured(event: BinaryEvent, body: Body, mut share: EventShare) -> Result<Body, ApiError> {
     let text = move || {
         check_encoding(&body)?;
-        let data = read_whole(body.bytes, decoded_max).map_err(|error| limited(error, decoded_max))?;
+        grow_to_read(&mut share, &body.bytes, DATA_BYTES_MAX)?;
+        let too_long = |error: MeteringError| if error.is_too_large() { too_long() } else { error.into() };
+        let data = read_whole(body.bytes, DATA_BYTES_MAX).map_err(too_long)?;
+        share.grow(PARSED_FACTOR * data.len())?;
         Ok::<_, ApiError>(Body { bytes: event.text(&data)?.into_bytes().into(), encoding: Encoding::Plain, ..body })
     };
     tokio::task::spawn_blocking(text).await.map_err(|error| ApiError::Internal(error.to_string()))?
@@ -307,6 +309,10 @@ fn check_encoding(body: &Body) -> Result<(), ApiError> {
     }
 }
 
+fn grow_to_read(share: &mut EventShare, bytes: &[u8], decoded_bytes_max: u64) -> Result<(), ApiError> {
+    share.grow(usize::try_from(reading_bytes_max(bytes, decoded_bytes_max)).unwrap_or(usize::MAX))
+}
+
 fn limited(error: MeteringError, limit: u64) -> ApiError {
     match error.is_too_large() {
         true => ApiError::TooLarge { what: "decoded bytes", limit, key: "limits.events_decoded" },
@@ -321,7 +327,7 @@ fn offer(preparer: &Preparer, body: Body, limits: &ApiLimits, share: EventShare)
     let limited = |error: MeteringError| limited(error, decoded_max);
     let Body { bytes, shape, .. } = body;
     let mut reading = share.part();
-    reading.grow(usize::try_from(reading_bytes_max(&bytes, decoded_max)).unwrap_or(usize::MAX))?;
+    grow_to_read(&mut reading, &bytes, decoded_max)?;
     let mut reader = EventReader::of_bytes(bytes, decoded_max).map_err(limited)?;
     let is_list = reader.is_list();
     if (shape == Shape::Batch) != is_list && shape != Shape::Json {

@@ -432,4 +432,25 @@ mod tests {
         check(&format!("[\"{long}\",{{}}]"), &["TooLong", "{}"]);
         assert_eq!(read(b"\xff\n{}\n".to_vec()), Ok(vec!["NotUtf8".to_owned(), "{}".to_owned()]));
     }
+    #[test]
+    fn a_whole_body_is_read_within_its_limit() {
+        let text = vec![b'x'; 300_000];
+        let packed = zstd::encode_all(&text[..], 1).expect("zstd");
+        for body in [&text, &packed] {
+            assert_eq!(read_whole(body.clone().into(), 300_000).map_err(|error| error.to_string()), Ok(text.clone()));
+            assert!(read_whole(body.clone().into(), 299_999).is_err_and(|error| error.is_too_large()));
+        }
+    }
+
+    #[test]
+    fn what_reading_takes_follows_from_the_first_bytes() {
+        let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+        let frame = |descriptor: u8, window: u8| [ZSTD_MAGIC, &[descriptor, window]].concat();
+        assert_eq!(reading_bytes_max(b"{}", 1 << 30), 4);
+        assert_eq!(reading_bytes_max(&[GZIP_MAGIC, b"..."].concat(), 1 << 30), buffers);
+        assert_eq!(reading_bytes_max(&frame(0, 17 << 3), 1 << 30), buffers + (128 << 20));
+        assert_eq!(reading_bytes_max(&frame(0, (9 << 3) + 4), 1 << 30), buffers + (512 << 10) + (256 << 10));
+        assert_eq!(reading_bytes_max(&frame(0, 255), 1 << 20), buffers + (1 << 20), "never more than there may be");
+        assert_eq!(reading_bytes_max(&frame(0x20, 0), 1 << 20), buffers + (1 << 20));
+    }
 }
