@@ -1,5 +1,6 @@
 """The public CloudEvents SDK sends its events to us unmodified."""
 
+import gzip
 import json
 from datetime import UTC, datetime
 
@@ -61,12 +62,42 @@ def test_a_batch_of_sdk_events_is_taken(server):
     assert quantities(server) == {"acme": "5050"}
 
 
-def test_binary_mode_is_refused_with_a_word_and_nothing_is_stored(server):
-    """Attributes in `ce-` headers are optional for receivers; nobody may take the bare data for an event."""
-    status, problem = post(server, to_binary_event(made(1, 5)))
-    assert status in (200, 400, 415), problem
-    if status == 200:
-        assert quantities(server) == {"acme": "5"}
-    else:
-        assert problem["code"] in ("invalid_event", "unsupported_media_type")
-        assert quantities(server) == {}
+def test_a_binary_event_of_the_sdk_is_the_same_as_a_structured_one(server):
+    """Attributes are headers, percent-encoded; the data are the body (CloudEvents HTTP binding, section 3.1)."""
+    event = made(1, 5, tenant="Zürich \"west\" 100%", user="jörg", subject="ignored", workflow="nightly")
+    message = to_binary_event(event)
+    assert message.headers["ce-tenant"] == "Z%C3%BCrich%20%22west%22%20100%25"
+    assert post(server, message) == (200, {"accepted": 1, "duplicates": 0, "rejected": []})
+    assert post(server, to_structured_event(event)) == (200, {"accepted": 0, "duplicates": 1, "rejected": []})
+    assert quantities(server) == {'Zürich "west" 100%': "5"}
+    rows = server.usage(f"range={DAY}..{DAY}&meter=log_queries&group_by=user,workflow")
+    assert [row["key"] for row in rows] == [{"user": "jörg", "workflow": "nightly"}]
+    status, problem = post(server, to_binary_event(made(1, 6, tenant='Zürich "west" 100%')))
+    assert (status, problem["code"]) == (409, "id_conflict")
+
+
+def test_a_binary_event_may_be_compressed_and_its_subject_may_be_its_tenant(server):
+    message = to_binary_event(made(1, "0.25", tenant="", subject="globex"))
+    headers = {name: value for name, value in message.headers.items() if name != "ce-tenant"}
+    zipped = HTTPMessage(headers | {"content-encoding": "gzip"}, gzip.compress(bytes(message.body)))
+    assert post(server, zipped)[0] == 200
+    assert quantities(server) == {"globex": "0.25"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "code"),
+    [
+        ({}, b'{"value": 1}, "tenant": "globex"', 400, "invalid_json"),
+        ({}, b'{"value": "x"}', 400, "invalid_event"),
+        ({"ce-user": "%ff"}, b'{"value": 1}', 400, "invalid_event"),
+        ({"ce-task_class": "x"}, b'{"value": 1}', 400, "invalid_event"),
+        ({"ce-specversion": "0.3"}, b'{"value": 1}', 400, "invalid_event"),
+        ({"content-encoding": "gzip"}, gzip.compress(b" " * (64 << 20)), 400, "invalid_event"),
+        ({"content-type": "image/png"}, b"\x89PNG", 415, "unsupported_media_type"),
+    ],
+)
+def test_a_binary_event_that_is_none_is_refused_and_nothing_is_stored(server, headers, body, status, code):
+    message = to_binary_event(made(1, 5))
+    answered, problem = post(server, HTTPMessage(dict(message.headers) | headers, body))
+    assert (answered, problem["code"]) == (status, code), problem
+    assert quantities(server) == {}

@@ -112,6 +112,7 @@ def test_the_opentelemetry_sdk_is_counted_exactly(server, temporality, compressi
     tokens.add(7, small)
     metrics.shutdown()
     assert totals(server, "llm_tokens") == {"acme": sum(expected.values()) + 7}
+    assert totals(server, "llm_tokens", "origin") == {("metrics_server",): sum(expected.values()) + 7}
 
 
 def reading(server: Server, seconds: int, value: int) -> int:

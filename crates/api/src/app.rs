@@ -2,6 +2,7 @@
 
 use crate::auth::AdminToken;
 use crate::limits::ApiLimits;
+use crate::memory::EventMemory;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
 use crate::streams::Streams;
@@ -40,6 +41,8 @@ pub struct App {
     pub sources: Sources,
     /// How many events each tenant may send.
     pub rates: Arc<EventRates>,
+    /// How much memory events in work may take.
+    pub event_memory: EventMemory,
     /// `[ingest.map]`.
     pub dimension_map: DimensionMap,
     /// `[ingest] past_days`.

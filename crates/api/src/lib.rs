@@ -14,6 +14,8 @@ mod around;
 mod audit;
 /// Bearer tokens and whom they stand for.
 pub mod auth;
+/// A CloudEvent whose attributes are headers.
+mod binary_event;
 /// Request bodies: strict JSON, text, files spooled to disk.
 mod body;
 /// Which problem an error of another crate is.
@@ -28,6 +30,8 @@ mod idempotency;
 pub mod limits;
 /// Answers that are lists: JSON or CSV, pages, links.
 mod list;
+/// How much memory events in work may take.
+pub mod memory;
 /// The OpenAPI document.
 mod openapi;
 /// Every error as RFC 9457, and the only place that knows HTTP statuses.

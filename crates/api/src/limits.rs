@@ -15,6 +15,8 @@ pub struct ApiLimits {
     pub events_bytes_max: usize,
     /// Bytes of a batch of events after decompression.
     pub events_decoded_bytes_max: u64,
+    /// Bytes of memory that the events of all requests in work may take together.
+    pub events_memory_bytes_max: u64,
     /// Events of a batch.
     pub events_max: u64,
     /// Series of one push of metrics.
@@ -59,6 +61,7 @@ impl Default for ApiLimits {
             upload_bytes_max: 64 * 1024 * 1024 * 1024,
             events_bytes_max: 16 * 1024 * 1024,
             events_decoded_bytes_max: 64 * 1024 * 1024,
+            events_memory_bytes_max: 512 * 1024 * 1024,
             events_max: 10_000,
             metric_series_max: 20_000,
             upload_files_max: 10_000,

@@ -25,6 +25,8 @@ use utoipa::ToSchema;
 const PROBLEM_DOCS: &str = "/docs/api#problem-";
 /// Content type of problems.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+/// When to send events again that found no memory: a batch takes less than that.
+const EVENTS_BUSY_SECONDS: u64 = 1;
 
 /// A kind of problem: its stable code, its status, its title, what it means.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +107,7 @@ problems! {
     "rate_limited" 429 "Too many events": "The tenant sends more events than `ingest.events_per_second_per_tenant`; wait as long as `Retry-After` says.";
     "too_many_streams" 429 "Too many streams": "As many streams are open as `limits.live_streams` allows; close one, or try again later.";
     "store_damaged" 500 "Stored file damaged": "A stored file is not what was written; the detail names table and file. Run `apportion ledger verify` and restore the file from a backup.";
+    "events_busy" 503 "Too many events at once": "The events in work take as much memory as `limits.events_memory` allows; nothing was stored. Send again after `Retry-After`.";
     "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
     "disk_full" 507 "Disk full": "There is no room for the event log; nothing was stored. Free some space and send again.";
     "unavailable" 503 "Not ready": "The server or its store cannot answer now; try again.";
@@ -242,6 +245,9 @@ pub enum ApiError {
         /// When to try again.
         wait_seconds: u64,
     },
+    /// The events of all requests in work leave no room for more.
+    #[error("the events in work take all of limits.events_memory; send again in {EVENTS_BUSY_SECONDS} second")]
+    EventsBusy,
     /// No more streams may be opened.
     #[error("{streams_max} streams of live usage are open (limits.live_streams); close one or try again later")]
     TooManyStreams {
@@ -308,6 +314,7 @@ impl ApiError {
             Self::EventsRefused(_) => "events_refused",
             Self::SamplesRefused(_) => "samples_refused",
             Self::RateLimited { .. } => "rate_limited",
+            Self::EventsBusy => "events_busy",
             Self::TooManyStreams { .. } => "too_many_streams",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) | Self::Lake(_) => "internal",
@@ -511,8 +518,13 @@ impl IntoResponse for ApiError {
         let status = StatusCode::from_u16(kind.status).expect("the table holds statuses");
         let mut response = status.into_response();
         response.extensions_mut().insert(parts);
-        if let Self::RateLimited { wait_seconds, .. } = self {
-            response.headers_mut().insert(header::RETRY_AFTER, wait_seconds.into());
+        let wait_seconds = match self {
+            Self::RateLimited { wait_seconds, .. } => Some(wait_seconds),
+            Self::EventsBusy => Some(EVENTS_BUSY_SECONDS),
+            _ => None,
+        };
+        if let Some(seconds) = wait_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

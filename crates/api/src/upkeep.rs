@@ -52,10 +52,14 @@ impl App {
         Ok(done)
     }
 
-    /// Takes raw events out that were kept long enough and that nothing needs; returns the first day kept, and what left.
+    /// Takes raw events out that were kept long enough and that nothing needs, and forgets metric streams that were not
+    /// seen for long; returns the first day kept, and what left.
     pub(crate) async fn expire_events(&self, dry_run: bool) -> Result<(Day, Expired), ApiError> {
         let _turn = self.upkeep.turn.lock().await;
         let kept_from = self.today().plus(-self.upkeep.events_days);
+        if !dry_run {
+            self.metric_streams.forget_unseen(self.now()).await?;
+        }
         let kept_from = self.engine.events_needed_from().map_or(kept_from, |needed| needed.min(kept_from));
         Ok((kept_from, self.events.expire_events(kept_from, dry_run).await?))
     }

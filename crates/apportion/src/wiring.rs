@@ -4,6 +4,7 @@ use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, Tenant
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
+use api::memory::EventMemory;
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
@@ -95,6 +96,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
+        event_memory: EventMemory::new(config.limits.events_memory.bytes()),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
@@ -191,6 +193,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         upload_bytes_max: limits.upload_body.bytes(),
         events_bytes_max: bytes(&limits.events_body),
         events_decoded_bytes_max: limits.events_decoded.bytes(),
+        events_memory_bytes_max: limits.events_memory.bytes(),
         events_max: limits.events,
         metric_series_max: limits.metric_series,
         upload_files_max: limits.upload_files,

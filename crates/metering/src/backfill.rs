@@ -9,19 +9,16 @@
 
 use crate::content::{EventKey, event_key};
 use crate::error::MeteringError;
-use crate::event::{Event, Labels, RETRACTION_TYPE};
-use crate::json::{Json, parse_value};
+use crate::event::RETRACTION_TYPE;
+use crate::import::stored::StoredRows;
+use crate::json::Json;
 use crate::live::EventLog;
 use crate::meters::MeterSet;
 use crate::publish::{defining_difference, meter_of_body};
 use crate::rollup::Rollup;
 use crate::rows::usage_batch;
-use crate::rules::PlacedEvent;
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident, lit};
-use domain::dimension::{Dimensions, PLAIN};
 use domain::meter::{Aggregation, Meter};
 use domain::{Day, Instant, Zone};
 use futures::TryStreamExt;
@@ -235,7 +232,7 @@ async fn measure(ctx: &BackfillContext, meter: &Meter, due: &Due) -> Result<Meas
     let mut usage = ctx.lake.partitioned(Table::Usage);
     let mut batches = read(&pinned, wanted)?.execute_stream().await?;
     while let Some(batch) = batches.try_next().await? {
-        let stored = Stored::of(&batch)?;
+        let stored = StoredRows::of(&batch)?;
         for row in 0..batch.num_rows() {
             if !due.takes(stored.day(row), stored.received_at(row)) || retracted.contains(&stored.key(row)) {
                 continue;
@@ -311,110 +308,16 @@ async fn retracted(pinned: &PinnedTable) -> Result<HashSet<EventKey>, MeteringEr
     let mut keys = HashSet::new();
     let mut batches = read(pinned, of_type(RETRACTION_TYPE))?.execute_stream().await?;
     while let Some(batch) = batches.try_next().await? {
-        let stored = Stored::of(&batch)?;
+        let stored = StoredRows::of(&batch)?;
         for row in 0..batch.num_rows() {
             let data = stored.data(row)?;
             let text = |name: &str| data.get(name).and_then(Json::scalar_text);
             if let (Some(source), Some(id)) = (text("source"), text("id")) {
-                keys.insert(event_key(stored.tenant.value(row), source, id));
+                keys.insert(event_key(stored.tenant(row), source, id));
             }
         }
     }
     Ok(keys)
-}
-
-/// Columns of stored events.
-struct Stored<'b> {
-    batch: &'b RecordBatch,
-    tenant: &'b StringArray,
-    source: &'b StringArray,
-    id: &'b StringArray,
-    kind: &'b StringArray,
-    labels_key: &'b StringArray,
-    data: &'b StringArray,
-    plain: Vec<&'b StringArray>,
-}
-
-impl<'b> Stored<'b> {
-    fn of(batch: &'b RecordBatch) -> Result<Self, MeteringError> {
-        let text = |name: &str| {
-            let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-            column.ok_or_else(|| damaged(name, "it is no text"))
-        };
-        let plain = PLAIN.iter().skip(1).map(|dimension| text(&dimension.to_string()));
-        Ok(Self {
-            tenant: text("tenant")?,
-            source: text("source")?,
-            id: text("id")?,
-            kind: text("type")?,
-            labels_key: text("labels_key")?,
-            data: text("data")?,
-            plain: plain.collect::<Result<_, _>>()?,
-            batch,
-        })
-    }
-
-    fn column(&self, name: &str) -> &'b Arc<dyn Array> {
-        self.batch.column_by_name(name).expect("the table has the column")
-    }
-
-    fn day(&self, row: usize) -> Day {
-        Day::from_epoch_days(self.column("event_date").as_primitive::<Date32Type>().value(row))
-    }
-
-    fn micros(&self, name: &str, row: usize) -> i64 {
-        self.column(name).as_primitive::<TimestampMicrosecondType>().value(row)
-    }
-
-    fn received_at(&self, row: usize) -> i64 {
-        self.micros("received_at", row)
-    }
-
-    fn key(&self, row: usize) -> EventKey {
-        event_key(self.tenant.value(row), self.source.value(row), self.id.value(row))
-    }
-
-    fn data(&self, row: usize) -> Result<Json<'b>, MeteringError> {
-        if self.data.is_null(row) {
-            return Ok(Json::Null);
-        }
-        parse_value(self.data.value(row)).map_err(|error| damaged("data", &error.to_string()))
-    }
-
-    fn labels(&self, row: usize) -> Labels {
-        let pairs = self.column("labels").as_map().value(row);
-        let (keys, values) = (pairs.column(0).as_string::<i32>(), pairs.column(1).as_string::<i32>());
-        let pair = |(key, value): (Option<&str>, Option<&str>)| {
-            (key.unwrap_or_default().into(), value.unwrap_or_default().into())
-        };
-        keys.iter().zip(values).map(pair).collect()
-    }
-
-    /// The event as it was accepted.
-    fn placed(&self, row: usize, zone: &Zone) -> Result<PlacedEvent, MeteringError> {
-        let tenant: Arc<str> = self.tenant.value(row).into();
-        let mut dimensions = Dimensions { labels: self.labels(row), ..Dimensions::default() };
-        dimensions.plain[0] = Some(Arc::clone(&tenant));
-        for (into, column) in dimensions.plain[1..].iter_mut().zip(&self.plain) {
-            *into = column.is_valid(row).then(|| column.value(row).into());
-        }
-        let time = Instant::from_micros(self.micros("time", row));
-        let event = Event {
-            id: self.id.value(row).into(),
-            source: self.source.value(row).into(),
-            kind: self.kind.value(row).into(),
-            time: Some(time),
-            dimensions,
-            labels_key: self.labels_key.value(row).into(),
-            data_text: None,
-            retracts: None,
-        };
-        Ok(PlacedEvent { event, tenant, time, day: self.day(row), hour: zone.hour_of(time) })
-    }
-}
-
-fn damaged(column: &str, problem: &str) -> MeteringError {
-    MeteringError::Damaged { what: format!("column {column} of usage_events"), problem: problem.to_owned() }
 }
 
 #[cfg(test)]

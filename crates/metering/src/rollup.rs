@@ -1,6 +1,6 @@
 use crate::event::Labels;
 use crate::meters::{MeterTag, MeteredValue};
-use crate::rules::PlacedEvent;
+use crate::rules::{Origin, PlacedEvent};
 use ahash::RandomState;
 use domain::{Day, Instant, Quantity};
 use std::collections::HashMap;
@@ -22,6 +22,16 @@ pub struct UsageKey {
     pub plain: [Option<Arc<str>>; 5],
     /// Canonical JSON of the labels.
     pub labels_key: Arc<str>,
+    /// Where it was measured.
+    pub origin: Origin,
+}
+
+impl UsageKey {
+    /// Returns the key under which rows of all origins are the same: earlier builds wrote `events` for all of them.
+    #[must_use]
+    pub(crate) fn of_any_origin(self) -> Self {
+        Self { origin: Origin::Events, ..self }
+    }
 }
 
 /// The values of one key.
@@ -123,6 +133,7 @@ pub(crate) fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey 
         hour: (!is_daily).then_some(placed.hour),
         plain: if is_daily { Default::default() } else { plain.clone() },
         labels_key: Arc::clone(&value.labels_key),
+        origin: Origin::of_source(&placed.event.source),
     }
 }
 
@@ -192,6 +203,20 @@ mod tests {
         let sums: Vec<_> = rows.iter().map(|(_, cell)| (cell.sum, cell.count)).collect();
         assert_eq!(sums, [(10_i128.pow(27), 1), (2_000_000_001, 2)]);
         assert_eq!(rows[0].0, rows[1].0);
+    }
+
+    #[test]
+    fn usage_of_metrics_servers_is_kept_apart_from_that_of_events() {
+        let (meters, mut rollup) = (meters(), Rollup::default());
+        for (id, source) in [(1, "/s"), (2, "otlp:{}"), (3, "prometheus:k8s/cpu{}"), (4, "otlp")] {
+            let mut event = placed("UTC", "a", id, "2026-01-01T00:00:00Z", "log_queries", "1");
+            event.event.source = source.into();
+            add(&mut rollup, &meters, &event);
+        }
+        let rows = rollup.drain_sorted();
+        let found: Vec<_> = rows.iter().map(|(key, cell)| (key.origin.as_str(), cell.count)).collect();
+        assert_eq!(found, [("events", 2), ("metrics_server", 2)]);
+        assert_eq!(rows[0].0.clone().of_any_origin(), rows[1].0.clone().of_any_origin());
     }
 
     #[test]

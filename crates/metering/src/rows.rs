@@ -3,7 +3,7 @@
 use crate::error::MeteringError;
 use crate::event::Labels;
 use crate::rollup::{UsageCell, UsageKey};
-use crate::rules::{ORIGIN_EVENTS, PlacedEvent};
+use crate::rules::{Origin, PlacedEvent};
 use arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -53,7 +53,7 @@ pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch,
     columns.push(texts(keys().map(|key| &*key.meter)));
     columns.push(texts(cells().map(|cell| &*cell.meter.unit)));
     columns.push(texts(cells().map(|cell| cell.meter.kind.as_str())));
-    columns.push(texts(keys().map(|_| ORIGIN_EVENTS)));
+    columns.push(texts(keys().map(|key| key.origin.as_str())));
     columns.push(quantities(cells().map(|cell| cell.sum))?);
     columns.push(Arc::new(Int64Array::from_iter_values(cells().map(|cell| cell.count))));
     columns.push(quantities(cells().map(|cell| cell.min))?);
@@ -63,7 +63,7 @@ pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch,
     RecordBatch::try_new(Table::Usage.schema(), columns)
 }
 
-/// Returns the keys of rows of `usage`; none for usage that does not come from events.
+/// Returns the keys of rows of `usage`, of whatever origin; none for usage that does not come from events.
 pub(crate) fn usage_keys(batch: &RecordBatch) -> Result<Vec<Option<UsageKey>>, MeteringError> {
     let text = |name: &str| {
         let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
@@ -83,8 +83,10 @@ pub(crate) fn usage_keys(batch: &RecordBatch) -> Result<Vec<Option<UsageKey>>, M
         hour: hours.is_valid(row).then(|| Instant::from_micros(hours.value(row))),
         plain: std::array::from_fn(|at| plain[at].is_valid(row).then(|| plain[at].value(row).into())),
         labels_key: labels.value(row).into(),
+        origin: Origin::Events,
     };
-    Ok((0..batch.num_rows()).map(|row| (origins.value(row) == ORIGIN_EVENTS).then(|| key(row))).collect())
+    let is_of_events = |row: usize| Origin::ALL.iter().any(|origin| origin.as_str() == origins.value(row));
+    Ok((0..batch.num_rows()).map(|row| is_of_events(row).then(|| key(row))).collect())
 }
 
 fn not_usage(column: &str) -> MeteringError {

@@ -14,8 +14,40 @@ use std::sync::Arc;
 
 /// How far ahead of the clock an event's time may be.
 pub const FUTURE_SECONDS_MAX: i64 = 3600;
-/// Origin of usage that comes from events, as conditions see it and the table holds it.
-pub const ORIGIN_EVENTS: &str = "events";
+/// How the sources of events begin that are made of the points of metrics servers, pushed or pulled.
+const METRICS_SERVERS: [&str; 2] = ["otlp:", "prometheus:"];
+
+/// Where usage was measured, as conditions see it and the table holds it.
+///
+/// It follows from the event's source, so that the log, the stored events and the usage made anew from them agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// A workload sent an event.
+    Events,
+    /// OTLP, Prometheus remote write, or a pull from a Prometheus server.
+    MetricsServer,
+}
+
+impl Origin {
+    /// Every origin of usage that is made of events.
+    pub const ALL: [Self; 2] = [Self::Events, Self::MetricsServer];
+
+    /// Returns the origin of an event's usage.
+    #[must_use]
+    pub fn of_source(source: &str) -> Self {
+        let is_server = METRICS_SERVERS.iter().any(|server| source.starts_with(server));
+        if is_server { Self::MetricsServer } else { Self::Events }
+    }
+
+    /// Returns the word of the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::MetricsServer => "metrics_server",
+        }
+    }
+}
 
 /// What happens with a tenant that nobody entered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,7 +217,7 @@ impl TenantRules {
     pub fn tenant_of(&self, event: &Event, day: Day) -> Option<String> {
         let value_of = |attribute: &UsageAttribute| match attribute {
             UsageAttribute::Dimension(dimension) => event.dimensions.get(dimension).map(|value| &**value),
-            UsageAttribute::Origin => Some(ORIGIN_EVENTS),
+            UsageAttribute::Origin => Some(Origin::of_source(&event.source).as_str()),
         };
         let valid = self.0.iter().filter(|(from, _)| *from <= day).max_by_key(|(from, _)| *from);
         let (_, rules) = valid?;

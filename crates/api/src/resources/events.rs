@@ -2,7 +2,10 @@
 
 use crate::access::EventWriter;
 use crate::app::App;
+use crate::binary_event::{BinaryEvent, DATA_BYTES_MAX, too_long};
 use crate::body::{content_type, pieces};
+use crate::limits::ApiLimits;
+use crate::memory::EventShare;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::{Request, State};
@@ -10,7 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures::StreamExt;
 use metering::MeteringError;
-use metering::import::{EventReader, Item, is_compressed};
+use metering::import::{EventReader, Item, is_compressed, read_whole, reading_bytes_max};
 use metering::live::{Decision, Offered, PreparedEvent, Preparer};
 use metering::refusal::{Refusal, RefusalCode};
 use serde::Serialize;
@@ -18,7 +21,11 @@ use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 /// How often a batch is prepared when other meters begin to apply meanwhile.
-const PREPARED_TIMES_MAX: u32 = 3;
+pub(crate) const PREPARED_TIMES_MAX: u32 = 3;
+/// Bytes of memory for each byte of the event that is being parsed: its values, its text once more, its record.
+const PARSED_FACTOR: usize = 6;
+/// Bytes of memory of an event about which only the answer is kept, beside its text.
+const ANSWERED_BYTES: usize = 256;
 
 /// How a batch with refused events is taken.
 #[derive(Clone, Debug, IntoParams)]
@@ -82,6 +89,8 @@ impl Shape {
 
 /// Takes usage events as CloudEvents 1.0: one, a JSON list, or one per line; plain, gzip or zstd. Each counts once.
 ///
+/// One event may also come in binary mode: attributes as headers `ce-…`, data as the body (JSON or text).
+///
 /// 200 when every event is accepted or a duplicate, 207 when some are refused. A request with one event answers its own
 /// status.
 #[utoipa::path(post, path = "/api/v1/events", tag = "events", params(EventParams),
@@ -97,17 +106,36 @@ pub async fn post_events(
     let mut params = query.params()?;
     let atomic = params.word("atomic", &[("false", false), ("true", true)])?;
     params.finish()?;
-    let shape = Shape::of(&content_type(request.headers()))?;
+    let content_type = content_type(request.headers());
+    let binary = BinaryEvent::of(request.headers(), &content_type)?;
+    let shape = if binary.is_some() { Shape::One } else { Shape::of(&content_type)? };
     let encoding = Encoding::of(&request)?;
-    let bytes = read(&app, request).await?;
-    let body = Body { bytes: bytes.into(), encoding, shape };
+    // The share is held to the end.
+    let Received { bytes, share } = read(&app, request).await?;
+    let mut body = Body { bytes: bytes.into(), encoding, shape };
+    if let Some(event) = binary {
+        body = structured(event, body, share.part()).await?;
+    }
     for _ in 1..PREPARED_TIMES_MAX {
-        match take(&app, &writer, &body, atomic).await {
+        match take(&app, &writer, (&body, &share), atomic).await {
             Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
             taken => return taken,
         }
     }
-    take(&app, &writer, &body, atomic).await
+    take(&app, &writer, (&body, &share), atomic).await
+}
+
+/// Returns the same event as it would be in structured mode.
+async fn structured(event: BinaryEvent, body: Body, mut share: EventShare) -> Result<Body, ApiError> {
+    let text = move || {
+        check_encoding(&body)?;
+        grow_to_read(&mut share, &body.bytes, DATA_BYTES_MAX)?;
+        let too_long = |error: MeteringError| if error.is_too_large() { too_long() } else { error.into() };
+        let data = read_whole(body.bytes, DATA_BYTES_MAX).map_err(too_long)?;
+        share.grow(PARSED_FACTOR * data.len())?;
+        Ok::<_, ApiError>(Body { bytes: event.text(&data)?.into_bytes().into(), encoding: Encoding::Plain, ..body })
+    };
+    tokio::task::spawn_blocking(text).await.map_err(|error| ApiError::Internal(error.to_string()))?
 }
 
 /// What was sent.
@@ -119,19 +147,24 @@ struct Body {
 }
 
 /// Prepares the events by the rules and meters of this moment, and stores them.
-async fn take(app: &App, writer: &EventWriter, body: &Body, atomic: bool) -> Result<Response, ApiError> {
+async fn take(
+    app: &App,
+    writer: &EventWriter,
+    (body, share): (&Body, &EventShare),
+    atomic: bool,
+) -> Result<Response, ApiError> {
     let preparer = app.events.preparer(writer.scope().clone());
-    let (decoded_max, batch_max) = (app.limits.events_decoded_bytes_max, app.limits.events_max);
-    let body = body.clone();
-    let offers = move || offer(&preparer, body, decoded_max, batch_max);
+    let (limits, share, body) = (Arc::clone(&app.limits), share.part(), body.clone());
+    let offers = move || offer(&preparer, body, &limits, share);
     let offers = tokio::task::spawn_blocking(offers).await.map_err(|error| ApiError::Internal(error.to_string()))??;
-    let Offers { prepared, known, mut refused, is_single } = offers;
+    let Offers { prepared, known, mut refused, is_single, share } = offers;
     if atomic && !(refused.is_empty() && known.iter().all(|(.., decision)| *decision == Decision::Duplicate)) {
         refused.extend(known.into_iter().filter(|(.., decision)| *decision == Decision::Conflict).map(conflict));
         return Err(ApiError::EventsRefused(to_api_refused(refused)));
     }
     app.rates.take(prepared.iter().map(|(_, event)| event.tenant()), app.now())?;
     let outcome = decide(app, prepared, known, refused, atomic).await?;
+    drop(share);
     answer(outcome, is_single)
 }
 
@@ -141,6 +174,29 @@ struct Offers {
     known: Vec<(u64, Option<Arc<str>>, Decision)>,
     refused: Vec<(u64, Refusal)>,
     is_single: bool,
+    /// The memory that they take.
+    share: EventShare,
+}
+
+impl Offers {
+    /// Adds what can be said of an event.
+    fn add(&mut self, index: u64, offered: Result<Offered, Refusal>) -> Result<(), ApiError> {
+        match offered {
+            Ok(Offered::Prepared(event)) => {
+                self.share.grow(event.memory_bytes())?;
+                self.prepared.push((index, *event));
+            }
+            Ok(Offered::Known(decision)) => {
+                self.share.grow(ANSWERED_BYTES)?;
+                self.known.push((index, None, decision));
+            }
+            Err(refusal) => {
+                self.share.grow(ANSWERED_BYTES + refusal.detail.len())?;
+                self.refused.push((index, refusal));
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn decide(
@@ -223,39 +279,65 @@ impl Encoding {
     }
 }
 
+/// A body as it was sent, and the memory that it takes.
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) share: EventShare,
+}
+
 /// Reads a batch as it was sent.
-pub(crate) async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn read(app: &App, request: Request) -> Result<Received, ApiError> {
     let limit = app.limits.events_bytes_max;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut share) = (Vec::new(), app.event_memory.share());
     let mut pieces = pieces(app, request.into_body());
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
         if limit < bytes.len() + piece.len() {
             return Err(ApiError::TooLarge { what: "bytes", limit: limit as u64, key: "limits.events_body" });
         }
+        // Twice, because the list grows by halves and is copied once.
+        share.grow(2 * piece.len())?;
         bytes.extend_from_slice(&piece);
     }
-    Ok(bytes)
+    Ok(Received { bytes, share })
+}
+
+fn check_encoding(body: &Body) -> Result<(), ApiError> {
+    match is_compressed(&body.bytes) == (body.encoding == Encoding::Compressed) {
+        true => Ok(()),
+        false => Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned())),
+    }
+}
+
+fn grow_to_read(share: &mut EventShare, bytes: &[u8], decoded_bytes_max: u64) -> Result<(), ApiError> {
+    share.grow(usize::try_from(reading_bytes_max(bytes, decoded_bytes_max)).unwrap_or(usize::MAX))
+}
+
+fn limited(error: MeteringError, limit: u64) -> ApiError {
+    match error.is_too_large() {
+        true => ApiError::TooLarge { what: "decoded bytes", limit, key: "limits.events_decoded" },
+        false => error.into(),
+    }
 }
 
 /// Reads and prepares all events of a body.
-fn offer(preparer: &Preparer, body: Body, decoded_bytes_max: u64, events_max: u64) -> Result<Offers, ApiError> {
-    let Body { bytes, encoding, shape } = body;
-    if is_compressed(&bytes) != (encoding == Encoding::Compressed) {
-        return Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned()));
-    }
-    let limited = |error: MeteringError| match error.is_too_large() {
-        true => ApiError::TooLarge { what: "decoded bytes", limit: decoded_bytes_max, key: "limits.events_decoded" },
-        false => error.into(),
-    };
-    let mut reader = EventReader::of_bytes(bytes, decoded_bytes_max).map_err(limited)?;
+fn offer(preparer: &Preparer, body: Body, limits: &ApiLimits, share: EventShare) -> Result<Offers, ApiError> {
+    check_encoding(&body)?;
+    let (decoded_max, events_max) = (limits.events_decoded_bytes_max, limits.events_max);
+    let limited = |error: MeteringError| limited(error, decoded_max);
+    let Body { bytes, shape, .. } = body;
+    let mut reading = share.part();
+    grow_to_read(&mut reading, &bytes, decoded_max)?;
+    let mut reader = EventReader::of_bytes(bytes, decoded_max).map_err(limited)?;
     let is_list = reader.is_list();
     if (shape == Shape::Batch) != is_list && shape != Shape::Json {
         let expected = if shape == Shape::Batch { "a JSON list" } else { "no JSON list" };
         return Err(ApiError::body("", format!("the content type promises {expected}")));
     }
     let is_single = !is_list && shape != Shape::Lines;
-    let mut offers = Offers { prepared: Vec::new(), known: Vec::new(), refused: Vec::new(), is_single };
+    let (prepared, known, refused) = (Vec::new(), Vec::new(), Vec::new());
+    let mut offers = Offers { prepared, known, refused, is_single, share };
+    let mut longest = 0;
     while let Some((index, item)) = reader.next_item().map_err(limited)? {
         if events_max <= index {
             return Err(ApiError::TooLarge { what: "events", limit: events_max, key: "limits.events" });
@@ -264,15 +346,17 @@ fn offer(preparer: &Preparer, body: Body, decoded_bytes_max: u64, events_max: u6
             return Err(ApiError::body("", "more than one event; send a list or application/x-ndjson"));
         }
         let offered = match item {
-            Item::Text(text) => preparer.prepare(text).map_err(MeteringError::from)?,
+            Item::Text(text) => {
+                reading.grow(PARSED_FACTOR * text.len().saturating_sub(longest))?;
+                longest = longest.max(text.len());
+                preparer.prepare(text).map_err(MeteringError::from)?
+            }
             Item::TooLong => Err(Refusal::invalid("longer than an event may be")),
             Item::NotUtf8 => Err(Refusal::invalid("not UTF-8")),
         };
         match offered {
-            Ok(Offered::Prepared(event)) => offers.prepared.push((index, *event)),
-            Ok(Offered::Known(decision)) => offers.known.push((index, None, decision)),
             Err(refusal) if refusal.not_json && shape != Shape::Lines => return Err(ApiError::Json(refusal.detail)),
-            Err(refusal) => offers.refused.push((index, refusal)),
+            offered => offers.add(index, offered)?,
         }
     }
     if is_single && offers.prepared.is_empty() && offers.known.is_empty() && offers.refused.is_empty() {

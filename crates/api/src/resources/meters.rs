@@ -120,6 +120,8 @@ pub async fn put_meter(
     let meter = Meter { name, unit, category, kind, event_type, value, aggregation, group_by };
     let before = metering::publish::meters(app.catalog()).await?.into_iter().find(|known| known.name == meter.name);
     let body = to_api_meter(&meter);
+    // Or a meter that has usage could be given another meaning.
+    app.events.tell_owed().await?;
     if metering::publish::put_meter(app.catalog(), &meter, &admin.actor, app.now()).await? {
         app.set_up_events().await?;
         app.record(&admin, "meter.put", &meter.name, before.as_ref().map(to_api_meter).as_ref(), Some(&body)).await?;

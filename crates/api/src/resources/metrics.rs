@@ -5,20 +5,24 @@ use crate::app::App;
 use crate::body::content_type;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
-use crate::resources::events::read;
+use crate::resources::events::{PREPARED_TIMES_MAX, Received, read};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use metering::MeteringError;
 use metering::streams::otlp::{self, OtlpEncoding};
 use metering::streams::remote_write::{self, RemoteWrite};
-use metering::streams::{Outcome, PushError, PushLimits, Pushed};
+use metering::streams::{Outcome, Point, PushError, PushLimits, Pushed, Refused};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// Path of OTLP metrics; its errors are told in OTLP's own form.
 pub(crate) const OTLP_PATH: &str = "/api/v1/otlp/v1/metrics";
+
+/// Bytes of memory of a point and of the event that it becomes, as they usually are.
+const POINT_BYTES: usize = 2 * 1024;
 
 /// What a version 2 sender must be told, by header.
 const WRITTEN: [HeaderName; 3] = [
@@ -65,9 +69,10 @@ pub async fn post_otlp_metrics(
         b"gzip" => true,
         _ => return Err(ApiError::MediaType("the content encoding known here is gzip".to_owned())),
     };
-    let bytes = read(&app, request).await?;
+    let Received { bytes, mut share } = read(&app, request).await?;
     let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
     let pushed = decoded(move || otlp::decode(bytes, is_gzip, encoding, &map, &limits)).await?;
+    share.grow(POINT_BYTES * pushed.points.len())?;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = Response::new(Body::from(otlp::response(encoding, &outcome.refused)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
@@ -95,9 +100,10 @@ pub async fn post_remote_write(
     if !matches!(encoding_of(&request), b"" | b"snappy") {
         return Err(ApiError::MediaType("the content encoding known here is snappy".to_owned()));
     }
-    let bytes = read(&app, request).await?;
+    let Received { bytes, mut share } = read(&app, request).await?;
     let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
     let pushed = decoded(move || remote_write::decode(&bytes, version, &map, &limits)).await?;
+    share.grow(POINT_BYTES * pushed.points.len())?;
     let received = pushed.received;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = match outcome.refused.count {
@@ -132,10 +138,27 @@ async fn decoded(decode: impl FnOnce() -> Result<Pushed, PushError> + Send + 'st
 }
 
 async fn store(app: &App, writer: &EventWriter, pushed: Pushed) -> Result<Outcome, ApiError> {
+    let Pushed { points, refused, .. } = pushed;
+    for _ in 1..PREPARED_TIMES_MAX {
+        match store_once(app, writer, points.clone(), &refused).await {
+            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
+            stored => return stored,
+        }
+    }
+    store_once(app, writer, points, &refused).await
+}
+
+/// Makes events of the points by the meters of this moment, and stores them.
+async fn store_once(
+    app: &App,
+    writer: &EventWriter,
+    points: Vec<Point>,
+    refused: &Refused,
+) -> Result<Outcome, ApiError> {
     let preparer = app.events.preparer(writer.scope().clone());
-    let intake = app.metric_streams.prepare(pushed.points, &app.metrics, preparer).await?;
+    let intake = app.metric_streams.prepare(points, &app.metrics, preparer).await?;
     app.rates.take(intake.tenants(), app.now())?;
     let mut outcome = intake.store(&app.events).await?;
-    outcome.refused.merge(&pushed.refused);
+    outcome.refused.merge(refused);
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! The real router over a store of its own.
 
 use api::auth::mint_first;
+use api::memory::EventMemory;
 use api::rates::EventRates;
 use api::{ApiLimits, App, Streams};
 use axum::Router;
@@ -106,6 +107,7 @@ impl TestApp {
             sources,
             rates: Arc::new(EventRates::new(10_000)),
             metrics: Arc::default(),
+            event_memory: EventMemory::new(limits.events_memory_bytes_max),
             metric_streams,
             past_days: 400,
             imports: Imports::open(&folder.path().join("imports")).unwrap(),

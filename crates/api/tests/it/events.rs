@@ -2,6 +2,8 @@
 
 use crate::app::TestApp;
 use api::ApiLimits;
+use axum::body::Body;
+use axum::http::Request;
 use engine::Settings;
 use serde_json::{Value, json};
 
@@ -179,6 +181,13 @@ async fn distinct_values_are_counted_by_day_and_never_finer() {
     for finer in ["&granularity=hour", "&group_by=user", "&filter=cluster:c", "&group_by=label:env"] {
         asked(finer).await.expect_problem(400, "invalid_parameter");
     }
+    // Of all meters at once: the one without hours is named, and the others have theirs without it.
+    app.post("/events", &event("9", "acme", "5")).await.expect(200);
+    let all = "/usage?range=2026-11-18..2026-11-19&granularity=hour";
+    let problem = app.get(all).await.expect_problem(400, "invalid_parameter");
+    assert!(problem["detail"].as_str().unwrap().contains("filter=-meter:actors"), "{problem}");
+    let rows = app.get(&format!("{all}&filter=-meter:actors")).await.expect(200).json()["rows"].clone();
+    assert_eq!((rows.as_array().map(Vec::len), &rows[0]["key"]["meter"]), (Some(1), &json!("log_queries")));
 }
 
 #[tokio::test]
@@ -201,4 +210,50 @@ async fn a_tenant_that_sends_too_much_is_told_when_to_try_again() {
     }
     let answer = app.post("/events", &batch).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
+}
+
+#[tokio::test]
+async fn events_that_take_more_memory_than_there_is_are_too_large_and_name_the_key() {
+    let limits = ApiLimits { events_memory_bytes_max: 256 * 1024, ..ApiLimits::default() };
+    let app = TestApp::with(Settings::default(), limits).await;
+    let many: Vec<Value> = (0..500).map(|at| event(&at.to_string(), "acme", "1")).collect();
+    let problem = app.post("/events", &json!(many)).await.expect_problem(413, "payload_too_large");
+    assert!(problem["detail"].as_str().unwrap().contains("limits.events_memory"), "{problem}");
+    assert_eq!(usage(&app, &app.admin, "").await, []);
+    for batch in many.chunks(10) {
+        app.post("/events", &json!(batch)).await.expect(200);
+    }
+    assert_eq!(usage(&app, &app.admin, "").await, [("acme".to_owned(), "500".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_event_in_binary_mode_is_the_one_of_its_headers_and_body() {
+    let app = TestApp::start().await;
+    let send = async |more: &[(&str, &str)], content_type: &str, body: &str| {
+        let mut request = Request::builder().method("POST").uri("/api/v1/events");
+        let fixed = [("ce-specversion", "1.0"), ("ce-source", "/s"), ("ce-type", "log_queries"), ("ce-tenant", "acme")];
+        let fixed = fixed.into_iter().chain([("ce-time", "2026-11-19T10:00:00Z"), ("content-type", content_type)]);
+        for (name, value) in fixed.chain(more.iter().copied()) {
+            request = request.header(name, value);
+        }
+        let request = request.header("authorization", format!("Bearer {}", app.admin));
+        app.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    let json = "application/json";
+    let body = r#"{"value":"5","user":"u"}"#;
+    let answer = send(&[("ce-id", "1")], json, body).await.expect(200).json();
+    assert_eq!(answer, json!({ "accepted": 1, "duplicates": 0, "rejected": [] }));
+    assert_eq!(app.post("/events", &event("1", "acme", "5")).await.expect(200).json()["duplicates"], 1);
+    send(&[("ce-id", "1")], json, r#"{"value":"6","user":"u"}"#).await.expect_problem(409, "id_conflict");
+    send(&[("ce-id", "2"), ("ce-user", "J%C3%B6rg")], json, r#"{"value":"1"}"#).await.expect(200);
+    assert_eq!(usage(&app, &app.admin, "&filter=user:J%C3%B6rg").await, [("acme".to_owned(), "1".to_owned())]);
+
+    send(&[("ce-id", "3")], json, r#"1,"tenant":"globex""#).await.expect_problem(400, "invalid_json");
+    send(&[("ce-id", "3")], json, r#"{"value":"x"}"#).await.expect_problem(400, "invalid_event");
+    send(&[("ce-id", "3"), ("ce-id", "4")], json, body).await.expect_problem(400, "invalid_event");
+    send(&[("ce-id", "3"), ("ce-user", "%ff")], json, body).await.expect_problem(400, "invalid_event");
+    send(&[], json, body).await.expect_problem(400, "invalid_event");
+    send(&[("ce-id", "3")], "image/png", body).await.expect_problem(415, "unsupported_media_type");
+    send(&[("ce-id", "3"), ("content-encoding", "gzip")], json, body).await.expect_problem(400, "invalid_body");
+    assert_eq!(usage(&app, &app.admin, "").await, [("acme".to_owned(), "6".to_owned())]);
 }

@@ -188,8 +188,8 @@ async fn json_protobuf_and_gzip_are_one_export_that_counts_once() {
     let answer = push(&app, OTLP, &[("content-type", PROTOBUF)], body).await.expect(200);
     assert_eq!((answer.text.as_str(), answer.header("content-type")), ("", PROTOBUF));
     assert_eq!(usage(&app, "llm_tokens").await, acme("1820"));
-    let rows = app.get("/usage?range=2026-11-19&meter=llm_tokens&group_by=label:model").await.expect(200).json();
-    assert_eq!(rows["rows"][0]["key"]["label:model"], "small");
+    let rows = app.get("/usage?range=2026-11-19&meter=llm_tokens&group_by=label:model,origin").await.expect(200).json();
+    assert_eq!(rows["rows"][0]["key"], json!({ "label:model": "small", "origin": "metrics_server" }));
 }
 
 #[tokio::test]

@@ -223,6 +223,8 @@ sections! {
         events_body: SizeText = parsed("16MiB"),
         /// Batch of events after decompression.
         events_decoded: SizeText = parsed("64MiB"),
+        /// Memory that the events of all requests in work may take together.
+        events_memory: SizeText = parsed("512MiB"),
         /// Events of a batch.
         events: u64 = 10_000,
         /// Series of one push of metrics.

@@ -25,7 +25,7 @@ mod pass;
 mod reader;
 /// What an import says about itself.
 mod report;
-/// The ids of stored events.
+/// Events as they are read back from their table.
 pub(crate) mod stored;
 /// Events of a file about which only the log's writer can decide.
 mod through_log;
@@ -33,7 +33,7 @@ mod through_log;
 pub(crate) use commits::is_import;
 pub use commits::{EventsCommit, USAGE_TXN, complete_usage, import_rows, repair};
 pub use pass::Progress;
-pub use reader::{EventReader, Item, is_compressed};
+pub use reader::{EventReader, Item, is_compressed, read_whole, reading_bytes_max};
 pub use report::{EventImportReport, REJECTED_LISTED_MAX, RejectedEvent};
 
 #[cfg(test)]

@@ -86,18 +86,7 @@ impl EventReader {
     }
 
     fn recognise(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Self> {
-        let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
-        let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
-        let input: Box<dyn Read> = if magic.starts_with(GZIP_MAGIC) {
-            Box::new(flate2::bufread::MultiGzDecoder::new(input))
-        } else if magic == ZSTD_MAGIC {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(decoder)
-        } else {
-            Box::new(input)
-        };
-        let mut input = BufReader::with_capacity(CHUNK_BYTES, Limited::new(input, decoded_bytes_max));
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, decompressed(input, decoded_bytes_max)?);
         let mut head = read_head(&mut input, EVENT_BYTES_MAX + 1)?;
         if head.starts_with(BYTE_ORDER_MARK) {
             head.drain(..BYTE_ORDER_MARK.len());
@@ -235,10 +224,58 @@ impl EventReader {
     }
 }
 
+fn decompressed(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Limited<Box<dyn Read>>> {
+    let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
+    let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
+    let inner: Box<dyn Read> = if magic.starts_with(GZIP_MAGIC) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(input))
+    } else if magic == ZSTD_MAGIC {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+        Box::new(decoder)
+    } else {
+        Box::new(input)
+    };
+    Ok(Limited::new(inner, decoded_bytes_max))
+}
+
 /// Returns whether bytes are compressed in a way that [`EventReader`] reads.
 #[must_use]
 pub fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(GZIP_MAGIC) || bytes.starts_with(ZSTD_MAGIC)
+}
+
+/// Returns all bytes of a body, decompressed if it is compressed.
+///
+/// # Errors
+/// If it cannot be decompressed, or holds more than the limit.
+pub fn read_whole(bytes: Arc<[u8]>, decoded_bytes_max: u64) -> Result<Vec<u8>, MeteringError> {
+    let mut whole = Vec::new();
+    let mut input = decompressed(Cursor::new(bytes), decoded_bytes_max).map_err(MeteringError::Unreadable)?;
+    input.read_to_end(&mut whole).map_err(MeteringError::Unreadable)?;
+    Ok(whole)
+}
+
+/// Returns how many bytes of memory an [`EventReader`] takes for a body at most, what it decompresses included.
+///
+/// # Source
+/// RFC 8878, section 3.1.1.1: the window that a zstd frame asks for.
+#[must_use]
+pub fn reading_bytes_max(bytes: &[u8], decoded_bytes_max: u64) -> u64 {
+    if !is_compressed(bytes) {
+        return 2 * bytes.len().min(EVENT_BYTES_MAX) as u64;
+    }
+    let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+    let window = match (bytes.starts_with(ZSTD_MAGIC), bytes.get(4), bytes.get(5)) {
+        (true, Some(descriptor), Some(window)) if descriptor & 0x20 == 0 => {
+            let base = 1_u64 << (10 + (window >> 3)).min(40);
+            base + base / 8 * u64::from(window & 7)
+        }
+        // Of a single segment the window is the content.
+        (true, ..) => decoded_bytes_max,
+        (false, ..) => 0,
+    };
+    buffers + window.min(decoded_bytes_max)
 }
 
 /// Appends bytes, but never more than one beyond the longest event: enough to see that it is too long.
@@ -364,5 +401,26 @@ mod tests {
         check(&format!("{long}\n{{}}\n"), &["TooLong", "{}"]);
         check(&format!("[\"{long}\",{{}}]"), &["TooLong", "{}"]);
         assert_eq!(read(b"\xff\n{}\n".to_vec()), Ok(vec!["NotUtf8".to_owned(), "{}".to_owned()]));
+    }
+    #[test]
+    fn a_whole_body_is_read_within_its_limit() {
+        let text = vec![b'x'; 300_000];
+        let packed = zstd::encode_all(&text[..], 1).expect("zstd");
+        for body in [&text, &packed] {
+            assert_eq!(read_whole(body.clone().into(), 300_000).map_err(|error| error.to_string()), Ok(text.clone()));
+            assert!(read_whole(body.clone().into(), 299_999).is_err_and(|error| error.is_too_large()));
+        }
+    }
+
+    #[test]
+    fn what_reading_takes_follows_from_the_first_bytes() {
+        let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+        let frame = |descriptor: u8, window: u8| [ZSTD_MAGIC, &[descriptor, window]].concat();
+        assert_eq!(reading_bytes_max(b"{}", 1 << 30), 4);
+        assert_eq!(reading_bytes_max(&[GZIP_MAGIC, b"..."].concat(), 1 << 30), buffers);
+        assert_eq!(reading_bytes_max(&frame(0, 17 << 3), 1 << 30), buffers + (128 << 20));
+        assert_eq!(reading_bytes_max(&frame(0, (9 << 3) + 4), 1 << 30), buffers + (512 << 10) + (256 << 10));
+        assert_eq!(reading_bytes_max(&frame(0, 255), 1 << 20), buffers + (1 << 20), "never more than there may be");
+        assert_eq!(reading_bytes_max(&frame(0x20, 0), 1 << 20), buffers + (1 << 20));
     }
 }

@@ -1,13 +1,13 @@
-//! The ids of the events in the table, for an index that does not have them.
+//! Events as they are read back from their table.
 
-use crate::content::{Content, IdSalt, StoredContent};
+use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
 use crate::error::MeteringError;
-use crate::event::Event;
+use crate::event::{Event, Labels};
 use crate::ids::{IdContent, IdKey};
 use crate::json::{Json, parse_value};
 use crate::rules::PlacedEvent;
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{Array, AsArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{Expr, SessionContext, col, lit};
@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedTable};
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
+    "event_date",
     "tenant",
     "source",
     "id",
@@ -43,11 +44,10 @@ pub(crate) async fn all_ids(
     let table = Arc::new(LakeTable::new(pinned));
     let mut batches = SessionContext::new().read_table(table)?.select_columns(&COLUMNS)?.execute_stream().await?;
     while let Some(batch) = batches.try_next().await? {
-        let column = |name| text_column(&batch, name);
-        let (tenants, sources, ids) = (column("tenant")?, column("source")?, column("id")?);
+        let stored = StoredRows::of(&batch)?;
         let id = |row| {
-            let key = salt.key(tenants.value(row), sources.value(row), ids.value(row));
-            Ok((key, content_of(&batch, row)?.short()))
+            let key = salt.key(stored.tenant.value(row), stored.source.value(row), stored.id.value(row));
+            Ok((key, stored.content(row)?.short()))
         };
         take((0..batch.num_rows()).map(id).collect::<Result<_, MeteringError>>()?)?;
     }
@@ -64,7 +64,8 @@ impl EventRows {
     /// Returns the next ones; none at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<StoredEvent>>, MeteringError> {
         let Some(batch) = self.batches.try_next().await? else { return Ok(None) };
-        (0..batch.num_rows()).map(|row| placed_of(&batch, row, &self.zone)).collect::<Result<_, _>>().map(Some)
+        let stored = StoredRows::of(&batch)?;
+        (0..batch.num_rows()).map(|row| stored.event(row, &self.zone)).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -105,62 +106,137 @@ impl StoredEvent {
     }
 }
 
-fn placed_of(batch: &RecordBatch, row: usize, zone: &Zone) -> Result<StoredEvent, MeteringError> {
-    let text = |name: &str| Ok::<Arc<str>, MeteringError>(text_column(batch, name)?.value(row).into());
-    let tenant = text("tenant")?;
-    let mut dimensions = dimensions_of(batch, row)?;
-    dimensions.plain[0] = Some(Arc::clone(&tenant));
-    let labels_key = text("labels_key")?;
-    let labels: BTreeMap<String, String> =
-        serde_json::from_str(&labels_key).map_err(|error| damaged("labels_key", &error.to_string()))?;
-    dimensions.labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-    let (time, received_at) = (instant_of(batch, row, "time")?, instant_of(batch, row, "received_at")?);
-    let event = Event {
-        id: text("id")?,
-        source: text("source")?,
-        kind: text("type")?,
-        time: Some(time),
-        dimensions,
-        labels_key,
-        data_text: data_of(batch, row)?.map(Into::into),
-        retracts: None,
-    };
-    let placed = PlacedEvent { event, tenant, time, day: zone.day_of(time), hour: zone.hour_of(time) };
-    Ok(StoredEvent { placed, received_at })
+/// Stored events as their table holds them; all its columns but `labels`, which are those of `labels_key`.
+pub(crate) struct StoredRows<'b> {
+    day: &'b Date32Array,
+    tenant: &'b StringArray,
+    source: &'b StringArray,
+    id: &'b StringArray,
+    kind: &'b StringArray,
+    labels_key: &'b StringArray,
+    data: &'b StringArray,
+    time: &'b TimestampMicrosecondArray,
+    received_at: &'b TimestampMicrosecondArray,
+    /// User, workflow, repo, task class, cluster.
+    plain: Vec<&'b StringArray>,
 }
 
-fn content_of(batch: &RecordBatch, row: usize) -> Result<StoredContent, MeteringError> {
-    let dimensions = dimensions_of(batch, row)?;
-    let data = data_of(batch, row)?.map(parse_value).transpose();
-    let data = data.map_err(|error| damaged("data", &error.to_string()))?;
-    let (kind, labels_key) = (text_column(batch, "type")?, text_column(batch, "labels_key")?);
-    let (time, received_at) = (instant_of(batch, row, "time")?, instant_of(batch, row, "received_at")?);
-    Ok(Content::of_stored(kind.value(row), &dimensions, labels_key.value(row), data.as_ref(), time, received_at))
-}
-
-/// All dimensions but tenant and labels.
-fn dimensions_of(batch: &RecordBatch, row: usize) -> Result<Dimensions, MeteringError> {
-    let mut dimensions = Dimensions::default();
-    for (at, dimension) in PLAIN.iter().enumerate().skip(1) {
-        let column = text_column(batch, &dimension.to_string())?;
-        dimensions.plain[at] = column.is_valid(row).then(|| column.value(row).into());
+impl<'b> StoredRows<'b> {
+    /// Returns the rows of a batch.
+    ///
+    /// # Errors
+    /// If it is not of `usage_events`.
+    pub fn of(batch: &'b RecordBatch) -> Result<Self, MeteringError> {
+        let text = |name: &str| {
+            let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            column.ok_or_else(|| damaged(name, "it is no text"))
+        };
+        let time = |name: &str| {
+            let column = batch.column_by_name(name);
+            let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+            column.ok_or_else(|| damaged(name, "it is no time"))
+        };
+        let day = batch.column_by_name("event_date").and_then(|column| column.as_primitive_opt::<Date32Type>());
+        let plain = PLAIN.iter().skip(1).map(|dimension| text(&dimension.to_string()));
+        Ok(Self {
+            day: day.ok_or_else(|| damaged("event_date", "it is no date"))?,
+            tenant: text("tenant")?,
+            source: text("source")?,
+            id: text("id")?,
+            kind: text("type")?,
+            labels_key: text("labels_key")?,
+            data: text("data")?,
+            time: time("time")?,
+            received_at: time("received_at")?,
+            plain: plain.collect::<Result<_, _>>()?,
+        })
     }
-    Ok(dimensions)
+
+    /// Returns whose event it is.
+    pub fn tenant(&self, row: usize) -> &'b str {
+        self.tenant.value(row)
+    }
+
+    /// Returns its day.
+    pub fn day(&self, row: usize) -> Day {
+        Day::from_epoch_days(self.day.value(row))
+    }
+
+    /// Returns when it was received, in microseconds.
+    pub fn received_at(&self, row: usize) -> i64 {
+        self.received_at.value(row)
+    }
+
+    /// Returns what is unique about it.
+    pub fn key(&self, row: usize) -> EventKey {
+        event_key(self.tenant.value(row), self.source.value(row), self.id.value(row))
+    }
+
+    /// Returns its data.
+    ///
+    /// # Errors
+    /// If they are not what was written.
+    pub fn data(&self, row: usize) -> Result<Json<'b>, MeteringError> {
+        let text = self.data.is_valid(row).then(|| self.data.value(row));
+        text.map_or(Ok(Json::Null), parse_value).map_err(|error| damaged("data", &error.to_string()))
+    }
+
+    /// Returns it as it was accepted, without the text of its data.
+    ///
+    /// # Errors
+    /// If its labels are not what was written.
+    pub fn placed(&self, row: usize, zone: &Zone) -> Result<PlacedEvent, MeteringError> {
+        let tenant: Arc<str> = self.tenant.value(row).into();
+        let labels_key: Arc<str> = self.labels_key.value(row).into();
+        let mut dimensions = self.dimensions(row);
+        dimensions.plain[0] = Some(Arc::clone(&tenant));
+        dimensions.labels = labels_of(&labels_key)?;
+        let time = Instant::from_micros(self.time.value(row));
+        let event = Event {
+            id: self.id.value(row).into(),
+            source: self.source.value(row).into(),
+            kind: self.kind.value(row).into(),
+            time: Some(time),
+            dimensions,
+            labels_key,
+            data_text: None,
+            retracts: None,
+        };
+        Ok(PlacedEvent { event, tenant, time, day: self.day(row), hour: zone.hour_of(time) })
+    }
+
+    fn event(&self, row: usize, zone: &Zone) -> Result<StoredEvent, MeteringError> {
+        let mut placed = self.placed(row, zone)?;
+        placed.event.data_text = self.data.is_valid(row).then(|| self.data.value(row).into());
+        Ok(StoredEvent { placed, received_at: Instant::from_micros(self.received_at(row)) })
+    }
+
+    fn content(&self, row: usize) -> Result<StoredContent, MeteringError> {
+        let data = self.data.is_valid(row).then(|| self.data(row)).transpose()?;
+        let (time, received_at) = (self.time.value(row), self.received_at(row));
+        let (kind, labels_key) = (self.kind.value(row), self.labels_key.value(row));
+        let (time, received_at) = (Instant::from_micros(time), Instant::from_micros(received_at));
+        Ok(Content::of_stored(kind, &self.dimensions(row), labels_key, data.as_ref(), time, received_at))
+    }
+
+    /// All dimensions but tenant and labels.
+    fn dimensions(&self, row: usize) -> Dimensions {
+        let mut dimensions = Dimensions::default();
+        for (into, column) in dimensions.plain[1..].iter_mut().zip(&self.plain) {
+            *into = column.is_valid(row).then(|| column.value(row).into());
+        }
+        dimensions
+    }
 }
 
-fn instant_of(batch: &RecordBatch, row: usize, name: &str) -> Result<Instant, MeteringError> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    column.map(|column| Instant::from_micros(column.value(row))).ok_or_else(|| damaged(name, "it is no time"))
-}
-
-fn data_of(batch: &RecordBatch, row: usize) -> Result<Option<&str>, MeteringError> {
-    let column = text_column(batch, "data")?;
-    Ok(column.is_valid(row).then(|| column.value(row)))
-}
-
-fn text_column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, MeteringError> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-    column.ok_or_else(|| damaged(name, "it is no text"))
+/// Most events have none, and need not be parsed for it.
+fn labels_of(labels_key: &str) -> Result<Labels, MeteringError> {
+    if labels_key == "{}" {
+        return Ok(Labels::new());
+    }
+    let labels: BTreeMap<String, String> =
+        serde_json::from_str(labels_key).map_err(|error| damaged("labels_key", &error.to_string()))?;
+    Ok(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
 }
 
 fn damaged(column: &str, problem: &str) -> MeteringError {

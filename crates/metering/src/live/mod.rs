@@ -160,7 +160,7 @@ impl EventLog {
         events.iter().try_for_each(|event| self.check_received(event.received_at))?;
         let batch = Batch { events, atomic };
         let decisions = self.wal().await?.append(batch).await??;
-        self.note(newcomers.filter(&decisions)).await?;
+        self.note_or_owe(newcomers.filter(&decisions)).await;
         drop(open);
         if takes_back {
             self.flush_all().await?;
@@ -268,8 +268,29 @@ impl EventLog {
         Newcomers(found)
     }
 
+    /// Tells the catalog what it could not be told when the events were stored.
+    ///
+    /// # Errors
+    /// If the catalog fails again.
+    pub async fn tell_owed(&self) -> Result<(), MeteringError> {
+        let owed = self.inner.noted.read().unwrap_or_else(PoisonError::into_inner).owed.clone();
+        self.note(&owed).await
+    }
+
+    /// The events are durable and answered as such, also when the catalog has no room: the next event, the next change of
+    /// a meter or the next flush tells it.
+    async fn note_or_owe(&self, newcomers: HashSet<Newcomer>) {
+        if let Err(error) = self.note(&newcomers).await {
+            tracing::warn!(
+                ?error,
+                "the catalog could not be told of new tenants or used meters; it will be told later"
+            );
+            self.inner.noted.write().unwrap_or_else(PoisonError::into_inner).owed.extend(newcomers);
+        }
+    }
+
     /// Tells the catalog of new tenants and of meters that have usage now.
-    async fn note(&self, newcomers: HashSet<Newcomer>) -> Result<(), MeteringError> {
+    async fn note(&self, newcomers: &HashSet<Newcomer>) -> Result<(), MeteringError> {
         if newcomers.is_empty() {
             return Ok(());
         }
@@ -281,9 +302,10 @@ impl EventLog {
         }
         let mut noted = self.inner.noted.write().unwrap_or_else(PoisonError::into_inner);
         for newcomer in newcomers {
+            noted.owed.remove(newcomer);
             match newcomer {
-                Newcomer::Tenant(tenant) => noted.tenants.insert(tenant),
-                Newcomer::Meter(meter) => noted.meters.insert(meter),
+                Newcomer::Tenant(tenant) => noted.tenants.insert(Arc::clone(tenant)),
+                Newcomer::Meter(meter) => noted.meters.insert(Arc::clone(meter)),
             };
         }
         Ok(())
@@ -295,6 +317,8 @@ impl EventLog {
 struct Noted {
     tenants: HashSet<Arc<str>, RandomState>,
     meters: HashSet<Arc<str>, RandomState>,
+    /// What it has to be told yet.
+    owed: HashSet<Newcomer>,
 }
 
 /// Something that the catalog may not know yet.

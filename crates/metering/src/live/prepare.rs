@@ -3,7 +3,7 @@
 use super::machine::Decision;
 use super::record;
 use crate::content::{Content, IdSalt};
-use crate::event::{ParsedEvent, parse_event};
+use crate::event::{Event, ParsedEvent, parse_event};
 use crate::ids::{IdContent, IdIndex, IdKey, IdsError};
 use crate::json::Json;
 use crate::meters::{MeterSet, MeteredValue};
@@ -42,6 +42,30 @@ impl PreparedEvent {
     pub fn id(&self) -> &Arc<str> {
         &self.placed.event.id
     }
+
+    /// Returns about how many bytes of memory it takes until it is stored, in a list of its request and in one of the log.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let Event { id, source, kind, dimensions, labels_key, .. } = &self.placed.event;
+        let texts =
+            [id, source, kind, labels_key, &self.placed.tenant].into_iter().chain(dimensions.plain.iter().flatten());
+        let texts: usize = texts.map(|text| text_bytes(text)).sum();
+        let label = |(key, value): (&Arc<str>, &Arc<str>)| LABEL_BYTES + text_bytes(key) + text_bytes(value);
+        let labels: usize = dimensions.labels.iter().map(label).sum();
+        let value = |value: &MeteredValue| {
+            size_of::<MeteredValue>() + text_bytes(&value.labels_key) + LABEL_BYTES * value.labels.len()
+        };
+        let values: usize = self.values.iter().map(value).sum();
+        3 * size_of::<Self>() + 2 * self.record.capacity() + texts + labels + values
+    }
+}
+
+/// Bytes of a label in a map, beside its texts: the map's nodes are half full.
+const LABEL_BYTES: usize = 64;
+
+/// A text of its own: its bytes, two counters, and what the allocator adds.
+fn text_bytes(text: &str) -> usize {
+    32 + text.len()
 }
 
 /// Keys of an event that is taken back.

@@ -47,7 +47,7 @@ type Gone = HashSet<(Arc<str>, Arc<str>)>;
 /// What becomes of the usage of one day.
 #[derive(Default)]
 struct Anew {
-    /// Sums that an event went into which is taken back.
+    /// Sums that an event went into which is taken back, of any origin.
     touched: HashSet<UsageKey>,
     /// All that remains.
     remaining: Rollup,
@@ -56,6 +56,10 @@ struct Anew {
 }
 
 impl Anew {
+    fn touch(&mut self, placed: &PlacedEvent, values: &[MeteredValue]) {
+        self.touched.extend(values.iter().map(|value| usage_key(placed, value).of_any_origin()));
+    }
+
     fn keep(&mut self, salt: &IdSalt, placed: &PlacedEvent, mut values: Vec<MeteredValue>) {
         let firsts = salt.unique_markers(placed, &values).into_iter().map(|marker| self.seen.insert(marker)).collect();
         Verdict { fate: Fate::Counts, firsts }.retain_counted(&mut values);
@@ -113,7 +117,7 @@ impl EventLog {
                         let values = measure(&meters, &stored)?;
                         let placed = stored.placed;
                         match gone.contains(&(Arc::clone(&placed.event.source), Arc::clone(&placed.event.id))) {
-                            true => anew.touched.extend(values.iter().map(|value| usage_key(&placed, value))),
+                            true => anew.touch(&placed, &values),
                             false => anew.keep(&self.inner.salt, &placed, values),
                         }
                     }
@@ -172,7 +176,7 @@ impl EventLog {
             }
         }
         let mut rows = anew.remaining.drain_sorted();
-        rows.retain(|(key, _)| anew.touched.contains(key));
+        rows.retain(|(key, _)| anew.touched.contains(&key.clone().of_any_origin()));
         if !rows.is_empty() {
             writer.write(&usage_batch(&rows)?).await?;
         }

@@ -305,6 +305,24 @@ async fn a_retraction_takes_its_event_back_wherever_it_is_and_whenever_it_comes(
 }
 
 #[tokio::test]
+async fn usage_of_a_metrics_server_is_taken_back_and_that_of_events_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    let pushed = |text: String| text.replace(r#""source":"/s""#, r#""source":"otlp:{}""#);
+    send(&log, &[event(1, "a", 5), pushed(event(2, "a", 7)), pushed(event(3, "a", 11))], false).await;
+    log.flush_all().await.unwrap();
+    deliver(&log, pushed(retraction(1, "a", 2))).await;
+    assert_eq!(usage(&log).await, expected(&[("a", 16, 2)]));
+    let pinned = log.inner.lake.pin_table(Table::Usage).await.unwrap();
+    let table = SessionContext::new().read_table(Arc::new(LakeTable::new(&pinned))).unwrap();
+    let batches = table.select_columns(&["origin"]).unwrap().collect().await.unwrap();
+    let mut origins: Vec<&str> =
+        batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
+    origins.sort_unstable();
+    assert_eq!(origins, ["events", "metrics_server"]);
+}
+
+#[tokio::test]
 async fn the_level_before_counts_again_when_the_last_one_is_taken_back() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path()).await;

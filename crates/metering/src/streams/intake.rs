@@ -10,14 +10,15 @@
 use super::delta::{Reading, Step, step};
 use super::event_text::Draft;
 use super::map::{Binding, MetricMap};
-use super::memory::{Memory, StreamKey};
+use super::memory::{Held, Memory, StreamKey};
 use super::point::{Point, PointKind, Refused, Series};
 use crate::error::MeteringError;
 use crate::ids::IdsError;
 use crate::live::{Decision, EventLog, Offered, PreparedEvent, Preparer};
 use crate::refusal::{Refusal, RefusalCode};
-use domain::Quantity;
 use domain::meter::MeterKind;
+use domain::time::MICROS_PER_SECOND;
+use domain::{Instant, Quantity};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use storage::catalog::{Catalog, MetricStreamRow};
@@ -26,6 +27,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Bytes of events appended at a time; half of what the log takes at once.
 const APPEND_BYTES_MAX: usize = 4 << 20;
+const DAY_MICROS: i64 = 86_400 * MICROS_PER_SECOND;
+const NANOS_PER_MICRO: i64 = 1_000;
+/// A stream that was not seen for so long is forgotten. Longer than a year, so that what runs once a year is known.
+const KEPT_MICROS: i64 = 400 * DAY_MICROS;
+/// A stream that does not grow is noted as seen after so long: often enough to be kept, too seldom to cost anything.
+const SEEN_MICROS: i64 = 30 * DAY_MICROS;
 
 /// The streams of one catalog. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -86,9 +93,19 @@ impl Streams {
         Ok(Intake { catalog: self.catalog.clone(), memory, plan })
     }
 
+    /// Forgets streams that were not seen for 400 days; returns how many.
+    ///
+    /// One that comes back all the same began before that, so its first reading is a baseline and counts nothing twice.
+    ///
+    /// # Errors
+    /// If the catalog fails.
+    pub async fn forget_unseen(&self, now: Instant) -> Result<u64, MeteringError> {
+        Ok(self.catalog.forget_metric_streams_all_tenants(now.micros() - KEPT_MICROS).await?)
+    }
+
     async fn last(&self, memory: &mut Memory, key: &StreamKey) -> Result<Option<Last>, MeteringError> {
-        if let Some(reading) = memory.take(key) {
-            return Ok(Some(Last::Held(reading)));
+        if let Some(held) = memory.take(key) {
+            return Ok(Some(Last::Held(held)));
         }
         let row = self.catalog.metric_stream_all_tenants(&hex::encode(key)).await?;
         Ok(row.map(|row| Last::Stored(Box::new(row))))
@@ -115,6 +132,9 @@ impl Intake {
     }
 
     pub(super) async fn write_rows(&self) -> Result<(), MeteringError> {
+        if !self.plan.seen.is_empty() {
+            self.catalog.touch_metric_streams(&self.plan.seen, self.plan.at).await?;
+        }
         match self.plan.rows.as_slice() {
             [] => Ok(()),
             rows => Ok(self.catalog.put_metric_streams(rows).await?),
@@ -153,7 +173,7 @@ impl Intake {
 
     fn remember(&mut self) {
         if let Some(memory) = &mut self.memory {
-            self.plan.lasts.drain(..).for_each(|(key, reading)| memory.put(key, reading));
+            self.plan.lasts.drain(..).for_each(|(key, held)| memory.put(key, held));
         }
     }
 }
@@ -161,14 +181,21 @@ impl Intake {
 /// What was counted last of a stream.
 #[derive(Debug)]
 enum Last {
-    Held(Reading),
+    Held(Held),
     Stored(Box<MetricStreamRow>),
 }
 
 impl Last {
+    fn noted_at(&self) -> i64 {
+        match self {
+            Self::Held(held) => held.noted_at,
+            Self::Stored(row) => row.updated_at,
+        }
+    }
+
     fn reading(&self, preparer: &Preparer) -> Result<Option<Reading>, MeteringError> {
         let row = match self {
-            Self::Held(reading) => return Ok(Some(*reading)),
+            Self::Held(held) => return Ok(Some(held.reading)),
             Self::Stored(row) => row,
         };
         let read = |start_nanos, at_nanos, value: &str| {
@@ -296,22 +323,28 @@ struct Planned {
 struct Plan {
     events: Vec<Planned>,
     rows: Vec<MetricStreamRow>,
+    /// Streams that do not grow and are to be noted as seen.
+    seen: Vec<String>,
+    /// The time of the push, in microseconds.
+    at: i64,
     /// What counts last once the push is stored.
-    lasts: Vec<(StreamKey, Reading)>,
+    lasts: Vec<(StreamKey, Held)>,
     duplicates: u64,
     refused: Refused,
 }
 
 impl Plan {
     fn of(sorted: Sorted, lasts: &HashMap<StreamKey, Last>, preparer: &Preparer) -> Result<Self, MeteringError> {
-        let mut plan = Self { refused: sorted.refused, ..Self::default() };
+        let mut plan = Self { refused: sorted.refused, at: preparer.now.micros(), ..Self::default() };
         for (subject, point) in sorted.plain {
             plan.take_plain(&subject, &point, preparer)?;
         }
         for (key, (subject, mut readings)) in sorted.streams {
-            let last = lasts.get(&key).map(|last| last.reading(preparer)).transpose()?.flatten();
+            let last = lasts.get(&key);
+            let noted_at = last.map_or(plan.at, Last::noted_at);
+            let last = last.map(|last| last.reading(preparer)).transpose()?.flatten();
             readings.sort_by_key(|reading| (reading.start_nanos, reading.at_nanos));
-            plan.take_stream((key, &*subject), last, &readings, preparer)?;
+            plan.take_stream((key, &*subject), (last, noted_at), &readings, preparer)?;
         }
         Ok(plan)
     }
@@ -341,7 +374,7 @@ impl Plan {
     fn take_stream(
         &mut self,
         (key, subject): (StreamKey, &Subject),
-        before: Option<Reading>,
+        (before, noted_at): (Option<Reading>, i64),
         readings: &[Reading],
         preparer: &Preparer,
     ) -> Result<(), IdsError> {
@@ -352,7 +385,12 @@ impl Plan {
             }
         }
         let Some(now) = last else { return Ok(()) };
-        self.lasts.push((key, now));
+        let is_stale = noted_at < self.at - SEEN_MICROS;
+        if tenant.is_none() && is_stale {
+            self.seen.push(hex::encode(key));
+        }
+        let noted_at = if tenant.is_some() || is_stale { self.at } else { noted_at };
+        self.lasts.push((key, Held { reading: now, noted_at }));
         if let Some(tenant) = tenant {
             self.rows.push(MetricStreamRow {
                 stream: hex::encode(key),
@@ -380,7 +418,7 @@ impl Plan {
         preparer: &Preparer,
     ) -> Result<Option<Arc<str>>, IdsError> {
         let zero = Quantity::default();
-        let (from, is_increase) = match step(last, reading) {
+        let (from, is_increase) = match self.step(last, reading) {
             Step::Known => {
                 self.duplicates += 1;
                 return Ok(None);
@@ -424,6 +462,17 @@ impl Plan {
             Err(refusal) => self.refuse(subject, &refusal.to_string()),
         }
         Ok(None)
+    }
+
+    /// What the reading adds. The row of a stream that began long ago may have been forgotten, whatever it counted.
+    fn step(&self, last: Option<&Reading>, reading: &Reading) -> Step {
+        // A day less, because the sender's clock may be ahead of this one.
+        let known_since = self.at - KEPT_MICROS + DAY_MICROS;
+        let began_before = |start: i64| start.div_euclid(NANOS_PER_MICRO) < known_since;
+        match step(last, reading) {
+            Step::Full if last.is_none() && reading.start_nanos.is_some_and(began_before) => Step::Baseline,
+            other => other,
+        }
     }
 
     /// A reading of an earlier life was either counted in time or is lost: it cannot be told what it adds.

@@ -147,6 +147,34 @@ impl World {
     }
 }
 
+/// A reading of one life of a counter, at a time in days before now.
+fn days_ago(start: i64, at: i64, value: &str) -> Vec<Point> {
+    let seconds = |days: i64| 3_600 - days * 86_400;
+    vec![point(&series("seconds", "a"), PointKind::Cumulative, (seconds(start), seconds(at), value))]
+}
+
+#[tokio::test]
+async fn a_stream_that_is_forgotten_and_comes_back_counts_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::open(folder.path()).await;
+    world.push(days_ago(398, 2, "5")).await;
+    assert_eq!(world.usage("a"), 5_000, "it began in time to be known");
+    let later = |days: i64| NOW.parse::<Instant>().unwrap().plus_micros(days * 86_400 * 1_000_000);
+    assert_eq!(world.streams.forget_unseen(later(400)).await.unwrap(), 0);
+    world.push(days_ago(398, 1, "5")).await;
+    assert_eq!(world.streams.forget_unseen(later(401)).await.unwrap(), 1);
+    world.restart();
+    // Its row is gone, and it may have been counted: only what comes after this reading counts.
+    let of_old = |at: i64, value: &str| {
+        let series = series("seconds", "b");
+        vec![point(&series, PointKind::Cumulative, (-400 * 86_400, 3_500 - at, value))]
+    };
+    world.push(of_old(20, "7")).await;
+    assert_eq!(world.usage("b"), 0);
+    world.push(of_old(10, "9")).await;
+    assert_eq!(world.usage("b"), 2_000);
+}
+
 /// What the process died before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {

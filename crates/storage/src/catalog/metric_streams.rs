@@ -25,7 +25,7 @@ pub struct MetricStreamRow {
     pub previous_at: Option<i64>,
     /// Its count.
     pub previous_value: Option<String>,
-    /// When the row was written.
+    /// When the row was written, or its stream seen after that.
     pub updated_at: i64,
 }
 
@@ -71,5 +71,31 @@ impl Catalog {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Notes that the streams were seen, although nothing of them was counted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn touch_metric_streams(&self, streams: &[String], at: i64) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        for stream in streams {
+            let sql = "UPDATE metric_streams SET updated_at = $2 WHERE stream = $1";
+            sqlx::query(sql).bind(stream).bind(at).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets the streams that were last seen before the instant; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_metric_streams_all_tenants(&self, before: i64) -> Result<u64, CatalogError> {
+        let mut tx = self.begin().await?;
+        let sql = "DELETE FROM metric_streams WHERE updated_at < $1";
+        let forgotten = sqlx::query(sql).bind(before).execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        Ok(forgotten)
     }
 }

@@ -183,6 +183,30 @@ async fn the_row_of_a_metric_stream_is_replaced_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_metric_stream_is_forgotten_when_it_was_not_seen_for_long() {
+    let (catalog, _folder) = open().await;
+    let row = |stream: &str, updated_at: i64| MetricStreamRow {
+        stream: stream.to_owned(),
+        tenant: "acme".to_owned(),
+        source: "otlp:{}".to_owned(),
+        event_id: "0-1".to_owned(),
+        current_start: None,
+        current_at: 1,
+        current_value: "0.1".to_owned(),
+        previous_start: None,
+        previous_at: None,
+        previous_value: None,
+        updated_at,
+    };
+    catalog.put_metric_streams(&[row("aa", 100), row("bb", 100), row("cc", 200)]).await.unwrap();
+    catalog.touch_metric_streams(&["bb".to_owned(), "unknown".to_owned()], 200).await.unwrap();
+    assert_eq!(catalog.forget_metric_streams_all_tenants(200).await.unwrap(), 1);
+    assert_eq!(catalog.metric_stream_all_tenants("aa").await.unwrap(), None);
+    assert_eq!(catalog.metric_stream_all_tenants("bb").await.unwrap(), Some(row("bb", 200)));
+    assert_eq!(catalog.metric_stream_all_tenants("cc").await.unwrap(), Some(row("cc", 200)));
+}
+
+#[tokio::test]
 async fn what_is_known_of_a_source_is_replaced() {
     let (catalog, _folder) = open().await;
     assert_eq!(catalog.source("east").await.unwrap(), None);

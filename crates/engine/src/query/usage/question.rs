@@ -107,7 +107,10 @@ impl UsageQuery {
         let Some(meter) = meter.filter(|meter| meter.aggregation == Aggregation::UniqueCount) else { return Ok(()) };
         let name = &meter.name;
         if self.granularity == UsageGranularity::Hour {
-            return Err(EngineError::parameter("granularity", format!("`{name}` counts distinct values of a day")));
+            let detail = format!(
+                "`{name}` counts distinct values of a day and has no hours; leave it out with `filter=-meter:{name}`"
+            );
+            return Err(EngineError::parameter("granularity", detail));
         }
         let is_finer = |key: &GroupKey| match key {
             GroupKey::Dimension(Dimension::Tenant) => false,

@@ -6,8 +6,12 @@
 //! all ids. Medians of batches of a thousand, warmed but
 //! for one column. Wall and CPU time are of growing to this size, with all
 //! threads and merges.
+//!
+//! A second table is of whole events, from text to stable storage, with an index filled to each size. Without sizes it is
+//! 1, 3, 10 and 30 million; `… 1 3 10 30 100` shows the last one too and takes 8 GB of disk.
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
+use metering::MeteringError;
 use metering::ids::{IdContent, IdIndex, IdKey, IdOptions, IdsError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,12 +27,15 @@ const DUPLICATES: u64 = 300_000;
 /// Segments in memory at which the log would wait for the disk.
 const SEGMENTS_WAITING_MAX: u64 = 3;
 
-fn main() -> Result<(), IdsError> {
+/// The cost of whole events.
+mod whole_path;
+
+fn main() -> Result<(), MeteringError> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().expect("a folder to fill"));
     let mut sizes: Vec<u64> = arguments.map(|size| size.parse().expect("a number of millions")).collect();
     if sizes.is_empty() {
-        sizes = vec![1, 3, 10];
+        sizes = vec![1, 3, 10, 30];
     }
     make_reference(&folder.join("reference"))?;
     let index = IdIndex::open(&folder.join("index"), IdOptions::default())?;
@@ -39,12 +46,13 @@ fn main() -> Result<(), IdsError> {
     thread::scope(|scope| {
         scope.spawn(|| curve.persist());
         scope.spawn(|| curve.merge());
-        for size in sizes {
-            curve.grow(size, &folder.join("reference"));
+        for size in &sizes {
+            curve.grow(*size, &folder.join("reference"));
         }
         curve.done.store(true, Ordering::SeqCst);
     });
-    Ok(())
+    drop(index);
+    whole_path::print(&folder, &sizes)
 }
 
 /// Makes an index of a million ids.

@@ -1,0 +1,151 @@
+//! What an event costs from its text to stable storage, with so many ids in the index.
+//!
+//! Two logs take the same events turn by turn, because the machine may be busy: one whose index was filled to the size, and
+//! one of a million ids. Costs are medians of batches, of all threads: reading, checking, measuring, deciding about the id,
+//! the record, the sync, the hot usage. Nothing is flushed meanwhile.
+
+use crate::{BATCH_IDS, SEGMENT_IDS, id, median, process_cpu, resident_mib};
+use domain::meter::builtin;
+use domain::{FixedClock, TenantScope, Zone};
+use metering::MeteringError;
+use metering::ids::{IdIndex, IdOptions};
+use metering::live::{Decision, EventLog, EventLogOptions, Offered, Setup};
+use metering::meters::MeterSet;
+use metering::rules::{EventRules, KnownTenants};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use storage::catalog::Catalog;
+use storage::lake::Lake;
+
+const BATCHES: usize = 200;
+const TENANTS: u64 = 100;
+const ID_MEMORY_BYTES: usize = 256 << 20;
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+/// Prints the curve. The index grows in this folder; each size gets a log, a lake and a catalog of its own.
+pub fn print(folder: &Path, sizes: &[u64]) -> Result<(), MeteringError> {
+    println!(
+        "ids M | event cpu ns | at 1 M cpu ns | ratio | event wall ns | at 1 M wall ns | stored ids | index MiB | resident MiB"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("this system has threads");
+    let (ids, reference) = (folder.join("path-ids"), folder.join("path-reference"));
+    fill(&reference, 0..1)?;
+    let mut filled = 0;
+    for millions in sizes.iter().copied() {
+        fill(&ids, filled..millions)?;
+        filled = filled.max(millions);
+        runtime.block_on(measure(folder, millions, [&ids, &reference]))?;
+    }
+    Ok(())
+}
+
+/// Adds millions of ids to an index, those of these numbers.
+fn fill(folder: &Path, millions: std::ops::Range<u64>) -> Result<(), MeteringError> {
+    let index = IdIndex::open(folder, IdOptions { filter_bytes_max: ID_MEMORY_BYTES, ..IdOptions::default() })?;
+    for segment in millions {
+        let ids: Vec<_> = (segment * SEGMENT_IDS..(segment + 1) * SEGMENT_IDS).map(id).collect();
+        index.import(&ids)?;
+        while index.merge_step()? {}
+    }
+    Ok(())
+}
+
+async fn measure(folder: &Path, millions: u64, [ids, reference]: [&Path; 2]) -> Result<(), MeteringError> {
+    let mut grown = World::open(&folder.join(format!("path-{millions}")), ids).await?;
+    let mut reference = World::open(&folder.join(format!("path-{millions}-reference")), reference).await?;
+    let (mut costs, mut of_reference) = (Costs::default(), Costs::default());
+    for _ in 0..BATCHES {
+        costs.push(grown.take_batch().await?);
+        of_reference.push(reference.take_batch().await?);
+    }
+    let stats = grown.log.stats().ids;
+    let ((cpu, wall), (cpu_at_one, wall_at_one)) = (costs.medians(), of_reference.medians());
+    println!(
+        "{millions:5} | {cpu:12.0} | {cpu_at_one:13.0} | {:5.2} | {wall:13.0} | {wall_at_one:14.0} | {:10} | {:9.0} | {:12.0}",
+        cpu / cpu_at_one,
+        stats.stored_ids,
+        (stats.filter_bytes + stats.page_index_bytes) as f64 / f64::from(1 << 20),
+        resident_mib(),
+    );
+    grown.log.close().await?;
+    reference.log.close().await
+}
+
+#[derive(Default)]
+struct Costs {
+    cpu: Vec<Duration>,
+    wall: Vec<Duration>,
+}
+
+impl Costs {
+    fn push(&mut self, (cpu, wall): (Duration, Duration)) {
+        self.cpu.push(cpu);
+        self.wall.push(wall);
+    }
+
+    /// Nanoseconds of an event, of a processor and by the clock. The second half: in the first one, tables still grow.
+    fn medians(&self) -> (f64, f64) {
+        let half = self.cpu.len() / 2;
+        (median(&self.cpu[half..]), median(&self.wall[half..]))
+    }
+}
+
+struct World {
+    log: EventLog,
+    next: u64,
+}
+
+impl World {
+    async fn open(folder: &Path, ids: &Path) -> Result<Self, MeteringError> {
+        let source = |source| MeteringError::Folder { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(source)?;
+        let now = NOW.parse().expect("it is an instant");
+        let options = EventLogOptions {
+            wal: folder.join("wal"),
+            ids: ids.to_owned(),
+            segment_bytes: 64 << 20,
+            id_memory_bytes_max: ID_MEMORY_BYTES,
+        };
+        let setup = Setup {
+            rules: Arc::new(EventRules::new(Zone::utc())),
+            meters: Arc::new(MeterSet::new(builtin())?),
+            tenants: Arc::new(KnownTenants::default()),
+        };
+        let lake = Lake::open(&folder.join("lake"), now).await?;
+        let catalog = Catalog::open(&folder.join("catalog.db")).await?;
+        let log = EventLog::open(options, lake, catalog, Arc::new(FixedClock::at(now)), setup.clone()).await?;
+        log.setting_up().await.finish(setup).await?;
+        Ok(Self { log, next: 0 })
+    }
+
+    /// Takes a batch of new events; returns the time of processors and of the clock.
+    async fn take_batch(&mut self) -> Result<(Duration, Duration), MeteringError> {
+        let texts: Vec<String> = (self.next..self.next + BATCH_IDS).map(event).collect();
+        self.next += BATCH_IDS;
+        let (started, cpu) = (Instant::now(), process_cpu());
+        let preparer = self.log.preparer(TenantScope::All);
+        let mut events = Vec::with_capacity(texts.len());
+        for text in &texts {
+            match preparer.prepare(text)? {
+                Ok(Offered::Prepared(event)) => events.push(*event),
+                other => panic!("a new event is not taken: {other:?}"),
+            }
+        }
+        let decisions = self.log.append(events, false).await?;
+        let cost = (process_cpu() - cpu, started.elapsed());
+        assert!(decisions.iter().all(|decision| *decision == Decision::Accepted), "the events are new");
+        Ok(cost)
+    }
+}
+
+fn event(number: u64) -> String {
+    let tenant = number % TENANTS;
+    format!(
+        r#"{{"specversion":"1.0","id":"01JD{number:016x}","source":"/llm-proxy","type":"llm.completion","tenant":"tenant-{tenant}","user":"user-{}","time":"2026-11-20T10:{:02}:00Z","data":{{"tokens":{},"model":"small-1","direction":"output"}}}}"#,
+        number % 1_000,
+        number % 60,
+        number % 5_000,
+    )
+}
