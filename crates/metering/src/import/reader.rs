@@ -224,7 +224,7 @@ impl EventReader {
     }
 }
 
-fn decompressed(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Limited<Box<dyn Read>>> {
+fn decompressed(input: impl Read + 'static, decoded_bytes_max: u64) -> std::io::Result<Limited> {
     let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
     let (magic, input) = read_head(&mut input, 4).map(|head| (head.clone(), Cursor::new(head).chain(input)))?;
     let inner: Box<dyn Read> = if magic.starts_with(GZIP_MAGIC) {
