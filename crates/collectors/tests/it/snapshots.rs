@@ -30,7 +30,7 @@ fn tenant(id: &str) -> TenantId {
 fn snapshot(seconds: i64, metrics: &[(&str, &str)]) -> TenantSnapshot {
     let one = |(metric, quantity): &(&str, &str)| {
         let measured = Measured::Exactly(quantity.parse().expect("a quantity"));
-        (Arc::from(*metric), Measurement { kind: SnapshotKind::of_metric(metric), measured, note: None })
+        (Arc::<str>::from(*metric), Measurement { kind: SnapshotKind::of_metric(metric), measured, note: None })
     };
     let taken_at = NOON.plus_micros(seconds * 1_000_000);
     TenantSnapshot { taken_at, metrics: metrics.iter().map(one).collect(), kept: BTreeMap::new() }
@@ -98,7 +98,7 @@ async fn levels_that_cannot_be_measured_any_more_keep_their_row_or_are_missing()
         .await
         .expect("stored");
     let again = |logins: &str| {
-        let kept = BTreeMap::from([(Arc::from("member_count"), SnapshotKind::Gauge)]);
+        let kept = BTreeMap::from([(Arc::<str>::from("member_count"), SnapshotKind::Gauge)]);
         TenantSnapshot { kept, ..snapshot(9, &[("logins_24h", logins)]) }
     };
     replace(&store, "app", &[("acme", again("8")), ("globex", again("1"))]).await.expect("stored");

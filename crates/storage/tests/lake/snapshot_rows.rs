@@ -1,8 +1,9 @@
-use arrow::array::ArrayRef;
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::Field;
 use domain::snapshot::{Measured, Measurement, SnapshotKind, SnapshotRow};
 use domain::{Day, Instant, Quantity};
-use std::sync::Arc;
 use storage::lake::{Commit, LakeError, PartitionValues, Table, snapshot_rows};
 use tempfile::TempDir;
 
@@ -13,7 +14,7 @@ fn day() -> Day {
 }
 
 fn row(source: &str, tenant: &str, metric: &str, measured: Measured) -> SnapshotRow {
-    let note = (measured.quantity().is_none()).then(|| Arc::from("“ü” was not there"));
+    let note = measured.quantity().is_none().then(|| Arc::from("“ü” was not there"));
     SnapshotRow {
         source: source.into(),
         snapshot_date: day(),
@@ -44,14 +45,14 @@ fn snapshots_come_back_as_they_went() {
 #[test]
 fn a_quantity_that_contradicts_its_quality_was_never_written() {
     let batch = snapshot_rows::to_batch(&rows("app")).unwrap();
-    let quality: ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["missing"; 4]));
-    let columns = batch
-        .schema()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, column)| if field.name() == "quality" { Arc::clone(&quality) } else { Arc::clone(column) });
-    let changed = RecordBatch::try_new(batch.schema(), columns.collect()).unwrap();
+    let quality: ArrayRef = Arc::new(StringArray::from(vec!["missing"; 4]));
+    let schema = batch.schema();
+    let column = |(field, column): (&Arc<Field>, &ArrayRef)| match field.name().as_str() {
+        "quality" => Arc::clone(&quality),
+        _ => Arc::clone(column),
+    };
+    let columns = schema.fields().iter().zip(batch.columns()).map(column).collect();
+    let changed = RecordBatch::try_new(batch.schema(), columns).unwrap();
     assert!(matches!(snapshot_rows::from_batch(&changed), Err(LakeError::Damaged { .. })));
 }
 
