@@ -1,6 +1,7 @@
 //! Bills from outside become cost lines, replaced whole, never appended; usage of other systems becomes points.
 //!
-//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report; clients of other systems.
+//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report; clients of other systems;
+//! what replaces snapshots.
 //! Never: splitting, posting, serving HTTP, the wall clock, access rights. A failed import or pull changes nothing.
 //! Start reading at [`import::import_focus`]; how one cell is read is in [`focus`]. Usage begins at [`sources`].
 
@@ -21,6 +22,8 @@ pub mod import;
 
 /// Reads usage from a Prometheus server.
 pub mod prometheus;
+/// What a source measured of its tenants on a day.
+pub mod snapshots;
 /// Sources of usage: when they are read, how far they were read, how they fared.
 pub mod sources;
 
