@@ -88,9 +88,12 @@ pub enum CatalogError {
         /// The text found.
         value: String,
     },
-    /// The catalog's URL or path cannot be used.
-    #[error("{0:?} cannot be used as a catalog; give a file path or a sqlite: URL")]
+    /// The catalog's path cannot be used.
+    #[error("{0:?} cannot be used as a catalog; give a file path or a postgres:// address")]
     UnusableLocation(String),
+    /// The catalog's address cannot be used. It may hold a password, so it is not repeated.
+    #[error("the address of the catalog cannot be used: {0}")]
+    UnusableUrl(&'static str),
     /// The migrations could not be applied.
     #[error("the catalog could not be brought up to date")]
     Migrate(#[source] MigrateError),

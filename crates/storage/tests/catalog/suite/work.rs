@@ -4,6 +4,8 @@ use storage::catalog::{
 
 use super::open;
 
+const HOUR: i64 = 3_600_000_000;
+
 fn import(id: &str, at: i64) -> ImportRow {
     ImportRow {
         id: id.to_owned(),
@@ -93,23 +95,26 @@ async fn pages_of_imports_taken_at_one_instant_miss_none() {
 async fn a_run_waits_for_one_that_shares_a_day_with_it() {
     let (catalog, _folder) = open().await;
     let first = run("r1", "2026-01-01", "2026-01-31", 100);
-    assert_eq!(catalog.insert_run(&first).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&first, "me", HOUR).await.unwrap(), None);
 
-    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-02-02", 110)).await.unwrap(), Some(first.clone()));
+    assert_eq!(
+        catalog.insert_run(&run("r2", "2026-01-31", "2026-02-02", 110), "me", HOUR).await.unwrap(),
+        Some(first.clone())
+    );
     assert_eq!(catalog.run("r2").await.unwrap(), None);
-    assert_eq!(catalog.insert_run(&run("r3", "2026-02-01", "2026-02-02", 120)).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&run("r3", "2026-02-01", "2026-02-02", 120), "me", HOUR).await.unwrap(), None);
     let dry = RunRow { dry_run: true, ..run("r4", "2026-01-01", "2026-01-01", 130) };
-    assert_eq!(catalog.insert_run(&dry).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&dry, "me", HOUR).await.unwrap(), None);
     assert_eq!(catalog.run("r4").await.unwrap(), Some(dry));
 
     let done = RunRow { status: "succeeded".to_owned(), posting: Some(7), entries: 3, finished_at: Some(140), ..first };
     catalog.update_run(&done).await.unwrap();
     assert_eq!(catalog.run("r1").await.unwrap(), Some(done));
-    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-01-31", 150)).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-01-31", 150), "me", HOUR).await.unwrap(), None);
     let missing = catalog.update_run(&run("r9", "2026-01-01", "2026-01-01", 1)).await.unwrap_err();
     assert!(matches!(missing, CatalogError::NotFound { .. }), "{missing:?}");
 
-    assert_eq!(catalog.fail_interrupted_runs(200).await.unwrap(), 3);
+    assert_eq!(catalog.fail_abandoned_runs(200, Some("me")).await.unwrap(), 3);
     let page = catalog.list_runs(Some((130, "r4")), 10).await.unwrap();
     assert_eq!(
         page.iter().map(|row| (row.id.as_str(), row.status.as_str())).collect::<Vec<_>>(),
