@@ -18,7 +18,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::catalog::{Catalog, MetaKey};
+use storage::catalog::{Catalog, CatalogError, MetaKey};
 use storage::lake::{CompactionRule, DataFolder, Imports, Lake, LakeError, Table};
 
 /// Variable with the platform admin's token; `APPORTION_ADMIN_TOKEN_FILE` names a file instead.
@@ -67,7 +67,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder {}", data.display()))?;
     let folder = DataFolder::lock(data).map_err(explain)?;
     let lake = Lake::open(&lake_folder(config), now).await.map_err(explain)?;
-    let catalog = Catalog::open(&catalog_path(config)).await.map_err(conflict)?;
+    let catalog = open_catalog(config).await?;
     check_identity(config, &lake, &catalog).await?;
     repair_imports(&lake, &catalog).await?;
     publish_meters(config, &catalog, now).await?;
@@ -238,9 +238,25 @@ pub fn lake_folder(config: &Config) -> PathBuf {
     given.map_or_else(|| config.storage.data.join("lake"), PathBuf::from)
 }
 
-fn catalog_path(config: &Config) -> PathBuf {
-    let given = config.storage.catalog.as_deref().map(|path| path.strip_prefix("file://").unwrap_or(path));
-    given.map_or_else(|| config.storage.data.join(CATALOG_FILE), PathBuf::from)
+/// Opens the catalog where the configuration says: a file, or a database whose address no message repeats.
+async fn open_catalog(config: &Config) -> Result<Catalog> {
+    let given = config.storage.catalog.as_deref();
+    if let Some(url) = given.filter(|place| Catalog::is_url(place)) {
+        return Catalog::open_url(url).await.map_err(unreachable);
+    }
+    let path = given.map(|path| path.strip_prefix("file://").unwrap_or(path));
+    let path = path.map_or_else(|| config.storage.data.join(CATALOG_FILE), PathBuf::from);
+    Catalog::open(&path).await.map_err(conflict)
+}
+
+/// A database that does not answer is a matter of the network; anything else is one of what was asked for.
+fn unreachable(error: CatalogError) -> anyhow::Error {
+    let exit = match &error {
+        CatalogError::Database(_) => Exit::Unreachable,
+        _ => Exit::Conflict,
+    };
+    let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+    Failure::new(exit, format!("storage.catalog: {error}{cause}")).into()
 }
 
 /// Refuses a catalog of another lake, another zone, or another reporting currency than the first posting's.
@@ -262,12 +278,13 @@ async fn check_identity(config: &Config, lake: &Lake, catalog: &Catalog) -> Resu
 
 /// Completes interrupted event imports and rebuilds the catalog's list of imports.
 async fn repair_imports(lake: &Lake, catalog: &Catalog) -> Result<()> {
+    let cached = catalog.import_ids().await?;
     metering::import::complete_usage(lake).await?;
     let mut rows = collectors::import::imports_of_lake(&lake.pin_table(Table::CostLines).await.map_err(explain)?)
         .await
         .map_err(explain)?;
     rows.extend(metering::import::import_rows(lake).await?);
-    catalog.replace_all_imports(&rows).await?;
+    catalog.replace_imports(&cached, &rows).await?;
     metering::import::repair(lake, catalog).await?;
     Ok(())
 }

@@ -32,8 +32,10 @@ use futures::FutureExt;
 use post::Posted;
 use sha2::{Digest, Sha256};
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use storage::catalog::RunRow;
 use storage::lake::LakeError;
 
@@ -52,6 +54,8 @@ pub struct RunRequest {
 
 /// How often a run starts again because somebody else posted meanwhile.
 const ATTEMPTS_MAX: u32 = 20;
+/// How long others believe that a run is under way after they were told so last.
+const HELD: Duration = Duration::from_secs(60);
 /// Days whose inputs are held at once; longer runs are computed in pieces of this many days.
 const DAYS_AT_ONCE: i32 = 31;
 
@@ -171,7 +175,7 @@ impl Engine {
             requested_by: request.requested_by.clone(),
             body: "{}".to_owned(),
         };
-        match self.catalog.insert_run(&row).await? {
+        match self.catalog.insert_run(&row, &self.settings.node, held_micros()).await? {
             None => {
                 self.hub.open(&row.id);
                 Ok(row)
@@ -222,7 +226,7 @@ impl Engine {
         row.status = RunStatus::Running.as_str().to_owned();
         row.started_at = Some(self.clock.now().micros());
         self.catalog.update_run(&row).await?;
-        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        let ended = AssertUnwindSafe(self.while_held(&row.id, work)).catch_unwind().await;
         row.finished_at = Some(self.clock.now().micros());
         row.status = RunStatus::Failed.as_str().to_owned();
         match &ended {
@@ -234,6 +238,23 @@ impl Engine {
         ended.unwrap_or_else(|panic| resume_unwind(panic))?;
         updated?;
         RunView::of_row(&row)
+    }
+
+    /// Does the work, and meanwhile says again and again that the run is under way.
+    async fn while_held<T>(&self, run: &str, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = work => done,
+            never = self.keep_holding(run) => match never {},
+        }
+    }
+
+    async fn keep_holding(&self, run: &str) -> Infallible {
+        loop {
+            tokio::time::sleep(HELD / 3).await;
+            if let Err(error) = self.catalog.hold_run(run, &self.settings.node, held_micros()).await {
+                tracing::warn!(run.id = run, ?error, "run {run} goes on, but the catalog cannot be told");
+            }
+        }
     }
 
     /// Computes and posts, again and again until nobody else posted meanwhile.
@@ -278,6 +299,10 @@ impl Engine {
         }
         Ok(computed)
     }
+}
+
+fn held_micros() -> i64 {
+    i64::try_from(HELD.as_micros()).expect("a minute fits")
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

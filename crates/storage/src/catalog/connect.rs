@@ -85,6 +85,12 @@ impl Catalog {
         Ok(Self { read, write, dialect })
     }
 
+    /// Returns whether other processes may have the catalog open.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.dialect == Dialect::Postgres
+    }
+
     /// Closes every connection; what was committed is on disk.
     pub async fn close(&self) {
         self.read.close().await;

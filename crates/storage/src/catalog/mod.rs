@@ -2,7 +2,7 @@
 //!
 //! Owns: the relational rows of `migrations/`, whose comments are the design document.
 //! Never: money arithmetic, the wall clock, access rights, or anything that only the lake may decide;
-//! `imports`, `postings` and `periods` are caches that [`Catalog::replace_all_imports`] and its like repair.
+//! `imports`, `postings` and `periods` are caches that [`Catalog::replace_imports`] and its like repair.
 //! Start reading at [`Catalog::open`], then `tenants.rs`, which shows how dated rows work.
 //!
 //! Instants are microseconds since 1970 in UTC, days `YYYY-MM-DD`, decimals text. Every time is a parameter.

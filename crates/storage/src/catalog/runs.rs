@@ -122,6 +122,16 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(at).bind(id).bind(limit).fetch_all(&self.read).await?)
     }
 
+    /// Runs that are queued or running and that nobody carries out any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn abandoned_runs(&self) -> Result<Vec<RunRow>, CatalogError> {
+        let sql = "SELECT * FROM runs WHERE status IN ('queued', 'running') AND NOT EXISTS (SELECT 1 FROM leases \
+                   WHERE leases.name = 'run/' || runs.id AND leases.expires_at > $1) ORDER BY id";
+        Ok(sqlx::query_as(sql).bind(self.now().await?).fetch_all(&self.read).await?)
+    }
+
     /// Marks runs as failed that nobody carries out any more; returns how many.
     ///
     /// Whoever carries a run out holds its lease ([`Catalog::hold_run`]). A process that just started names itself as

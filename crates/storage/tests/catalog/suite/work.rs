@@ -65,14 +65,18 @@ async fn repair_makes_the_caches_say_exactly_what_the_lake_says() {
     let error = catalog.insert_posting(&forged).await.unwrap_err();
     assert!(matches!(error, CatalogError::Mismatch { .. }), "{error:?}");
 
-    catalog.replace_all_imports(&[import("kept", 110), import("new", 120)]).await.unwrap();
+    let cached = catalog.import_ids().await.unwrap();
+    catalog.insert_import(&import("meanwhile", 130)).await.unwrap();
+    catalog.replace_imports(&cached, &[import("kept", 110), import("new", 120)]).await.unwrap();
     catalog.replace_all_postings(&[posting(1, 100), posting(2, 200)]).await.unwrap();
 
     let imports = catalog.list_imports_all_tenants(None, 10).await.unwrap();
-    assert_eq!(imports, [import("new", 120), import("kept", 110)]);
+    assert_eq!(imports, [import("meanwhile", 130), import("new", 120), import("kept", 110)]);
     assert_eq!(catalog.import_all_tenants("stale").await.unwrap(), None);
     assert_eq!(catalog.list_postings_all_tenants(Some(2), 10).await.unwrap(), [posting(1, 100)]);
     assert_eq!(catalog.posting_all_tenants(2).await.unwrap(), Some(posting(2, 200)));
+    assert_eq!(catalog.posting_of_run("run-1").await.unwrap(), Some(posting(2, 200)));
+    assert_eq!(catalog.posting_of_run("run-9").await.unwrap(), None);
     assert_eq!(catalog.posting_as_of_all_tenants(199).await.unwrap(), Some(posting(1, 100)));
     assert_eq!(catalog.posting_as_of_all_tenants(99).await.unwrap(), None);
     assert!(catalog.list_periods().await.unwrap().is_empty());
