@@ -104,7 +104,8 @@ impl Catalog {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Lets a job's schedule begin after `day`, unless it began before.
+    /// Lets a job's schedule begin after `day`, unless it began before. What a clock that was ahead did counts for later
+    /// days only.
     ///
     /// # Errors
     /// When the database fails.
@@ -113,7 +114,8 @@ impl Catalog {
         let now = self.now_in(&mut tx).await?;
         sqlx::query(
             "INSERT INTO jobs (id, kind, target, status, run_after, attempts, body) \
-             SELECT $1, $2, $3, 'succeeded', $4, 0, '' WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE kind = $2)",
+             SELECT $1, $2, $3, 'succeeded', $4, 0, '' \
+             WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE kind = $2 AND target <= $3)",
         )
         .bind(id_of(kind, day))
         .bind(kind)

@@ -74,6 +74,9 @@ async fn a_schedule_begins_once() {
     let rows = catalog.jobs_between("snapshot", "2026-01-01", "2026-12-31").await.unwrap();
     assert_eq!(rows.iter().map(|row| (row.target.as_str(), row.attempts)).collect::<Vec<_>>(), [("2026-11-20", 0)]);
     assert_eq!(catalog.last_job_begun("snapshot").await.unwrap(), None);
+    catalog.begin_schedule("snapshot", "2026-11-18").await.unwrap();
+    let done = catalog.last_job_done("snapshot", "2026-11-19").await.unwrap();
+    assert_eq!(done.as_deref(), Some("2026-11-18"), "a clock was put back");
 }
 
 #[tokio::test]
