@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams, Upkeep};
+use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
 use domain::{Clock, Instant};
@@ -42,6 +42,10 @@ impl Clock for WallClock {
 
 /// An opened local store behind the same router that `serve` serves.
 pub struct LocalStore {
+    /// What handlers work with.
+    pub app: App,
+    /// Name of this data folder among the processes that share the catalog.
+    pub node: String,
     /// The routes, below `/api/v1`. They hold the lock on the data folder.
     pub router: axum::Router,
     /// The same routes below `server.base_path`.
@@ -77,7 +81,9 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
-    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
+    let node = events.writer().to_owned();
+    let settings = Settings { node: node.clone(), ..settings(config) };
+    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings)
         .with_hot(Arc::new(events.clone()));
     engine.repair().await?;
     let streams = Streams::new(config.limits.live_streams);
@@ -99,6 +105,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
         admin_token,
+        known_tokens: KnownTokens::default(),
+        schedule: crate::scheduler::scheduled(config).into(),
         upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),
@@ -106,7 +114,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     app.set_up_events().await.map_err(conflict)?;
     let holds_the_lock = axum::Extension(Arc::new(folder));
     let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
-    Ok(LocalStore { router: api::router(app).layer(holds_the_lock), served, events, streams, first_token })
+    let router = api::router(app.clone()).layer(holds_the_lock);
+    Ok(LocalStore { app, node, router, served, events, streams, first_token })
 }
 
 /// Opens the log of events; what it holds beyond the tables is visible from the start.
@@ -160,6 +169,7 @@ pub fn mark_local(request: &mut axum::extract::Request) {
 
 fn settings(config: &Config) -> Settings {
     Settings {
+        node: String::new(),
         zone: config.zone(),
         reporting_currency: config.org.reporting_currency,
         trailing_days: i32::try_from(config.schedule.trailing_days).unwrap_or(i32::MAX),

@@ -139,13 +139,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Makes the cache say exactly what the ledger's log says.
+    /// Makes the cache say exactly what the ledger's log says. Postings after the last of these stay: another process
+    /// made them meanwhile.
     ///
     /// # Errors
     /// When the database fails; then the cache is as before.
     pub async fn replace_all_postings(&self, postings: &[PostingRow]) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM postings").execute(&mut *tx).await?;
+        let last = postings.iter().map(|posting| posting.posting).max().unwrap_or(0);
+        sqlx::query("DELETE FROM postings WHERE posting <= $1").bind(last).execute(&mut *tx).await?;
         for posting in postings {
             insert_posting(&mut tx, posting).await?;
         }
