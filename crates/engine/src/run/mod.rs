@@ -36,7 +36,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use storage::catalog::RunRow;
+use storage::catalog::{CatalogError, RunRow};
 use storage::lake::LakeError;
 
 /// What is asked of a run.
@@ -55,7 +55,10 @@ pub struct RunRequest {
 /// How often a run starts again because somebody else posted meanwhile.
 const ATTEMPTS_MAX: u32 = 20;
 /// How long others believe that a run is under way after they were told so last.
-const HELD: Duration = Duration::from_secs(60);
+const HELD: Duration = Duration::from_secs(20);
+/// How often the catalog is told of a run, and how long after a failure.
+const TELLS_MAX: u32 = 4;
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Days whose inputs are held at once; longer runs are computed in pieces of this many days.
 const DAYS_AT_ONCE: i32 = 31;
 
@@ -225,7 +228,7 @@ impl Engine {
     ) -> Result<RunView, EngineError> {
         row.status = RunStatus::Running.as_str().to_owned();
         row.started_at = Some(self.clock.now().micros());
-        self.catalog.update_run(&row).await?;
+        self.tell(&row).await?;
         let ended = AssertUnwindSafe(self.while_held(&row.id, work)).catch_unwind().await;
         row.finished_at = Some(self.clock.now().micros());
         row.status = RunStatus::Failed.as_str().to_owned();
@@ -234,10 +237,24 @@ impl Engine {
             Ok(Err(error)) => row.error = Some(error.to_string()),
             Err(panic) => row.error = Some(format!("the run broke off, please report it: {}", text_of(&**panic))),
         }
-        let updated = self.catalog.update_run(&row).await;
+        let updated = self.tell(&row).await;
         ended.unwrap_or_else(|panic| resume_unwind(panic))?;
         updated?;
         RunView::of_row(&row)
+    }
+
+    /// Stores how far a run is. A catalog that broke off is told again: saying it twice is harmless, and a run that nobody
+    /// ended holds up its days.
+    async fn tell(&self, row: &RunRow) -> Result<(), CatalogError> {
+        let mut told = self.catalog.update_run(row).await;
+        for _ in 1..TELLS_MAX {
+            if !matches!(told, Err(CatalogError::Database(_))) {
+                break;
+            }
+            tokio::time::sleep(TELL_AGAIN).await;
+            told = self.catalog.update_run(row).await;
+        }
+        told
     }
 
     /// Does the work, and meanwhile says again and again that the run is under way.
@@ -302,7 +319,7 @@ impl Engine {
 }
 
 fn held_micros() -> i64 {
-    i64::try_from(HELD.as_micros()).expect("a minute fits")
+    i64::try_from(HELD.as_micros()).expect("some seconds fit")
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

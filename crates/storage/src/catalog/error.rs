@@ -101,3 +101,12 @@ pub enum CatalogError {
     #[error("the catalog database failed")]
     Database(#[from] sqlx::Error),
 }
+
+impl CatalogError {
+    /// Returns whether the database does not answer, so that asking again later may help.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls};
+        matches!(self, Self::Database(Io(_) | PoolTimedOut | PoolClosed | Tls(_)))
+    }
+}
