@@ -127,8 +127,8 @@ impl Drop for Postgres {
 fn run(command: &mut Command) -> Result<String, String> {
     // The server inherits what it is not given; a file ends when nobody waits for it, a pipe does not.
     let output = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let shared = || output.reopen().map_err(|error| error.to_string());
-    let status = command.stdout(shared()?).stderr(shared()?).status();
+    let both = output.reopen().and_then(|file| Ok((file.try_clone()?, file))).map_err(|error| error.to_string())?;
+    let status = command.stdout(both.0).stderr(both.1).status();
     let text = fs::read_to_string(output.path()).map_err(|error| error.to_string())?;
     match status {
         Ok(status) if status.success() => Ok(text),

@@ -54,13 +54,14 @@ impl Scheduler {
         let client = Arc::new(client);
         let (import, taken) = job::arrivals(&client).await?;
         let arrivals = AfterArrival::new(&config.schedule.after_import, Some(state_of(import.as_deref(), &taken)));
-        let jobs = scheduled(config).iter().map(|scheduled| Nightly {
+        let nightly = |scheduled: ScheduledJob| Nightly {
             job: job_of(scheduled.name, &client, &post),
             daily: scheduled.daily,
             post: post.clone(),
-        });
+        };
+        let nightlies = scheduled(config).into_iter().map(nightly).collect();
         let quiet = Quiet::new(&config.compaction.after_flush);
-        Ok(Self { nightlies: jobs.collect(), arrivals, quiet, flushes, post, client })
+        Ok(Self { client, nightlies, arrivals, quiet, flushes, post })
     }
 
     /// Looks at imports and clock until it is dropped.

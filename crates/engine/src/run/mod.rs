@@ -336,6 +336,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_run_is_ended_for_its_process_only_when_that_holds_it_no_longer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let range = DayRange::single(engine.today());
+        let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+        let row = engine.insert_run(&request).await.expect("nothing is under way");
+
+        engine.keep_up().await.expect("the stores answer");
+        assert_eq!(engine.run(&row.id).await.expect("a run").finished_at, None);
+        // Its process has not said for too long that it goes on.
+        assert!(engine.catalog.hold_run(&row.id, "local", 0).await.expect("the catalog answers"));
+        engine.keep_up().await.expect("the stores answer");
+
+        let run = engine.run(&row.id).await.expect("a run");
+        assert_eq!((run.status, run.error.as_deref()), (RunStatus::Failed, Some("interrupted before it ended")));
+        engine.insert_run(&request).await.expect("its days are free again");
+    }
+
+    #[tokio::test]
     async fn a_run_that_panics_has_failed_and_lets_others_go_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = crate::sample::engine(folder.path()).await;

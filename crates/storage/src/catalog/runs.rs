@@ -90,7 +90,7 @@ impl Catalog {
         Ok(None)
     }
 
-    /// Stores how far a run is.
+    /// Stores how far a run is; one that ended is no longer held.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] if it was never inserted.
@@ -98,6 +98,9 @@ impl Catalog {
         let mut tx = self.begin().await?;
         if !write_run(&mut tx, UPDATE_RUN, run).await? {
             return Err(CatalogError::NotFound { what: "run", id: run.id.clone() });
+        }
+        if run.finished_at.is_some() {
+            sqlx::query("DELETE FROM leases WHERE name = $1").bind(lease_of(&run.id)).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -129,7 +132,8 @@ impl Catalog {
     pub async fn abandoned_runs(&self) -> Result<Vec<RunRow>, CatalogError> {
         let sql = "SELECT * FROM runs WHERE status IN ('queued', 'running') AND NOT EXISTS (SELECT 1 FROM leases \
                    WHERE leases.name = 'run/' || runs.id AND leases.expires_at > $1) ORDER BY id";
-        Ok(sqlx::query_as(sql).bind(self.now().await?).fetch_all(&self.read).await?)
+        let now = self.now().await?;
+        Ok(sqlx::query_as(sql).bind(now).fetch_all(&self.read).await?)
     }
 
     /// Marks runs as failed that nobody carries out any more; returns how many.
