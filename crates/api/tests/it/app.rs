@@ -3,13 +3,13 @@
 use api::auth::mint_first;
 use api::memory::EventMemory;
 use api::rates::EventRates;
-use api::{ApiLimits, App, Streams};
+use api::{ApiLimits, App, KnownTokens, ScheduledJob, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
 use collectors::sources::{SinkError, Sources, Taken, UsagePoint, UsageSink};
-use domain::{FixedClock, Instant, Zone};
+use domain::{Daily, FixedClock, Instant, Zone};
 use engine::{Engine, Settings};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -117,6 +117,8 @@ impl TestApp {
             admin_token: None,
             streams: Streams::new(limits.live_streams_max),
             upkeep: Arc::default(),
+            known_tokens: KnownTokens::default(),
+            schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();
