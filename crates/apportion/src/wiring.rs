@@ -1,6 +1,6 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
-use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown};
+use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown, postgres_sources};
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
@@ -8,6 +8,7 @@ use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
+use collectors::workspaces::{Workspaces, WorkspacesContext};
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -77,6 +78,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
+    let workspaces = open_workspaces(config, &lake, &catalog, Arc::clone(&clock)).await?;
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
         .with_hot(Arc::new(events.clone()));
     engine.repair().await?;
@@ -94,6 +96,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         metrics: Arc::new(metrics),
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
+        workspaces,
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
@@ -107,6 +110,20 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let holds_the_lock = axum::Extension(Arc::new(folder));
     let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
     Ok(LocalStore { router: api::router(app).layer(holds_the_lock), served, events, streams, first_token })
+}
+
+/// Returns the applications whose workspaces are measured; runs of a dead process have failed.
+async fn open_workspaces(config: &Config, lake: &Lake, catalog: &Catalog, clock: Arc<dyn Clock>) -> Result<Workspaces> {
+    let context = WorkspacesContext {
+        lake: lake.clone(),
+        catalog: catalog.clone(),
+        clock,
+        zone: config.zone(),
+        reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
+    };
+    let workspaces = Workspaces::new(postgres_sources(config)?, context);
+    workspaces.repair().await?;
+    Ok(workspaces)
 }
 
 /// Opens the log of events; what it holds beyond the tables is visible from the start.

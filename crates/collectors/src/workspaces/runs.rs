@@ -179,15 +179,16 @@ impl Workspaces {
         Ok(run)
     }
 
-    /// Measures everything and stores nothing; returns what a run of the day would find.
+    /// Measures every source, or only one, and stores nothing; returns what a run of the day would find.
     ///
     /// # Errors
     /// As [`Workspaces::begin`], or the first reason for which a source cannot be measured.
-    pub async fn try_out(&self, date: Option<Day>) -> Result<SnapshotRun, WorkspacesError> {
+    pub async fn try_out(&self, date: Option<Day>, only: Option<&str>) -> Result<SnapshotRun, WorkspacesError> {
         let date = self.date_of(date)?;
         let now = self.clock.now().micros();
         let mut found = RunFound::default();
-        for source in &*self.sources {
+        let wanted = self.sources.iter().filter(|source| only.is_none_or(|name| source.name == name));
+        for source in wanted {
             let findings = source.measure(self.occasion(date), &*self.clock, &|_, _| {}).await?;
             found.add(&source.name, &findings);
         }
