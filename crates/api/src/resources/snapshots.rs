@@ -154,13 +154,14 @@ pub async fn put_snapshots(
     query: QueryPairs,
     body: Text,
 ) -> Result<Response, ApiError> {
+    let mut params = query.params()?;
+    let source = params.text("source");
+    params.finish()?;
+    let source = source.ok_or_else(|| ApiError::parameter("source", "name the `source`"))?;
     let day = date.parse::<Day>().map_err(|error| ApiError::parameter("date", error.to_string()))?;
     if app.today() < day {
         return Err(ApiError::parameter("date", format!("{day} is after today, {}", app.today())));
     }
-    let mut params = query.params()?;
-    let source = params.text("source").ok_or_else(|| ApiError::parameter("source", "name the `source`"))?;
-    params.finish()?;
     let sent = Sent { source, day, now: app.now() };
     let (tenants, rounded_values) = sent.snapshots_of(&body.text)?;
     let replaced = replace_snapshots(&app.snapshot_context(), &sent.source, day, &tenants).await?;

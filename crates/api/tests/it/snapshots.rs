@@ -140,7 +140,7 @@ async fn what_cannot_be_stored_is_refused_and_nothing_is() {
 #[tokio::test]
 async fn unknown_tenants_are_created_or_refused_and_aliases_stand_for_theirs() {
     let app = TestApp::start().await;
-    app.put("/tenants/acme", &json!({ "aliases": ["acme-inc"] })).await.expect(200);
+    app.put("/tenants/acme", &json!({ "aliases": ["acme-inc"] })).await.expect(201);
     put(&app, DAY, "app", &json!([row("acme-inc", "3", "1"), row("new", "1", "1")])).await;
     assert_eq!(listed(&app, "?tenant=acme").await, ["2026-11-18 acme app 3"]);
     app.get("/tenants/new").await.expect(200);
@@ -148,7 +148,7 @@ async fn unknown_tenants_are_created_or_refused_and_aliases_stand_for_theirs() {
 
     let strict = Settings { reject_unknown_tenants: true, ..Settings::default() };
     let app = TestApp::with(strict, api::ApiLimits::default()).await;
-    app.put("/tenants/acme", &json!({})).await.expect(200);
+    app.put("/tenants/acme", &json!({})).await.expect(201);
     let rows = json!([row("acme", "3", "1"), row("new", "1", "1")]);
     let refused = app.put("/snapshots/2026-11-18?source=app", &rows).await.expect_problem(400, "tenant_unknown");
     assert!(refused["detail"].as_str().unwrap().contains("`new`"), "{refused}");
