@@ -113,19 +113,17 @@ pub fn check_sources(config: &Config, meters: &[Meter]) -> Result<Vec<String>, F
             warnings.push(format!("source \"{}\" {advice}", source.name));
         }
         for metric in &source.metrics {
-            if let Some(problem) = problem_of_metric(metric, meters) {
-                let place = format!("[[source]] \"{}\", metric \"{}\"", source.name, metric.name);
-                return Err(Failure::new(Exit::Conflict, format!("{place}: {problem}")));
-            }
+            let place = format!("source \"{}\", metric \"{}\"", source.name, metric.name);
+            warnings.extend(problem_of_metric(metric, meters).map(|problem| format!("{place}: {problem}")));
         }
     }
     Ok(warnings)
 }
 
-/// A metric is measured in the unit of the meter of its name; without one nobody could price it.
+/// A metric is measured in the unit of the meter of its name; without one it has no unit and no price.
 fn problem_of_metric(metric: &MetricQuery, meters: &[Meter]) -> Option<String> {
     let Some(meter) = meters.iter().find(|meter| meter.name == metric.name) else {
-        return Some(format!("{}; a metric needs a meter of its name (meters.toml)", no_meter(&metric.name, meters)));
+        return Some(format!("{}, so it has no unit and no price (meters.toml)", no_meter(&metric.name, meters)));
     };
     let kind = metric.kind.meter_kind();
     let (is, should) = (meter.kind.as_str(), kind.as_str());
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_of_workspaces_has_a_meter_of_its_name_and_kind() {
+    fn a_metric_of_workspaces_should_have_a_meter_of_its_name_and_kind() {
         let check = |metric: &str, host: &str| {
             let text = format!(
                 "[[source]]\nname='app'\nkind='postgres_snapshot'\nurl='postgres://r@{host}/app'\n\
@@ -192,15 +190,16 @@ mod tests {
         };
         assert_eq!(check("member_count='SELECT 1'", "localhost"), Ok(Vec::new()));
         assert_eq!(check("member_count='SELECT 1'", "db.example").map(|warnings| warnings.len()), Ok(1));
+        let only = |metric: &str| check(metric, "localhost").expect("warnings").concat();
         assert_eq!(
-            check("member_cont='SELECT 1'", "localhost").expect_err("unknown"),
-            "[[source]] \"app\", metric \"member_cont\": no meter `member_cont`; did you mean `member_count`?; a metric \
-             needs a meter of its name (meters.toml)"
+            only("member_cont='SELECT 1'"),
+            "source \"app\", metric \"member_cont\": no meter `member_cont`; did you mean `member_count`?, so it has no unit \
+             and no price (meters.toml)"
         );
         assert_eq!(
-            check("log_queries='SELECT 1'", "localhost").expect_err("a counter"),
-            "[[source]] \"app\", metric \"log_queries\": the meter is a counter, but by its name (`_24h` or not) the metric \
-             is a gauge"
+            only("log_queries='SELECT 1'"),
+            "source \"app\", metric \"log_queries\": the meter is a counter, but by its name (`_24h` or not) the metric is a \
+             gauge"
         );
     }
 }

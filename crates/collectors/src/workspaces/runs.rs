@@ -408,3 +408,104 @@ fn of_row(row: &SnapshotRunRow) -> Result<SnapshotRun, WorkspacesError> {
         finished_at: row.finished_at,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::Secret;
+    use crate::sources::SourceState;
+    use crate::workspaces::{ClientOptions, MetricQuery, Query, WorkspacesContext};
+    use domain::{FixedClock, Instant};
+    use storage::catalog::Catalog;
+    use storage::lake::Lake;
+
+    fn day(text: &str) -> Day {
+        text.parse().expect("a day")
+    }
+
+    /// Nobody listens on port 1.
+    fn source() -> PostgresSource {
+        PostgresSource {
+            name: "app".to_owned(),
+            client: ClientOptions {
+                url: Secret::Text("postgres://reader@127.0.0.1:1/app".to_owned()),
+                statement_timeout: Duration::from_secs(1),
+            },
+            workspaces: Query::read("SELECT id, slug, name, plan FROM workspaces").expect("valid"),
+            rls_variable: "app.workspace_id".to_owned(),
+            metrics: vec![MetricQuery::read("member_count", "SELECT count(*) FROM members").expect("valid")],
+            concurrency: 1,
+        }
+    }
+
+    async fn given(folder: &tempfile::TempDir, sources: Vec<PostgresSource>, zone: &str, now: &str) -> Workspaces {
+        let now: Instant = now.parse().expect("a time");
+        let context = WorkspacesContext {
+            lake: Lake::open(&folder.path().join("lake"), now).await.expect("a lake"),
+            catalog: Catalog::open(&folder.path().join("catalog.db")).await.expect("a catalog"),
+            clock: Arc::new(FixedClock::at(now)),
+            zone: zone.parse().expect("a zone"),
+            reject_unknown_tenants: false,
+        };
+        Workspaces::new(sources, context)
+    }
+
+    #[tokio::test]
+    async fn counters_cover_the_whole_day_before_whenever_they_are_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut occasions = Vec::new();
+        for now in ["2026-03-29T22:10:00Z", "2026-03-30T13:00:00Z", "2026-04-02T08:00:00Z"] {
+            let workspaces = given(&folder, Vec::new(), "Europe/Berlin", now).await;
+            occasions.push(workspaces.occasion(day("2026-03-30")));
+        }
+        let counted = InstantRange {
+            start: "2026-03-28T23:00:00Z".parse().expect("a time"),
+            end: "2026-03-29T22:00:00Z".parse().expect("a time"),
+        };
+        assert!(occasions.iter().all(|occasion| occasion.counted == counted), "23 hours: {occasions:?}");
+        let levels: Vec<bool> = occasions.iter().map(|occasion| occasion.levels).collect();
+        assert_eq!(levels, [true, true, false], "levels are read on their day only");
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_database_is_away_has_failed_and_the_next_one_may_begin() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workspaces = given(&folder, vec![source()], "UTC", "2026-11-20T00:10:00Z").await;
+        let begun = workspaces.begin(None, "test").await.expect("begun");
+        let Begun::Mine(run) = begun else { panic!("nothing else is under way") };
+        let mut follower = workspaces.follow(&run.id).expect("under way");
+        let other = workspaces.begin(Some(day("2026-11-20")), "somebody").await.expect("found");
+        assert_eq!(other, Begun::Other(run.clone()));
+
+        let ended = workspaces.carry_out(run).await.expect("it is recorded");
+
+        assert_eq!(
+            (ended.state, ended.date, ended.found.requested_by.as_str()),
+            (RunState::Failed, day("2026-11-20"), "test")
+        );
+        let error = ended.error.clone().unwrap_or_default();
+        assert!(error.starts_with("source `app`: connecting: the database cannot be reached"), "{error}");
+        assert!(follower.recv().await.is_err(), "its channel is closed");
+        assert_eq!(workspaces.run(&ended.id).await.expect("a run"), ended);
+        assert_eq!(workspaces.wait_for(&ended.id).await.expect("over"), ended);
+        let status = &workspaces.statuses().await.expect("statuses")[0];
+        assert_eq!((status.state, status.last_error.is_some()), (SourceState::Never, true));
+        let next = workspaces.begin(None, "test").await.expect("begun");
+        assert!(matches!(next, Begun::Mine(_)));
+        workspaces.repair().await.expect("repaired");
+        let states: Vec<RunState> =
+            workspaces.runs(None, 10).await.expect("runs").iter().map(|run| run.state).collect();
+        assert_eq!(states, [RunState::Failed, RunState::Failed], "a run that nobody ended was interrupted");
+    }
+
+    #[tokio::test]
+    async fn days_to_come_and_nothing_to_measure_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nothing = given(&folder, Vec::new(), "UTC", "2026-11-20T00:10:00Z").await;
+        assert!(matches!(nothing.begin(None, "test").await, Err(WorkspacesError::NoSource)));
+        let workspaces = given(&folder, vec![source()], "UTC", "2026-11-20T00:10:00Z").await;
+        let future = workspaces.begin(Some(day("2026-11-21")), "test").await;
+        assert!(matches!(future, Err(WorkspacesError::Future { .. })));
+        assert!(matches!(workspaces.run("none").await, Err(WorkspacesError::NotFound(_))));
+    }
+}
