@@ -181,7 +181,7 @@ impl PostgresSource {
 fn bounded(text: &str) -> Arc<str> {
     const NOTE_BYTES_MAX: usize = 500;
     let end = text.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NOTE_BYTES_MAX);
-    text[..end.last().unwrap_or(0)].into()
+    Arc::from(&text[..end.last().unwrap_or(0)])
 }
 
 /// Whether the metric degrades instead of failing, and reads sizes of whole tables.
