@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from conftest import Apportion
+from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
 from live_server import TOKEN, Server
 from postgres_server import PASSWORD, Postgres, make_application
@@ -236,6 +236,24 @@ def test_storage_is_0_and_degraded_without_the_privilege_and_mended_after_the_gr
         assert sum(value for (_, metric), value in mended.items() if metric == "storage_bytes") <= whole
     else:
         assert mended == counted
+
+
+def test_the_example_measures_every_field(apportion, application):
+    lines = (REPOSITORY / "examples" / "sources" / "postgres.toml").read_text().splitlines()
+    text = "\n".join(line.removeprefix("# ") for line in lines[5:])
+    address = "postgres://apportion_reader@db.example:5432/app?sslmode=verify-full"
+    assert address in text
+    store = apportion(config=text.replace(address, application.url()))
+    application.run("GRANT pg_read_all_stats TO reader")
+    try:
+        store.run("snapshot", "run")
+    finally:
+        application.run("REVOKE pg_read_all_stats FROM reader")
+    counted = application.counted(midnight())
+    measured = quantities(store)
+    assert measured.keys() == counted.keys()
+    assert all(value == counted[key] for key, value in measured.items() if key[1] != "storage_bytes")
+    assert sum(value for (_, metric), value in measured.items() if metric == "storage_bytes") > 0
 
 
 # What a workspace with a poisoned member makes of its connection, and the key that matters for it.
