@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
 from live_server import TOKEN, Server
-from postgres_server import PASSWORD, Postgres, make_application
+from workspaces_database import PASSWORD, Postgres, make_application
 
 COUNT = 200
 FAILURE, PARTIAL = 1, 7
