@@ -12,7 +12,8 @@ import pytest
 from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
 from live_server import TOKEN, Server
-from workspaces_database import PASSWORD, Postgres, make_application
+from postgres_server import Postgres
+from workspaces_database import PASSWORD, SUPERUSER, connect, make_application
 
 COUNT = 200
 FAILURE, PARTIAL = 1, 7
@@ -44,7 +45,7 @@ class Application:
 
     def __init__(self, postgres: Postgres, database: str):
         self.postgres, self.database = postgres, database
-        self.admin = postgres.connect(database)
+        self.admin = connect(postgres, database)
 
     def run(self, *statements: str) -> None:
         for statement in statements:
@@ -100,19 +101,19 @@ def postgres():
         make_application(postgres, midnight().isoformat(), COUNT)
         yield postgres
     finally:
-        postgres.stop()
+        postgres.close()
 
 
 @pytest.fixture
 def application(postgres, request):
     """Roles belong to the server: what a test grants them it takes back."""
     database = f"app_{abs(hash(request.node.nodeid)):x}"
-    with postgres.connect("postgres") as connection:
+    with connect(postgres, "postgres") as connection:
         connection.execute(f"CREATE DATABASE {database} TEMPLATE app")
     application = Application(postgres, database)
     yield application
     application.admin.close()
-    with postgres.connect("postgres") as connection:
+    with connect(postgres, "postgres") as connection:
         connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
@@ -303,7 +304,7 @@ class Canceller:
 
     def work(self) -> None:
         sql = f"SELECT {self.function}(pid) FROM pg_stat_activity WHERE application_name = 'apportion' AND wait_event = 'PgSleep'"
-        with self.application.postgres.connect(self.application.database) as connection:
+        with connect(self.application.postgres, self.application.database) as connection:
             while not self.stopped.wait(0.05) and (self.hit == 0 or self.function == "pg_cancel_backend"):
                 self.hit += len(connection.execute(sql).fetchall())
 
@@ -351,7 +352,7 @@ DEFINER = "CREATE FUNCTION app.all_members() RETURNS bigint LANGUAGE sql SECURIT
 INVOKER = "CREATE FUNCTION app.hidden() RETURNS bigint LANGUAGE sql AS 'SELECT app.all_members()'"
 MEMBERS = "member_count"
 TRAPS = {
-    "superuser": ([], "postgres", {}, "superuser"),
+    "superuser": ([], SUPERUSER, {}, "superuser"),
     "bypassrls": ([], "bypasser", {}, "BYPASSRLS"),
     "owner": ([NO_FORCE], "owner", {}, "its policies do not apply"),
     "member of the owner": ([NO_FORCE], "colleague", {}, "its policies do not apply"),
@@ -362,7 +363,7 @@ TRAPS = {
         ["CREATE POLICY open ON app.members USING (current_setting('app.other', true) IS NULL)"],
         "reader", {}, "does not exist, so it counts rows of others"),
     "view": (["CREATE VIEW app.v AS SELECT * FROM app.members", "GRANT SELECT ON app.v TO reader"], "reader",
-             {MEMBERS: "SELECT count(*) FROM app.v"}, "the view app.v reads app.members with the rights of postgres"),
+             {MEMBERS: "SELECT count(*) FROM app.v"}, f"the view app.v reads app.members with the rights of {SUPERUSER}"),
     "view of a view": (
         ["CREATE VIEW app.v AS SELECT * FROM app.members", "CREATE VIEW app.w WITH (security_invoker = true) AS SELECT * FROM app.v",
          "GRANT SELECT ON app.v, app.w TO reader"], "reader", {MEMBERS: 'SELECT count(*) FROM app."w"'}, "the view app.v"),
@@ -378,7 +379,7 @@ TRAPS = {
 
 @pytest.fixture(scope="module")
 def roles(postgres):
-    with postgres.connect("postgres") as connection:
+    with connect(postgres, "postgres") as connection:
         for role in ("bypasser", "owner", "colleague", "statistician"):
             connection.execute(f"CREATE ROLE {role} LOGIN")
         connection.execute("ALTER ROLE bypasser BYPASSRLS")

@@ -1,9 +1,11 @@
 //! What handlers work with.
 
 use crate::auth::AdminToken;
+use crate::known_tokens::KnownTokens;
 use crate::limits::ApiLimits;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
+use crate::schedule::ScheduledJob;
 use crate::streams::Streams;
 use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
@@ -51,6 +53,10 @@ pub struct App {
     pub spool: Arc<Path>,
     /// The token of the environment, if one is given.
     pub admin_token: Option<AdminToken>,
+    /// Tokens that were looked up lately.
+    pub known_tokens: KnownTokens,
+    /// What is done once a day.
+    pub schedule: Arc<[ScheduledJob]>,
     /// How the tables are kept small.
     pub upkeep: Arc<Upkeep>,
     /// How much a request may use.
@@ -135,6 +141,20 @@ impl App {
             tenants: Arc::new(KnownTenants::new(Arc::new(tenants))),
         };
         Ok(setting_up.finish(setup).await?)
+    }
+
+    /// Follows what other processes on the same catalog did: caches their postings, ends runs that they left, and takes
+    /// over rules, meters and tenants if anything was recorded since `seen`. Returns what to give it the next time.
+    ///
+    /// # Errors
+    /// If the catalog or the lake fails.
+    pub async fn follow_others(&self, seen: Option<String>) -> Result<Option<String>, ApiError> {
+        self.engine.keep_up().await?;
+        let recorded = self.catalog().recorded_up_to().await?;
+        if recorded != seen {
+            self.set_up_events().await?;
+        }
+        Ok(recorded)
     }
 
     /// Returns what an import works with.

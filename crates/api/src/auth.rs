@@ -4,6 +4,7 @@
 //! and a token found in a log are told without a look-up. Only its SHA-256 is stored.
 
 use crate::app::App;
+use crate::known_tokens::Found;
 use crate::problem::ApiError;
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use domain::{TenantId, TenantScope};
@@ -295,10 +296,15 @@ pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Caller, Api
         return Err(ApiError::Unauthenticated);
     }
     let now = app.now().micros();
-    let row = app.catalog().token_by_hash(&hash_of(token)).await?;
-    let row = row.filter(|row| row.is_live(now)).ok_or(ApiError::Unauthenticated)?;
+    let found = app.known_tokens.find(app.catalog(), &hash_of(token), now).await?;
+    let Found { row, is_remembered } = found.filter(|found| found.row.is_live(now)).ok_or(ApiError::Unauthenticated)?;
     let caller = caller_of(&row, request_id)?;
-    app.catalog().touch_token(&row, now, app.limits.token_used_seconds * 1_000_000).await?;
+    // When it was used last is for people; a catalog that cannot note it refuses nobody.
+    let noted_micros = app.limits.token_used_seconds * 1_000_000;
+    if !is_remembered && let Err(error) = app.catalog().touch_token(&row, now, noted_micros).await {
+        tracing::warn!(?error, "the use of a token was not noted");
+        app.known_tokens.rest(now);
+    }
     let scopes = scopes_of(&row).ok_or_else(|| broken(&row, "list of scopes"))?;
     if scopes.is_empty() || scopes.iter().any(|scope| scope.allows(&parts.method)) {
         Ok(caller)

@@ -44,6 +44,7 @@ pub(crate) fn catalog_code(error: &CatalogError) -> &'static str {
         CatalogError::VersionInUse { .. } => "version_in_use",
         CatalogError::VersionChanged { .. } => "version_changed",
         CatalogError::IdempotencyMismatch { .. } => "idempotency_mismatch",
+        away if away.is_unreachable() => "unavailable",
         // The enum may grow; what is not known here is our own failure.
         _ => "internal",
     }

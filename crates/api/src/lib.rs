@@ -24,6 +24,8 @@ mod convert;
 mod fixed;
 /// Writes that may be repeated.
 mod idempotency;
+/// Tokens that were looked up lately, for while the catalog is away.
+pub mod known_tokens;
 /// How much a request may use.
 pub mod limits;
 /// Answers that are lists: JSON or CSV, pages, links.
@@ -41,6 +43,8 @@ pub mod rates;
 pub mod resources;
 /// The one list of all routes.
 pub mod routes;
+/// What is done once a day, and how far it is.
+pub mod schedule;
 /// Answers that go on: how many, and when they end.
 pub mod streams;
 /// Keeping the lake's tables small: merging, expiring, vacuuming, one at a time.
@@ -49,8 +53,10 @@ pub mod upkeep;
 pub use access::Access;
 pub use app::App;
 pub use auth::{AdminToken, LocalAdmin, Role};
+pub use known_tokens::KnownTokens;
 pub use limits::ApiLimits;
 pub use openapi::openapi;
 pub use routes::{RouteFacts, route_facts, router, router_at};
+pub use schedule::ScheduledJob;
 pub use streams::Streams;
 pub use upkeep::Upkeep;

@@ -9,7 +9,7 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
-    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs,
+    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, schedule,
     snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
 };
 use axum::Router;
@@ -110,6 +110,7 @@ fn costs() -> Vec<Route> {
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
+        route(AdminReader, routes!(schedule::show_schedule)),
         route(PlatformAdminOnly, routes!(clusters::attribute_cluster)),
         route(PlatformAdminOnly, routes!(clusters::attribute_all)),
         route(PlatformAdminOnly, routes!(clusters::compare_cluster)),

@@ -24,7 +24,7 @@ mod output;
 mod progress;
 /// Publishes the files of `[files]` before anything attributes or serves.
 mod publish;
-/// Attributes by itself while `serve` runs: after imports and every night.
+/// What `serve` does by itself: once a day, after imports, when it is quiet.
 mod scheduler;
 /// Sources of usage: made, brought together with the event log, read again and again.
 mod sources;

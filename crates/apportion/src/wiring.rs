@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, LocalAdmin, Streams, Upkeep};
+use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
@@ -19,7 +19,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::catalog::{Catalog, MetaKey};
+use storage::catalog::{Catalog, CatalogError, MetaKey};
 use storage::lake::{CompactionRule, DataFolder, Imports, Lake, LakeError, Table};
 
 /// Variable with the platform admin's token; `APPORTION_ADMIN_TOKEN_FILE` names a file instead.
@@ -43,6 +43,10 @@ impl Clock for WallClock {
 
 /// An opened local store behind the same router that `serve` serves.
 pub struct LocalStore {
+    /// What handlers work with.
+    pub app: App,
+    /// Name of this data folder among the processes that share the catalog.
+    pub node: String,
     /// The routes, below `/api/v1`. They hold the lock on the data folder.
     pub router: axum::Router,
     /// The same routes below `server.base_path`.
@@ -68,7 +72,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder {}", data.display()))?;
     let folder = DataFolder::lock(data).map_err(explain)?;
     let lake = Lake::open(&lake_folder(config), now).await.map_err(explain)?;
-    let catalog = Catalog::open(&catalog_path(config)).await.map_err(conflict)?;
+    let catalog = open_catalog(config).await?;
     check_identity(config, &lake, &catalog).await?;
     repair_imports(&lake, &catalog).await?;
     publish_meters(config, &catalog, now).await?;
@@ -78,8 +82,10 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
-    let workspaces = open_workspaces(config, &lake, &catalog, Arc::clone(&clock)).await?;
-    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
+    let node = events.writer().to_owned();
+    let workspaces = open_workspaces(config, &lake, &catalog, Arc::clone(&clock), &node).await?;
+    let settings = Settings { node: node.clone(), ..settings(config) };
+    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings)
         .with_hot(Arc::new(events.clone()));
     engine.repair().await?;
     let streams = Streams::new(config.limits.live_streams);
@@ -102,6 +108,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
         admin_token,
+        known_tokens: KnownTokens::default(),
+        schedule: crate::scheduler::scheduled(config).into(),
         upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),
@@ -109,17 +117,25 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     app.set_up_events().await.map_err(conflict)?;
     let holds_the_lock = axum::Extension(Arc::new(folder));
     let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
-    Ok(LocalStore { router: api::router(app).layer(holds_the_lock), served, events, streams, first_token })
+    let router = api::router(app.clone()).layer(holds_the_lock);
+    Ok(LocalStore { app, node, router, served, events, streams, first_token })
 }
 
-/// Returns the applications whose workspaces are measured; runs of a dead process have failed.
-async fn open_workspaces(config: &Config, lake: &Lake, catalog: &Catalog, clock: Arc<dyn Clock>) -> Result<Workspaces> {
+/// Returns the applications whose workspaces are measured; runs that this server left when it died have failed.
+async fn open_workspaces(
+    config: &Config,
+    lake: &Lake,
+    catalog: &Catalog,
+    clock: Arc<dyn Clock>,
+    node: &str,
+) -> Result<Workspaces> {
     let context = WorkspacesContext {
         lake: lake.clone(),
         catalog: catalog.clone(),
         clock,
         zone: config.zone(),
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
+        node: node.into(),
     };
     let workspaces = Workspaces::new(postgres_sources(config)?, context);
     workspaces.repair().await?;
@@ -177,6 +193,7 @@ pub fn mark_local(request: &mut axum::extract::Request) {
 
 fn settings(config: &Config) -> Settings {
     Settings {
+        node: String::new(),
         zone: config.zone(),
         reporting_currency: config.org.reporting_currency,
         trailing_days: i32::try_from(config.schedule.trailing_days).unwrap_or(i32::MAX),
@@ -255,9 +272,25 @@ pub fn lake_folder(config: &Config) -> PathBuf {
     given.map_or_else(|| config.storage.data.join("lake"), PathBuf::from)
 }
 
-fn catalog_path(config: &Config) -> PathBuf {
-    let given = config.storage.catalog.as_deref().map(|path| path.strip_prefix("file://").unwrap_or(path));
-    given.map_or_else(|| config.storage.data.join(CATALOG_FILE), PathBuf::from)
+/// Opens the catalog where the configuration says: a file, or a database whose address no message repeats.
+async fn open_catalog(config: &Config) -> Result<Catalog> {
+    let given = config.storage.catalog.as_deref();
+    if let Some(url) = given.filter(|place| Catalog::is_url(place)) {
+        return Catalog::open_url(url).await.map_err(unreachable);
+    }
+    let path = given.map(|path| path.strip_prefix("file://").unwrap_or(path));
+    let path = path.map_or_else(|| config.storage.data.join(CATALOG_FILE), PathBuf::from);
+    Catalog::open(&path).await.map_err(conflict)
+}
+
+/// A database that does not answer is a matter of the network; anything else is one of what was asked for.
+fn unreachable(error: CatalogError) -> anyhow::Error {
+    let exit = match &error {
+        CatalogError::Database(_) => Exit::Unreachable,
+        _ => Exit::Conflict,
+    };
+    let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+    Failure::new(exit, format!("storage.catalog: {error}{cause}")).into()
 }
 
 /// Refuses a catalog of another lake, another zone, or another reporting currency than the first posting's.
@@ -279,12 +312,13 @@ async fn check_identity(config: &Config, lake: &Lake, catalog: &Catalog) -> Resu
 
 /// Completes interrupted event imports and rebuilds the catalog's list of imports.
 async fn repair_imports(lake: &Lake, catalog: &Catalog) -> Result<()> {
+    let cached = catalog.import_ids().await?;
     metering::import::complete_usage(lake).await?;
     let mut rows = collectors::import::imports_of_lake(&lake.pin_table(Table::CostLines).await.map_err(explain)?)
         .await
         .map_err(explain)?;
     rows.extend(metering::import::import_rows(lake).await?);
-    catalog.replace_all_imports(&rows).await?;
+    catalog.replace_imports(&cached, &rows).await?;
     metering::import::repair(lake, catalog).await?;
     Ok(())
 }

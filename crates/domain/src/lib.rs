@@ -10,6 +10,8 @@ pub mod clock;
 pub mod condition;
 /// ISO-4217 currency codes and their minor units.
 pub mod currency;
+/// Times of day at which something is done once a day.
+pub mod daily;
 /// Decimal text to scaled integers and back; the only parser and printer of numbers.
 pub mod decimal;
 /// What cost can be grouped by.
@@ -39,6 +41,7 @@ pub mod unit;
 
 pub use clock::{Clock, FixedClock};
 pub use currency::Currency;
+pub use daily::Daily;
 pub use money::{Money, MoneyError};
 pub use quantity::{Price, Quantity, Weight};
 pub use range::RangeError;

@@ -342,6 +342,18 @@ impl Zone {
         Instant(start.timestamp().as_microsecond())
     }
 
+    /// Returns the instant at which the clock shows so many minutes after midnight on the day; the first of two, and the
+    /// one just as long after the gap if the clock skips it.
+    #[must_use]
+    pub fn at_minutes(&self, day: Day, minutes: u16) -> Instant {
+        let minutes = minutes.min(24 * 60 - 1);
+        let (hour, minute) = (i8::try_from(minutes / 60), i8::try_from(minutes % 60));
+        let (Ok(hour), Ok(minute)) = (hour, minute) else { unreachable!("a day has 24 hours of 60 minutes") };
+        let shown = day.date().at(hour, minute, 0, 0);
+        let zoned = shown.to_zoned(self.zone.clone()).expect("times of years 1 to 9999 exist in every zone");
+        Instant(zoned.timestamp().as_microsecond())
+    }
+
     /// Returns the instants of the day: 23, 24 or 25 hours.
     #[must_use]
     pub fn day_range(&self, day: Day) -> InstantRange {

@@ -5,6 +5,8 @@ use domain::{Currency, Zone};
 /// Settings of the organisation and limits of queries.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Name of this process among those that share the catalog; the same after a restart on the same data folder.
+    pub node: String,
     /// Decides where a day begins.
     pub zone: Zone,
     /// Into which every amount is converted for totals.
@@ -26,6 +28,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            node: "local".to_owned(),
             zone: Zone::utc(),
             reporting_currency: Currency::USD,
             trailing_days: 35,

@@ -1,6 +1,6 @@
 //! Sample data and clocks for tests: bills and events that say only what a test is about.
 //!
-//! Owns: builders of FOCUS files and CloudEvents, fixed clocks.
+//! Owns: builders of FOCUS files and CloudEvents, fixed clocks, the PostgreSQL server of a test.
 //! Never: assertions, stores, anything that the product itself needs at run time.
 //! Start reading at [`bill::Bill`].
 
@@ -8,6 +8,8 @@
 pub mod bill;
 /// CloudEvents in NDJSON.
 pub mod events;
+/// A real PostgreSQL server.
+pub mod postgres;
 
 use domain::{FixedClock, Instant};
 

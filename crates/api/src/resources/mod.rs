@@ -46,6 +46,8 @@ pub mod pools;
 pub mod rate_cards;
 /// Attribution of a range of days.
 pub mod runs;
+/// What is done once a day.
+pub mod schedule;
 /// Measuring the workspaces of applications now.
 pub mod snapshot_runs;
 /// What was measured of tenants, day by day.

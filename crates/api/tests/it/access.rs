@@ -115,6 +115,7 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/runs/{id}", Platform, vec![get("missing", "/api/v1/runs/none", 404), get("malformed", "/api/v1/runs/%ff", 400)]),
         Row("GET", "/api/v1/runs/{id}/events", Platform, vec![
             get("missing", "/api/v1/runs/none/events", 404), get("malformed", "/api/v1/runs/%ff/events", 400)]),
+        Row("GET", "/api/v1/schedule", Readers, plain("/api/v1/schedule")),
         Row("POST", "/api/v1/cost-lines/imports", Platform, vec![
             send("own", "/api/v1/cost-lines/imports?source=again", "text/csv", &bill(&[("x", "2026-11-01", "1.00")]), 200),
             send("malformed", "/api/v1/cost-lines/imports", "text/csv", "x", 400)]),

@@ -2,14 +2,14 @@
 
 use api::auth::mint_first;
 use api::rates::EventRates;
-use api::{ApiLimits, App, Streams};
+use api::{ApiLimits, App, KnownTokens, ScheduledJob, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
 use collectors::sources::{SinkError, Sources, Taken, UsagePoint, UsageSink};
 use collectors::workspaces::{Workspaces, WorkspacesContext};
-use domain::{FixedClock, Instant, Zone};
+use domain::{Daily, FixedClock, Instant, Zone};
 use engine::{Engine, Settings};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -106,6 +106,7 @@ impl TestApp {
                 clock: clock.clone(),
                 zone: Zone::utc(),
                 reject_unknown_tenants: false,
+                node: "node".into(),
             },
         );
         let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
@@ -126,6 +127,8 @@ impl TestApp {
             admin_token: None,
             streams: Streams::new(limits.live_streams_max),
             upkeep: Arc::default(),
+            known_tokens: KnownTokens::default(),
+            schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();

@@ -5,14 +5,19 @@ use crate::cli::ServeArgs;
 use crate::client::Client;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{LEASE, Post, Scheduler};
 use crate::sources::SourceSchedule;
-use crate::wiring::LocalStore;
+use crate::wiring::{LocalStore, WallClock};
 use anyhow::Result;
+use api::App;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How often the catalog is asked what other processes did.
+const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 
 /// Serves the local store until the process is told to stop.
 pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
@@ -23,7 +28,14 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let store = crate::wiring::open_local(&config).await?;
     let client = Client::Local(store.router.clone());
     crate::publish::publish_files(&client, &config, context.globals.yes).await?;
-    let schedule = Scheduler::new(client, &config, store.events.flushes()).await?;
+    let post = Post {
+        catalog: store.app.catalog().clone(),
+        node: store.node.clone(),
+        lease: LEASE,
+        zone: config.zone(),
+        clock: Arc::new(WallClock),
+    };
+    let schedule = Scheduler::new(client, &config, store.events.flushes(), post).await?;
     let url = url_of(&listener, &config.server.base_path)?;
     let signals = StopSignals::listen()?;
     let mut out = std::io::stdout();
@@ -34,10 +46,26 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     out.flush()?;
     let schedule = tokio::spawn(schedule.run());
     let sources = tokio::spawn(SourceSchedule::new(Client::Local(store.router.clone())).run());
+    let following = store.app.catalog().is_shared().then(|| tokio::spawn(follow_others(store.app.clone())));
     let served = serve_store(listener, &store, &config, signals).await;
     schedule.abort();
     sources.abort();
+    if let Some(following) = following {
+        following.abort();
+    }
     served
+}
+
+/// Takes over what other processes on the same catalog did, again and again, until it is dropped.
+async fn follow_others(app: App) {
+    let mut seen = None;
+    loop {
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        match app.follow_others(seen.clone()).await {
+            Ok(recorded) => seen = recorded,
+            Err(error) => tracing::warn!(?error, "what other processes did cannot be read"),
+        }
+    }
 }
 
 /// Serves a store until the process is told to stop; meanwhile acknowledged events go to the tables, the last ones at

@@ -322,7 +322,7 @@ mod tests {
         for text in [
             "[compute]\nengine='df://host'",
             "[storage]\nlake='s3://b/p'",
-            "[storage]\ncatalog='postgres://x'",
+            "[storage]\ncatalog='mysql://x'",
             "[[source]]\nname='app'\nkind='vercel'",
             "[[limit]]\nprovider='p'\nresource='r'",
             "[retention]\nimports='365d'",

@@ -91,7 +91,7 @@ sections! {
         /// Where the tables are, if not in the data folder.
         #[serde(skip_serializing_if = "Option::is_none")]
         lake: Option<String> = None,
-        /// Where the catalog is, if not in the data folder.
+        /// Where the catalog is, if not in the data folder: a path or a `postgres://` address.
         #[serde(skip_serializing_if = "Option::is_none")]
         catalog: Option<String> = None,
     }
@@ -461,8 +461,9 @@ impl Config {
         if is_remote(&self.storage.lake) {
             return Err(Failure::not_available("storage.lake in a bucket"));
         }
-        if is_remote(&self.storage.catalog) {
-            return Err(Failure::not_available("storage.catalog on a database server"));
+        let is_database = self.storage.catalog.as_deref().is_some_and(storage::catalog::Catalog::is_url);
+        if is_remote(&self.storage.catalog) && !is_database {
+            return Err(Failure::not_available("storage.catalog on a server other than postgres://"));
         }
         let known = [super::prometheus::KIND, collectors::workspaces::KIND, HTTP_SNAPSHOT];
         let is_known = |source: &&Source| known.contains(&source.kind.as_str());

@@ -39,7 +39,7 @@ use domain::{Clock, Zone};
 use hub::Hub;
 use std::fmt;
 use std::sync::Arc;
-use storage::catalog::{Catalog, CatalogError};
+use storage::catalog::Catalog;
 use storage::lake::Lake;
 
 /// What such a source is called in the configuration.
@@ -54,6 +54,7 @@ pub struct Workspaces {
     clock: Arc<dyn Clock>,
     zone: Zone,
     reject_unknown_tenants: bool,
+    node: Arc<str>,
     hub: Arc<Hub>,
 }
 
@@ -75,28 +76,22 @@ pub struct WorkspacesContext {
     pub zone: Zone,
     /// Whether workspaces that nobody entered are refused: `[tenants] unknown`.
     pub reject_unknown_tenants: bool,
+    /// Name of this server among those that share the catalog.
+    pub node: Arc<str>,
 }
 
 impl Workspaces {
     /// Returns the sources, none of them measured yet.
     #[must_use]
     pub fn new(sources: Vec<PostgresSource>, context: WorkspacesContext) -> Self {
-        let WorkspacesContext { lake, catalog, clock, zone, reject_unknown_tenants } = context;
-        Self { sources: sources.into(), lake, catalog, clock, zone, reject_unknown_tenants, hub: Arc::default() }
+        let WorkspacesContext { lake, catalog, clock, zone, reject_unknown_tenants, node } = context;
+        let (sources, hub) = (sources.into(), Arc::default());
+        Self { sources, lake, catalog, clock, zone, reject_unknown_tenants, node, hub }
     }
 
     /// Returns whether a source of this name is among them.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.sources.iter().any(|source| source.name == name)
-    }
-
-    /// Marks runs that a dead process left running as failed. Call it once, at the start of a process.
-    ///
-    /// # Errors
-    /// When the catalog fails.
-    pub async fn repair(&self) -> Result<(), CatalogError> {
-        self.catalog.fail_interrupted_snapshot_runs(self.clock.now().micros()).await?;
-        Ok(())
     }
 }

@@ -88,6 +88,8 @@ pub struct SnapshotRun {
 pub struct RunFound {
     /// Who asked for it.
     pub requested_by: String,
+    /// Which server carries it out.
+    pub node: String,
     /// Workspaces that were measured.
     pub tenants: usize,
     /// Those among them with a quantity that stands in for one that could not be read.
@@ -114,12 +116,14 @@ pub struct RunProgress {
 pub enum Begun {
     /// It is the caller's to carry out.
     Mine(SnapshotRun),
-    /// One of the same day is under way already.
+    /// One of the same day is under way in this process already.
     Other(SnapshotRun),
 }
 
 impl Workspaces {
     /// Returns a run of the day, begun or found under way; without a day, of the current one.
+    ///
+    /// Servers that share a catalog do not wait for each other: two runs at once do the same work twice, to one effect.
     ///
     /// # Errors
     /// [`WorkspacesError::NoSource`], [`WorkspacesError::Future`], or the catalog fails.
@@ -132,18 +136,42 @@ impl Workspaces {
             id: format!("snap-{}", &hex::encode(Sha256::digest(seed.as_bytes()))[..16]),
             state: RunState::Running,
             date,
-            found: RunFound { requested_by: requested_by.to_owned(), ..RunFound::default() },
+            found: RunFound {
+                requested_by: requested_by.to_owned(),
+                node: self.node.to_string(),
+                ..RunFound::default()
+            },
             error: None,
             created_at: now,
             finished_at: None,
         };
-        match self.catalog.insert_snapshot_run(&to_row(&run)).await? {
-            Some(other) => Ok(Begun::Other(of_row(&other)?)),
-            None => {
-                self.hub.open(&run.id);
-                Ok(Begun::Mine(run))
+        if let Some(other) = self.hub.open(&run) {
+            return Ok(Begun::Other(other));
+        }
+        match self.catalog.insert_snapshot_run(&to_row(&run)).await {
+            Ok(()) => Ok(Begun::Mine(run)),
+            Err(error) => {
+                self.hub.close(&run.id);
+                Err(error.into())
             }
         }
+    }
+
+    /// Marks runs that this server left running when it died as failed. Call it once, at the start of a process.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn repair(&self) -> Result<(), WorkspacesError> {
+        for row in self.catalog.running_snapshot_runs().await? {
+            let mut run = of_row(&row)?;
+            if run.found.node == *self.node {
+                run.state = RunState::Failed;
+                run.error = Some("interrupted before it ended".to_owned());
+                run.finished_at = Some(self.clock.now().micros());
+                self.catalog.end_snapshot_run(&to_row(&run)).await?;
+            }
+        }
+        Ok(())
     }
 
     fn date_of(&self, date: Option<Day>) -> Result<Day, WorkspacesError> {
@@ -163,8 +191,8 @@ impl Workspaces {
         let ended = AssertUnwindSafe(self.measure_all(&run)).catch_unwind().await;
         run.finished_at = Some(self.clock.now().micros());
         let ended = ended.map(|(found, error)| {
-            let requested_by = std::mem::take(&mut run.found.requested_by);
-            run.found = RunFound { requested_by, ..found };
+            let before = std::mem::take(&mut run.found);
+            run.found = RunFound { requested_by: before.requested_by, node: before.node, ..found };
             run.state = if error.is_none() { RunState::Succeeded } else { RunState::Failed };
             run.error = error;
         });
@@ -446,6 +474,7 @@ mod tests {
             clock: Arc::new(FixedClock::at(now)),
             zone: zone.parse().expect("a zone"),
             reject_unknown_tenants: false,
+            node: "node-1".into(),
         };
         Workspaces::new(sources, context)
     }
@@ -492,10 +521,19 @@ mod tests {
         assert_eq!((status.state, status.last_error.is_some()), (SourceState::Never, true));
         let next = workspaces.begin(None, "test").await.expect("begun");
         assert!(matches!(next, Begun::Mine(_)));
+        let elsewhere = RunFound { node: "node-2".to_owned(), ..RunFound::default() };
+        let elsewhere = SnapshotRun { id: "snap-2".to_owned(), state: RunState::Running, found: elsewhere, ..ended };
+        workspaces.catalog.insert_snapshot_run(&to_row(&elsewhere)).await.expect("inserted");
+        let workspaces = given(&folder, vec![source()], "UTC", "2026-11-20T00:10:00Z").await;
         workspaces.repair().await.expect("repaired");
-        let states: Vec<RunState> =
-            workspaces.runs(None, 10).await.expect("runs").iter().map(|run| run.state).collect();
-        assert_eq!(states, [RunState::Failed, RunState::Failed], "a run that nobody ended was interrupted");
+        let runs = workspaces.runs(None, 10).await.expect("runs");
+        let running: Vec<&str> =
+            runs.iter().filter(|run| run.state == RunState::Running).map(|run| run.id.as_str()).collect();
+        assert_eq!(
+            (runs.len(), running),
+            (3, vec!["snap-2"]),
+            "what this server began and did not end was interrupted"
+        );
     }
 
     #[tokio::test]

@@ -34,9 +34,11 @@ use futures::FutureExt;
 use post::Posted;
 use sha2::{Digest, Sha256};
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use storage::catalog::RunRow;
+use std::time::Duration;
+use storage::catalog::{CatalogError, RunRow};
 use storage::lake::LakeError;
 
 /// What is asked of a run.
@@ -54,6 +56,11 @@ pub struct RunRequest {
 
 /// How often a run starts again because somebody else posted meanwhile.
 const ATTEMPTS_MAX: u32 = 20;
+/// How long others believe that a run is under way after they were told so last.
+const HELD: Duration = Duration::from_secs(20);
+/// How often the catalog is told of a run, and how long after a failure.
+const TELLS_MAX: u32 = 4;
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Days whose inputs are held at once; longer runs are computed in pieces of this many days.
 const DAYS_AT_ONCE: i32 = 31;
 
@@ -173,7 +180,7 @@ impl Engine {
             requested_by: request.requested_by.clone(),
             body: "{}".to_owned(),
         };
-        match self.catalog.insert_run(&row).await? {
+        match self.catalog.insert_run(&row, &self.settings.node, held_micros()).await? {
             None => {
                 self.hub.open(&row.id);
                 Ok(row)
@@ -223,8 +230,8 @@ impl Engine {
     ) -> Result<RunView, EngineError> {
         row.status = RunStatus::Running.as_str().to_owned();
         row.started_at = Some(self.clock.now().micros());
-        self.catalog.update_run(&row).await?;
-        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        self.tell(&row).await?;
+        let ended = AssertUnwindSafe(self.while_held(&row.id, work)).catch_unwind().await;
         row.finished_at = Some(self.clock.now().micros());
         row.status = RunStatus::Failed.as_str().to_owned();
         match &ended {
@@ -232,10 +239,41 @@ impl Engine {
             Ok(Err(error)) => row.error = Some(error.to_string()),
             Err(panic) => row.error = Some(format!("the run broke off, please report it: {}", text_of(&**panic))),
         }
-        let updated = self.catalog.update_run(&row).await;
+        let updated = self.tell(&row).await;
         ended.unwrap_or_else(|panic| resume_unwind(panic))?;
         updated?;
         RunView::of_row(&row)
+    }
+
+    /// Stores how far a run is. A catalog that broke off is told again: saying it twice is harmless, and a run that nobody
+    /// ended holds up its days.
+    async fn tell(&self, row: &RunRow) -> Result<(), CatalogError> {
+        let mut told = self.catalog.update_run(row).await;
+        for _ in 1..TELLS_MAX {
+            if !matches!(told, Err(CatalogError::Database(_))) {
+                break;
+            }
+            tokio::time::sleep(TELL_AGAIN).await;
+            told = self.catalog.update_run(row).await;
+        }
+        told
+    }
+
+    /// Does the work, and meanwhile says again and again that the run is under way.
+    async fn while_held<T>(&self, run: &str, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = work => done,
+            never = self.keep_holding(run) => match never {},
+        }
+    }
+
+    async fn keep_holding(&self, run: &str) -> Infallible {
+        loop {
+            tokio::time::sleep(HELD / 3).await;
+            if let Err(error) = self.catalog.hold_run(run, &self.settings.node, held_micros()).await {
+                tracing::warn!(run.id = run, ?error, "run {run} goes on, but the catalog cannot be told");
+            }
+        }
     }
 
     /// Computes and posts, again and again until nobody else posted meanwhile.
@@ -282,6 +320,10 @@ impl Engine {
     }
 }
 
+fn held_micros() -> i64 {
+    i64::try_from(HELD.as_micros()).expect("some seconds fit")
+}
+
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
@@ -293,6 +335,25 @@ mod tests {
 
     async fn broken() -> Result<Posted, EngineError> {
         panic!("a wrong bill is worse than a crash")
+    }
+
+    #[tokio::test]
+    async fn a_run_is_ended_for_its_process_only_when_that_holds_it_no_longer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let range = DayRange::single(engine.today());
+        let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+        let row = engine.insert_run(&request).await.expect("nothing is under way");
+
+        engine.keep_up().await.expect("the stores answer");
+        assert_eq!(engine.run(&row.id).await.expect("a run").finished_at, None);
+        // Its process has not said for too long that it goes on.
+        assert!(engine.catalog.hold_run(&row.id, "local", 0).await.expect("the catalog answers"));
+        engine.keep_up().await.expect("the stores answer");
+
+        let run = engine.run(&row.id).await.expect("a run");
+        assert_eq!((run.status, run.error.as_deref()), (RunStatus::Failed, Some("interrupted before it ended")));
+        engine.insert_run(&request).await.expect("its days are free again");
     }
 
     #[tokio::test]

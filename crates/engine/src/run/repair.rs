@@ -25,7 +25,34 @@ impl Engine {
         rows.extend(self.postings_beyond(rows.last().map_or(0, |row| row.posting)).await?);
         self.catalog.replace_all_postings(&rows).await?;
         self.end_posted_runs(&rows).await?;
-        self.catalog.fail_interrupted_runs(self.clock.now().micros()).await?;
+        self.catalog.fail_abandoned_runs(self.clock.now().micros(), Some(&self.settings.node)).await?;
+        Ok(())
+    }
+
+    /// Does for other processes what they cannot do any more: caches postings whose writer died before it could, and
+    /// ends runs that nobody carries out. Call it now and then while the catalog is shared.
+    ///
+    /// # Errors
+    /// When lake or catalog fail.
+    pub async fn keep_up(&self) -> Result<(), EngineError> {
+        let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
+        let known = newest.first().and_then(|posting| u64::try_from(posting.version).ok());
+        let pinned = self.lake.pin_table(Table::Ledger).await?;
+        for record in pinned.commits_since(known).await? {
+            let sha256 = pinned.log_hash(record.version).await?;
+            if let Some(row) = posting_row(&record, sha256)? {
+                self.catalog.insert_posting(&row).await?;
+            }
+        }
+        let mut posted = Vec::new();
+        for run in self.catalog.abandoned_runs().await? {
+            posted.extend(self.catalog.posting_of_run(&run.id).await?);
+        }
+        self.end_posted_runs(&posted).await?;
+        let ended = self.catalog.fail_abandoned_runs(self.clock.now().micros(), None).await?;
+        if 0 < ended {
+            tracing::warn!(runs = ended, "ended {ended} runs that nobody carried out any more");
+        }
         Ok(())
     }
 

@@ -132,6 +132,12 @@ impl EventLog {
         &self.inner.waiting
     }
 
+    /// Returns the name under which this log's events are in the tables: `wal-` and the random name of its folder.
+    #[must_use]
+    pub fn writer(&self) -> &str {
+        &self.inner.writer
+    }
+
     /// Returns when no other backfill runs.
     pub(crate) async fn backfill_turn(&self) -> MutexGuard<'_, ()> {
         self.inner.backfill_turn.lock().await

@@ -1,18 +1,21 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    Any, AnyConnection, AnyPool, Executor, Transaction,
+    Any, AnyPool, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers},
     migrate::{MigrateError, Migrator},
 };
 
-use super::CatalogError;
+use super::{CatalogError, dialect::Dialect};
 
 /// Meaning of the rows; raised when old programs would misread them.
 const FORMAT_VERSION: i64 = 1;
 /// How long a write waits for its turn before it fails.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
-/// SQLite readers never block each other; more than this only costs memory.
+/// How long a read waits for a connection. Shorter: a question is asked again, and a server that is away must not
+/// hold up everybody who asks.
+const READ_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Readers never block each other; more than this only costs memory.
 const READ_CONNECTIONS_MAX: u32 = 4;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -22,7 +25,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 pub struct Catalog {
     pub(super) read: AnyPool,
     write: AnyPool,
-    begin_write: &'static str,
+    dialect: Dialect,
 }
 
 impl Catalog {
@@ -36,32 +39,56 @@ impl Catalog {
         let absolute = std::path::absolute(path).map_err(|_| unusable())?;
         // Through `url`, so that a space, `?` or `#` in a folder's name stays part of the path.
         let file = url::Url::from_file_path(&absolute).map_err(|()| unusable())?;
-        Self::open_sqlite_url(&format!("sqlite://{}?mode=rwc", file.path())).await
+        Self::open_with(Dialect::Sqlite, &format!("sqlite://{}?mode=rwc", file.path())).await
     }
 
-    async fn open_sqlite_url(url: &str) -> Result<Self, CatalogError> {
+    /// Opens the catalog in a PostgreSQL database, creating or migrating its tables as needed. Several processes may
+    /// have the same one open.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnusableUrl`] if it is no `postgres://` address or the database does not keep UTF-8,
+    /// [`CatalogError::NewerFormat`] if a newer program wrote it, else what the database says. No error holds the
+    /// address, which may hold a password.
+    pub async fn open_url(url: &str) -> Result<Self, CatalogError> {
+        if !Self::is_url(url) {
+            return Err(CatalogError::UnusableUrl("the address does not begin with postgres://"));
+        }
+        let catalog = Self::open_with(Dialect::Postgres, url).await?;
+        let encoding: String =
+            sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(&catalog.read).await?;
+        if encoding != "UTF8" {
+            return Err(CatalogError::UnusableUrl("the database does not keep UTF-8; create it with ENCODING 'UTF8'"));
+        }
+        Ok(catalog)
+    }
+
+    /// Returns whether a place is the address of a database rather than a path.
+    #[must_use]
+    pub fn is_url(place: &str) -> bool {
+        ["postgres://", "postgresql://"].iter().any(|scheme| place.starts_with(scheme))
+    }
+
+    async fn open_with(dialect: Dialect, url: &str) -> Result<Self, CatalogError> {
         install_default_drivers();
         let options = AnyConnectOptions::from_str(url)?;
-        let pool = || {
-            AnyPoolOptions::new()
-                .acquire_timeout(WRITE_WAIT_MAX)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-        };
-        let write = pool()
+        let write = pool(dialect, WRITE_WAIT_MAX)
             .max_connections(1)
-            .after_connect(|connection, _| Box::pin(prepare_sqlite(connection, false)))
+            .after_connect(move |connection, _| Box::pin(dialect.prepare(connection, false)))
             .connect_with(options.clone())
             .await?;
-        migrate(&write).await?;
-        let read = pool()
+        migrate(&write, dialect).await?;
+        let read = pool(dialect, READ_WAIT_MAX)
             .max_connections(READ_CONNECTIONS_MAX)
-            .after_connect(|connection, _| Box::pin(prepare_sqlite(connection, true)))
+            .after_connect(move |connection, _| Box::pin(dialect.prepare(connection, true)))
             .connect_with(options)
             .await?;
-        // IMMEDIATE: a transaction that reads first and writes later must not fail on its first write.
-        Ok(Self { read, write, begin_write: "BEGIN IMMEDIATE" })
+        Ok(Self { read, write, dialect })
+    }
+
+    /// Returns whether other processes may have the catalog open.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.dialect == Dialect::Postgres
     }
 
     /// Closes every connection; what was committed is on disk.
@@ -70,36 +97,54 @@ impl Catalog {
         self.write.close().await;
     }
 
-    /// A writing transaction; nothing of it stays unless it is committed.
+    /// Returns the time by the database's clock, which is one for all who share the catalog.
+    ///
+    /// # Units
+    /// Microseconds since 1970 in UTC.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn now(&self) -> Result<i64, CatalogError> {
+        Ok(sqlx::query_scalar(self.dialect.now()).fetch_one(&self.read).await?)
+    }
+
+    /// The same within a writing transaction.
+    pub(super) async fn now_in(&self, tx: &mut Transaction<'static, Any>) -> Result<i64, CatalogError> {
+        Ok(sqlx::query_scalar(self.dialect.now()).fetch_one(&mut **tx).await?)
+    }
+
+    /// A writing transaction, the only one there is on this catalog until it ends; nothing of it stays unless it is
+    /// committed.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, CatalogError> {
-        match self.write.begin_with(self.begin_write).await {
+        let begin = self.dialect.begin();
+        let mut tx = match self.write.begin_with(begin).await {
             // On a full disk SQLite rolls back by itself; the connection still counts the transaction and is of no use.
             Err(sqlx::Error::InvalidSavePointStatement) => {
                 self.write.acquire().await?.close().await?;
-                Ok(self.write.begin_with(self.begin_write).await?)
+                self.write.begin_with(begin).await?
             }
-            begun => Ok(begun?),
+            begun => begun?,
+        };
+        if let Some(turn) = self.dialect.take_turn() {
+            sqlx::query(turn).execute(&mut *tx).await?;
         }
+        Ok(tx)
     }
 }
 
-/// Settings that SQLite forgets with each connection.
-async fn prepare_sqlite(connection: &mut AnyConnection, read_only: bool) -> Result<(), sqlx::Error> {
-    connection.execute("PRAGMA busy_timeout = 30000").await?;
-    connection.execute("PRAGMA foreign_keys = ON").await?;
-    if read_only {
-        connection.execute("PRAGMA query_only = ON").await?;
-    } else {
-        connection.execute("PRAGMA journal_mode = WAL").await?;
-        // FULL: a commit that was answered survives the loss of power, not only of the process.
-        connection.execute("PRAGMA synchronous = FULL").await?;
-    }
-    Ok(())
+/// Connections that stay; those to a server are tried before they are used, because servers are started again.
+fn pool(dialect: Dialect, wait_max: Duration) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .acquire_timeout(wait_max)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(dialect == Dialect::Postgres)
 }
 
 /// Applies missing migrations, then checks that the rows mean what this program thinks they mean.
-async fn migrate(pool: &AnyPool) -> Result<(), CatalogError> {
-    MIGRATIONS.run(pool).await.map_err(|error| match error {
+async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), CatalogError> {
+    let migrations = Migrator::with_migrations(MIGRATIONS.iter().map(|one| dialect.migration(one)).collect());
+    migrations.run(pool).await.map_err(|error| match error {
         MigrateError::VersionMissing(number) => {
             CatalogError::NewerFormat { found: format!("migration {number}"), known: last_migration() }
         }

@@ -88,13 +88,25 @@ pub enum CatalogError {
         /// The text found.
         value: String,
     },
-    /// The catalog's URL or path cannot be used.
-    #[error("{0:?} cannot be used as a catalog; give a file path or a sqlite: URL")]
+    /// The catalog's path cannot be used.
+    #[error("{0:?} cannot be used as a catalog; give a file path or a postgres:// address")]
     UnusableLocation(String),
+    /// The catalog's address cannot be used. It may hold a password, so it is not repeated.
+    #[error("the address of the catalog cannot be used: {0}")]
+    UnusableUrl(&'static str),
     /// The migrations could not be applied.
     #[error("the catalog could not be brought up to date")]
     Migrate(#[source] MigrateError),
     /// The database failed.
     #[error("the catalog database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl CatalogError {
+    /// Returns whether the database does not answer, so that asking again later may help.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls};
+        matches!(self, Self::Database(Io(_) | PoolTimedOut | PoolClosed | Tls(_)))
+    }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use sqlx::{Any, FromRow, Transaction};
 
 use super::{Catalog, CatalogError};
@@ -77,13 +79,25 @@ impl Catalog {
         Ok(())
     }
 
-    /// Makes the cache say exactly what the lake says.
+    /// The ids of all imports that are cached.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn import_ids(&self) -> Result<Vec<String>, CatalogError> {
+        Ok(sqlx::query_scalar("SELECT id FROM imports ORDER BY id").fetch_all(&self.read).await?)
+    }
+
+    /// Makes the cache say what the lake says. `cached` are the ids that were there before the lake was read: only of
+    /// them any goes, so that what another process imported meanwhile stays.
     ///
     /// # Errors
     /// When the database fails; then the cache is as before.
-    pub async fn replace_all_imports(&self, imports: &[ImportRow]) -> Result<(), CatalogError> {
+    pub async fn replace_imports(&self, cached: &[String], imports: &[ImportRow]) -> Result<(), CatalogError> {
+        let stored: BTreeSet<&str> = imports.iter().map(|import| import.id.as_str()).collect();
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM imports").execute(&mut *tx).await?;
+        for id in cached.iter().filter(|id| !stored.contains(id.as_str())) {
+            sqlx::query("DELETE FROM imports WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        }
         for import in imports {
             insert_import(&mut tx, import).await?;
         }
@@ -125,13 +139,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Makes the cache say exactly what the ledger's log says.
+    /// Makes the cache say exactly what the ledger's log says. Postings after the last of these stay: another process
+    /// made them meanwhile.
     ///
     /// # Errors
     /// When the database fails; then the cache is as before.
     pub async fn replace_all_postings(&self, postings: &[PostingRow]) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM postings").execute(&mut *tx).await?;
+        let last = postings.iter().map(|posting| posting.posting).max().unwrap_or(0);
+        sqlx::query("DELETE FROM postings WHERE posting <= $1").bind(last).execute(&mut *tx).await?;
         for posting in postings {
             insert_posting(&mut tx, posting).await?;
         }
@@ -158,6 +174,15 @@ impl Catalog {
     /// When the database fails.
     pub async fn posting_all_tenants(&self, posting: i64) -> Result<Option<PostingRow>, CatalogError> {
         Ok(sqlx::query_as("SELECT * FROM postings WHERE posting = $1").bind(posting).fetch_optional(&self.read).await?)
+    }
+
+    /// The posting that a run made.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn posting_of_run(&self, run: &str) -> Result<Option<PostingRow>, CatalogError> {
+        let sql = "SELECT * FROM postings WHERE run = $1 ORDER BY posting DESC LIMIT 1";
+        Ok(sqlx::query_as(sql).bind(run).fetch_optional(&self.read).await?)
     }
 
     /// The last posting booked at or before that instant: what `as_of` means.

@@ -1,43 +1,31 @@
+use sqlx::{Any, Transaction};
+
 use super::{Catalog, CatalogError};
 
 impl Catalog {
-    /// Whether `holder` has the lease now: it was free, run out, or already its own.
+    /// Whether `holder` has the lease for the next `micros`: it was free, run out, or already its own.
     ///
-    /// A lease saves work. Nothing may become wrong when two believe that they hold it.
+    /// A lease saves work. Nothing may become wrong when two believe that they hold it. Time is the database's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn acquire_lease(
-        &self,
-        name: &str,
-        holder: &str,
-        now: i64,
-        expires_at: i64,
-    ) -> Result<bool, CatalogError> {
+    pub async fn acquire_lease(&self, name: &str, holder: &str, micros: i64) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
-             SET holder = excluded.holder, expires_at = excluded.expires_at \
-             WHERE leases.holder = excluded.holder OR leases.expires_at <= $4",
-        )
-        .bind(name)
-        .bind(holder)
-        .bind(expires_at)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+        let now = self.now_in(&mut tx).await?;
+        let taken = take_lease(&mut tx, name, holder, now, micros).await?;
         tx.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(taken)
     }
 
-    /// Whether `holder` still had the lease at `now` and has it until `expires_at`.
+    /// Whether `holder` still has the lease, and then has it for the next `micros`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn renew_lease(&self, name: &str, holder: &str, now: i64, expires_at: i64) -> Result<bool, CatalogError> {
+    pub async fn renew_lease(&self, name: &str, holder: &str, micros: i64) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
+        let now = self.now_in(&mut tx).await?;
         let done = sqlx::query("UPDATE leases SET expires_at = $1 WHERE name = $2 AND holder = $3 AND expires_at > $4")
-            .bind(expires_at)
+            .bind(now.saturating_add(micros))
             .bind(name)
             .bind(holder)
             .bind(now)
@@ -53,12 +41,39 @@ impl Catalog {
     /// When the database fails.
     pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
-            .bind(name)
-            .bind(holder)
-            .execute(&mut *tx)
-            .await?;
+        drop_lease(&mut tx, name, holder).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Whether the lease was free, run out at `now`, or the holder's own; then it is the holder's for the next `micros`.
+pub(super) async fn take_lease(
+    tx: &mut Transaction<'static, Any>,
+    name: &str,
+    holder: &str,
+    now: i64,
+    micros: i64,
+) -> Result<bool, CatalogError> {
+    let done = sqlx::query(
+        "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
+         SET holder = excluded.holder, expires_at = excluded.expires_at \
+         WHERE leases.holder = excluded.holder OR leases.expires_at <= $4",
+    )
+    .bind(name)
+    .bind(holder)
+    .bind(now.saturating_add(micros))
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn drop_lease(tx: &mut Transaction<'static, Any>, name: &str, holder: &str) -> Result<(), CatalogError> {
+    sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
+        .bind(name)
+        .bind(holder)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }

@@ -1,14 +1,16 @@
-//! The catalog: tenants, tokens, rules, rates and the record of work, in SQLite (later also PostgreSQL).
+//! The catalog: tenants, tokens, rules, rates and the record of work, in SQLite or PostgreSQL.
 //!
 //! Owns: the relational rows of `migrations/`, whose comments are the design document.
 //! Never: money arithmetic, the wall clock, access rights, or anything that only the lake may decide;
-//! `imports`, `postings` and `periods` are caches that [`Catalog::replace_all_imports`] and its like repair.
+//! `imports`, `postings` and `periods` are caches that [`Catalog::replace_imports`] and its like repair.
 //! Start reading at [`Catalog::open`], then `tenants.rs`, which shows how dated rows work.
 //!
 //! Instants are microseconds since 1970 in UTC, days `YYYY-MM-DD`, decimals text. Every time is a parameter.
 
 /// Opens the database, applies the migrations, hands out transactions.
 mod connect;
+/// What the two databases want said differently.
+mod dialect;
 /// What can go wrong, in the catalog's words.
 mod error;
 
@@ -43,6 +45,8 @@ mod retractions;
 /// Published versions of policies and rate cards.
 mod rules;
 
+/// Jobs that are done once a day.
+mod jobs;
 /// What the lake can tell, kept here to be read quickly: imports, postings, periods.
 mod lake_cache;
 /// Whose turn it is.
@@ -62,6 +66,7 @@ pub use error::CatalogError;
 pub use fixed_costs::FixedCostRow;
 pub use fx::{FxRateRow, NewFxRate};
 pub use idempotency::{IdempotencyStart, StoredResponse};
+pub use jobs::{JobEnd, JobRow};
 pub use lake_cache::{ImportRow, PeriodRow, PostingRow};
 pub use meta::MetaKey;
 pub use meter_spans::MeterSpanRow;

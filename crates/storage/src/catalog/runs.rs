@@ -1,6 +1,6 @@
 use sqlx::{Any, AnyPool, FromRow, Row, Transaction, any::AnyRow};
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, leases::take_lease};
 
 /// An attribution run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,11 @@ impl<'r> FromRow<'r, AnyRow> for RunRow {
 impl Catalog {
     /// Stores a new run, unless one that is queued or running shares a day with it: then returns that one.
     ///
-    /// Dry runs neither wait nor are waited for.
+    /// Dry runs neither wait nor are waited for. `holder` carries the run out, at first for `micros`.
     ///
     /// # Errors
     /// [`CatalogError::Conflict`] if the id is taken.
-    pub async fn insert_run(&self, run: &RunRow) -> Result<Option<RunRow>, CatalogError> {
+    pub async fn insert_run(&self, run: &RunRow, holder: &str, micros: i64) -> Result<Option<RunRow>, CatalogError> {
         let mut tx = self.begin().await?;
         if !run.dry_run {
             let other: Option<RunRow> = sqlx::query_as(
@@ -84,11 +84,13 @@ impl Catalog {
         if !write_run(&mut tx, INSERT_RUN, run).await? {
             return Err(CatalogError::Conflict { what: "run", id: run.id.clone() });
         }
+        let now = self.now_in(&mut tx).await?;
+        take_lease(&mut tx, &lease_of(&run.id), holder, now, micros).await?;
         tx.commit().await?;
         Ok(None)
     }
 
-    /// Stores how far a run is.
+    /// Stores how far a run is; one that ended is no longer held.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] if it was never inserted.
@@ -96,6 +98,9 @@ impl Catalog {
         let mut tx = self.begin().await?;
         if !write_run(&mut tx, UPDATE_RUN, run).await? {
             return Err(CatalogError::NotFound { what: "run", id: run.id.clone() });
+        }
+        if run.finished_at.is_some() {
+            sqlx::query("DELETE FROM leases WHERE name = $1").bind(lease_of(&run.id)).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -120,22 +125,58 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(at).bind(id).bind(limit).fetch_all(&self.read).await?)
     }
 
-    /// Marks runs that a dead process left queued or running as failed; returns how many. Call it at start only.
+    /// Runs that are queued or running and that nobody carries out any more.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fail_interrupted_runs(&self, at: i64) -> Result<u64, CatalogError> {
+    pub async fn abandoned_runs(&self) -> Result<Vec<RunRow>, CatalogError> {
+        let sql = "SELECT * FROM runs WHERE status IN ('queued', 'running') AND NOT EXISTS (SELECT 1 FROM leases \
+                   WHERE leases.name = 'run/' || runs.id AND leases.expires_at > $1) ORDER BY id";
+        let now = self.now().await?;
+        Ok(sqlx::query_as(sql).bind(now).fetch_all(&self.read).await?)
+    }
+
+    /// Marks runs as failed that nobody carries out any more; returns how many.
+    ///
+    /// Whoever carries a run out holds its lease ([`Catalog::hold_run`]). A process that just started names itself as
+    /// `own`: what it held before it died is over, although the lease is not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fail_abandoned_runs(&self, at: i64, own: Option<&str>) -> Result<u64, CatalogError> {
         let mut tx = self.begin().await?;
+        let now = self.now_in(&mut tx).await?;
         let done = sqlx::query(
             "UPDATE runs SET status = 'failed', finished_at = $1, error = 'interrupted before it ended' \
-             WHERE status IN ('queued', 'running')",
+             WHERE status IN ('queued', 'running') AND NOT EXISTS (SELECT 1 FROM leases \
+             WHERE leases.name = 'run/' || runs.id AND leases.expires_at > $2 AND leases.holder <> $3)",
         )
         .bind(at)
+        .bind(now)
+        .bind(own.unwrap_or_default())
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "DELETE FROM leases WHERE name LIKE 'run/%' AND NOT EXISTS (SELECT 1 FROM runs \
+             WHERE 'run/' || runs.id = leases.name AND runs.status IN ('queued', 'running'))",
+        )
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
         Ok(done.rows_affected())
     }
+
+    /// Whether `holder` carries the run out, for the next `micros`; say so again before they are over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hold_run(&self, id: &str, holder: &str, micros: i64) -> Result<bool, CatalogError> {
+        self.acquire_lease(&lease_of(id), holder, micros).await
+    }
+}
+
+fn lease_of(run: &str) -> String {
+    format!("run/{run}")
 }
 
 const INSERT_RUN: &str = "INSERT INTO runs (id, status, from_day, to_day, pools, dry_run, created_at, started_at, \

@@ -24,22 +24,12 @@ pub struct SnapshotRunRow {
 }
 
 impl Catalog {
-    /// Stores a new run, unless one of the same day is under way: then returns that one.
+    /// Stores a new run.
     ///
     /// # Errors
     /// [`CatalogError::Conflict`] if the id is taken.
-    pub async fn insert_snapshot_run(&self, run: &SnapshotRunRow) -> Result<Option<SnapshotRunRow>, CatalogError> {
+    pub async fn insert_snapshot_run(&self, run: &SnapshotRunRow) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
-        let other: Option<SnapshotRunRow> = sqlx::query_as(
-            "SELECT id, target, status, run_after, finished_at, error, body FROM jobs \
-             WHERE kind = 'snapshot_run' AND status = 'running' AND target = $1 ORDER BY run_after, id LIMIT 1",
-        )
-        .bind(&run.date)
-        .fetch_optional(&mut *tx)
-        .await?;
-        if other.is_some() {
-            return Ok(other);
-        }
         let done = sqlx::query(
             "INSERT INTO jobs (id, kind, target, status, run_after, attempts, started_at, finished_at, error, body) \
              VALUES ($1, 'snapshot_run', $2, $3, $4, 1, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING",
@@ -57,7 +47,7 @@ impl Catalog {
             return Err(CatalogError::Conflict { what: "snapshot run", id: run.id.clone() });
         }
         tx.commit().await?;
-        Ok(None)
+        Ok(())
     }
 
     /// Stores how a run ended.
@@ -100,21 +90,14 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(at).bind(id).bind(limit).fetch_all(&self.read).await?)
     }
 
-    /// Marks runs that a dead process left running as failed; returns how many. Call it at start only.
+    /// The runs that nobody ended yet, oldest first.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fail_interrupted_snapshot_runs(&self, at: i64) -> Result<u64, CatalogError> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE jobs SET status = 'failed', finished_at = $1, error = 'interrupted before it ended' \
-             WHERE kind = 'snapshot_run' AND status = 'running'",
-        )
-        .bind(at)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(done.rows_affected())
+    pub async fn running_snapshot_runs(&self) -> Result<Vec<SnapshotRunRow>, CatalogError> {
+        let sql = "SELECT id, target, status, run_after, finished_at, error, body FROM jobs \
+                   WHERE kind = 'snapshot_run' AND status = 'running' ORDER BY run_after, id";
+        Ok(sqlx::query_as(sql).fetch_all(&self.read).await?)
     }
 }
 

@@ -1,27 +1,16 @@
-use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
-use storage::catalog::{Catalog, CatalogError, MetaKey, NewAudit};
+use storage::catalog::{CatalogError, MetaKey, NewAudit};
 
 use super::open;
 
-async fn sql(path: &std::path::Path, statement: &'static str) {
-    let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-    sqlx::query(statement).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
-
 #[tokio::test]
 async fn opening_twice_migrates_once_and_keeps_what_was_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a folder? with # and %20").join("catalog.db");
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-
-    let first = Catalog::open(&path).await.unwrap();
+    let (first, place) = open().await;
     first.set_meta_once(MetaKey::LakeId, "lake-1").await.unwrap();
     first.close().await;
-    let second = Catalog::open(&path).await.unwrap();
+
+    let second = place.open().await.unwrap();
 
     assert_eq!(second.meta(MetaKey::LakeId).await.unwrap().as_deref(), Some("lake-1"));
-    assert!(path.exists(), "the file is where it was asked for");
 }
 
 #[tokio::test]
@@ -29,14 +18,13 @@ async fn a_catalog_of_a_newer_program_is_refused() {
     for statement in [
         "UPDATE meta SET value = '2' WHERE key = 'format_version'",
         "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
-         VALUES (9999, 'later', CURRENT_TIMESTAMP, 1, x'00', 0)",
+         SELECT 9999, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     ] {
-        let (catalog, folder) = open().await;
+        let (catalog, place) = open().await;
         catalog.close().await;
-        let path = folder.path().join("catalog.db");
-        sql(&path, statement).await;
+        place.sql(statement).await;
 
-        let error = Catalog::open(&path).await.unwrap_err();
+        let error = place.open().await.unwrap_err();
 
         assert!(matches!(error, CatalogError::NewerFormat { .. }), "{statement}: {error:?}");
     }
@@ -71,9 +59,9 @@ async fn nothing_is_ever_recorded_at_or_below_a_pinned_watermark() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_writers_lose_nothing() {
-    let (catalog, folder) = open().await;
+    let (catalog, place) = open().await;
     // The second handle has connections of its own, like a second process.
-    let other = Catalog::open(&folder.path().join("catalog.db")).await.unwrap();
+    let other = place.open().await.unwrap();
 
     let writers = [(catalog.clone(), "a"), (other, "b")].map(|(catalog, actor)| {
         tokio::spawn(async move {

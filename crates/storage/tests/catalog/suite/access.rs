@@ -82,18 +82,3 @@ async fn a_failed_keyed_write_may_be_tried_again() {
     assert_eq!(catalog.forget_idempotency_keys(110).await.unwrap(), 0);
     assert_eq!(catalog.forget_idempotency_keys(111).await.unwrap(), 1);
 }
-
-#[tokio::test]
-async fn a_lease_has_one_holder_until_it_runs_out() {
-    let (catalog, _folder) = open().await;
-    assert!(catalog.acquire_lease("nightly", "a", 100, 200).await.unwrap());
-    assert!(!catalog.acquire_lease("nightly", "b", 150, 250).await.unwrap());
-    assert!(catalog.acquire_lease("nightly", "a", 150, 300).await.unwrap(), "one's own is renewed");
-    assert!(catalog.acquire_lease("nightly", "b", 300, 400).await.unwrap(), "run out");
-    assert!(!catalog.renew_lease("nightly", "a", 310, 500).await.unwrap());
-    assert!(catalog.renew_lease("nightly", "b", 310, 500).await.unwrap());
-    catalog.release_lease("nightly", "a").await.unwrap();
-    assert!(!catalog.acquire_lease("nightly", "a", 320, 600).await.unwrap(), "not a's to release");
-    catalog.release_lease("nightly", "b").await.unwrap();
-    assert!(catalog.acquire_lease("nightly", "a", 320, 600).await.unwrap());
-}

@@ -4,6 +4,8 @@ use storage::catalog::{
 
 use super::open;
 
+const HOUR: i64 = 3_600_000_000;
+
 fn import(id: &str, at: i64) -> ImportRow {
     ImportRow {
         id: id.to_owned(),
@@ -63,14 +65,18 @@ async fn repair_makes_the_caches_say_exactly_what_the_lake_says() {
     let error = catalog.insert_posting(&forged).await.unwrap_err();
     assert!(matches!(error, CatalogError::Mismatch { .. }), "{error:?}");
 
-    catalog.replace_all_imports(&[import("kept", 110), import("new", 120)]).await.unwrap();
+    let cached = catalog.import_ids().await.unwrap();
+    catalog.insert_import(&import("meanwhile", 130)).await.unwrap();
+    catalog.replace_imports(&cached, &[import("kept", 110), import("new", 120)]).await.unwrap();
     catalog.replace_all_postings(&[posting(1, 100), posting(2, 200)]).await.unwrap();
 
     let imports = catalog.list_imports_all_tenants(None, 10).await.unwrap();
-    assert_eq!(imports, [import("new", 120), import("kept", 110)]);
+    assert_eq!(imports, [import("meanwhile", 130), import("new", 120), import("kept", 110)]);
     assert_eq!(catalog.import_all_tenants("stale").await.unwrap(), None);
     assert_eq!(catalog.list_postings_all_tenants(Some(2), 10).await.unwrap(), [posting(1, 100)]);
     assert_eq!(catalog.posting_all_tenants(2).await.unwrap(), Some(posting(2, 200)));
+    assert_eq!(catalog.posting_of_run("run-1").await.unwrap(), Some(posting(2, 200)));
+    assert_eq!(catalog.posting_of_run("run-9").await.unwrap(), None);
     assert_eq!(catalog.posting_as_of_all_tenants(199).await.unwrap(), Some(posting(1, 100)));
     assert_eq!(catalog.posting_as_of_all_tenants(99).await.unwrap(), None);
     assert!(catalog.list_periods().await.unwrap().is_empty());
@@ -93,23 +99,26 @@ async fn pages_of_imports_taken_at_one_instant_miss_none() {
 async fn a_run_waits_for_one_that_shares_a_day_with_it() {
     let (catalog, _folder) = open().await;
     let first = run("r1", "2026-01-01", "2026-01-31", 100);
-    assert_eq!(catalog.insert_run(&first).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&first, "me", HOUR).await.unwrap(), None);
 
-    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-02-02", 110)).await.unwrap(), Some(first.clone()));
+    assert_eq!(
+        catalog.insert_run(&run("r2", "2026-01-31", "2026-02-02", 110), "me", HOUR).await.unwrap(),
+        Some(first.clone())
+    );
     assert_eq!(catalog.run("r2").await.unwrap(), None);
-    assert_eq!(catalog.insert_run(&run("r3", "2026-02-01", "2026-02-02", 120)).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&run("r3", "2026-02-01", "2026-02-02", 120), "me", HOUR).await.unwrap(), None);
     let dry = RunRow { dry_run: true, ..run("r4", "2026-01-01", "2026-01-01", 130) };
-    assert_eq!(catalog.insert_run(&dry).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&dry, "me", HOUR).await.unwrap(), None);
     assert_eq!(catalog.run("r4").await.unwrap(), Some(dry));
 
     let done = RunRow { status: "succeeded".to_owned(), posting: Some(7), entries: 3, finished_at: Some(140), ..first };
     catalog.update_run(&done).await.unwrap();
     assert_eq!(catalog.run("r1").await.unwrap(), Some(done));
-    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-01-31", 150)).await.unwrap(), None);
+    assert_eq!(catalog.insert_run(&run("r2", "2026-01-31", "2026-01-31", 150), "me", HOUR).await.unwrap(), None);
     let missing = catalog.update_run(&run("r9", "2026-01-01", "2026-01-01", 1)).await.unwrap_err();
     assert!(matches!(missing, CatalogError::NotFound { .. }), "{missing:?}");
 
-    assert_eq!(catalog.fail_interrupted_runs(200).await.unwrap(), 3);
+    assert_eq!(catalog.fail_abandoned_runs(200, Some("me")).await.unwrap(), 3);
     let page = catalog.list_runs(Some((130, "r4")), 10).await.unwrap();
     assert_eq!(
         page.iter().map(|row| (row.id.as_str(), row.status.as_str())).collect::<Vec<_>>(),

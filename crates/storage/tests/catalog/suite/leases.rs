@@ -1,0 +1,128 @@
+use std::collections::BTreeSet;
+
+use storage::catalog::{JobEnd, RunRow};
+
+use super::open;
+
+const HOUR: i64 = 3_600_000_000;
+
+#[tokio::test]
+async fn a_lease_has_one_holder_until_it_runs_out() {
+    let (catalog, _place) = open().await;
+    assert!(catalog.acquire_lease("nightly", "a", HOUR).await.unwrap());
+    assert!(!catalog.acquire_lease("nightly", "b", HOUR).await.unwrap());
+    assert!(catalog.acquire_lease("nightly", "a", 0).await.unwrap(), "one's own is renewed, here until now");
+    assert!(catalog.acquire_lease("nightly", "b", HOUR).await.unwrap(), "run out");
+    assert!(!catalog.renew_lease("nightly", "a", HOUR).await.unwrap());
+    assert!(catalog.renew_lease("nightly", "b", HOUR).await.unwrap());
+    catalog.release_lease("nightly", "a").await.unwrap();
+    assert!(!catalog.acquire_lease("nightly", "a", HOUR).await.unwrap(), "not a's to release");
+    catalog.release_lease("nightly", "b").await.unwrap();
+    assert!(catalog.acquire_lease("nightly", "a", HOUR).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_ask_at_once_one_gets_the_lease() {
+    let (catalog, place) = open().await;
+    let other = place.open().await.unwrap();
+    for round in 0..20 {
+        let name = format!("job/{round}");
+        let asking = (0..8).map(|number: usize| {
+            let (catalog, name) =
+                (if number.is_multiple_of(2) { catalog.clone() } else { other.clone() }, name.clone());
+            tokio::spawn(async move { catalog.acquire_lease(&name, &number.to_string(), HOUR).await.unwrap() })
+        });
+        let mut holders = 0;
+        for asked in asking.collect::<Vec<_>>() {
+            holders += usize::from(asked.await.unwrap());
+        }
+        assert_eq!(holders, 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_a_day_is_done_once_and_the_newest_attempt_says_so() {
+    let (catalog, _place) = open().await;
+    let day = "2026-11-20";
+    assert_eq!(catalog.begin_job("snapshot", day, "a").await.unwrap(), Some(1));
+    assert_eq!(catalog.begin_job("snapshot", day, "b").await.unwrap(), Some(2), "a is taken for dead");
+    assert!(!catalog.end_job("snapshot", day, 1, &JobEnd::Done).await.unwrap(), "a is not dead, but too late");
+    assert_eq!(catalog.last_job_done("snapshot", day).await.unwrap(), None);
+
+    let failed = JobEnd::Failed { error: "no answer".to_owned(), again_after: HOUR };
+    assert!(catalog.end_job("snapshot", day, 2, &failed).await.unwrap());
+    let row = catalog.jobs_between("snapshot", day, day).await.unwrap().remove(0);
+    assert_eq!((row.status.as_str(), row.attempts, row.error.as_deref()), ("failed", 2, Some("no answer")));
+    let now = catalog.now().await.unwrap();
+    assert!(row.run_after > now + HOUR / 2 && row.finished_at.is_some_and(|at| at <= now), "{row:?} at {now}");
+
+    assert_eq!(catalog.begin_job("snapshot", day, "b").await.unwrap(), Some(3));
+    assert!(catalog.end_job("snapshot", day, 3, &JobEnd::Done).await.unwrap());
+    assert!(!catalog.end_job("snapshot", day, 3, &failed).await.unwrap(), "what is done stays done");
+    assert_eq!(catalog.begin_job("snapshot", day, "a").await.unwrap(), None);
+    assert_eq!(catalog.last_job_done("snapshot", "2026-12-31").await.unwrap().as_deref(), Some(day));
+    assert_eq!(catalog.last_job_done("snapshot", "2026-11-19").await.unwrap(), None);
+    assert_eq!(catalog.last_job_done("attribute", "2026-12-31").await.unwrap(), None);
+    assert_eq!(catalog.last_job_begun("snapshot").await.unwrap().map(|row| row.attempts), Some(3));
+}
+
+#[tokio::test]
+async fn a_schedule_begins_once() {
+    let (catalog, _place) = open().await;
+    catalog.begin_schedule("snapshot", "2026-11-20").await.unwrap();
+    catalog.begin_schedule("snapshot", "2026-11-25").await.unwrap();
+    let rows = catalog.jobs_between("snapshot", "2026-01-01", "2026-12-31").await.unwrap();
+    assert_eq!(rows.iter().map(|row| (row.target.as_str(), row.attempts)).collect::<Vec<_>>(), [("2026-11-20", 0)]);
+    assert_eq!(catalog.last_job_begun("snapshot").await.unwrap(), None);
+    catalog.begin_schedule("snapshot", "2026-11-18").await.unwrap();
+    let done = catalog.last_job_done("snapshot", "2026-11-19").await.unwrap();
+    assert_eq!(done.as_deref(), Some("2026-11-18"), "a clock was put back");
+}
+
+#[tokio::test]
+async fn the_clock_of_the_database_goes_on() {
+    let (catalog, _place) = open().await;
+    let times = [catalog.now().await.unwrap(), catalog.now().await.unwrap()];
+    assert!(1_700_000_000_000_000 < times[0] && times[0] <= times[1], "{times:?}");
+}
+
+fn run(id: &str, day: &str) -> RunRow {
+    RunRow {
+        id: id.to_owned(),
+        status: "running".to_owned(),
+        from_day: day.to_owned(),
+        to_day: day.to_owned(),
+        pools: None,
+        dry_run: false,
+        created_at: 100,
+        started_at: None,
+        finished_at: None,
+        posting: None,
+        entries: 0,
+        warnings: "[]".to_owned(),
+        error: None,
+        requested_by: "tok-1".to_owned(),
+        body: "{}".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn only_runs_that_nobody_carries_out_are_ended() {
+    let (catalog, _place) = open().await;
+    let starts = [("mine", "me", "2026-01-01"), ("theirs", "they", "2026-01-02"), ("left", "gone", "2026-01-03")];
+    for (id, holder, day) in starts {
+        let micros = if holder == "gone" { 0 } else { HOUR };
+        assert_eq!(catalog.insert_run(&run(id, day), holder, micros).await.unwrap(), None);
+    }
+    let running = async || {
+        let rows = catalog.list_runs(None, 10).await.unwrap().into_iter();
+        rows.filter(|row| row.status == "running").map(|row| row.id).collect::<BTreeSet<_>>()
+    };
+
+    assert_eq!(catalog.fail_abandoned_runs(200, None).await.unwrap(), 1);
+    assert_eq!(running().await, BTreeSet::from(["mine".to_owned(), "theirs".to_owned()]));
+    assert!(catalog.hold_run("mine", "me", HOUR).await.unwrap());
+    assert!(!catalog.hold_run("theirs", "me", HOUR).await.unwrap());
+    assert_eq!(catalog.fail_abandoned_runs(300, Some("me")).await.unwrap(), 1, "a process that starts has no runs");
+    assert_eq!(running().await, BTreeSet::from(["theirs".to_owned()]));
+}
