@@ -169,7 +169,9 @@ impl PostgresSource {
         if !self.metrics.iter().any(asks_for_sizes) {
             return Ok(None);
         }
+        session.begin().await.map_err(MeasureError::read(DOING))?;
         let rows = session.ask(SIZE_PRIVILEGE, &[]).await.map_err(MeasureError::read(DOING))?;
+        session.end().await.map_err(MeasureError::read(DOING))?;
         let Some(row) = rows.first() else { return Ok(None) };
         let may = text(row, 0).map_err(MeasureError::read(DOING))?;
         let role = text(row, 1).map_err(MeasureError::read(DOING))?.unwrap_or_default();
