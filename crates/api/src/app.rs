@@ -12,6 +12,7 @@ use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
 use collectors::sources::Sources;
+use collectors::workspaces::Workspaces;
 use domain::{Day, Instant, Zone};
 use engine::Engine;
 use engine::query::QueryLimits;
@@ -41,6 +42,8 @@ pub struct App {
     pub metric_streams: metering::streams::Streams,
     /// Where further usage comes from.
     pub sources: Sources,
+    /// Applications whose workspaces are measured.
+    pub workspaces: Workspaces,
     /// How many events each tenant may send.
     pub rates: Arc<EventRates>,
     /// How much memory events in work may take.

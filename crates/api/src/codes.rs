@@ -3,6 +3,7 @@
 use crate::problem::ApiError;
 use collectors::snapshots::SnapshotError;
 use collectors::sources::{SinkError, SourceError};
+use collectors::workspaces::WorkspacesError;
 use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
@@ -99,6 +100,18 @@ pub(crate) fn snapshot_code(error: &SnapshotError) -> &'static str {
         SnapshotError::Busy => "import_conflict",
         SnapshotError::Catalog(error) => catalog_code(error),
         SnapshotError::Lake(_) => "internal",
+    }
+}
+
+/// The code of an error of measuring workspaces.
+pub(crate) fn workspaces_code(error: &WorkspacesError) -> &'static str {
+    match error {
+        WorkspacesError::NoSource => "conflict",
+        WorkspacesError::NotFound(_) => "not_found",
+        WorkspacesError::Future { .. } => "invalid_parameter",
+        WorkspacesError::Measure(_) => "source_failed",
+        WorkspacesError::Snapshot(error) => snapshot_code(error),
+        WorkspacesError::Catalog(error) => catalog_code(error),
     }
 }
 

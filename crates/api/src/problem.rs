@@ -3,7 +3,7 @@
 use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
-use crate::codes::{catalog_code, engine_code, metering_code, snapshot_code, source_code};
+use crate::codes::{catalog_code, engine_code, metering_code, snapshot_code, source_code, workspaces_code};
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
 use axum::body::Body;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use collectors::ImportError;
 use collectors::snapshots::SnapshotError;
 use collectors::sources::SourceError;
+use collectors::workspaces::WorkspacesError;
 use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
@@ -282,6 +283,9 @@ pub enum ApiError {
     /// Snapshots were not stored.
     #[error(transparent)]
     Snapshots(#[from] SnapshotError),
+    /// Workspaces were not measured.
+    #[error(transparent)]
+    Workspaces(#[from] WorkspacesError),
 }
 
 impl ApiError {
@@ -328,6 +332,7 @@ impl ApiError {
             Self::Metering(error) => metering_code(error),
             Self::Source(error) => source_code(error),
             Self::Snapshots(error) => snapshot_code(error),
+            Self::Workspaces(error) => workspaces_code(error),
         }
     }
 
@@ -377,6 +382,7 @@ impl ApiError {
                 refused.iter().map(error).collect()
             }
             Self::Source(error @ SourceError::TooFarBack { .. }) => one("from", error.to_string()),
+            Self::Workspaces(error @ WorkspacesError::Future { .. }) => one("date", error.to_string()),
             Self::Import(ImportError::WouldShrink(keys)) => keys.iter().map(shrink_error).collect(),
             _ => Vec::new(),
         }
@@ -510,7 +516,12 @@ impl IntoResponse for ApiError {
         let kind = kind_of(self.code());
         let parts = if kind.status >= 500 {
             // What a source says is made to be shown: it holds no secrets and nothing of this server.
-            let is_ours = matches!(self, Self::Unavailable(_) | Self::Source(SourceError::Pull { .. }));
+            let is_ours = matches!(
+                self,
+                Self::Unavailable(_)
+                    | Self::Source(SourceError::Pull { .. })
+                    | Self::Workspaces(WorkspacesError::Measure(_))
+            );
             let detail = match self.damaged_file() {
                 Some(file) => damage_text(file),
                 None if is_ours => self.to_string(),

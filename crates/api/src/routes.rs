@@ -10,7 +10,7 @@ use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
     fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, schedule,
-    snapshots, sources, tenants, tokens, usage, usage_live,
+    snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -137,6 +137,10 @@ fn facts() -> Vec<Route> {
         stream(CostReader, routes!(usage_live::follow_usage)),
         text(PlatformAdmin, routes!(snapshots::put_snapshots)),
         route(SnapshotReader, routes!(snapshots::list_snapshots)),
+        route(PlatformAdmin, routes!(snapshot_runs::start_snapshot_run)),
+        route(PlatformAdmin, routes!(snapshot_runs::list_snapshot_runs)),
+        route(PlatformAdmin, routes!(snapshot_runs::show_snapshot_run)),
+        stream(PlatformAdmin, routes!(snapshot_runs::follow_snapshot_run)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(sources::list_sources)),
         route(PlatformAdmin, routes!(sources::refresh_source)),

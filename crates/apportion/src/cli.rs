@@ -126,6 +126,9 @@ pub enum Command {
     /// Where usage is read from
     #[command(subcommand)]
     Sources(SourcesCommand),
+    /// Daily snapshots of the workspaces of applications
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Runs of attribution
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -601,6 +604,22 @@ pub enum SourcesCommand {
         /// Its name
         name: String,
     },
+}
+
+/// `snapshot …`.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Measure every workspace now; a day that is measured again is replaced
+    Run {
+        /// Day of the snapshots; of a past day counters are measured, levels stay [default: today]
+        #[arg(long, value_name = "DAY")]
+        date: Option<String>,
+        /// Measure, store nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// How the last runs ended
+    Status,
 }
 
 /// `runs …`.

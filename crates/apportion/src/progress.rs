@@ -31,16 +31,16 @@ fn target(shown: bool) -> ProgressDrawTarget {
     if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
 }
 
-/// Follows the progress of a run until it ends.
+/// Shows the progress of the run at `path` until it ends: what it does, and what it counts.
 ///
 /// # Errors
 /// The run's progress cannot be read.
-pub async fn follow_run(client: &Client, id: &str, shown: bool) -> Result<()> {
-    let bar = ProgressBar::with_draw_target(Some(0), target(shown));
-    let template = "{msg} {bar:30} {pos}/{len} days {elapsed}";
-    bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
-    bar.set_message("attributing");
-    let answer = client.send(Call::get(format!("/runs/{id}/events")).accept("text/event-stream")).await?;
+pub async fn follow_run(client: &Client, path: &str, (doing, counted): (&'static str, &str)) -> Result<()> {
+    let bar = ProgressBar::with_draw_target(Some(0), target(true));
+    let template = format!("{{msg}} {{bar:30}} {{pos}}/{{len}} {counted} {{elapsed}}");
+    bar.set_style(ProgressStyle::with_template(&template).expect("a constant template"));
+    bar.set_message(doing);
+    let answer = client.send(Call::get(format!("{path}/events")).accept("text/event-stream")).await?;
     follow_events(answer, |event| {
         let number = |keys: [&str; 2]| keys.iter().find_map(|key| event.get(*key)).and_then(Value::as_u64);
         if let Some(total) = number(["days_total", "total"]) {

@@ -1,6 +1,6 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
-use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown};
+use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown, postgres_sources};
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
@@ -9,6 +9,7 @@ use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
+use collectors::workspaces::{Workspaces, WorkspacesContext};
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -83,6 +84,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
     let node = events.writer().to_owned();
+    let workspaces = open_workspaces(config, &lake, &catalog, Arc::clone(&clock), &node).await?;
     let settings = Settings { node: node.clone(), ..settings(config) };
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings)
         .with_hot(Arc::new(events.clone()));
@@ -101,6 +103,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         metrics: Arc::new(metrics),
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
+        workspaces,
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         event_memory: EventMemory::new(config.limits.events_memory.bytes()),
         dimension_map,
@@ -118,6 +121,27 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
     let router = api::router(app.clone()).layer(holds_the_lock);
     Ok(LocalStore { app, node, router, served, events, streams, first_token })
+}
+
+/// Returns the applications whose workspaces are measured; runs that this server left when it died have failed.
+async fn open_workspaces(
+    config: &Config,
+    lake: &Lake,
+    catalog: &Catalog,
+    clock: Arc<dyn Clock>,
+    node: &str,
+) -> Result<Workspaces> {
+    let context = WorkspacesContext {
+        lake: lake.clone(),
+        catalog: catalog.clone(),
+        clock,
+        zone: config.zone(),
+        reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
+        node: node.into(),
+    };
+    let workspaces = Workspaces::new(postgres_sources(config)?, context);
+    workspaces.repair().await?;
+    Ok(workspaces)
 }
 
 /// Opens the log of events; what it holds beyond the tables is visible from the start.

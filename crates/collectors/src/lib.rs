@@ -1,4 +1,4 @@
-//! Bills from outside become cost lines, replaced whole, never appended; usage of other systems becomes points.
+//! Bills from outside become cost lines, replaced whole, never appended; usage of other systems becomes points or snapshots.
 //!
 //! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report; clients of other systems;
 //! what replaces snapshots.
@@ -26,6 +26,8 @@ pub mod prometheus;
 pub mod snapshots;
 /// Sources of usage: when they are read, how far they were read, how they fared.
 pub mod sources;
+/// Measures the workspaces of applications in their PostgreSQL.
+pub mod workspaces;
 
 pub use error::ImportError;
 pub use limits::ImportLimits;

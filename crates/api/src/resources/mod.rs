@@ -48,6 +48,8 @@ pub mod rate_cards;
 pub mod runs;
 /// What is done once a day.
 pub mod schedule;
+/// Measuring the workspaces of applications now.
+pub mod snapshot_runs;
 /// What was measured of tenants, day by day.
 pub mod snapshots;
 /// Sources of usage.

@@ -10,6 +10,7 @@ use crate::query::{Id, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
 use collectors::sources::{Asked, QueryReport, RefreshReport, SourceStatus};
+use collectors::workspaces::SnapshotRun;
 use domain::Instant;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -19,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 pub struct SourceBody {
     /// Its name in the configuration.
     pub name: String,
-    /// prometheus.
+    /// prometheus or postgres_snapshot.
     pub kind: String,
     /// ok; stale if the last pull failed or is long ago; never if none succeeded.
     pub state: String,
@@ -91,7 +92,7 @@ pub struct RefreshBody {
 pub struct RejectedPointBody {
     /// Source, query and labels.
     pub series: String,
-    /// When its hour begins.
+    /// When its hour begins, or the day of a snapshot.
     pub hour: String,
     /// Which rule.
     pub code: String,
@@ -116,7 +117,7 @@ pub struct QueryReportBody {
     pub rounded_values: u64,
 }
 
-/// Returns the sources of usage and how each fared, in the order of the configuration.
+/// Returns the sources of usage and how each fared, each kind in the order of the configuration.
 #[utoipa::path(get, path = "/api/v1/sources", tag = "sources", params(PageParams), responses((status = 200, body = Page<SourceBody>)))]
 pub async fn list_sources(
     _reader: AdminReader,
@@ -125,10 +126,14 @@ pub async fn list_sources(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let page = query.page(&app.list_limits())?;
-    Page::of_all(app.sources.list().await?, &page, "sources", to_api_source)?.answer(&asked)
+    let mut sources = app.sources.list().await?;
+    sources.extend(app.workspaces.statuses().await?);
+    Page::of_all(sources, &page, "sources", to_api_source)?.answer(&asked)
 }
 
-/// Reads a source up to the last hour that rests long enough. Each value counts once, however often it is read.
+/// Reads a source up to the last hour that rests long enough. Each value counts once, however often it is read. An
+/// application whose workspaces are measured is measured today, with all others of its kind; with `dry_run` it alone, and
+/// nothing is stored.
 #[utoipa::path(post, path = "/api/v1/sources/{name}/refresh", tag = "sources",
     params(("name" = String, Path, description = "Name of the source"), RefreshParams),
     responses((status = 200, body = RefreshBody)))]
@@ -143,6 +148,17 @@ pub async fn refresh_source(
     let from = from.map_err(|error| ApiError::parameter("from", error.to_string()))?;
     let dry_run = params.word("dry_run", &[("false", false), ("true", true)])?;
     params.finish()?;
+    if app.workspaces.has(&name) {
+        if from.is_some() {
+            let detail = "workspaces are measured a day at a time; say which with POST /snapshots/run?date=";
+            return Err(ApiError::parameter("from", detail));
+        }
+        let run = match dry_run {
+            true => app.workspaces.try_out(None, Some(&name)).await?,
+            false => app.run_snapshots(None, &admin.actor).await?,
+        };
+        return json(&to_api_measured(&name, dry_run, &run));
+    }
     let report = app.sources.refresh(&name, &Asked { from, dry_run }).await?;
     let body = to_api_report(&report);
     if body.accepted > 0 {
@@ -192,6 +208,29 @@ fn to_api_report(report: &RefreshReport) -> RefreshBody {
         rejected_total: report.taken.rejected,
         warnings: report.warnings(),
         queries: report.queries.iter().map(to_api_query).collect(),
+    }
+}
+
+/// A run over workspaces as a refresh: a workspace is a value.
+fn to_api_measured(name: &str, dry_run: bool, run: &SnapshotRun) -> RefreshBody {
+    let rejected = run.found.failed.iter().map(|failed| RejectedPointBody {
+        series: failed.tenant.clone(),
+        hour: run.date.to_string(),
+        code: "not_measured".to_owned(),
+        detail: failed.reason.clone(),
+    });
+    RefreshBody {
+        name: name.to_owned(),
+        dry_run,
+        from: None,
+        through: None,
+        accepted: run.found.tenants as u64,
+        duplicates: 0,
+        changed_later: 0,
+        rejected: rejected.collect(),
+        rejected_total: run.found.failed_total as u64,
+        warnings: run.error.iter().chain(&run.found.warnings).cloned().collect(),
+        queries: Vec::new(),
     }
 }
 

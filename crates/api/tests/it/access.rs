@@ -155,6 +155,15 @@ fn table() -> Vec<Row> {
             send("own", "/api/v1/snapshots/2026-11-20?source=app", JSON, SNAPSHOTS, 200),
             send("malformed", "/api/v1/snapshots/2026-11-32?source=app", JSON, SNAPSHOTS, 400),
             send("malformed", "/api/v1/snapshots/%ff?source=app", JSON, SNAPSHOTS, 400)]),
+        Row("POST", "/api/v1/snapshots/run", Platform, vec![
+            get("missing", "/api/v1/snapshots/run?date=2026-11-20&wait=true", 409),
+            get("malformed", "/api/v1/snapshots/run?date=2026-11-32", 400)]),
+        Row("GET", "/api/v1/snapshots/runs", Platform, plain("/api/v1/snapshots/runs")),
+        Row("GET", "/api/v1/snapshots/runs/{id}", Platform, vec![
+            get("missing", "/api/v1/snapshots/runs/none", 404), get("malformed", "/api/v1/snapshots/runs/%ff", 400)]),
+        Row("GET", "/api/v1/snapshots/runs/{id}/events", Platform, vec![
+            get("missing", "/api/v1/snapshots/runs/none/events", 404),
+            get("malformed", "/api/v1/snapshots/runs/%ff/events", 400)]),
         Row("GET", "/api/v1/snapshots", Snapshots, vec![
             get("own", "/api/v1/snapshots", 200), get("own", "/api/v1/snapshots?tenant=acme", 200),
             get("foreign", "/api/v1/snapshots?tenant=globex", 200), get("missing", "/api/v1/snapshots?tenant=nobody", 200),

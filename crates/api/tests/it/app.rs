@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
 use collectors::sources::{SinkError, Sources, Taken, UsagePoint, UsageSink};
+use collectors::workspaces::{Workspaces, WorkspacesContext};
 use domain::{Daily, FixedClock, Instant, Zone};
 use engine::{Engine, Settings};
 use futures::FutureExt as _;
@@ -99,12 +100,24 @@ impl TestApp {
         };
         let events = EventLog::open(options, lake.clone(), catalog.clone(), clock.clone(), setup).await.unwrap();
         let sources = Sources::new(Vec::new(), catalog.clone(), clock.clone(), Arc::new(NoSink));
+        let workspaces = Workspaces::new(
+            Vec::new(),
+            WorkspacesContext {
+                lake: lake.clone(),
+                catalog: catalog.clone(),
+                clock: clock.clone(),
+                zone: Zone::utc(),
+                reject_unknown_tenants: false,
+                node: "node".into(),
+            },
+        );
         let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
         let metric_streams = metering::streams::Streams::new(engine.catalog().clone(), 1_000);
         let app = App {
             engine: engine.with_hot(Arc::new(events.clone())),
             events,
             sources,
+            workspaces,
             rates: Arc::new(EventRates::new(10_000)),
             metrics: Arc::default(),
             event_memory: EventMemory::new(limits.events_memory_bytes_max),

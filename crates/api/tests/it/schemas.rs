@@ -3,8 +3,10 @@
 use crate::app::{POLICY, TestApp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use storage::catalog::SnapshotRunRow;
 
 const DAY: &str = "2026-11-18";
+const SNAPSHOT_RUN: &str = "snap-1";
 
 async fn store() -> TestApp {
     let app = TestApp::start().await;
@@ -20,6 +22,16 @@ async fn store() -> TestApp {
     let snapshots =
         json!([{ "tenant": "acme", "metrics": { "member_count": "3" }, "quality": { "storage_bytes": "missing" } }]);
     app.put("/snapshots/2026-11-18?source=app", &snapshots).await.expect(200);
+    let measured = SnapshotRunRow {
+        id: SNAPSHOT_RUN.to_owned(),
+        date: DAY.to_owned(),
+        status: "succeeded".to_owned(),
+        created_at: 1,
+        finished_at: Some(2),
+        error: None,
+        body: r#"{"tenants":1,"failed":[{"source":"app","tenant":"acme","reason":"x"}],"failed_total":1}"#.to_owned(),
+    };
+    app.app.catalog().insert_snapshot_run(&measured).await.unwrap();
     app.given_run("2026-11-10", DAY).await;
     app
 }
@@ -103,7 +115,11 @@ async fn o1_every_answer_is_what_the_document_says() {
         if schema.is_null() || facts.path.ends_with("openapi.json") {
             continue;
         }
-        let id = if facts.path.contains("runs") { &run } else { "acme" };
+        let id = match &facts.path {
+            path if path.contains("snapshots/runs") => SNAPSHOT_RUN,
+            path if path.contains("runs") => &run,
+            _ => "acme",
+        };
         let path =
             facts.path.replace("{id}", id).replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us");
         let path = path.replace("{version}", "clusters").replace("{name}", "cpu_core_hours");

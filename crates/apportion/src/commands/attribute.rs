@@ -89,7 +89,7 @@ pub async fn start_and_wait(client: &Client, body: &Value, shown: bool) -> Resul
         match client.json(Call::post("/runs").json(body)).await {
             Ok(run) => {
                 let Some(id) = run.get("id").and_then(Value::as_str).map(str::to_owned) else { return Ok(run) };
-                follow_run(client, &id, shown).await?;
+                follow_run(client, &format!("/runs/{id}"), ("attributing", "days")).await?;
                 return client.json(Call::get(format!("/runs/{id}"))).await;
             }
             // Another run holds these days: wait for it below.

@@ -13,6 +13,8 @@ const KUBERNETES: &str = include_str!("../../../../examples/policies/kubernetes.
 const LOG_PLATFORM: &str = include_str!("../../../../examples/policies/log-platform.toml");
 /// What the preset `kubernetes` adds to the configuration, as a comment.
 const KUBERNETES_SOURCE: &str = include_str!("../../../../examples/sources/kubernetes.toml");
+/// What the preset `saas` adds to the configuration, as a comment.
+const POSTGRES_SOURCE: &str = include_str!("../../../../examples/sources/postgres.toml");
 /// Rate card and meters that every preset starts with.
 const RATES: &str = include_str!("../../../../examples/rates.toml");
 const METERS: &str = include_str!("../../../../examples/meters.toml");
@@ -37,7 +39,8 @@ fn write_files(folder: &Path, preset: Preset) -> Result<Vec<&'static str>> {
     };
     let config = match preset {
         Preset::Kubernetes => format!("{DEFAULT_TOML}{KUBERNETES_SOURCE}"),
-        _ => DEFAULT_TOML.to_owned(),
+        Preset::Saas => format!("{DEFAULT_TOML}{POSTGRES_SOURCE}"),
+        Preset::LogPlatform | Preset::AgentWorkflows => DEFAULT_TOML.to_owned(),
     };
     let files = [("apportion.toml", &*config), ("policy.toml", policy), ("rates.toml", RATES), ("meters.toml", METERS)];
     let existing: Vec<&str> = files.iter().map(|(name, _)| *name).filter(|name| folder.join(name).exists()).collect();
@@ -80,6 +83,21 @@ mod tests {
         let warnings = crate::sources::check_sources(&config, &domain::meter::builtin()).expect("valid");
         assert_eq!((warnings, config.sources.len()), (Vec::new(), 1));
         toml::from_str::<crate::config::Config>(&format!("{DEFAULT_TOML}{KUBERNETES_SOURCE}")).expect("a comment");
+    }
+
+    #[test]
+    fn the_source_of_the_saas_preset_measures_every_field_once_it_is_no_comment() {
+        let text: String =
+            POSTGRES_SOURCE.lines().skip(5).map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+        let config: crate::config::Config = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let warnings = crate::sources::check_sources(&config, &domain::meter::builtin()).expect("valid");
+        assert_eq!(warnings, Vec::<String>::new());
+        let sources = crate::config::postgres_sources(&config).expect("valid");
+        let measured: Vec<&str> = sources[0].metrics.iter().map(|metric| metric.name.as_str()).collect();
+        let mut fields = domain::snapshot::FIELDS.map(|(name, _)| name);
+        fields.sort_unstable();
+        assert_eq!(measured, fields);
+        toml::from_str::<crate::config::Config>(&format!("{DEFAULT_TOML}{POSTGRES_SOURCE}")).expect("a comment");
     }
 
     #[test]

@@ -32,6 +32,8 @@ mod meters;
 mod parquet;
 /// `serve`.
 mod serve;
+/// `snapshot`.
+mod snapshot;
 /// `sources`.
 mod sources;
 /// `tenants`.
@@ -136,6 +138,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,
         Command::Sources(command) => sources::run(context, command).await,
+        Command::Snapshot(command) => snapshot::run(context, command).await,
         Command::Runs(command) => attribute::runs(context, command).await,
         Command::Export(command) => export::run(context, command).await,
         Command::Openapi => about::openapi(context),

@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_releases_are_kept() {
-        let text = "[[source]]\nname = 'app'\nkind = 'postgres_snapshot'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
+        let text = "[[source]]\nname = 'app'\nkind = 'vercel'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
                     [[ui.tenant_link]]\nlabel = 'L'\nurl = 'https://app/{slug}'\n[[limit]]\nprovider = 'p'\nresource = 'r'\ncap = 5";
         let config = load_text(text, &[]).expect("valid").config;
         assert_eq!((config.sources.len(), config.sources[0].rest.len()), (1, 2));

@@ -4,6 +4,8 @@
 mod check;
 /// Reads file, environment and flags into one configuration.
 mod load;
+/// The keys of `[[source]]` with `kind = "postgres_snapshot"`.
+mod postgres;
 /// The keys of `[[source]]` with `kind = "prometheus"`.
 mod prometheus;
 /// The sections and keys.
@@ -12,6 +14,7 @@ mod schema;
 mod units;
 
 pub use load::{Loaded, load};
+pub use postgres::postgres_sources;
 pub use prometheus::{PresetName, PrometheusKeys, QueryKeys, prometheus_sources};
 pub use schema::{AfterImport, Config, IngestMetric, Limits, Schedule, TenantsUnknown};
 pub use units::{DurationText, SizeText};

@@ -389,8 +389,8 @@ pub struct TenantLink {
 /// Kind of a source that sends its snapshots itself; it has a name and no other keys.
 pub(super) const HTTP_SNAPSHOT: &str = "http_snapshot";
 
-/// A source: a Prometheus server, one that sends snapshots, or a collector or snapshot source of a later release. Its own
-/// keys are kept as they are.
+/// A source: a Prometheus server, an application's database, one that sends snapshots, or a collector of a later release.
+/// Its own keys are kept as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its name.
@@ -467,9 +467,10 @@ impl Config {
         if is_remote(&self.storage.catalog) && !is_database {
             return Err(Failure::not_available("storage.catalog on a server other than postgres://"));
         }
-        let is_known = |source: &&Source| [super::prometheus::KIND, HTTP_SNAPSHOT].contains(&source.kind.as_str());
+        let known = [super::prometheus::KIND, collectors::workspaces::KIND, HTTP_SNAPSHOT];
+        let is_known = |source: &&Source| known.contains(&source.kind.as_str());
         if let Some(other) = self.sources.iter().find(|source| !is_known(source)) {
-            let what = format!("`[[source]]` of kind `{}` (collectors and snapshot sources)", other.kind);
+            let what = format!("`[[source]]` of kind `{}` (collectors)", other.kind);
             return Err(Failure::not_available(&what));
         }
         if !self.provider_limits.is_empty() {

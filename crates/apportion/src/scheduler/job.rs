@@ -93,9 +93,9 @@ impl Job for Collection {
 
 async fn take_snapshots(client: &Client, day: Day) -> Result<()> {
     let done = client.json(Call::post("/snapshots/run").query("date", day).query("wait", "true")).await?;
-    let (tenants, failed) = (&done["tenants"], &done["failed"]);
+    let (tenants, failed) = (&done["tenants"], &done["failed_total"]);
     if done["status"] == "failed" {
-        bail!("no workspace was measured on {day}");
+        bail!("{}", done["error"].as_str().unwrap_or("no workspace was measured"));
     }
     tracing::info!(%day, %tenants, %failed, "took the snapshots of {day}");
     Ok(())
@@ -110,6 +110,10 @@ async fn attribute_and_tidy(client: &Client, expires_events: bool) -> Result<()>
 async fn collect(client: &Client) -> Result<()> {
     let mut failed = Vec::new();
     for source in client.all_rows("/sources", &[]).await? {
+        // Workspaces of applications are measured by a job of their own.
+        if source["kind"] == collectors::workspaces::KIND {
+            continue;
+        }
         let name = source["name"].as_str().unwrap_or_default();
         // What went wrong is in the log and in the status of the source already.
         if client.json(Call::post(format!("/sources/{}/refresh", percent_encode(name)))).await.is_err() {

@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// How long other processes wait for one that does not say that it works: several times what a renewal may be late.
 pub const LEASE: Duration = Duration::from_secs(20);
 /// Kind of the sources whose workspaces are measured here.
-const MEASURED: &str = "postgres_snapshot";
+const MEASURED: &str = collectors::workspaces::KIND;
 /// Kind of the sources that send their snapshots themselves.
 const SENT: &str = "http_snapshot";
 

@@ -8,10 +8,11 @@ mod sink;
 pub use schedule::SourceSchedule;
 pub use sink::{EventSink, value_path};
 
-use crate::config::{Config, PresetName, PrometheusKeys, QueryKeys, prometheus_sources};
+use crate::config::{Config, PresetName, PrometheusKeys, QueryKeys, postgres_sources, prometheus_sources};
 use crate::exit::{Exit, Failure};
 use collectors::prometheus::{Auth, ClientOptions, PrometheusClient, PrometheusSource, Secret, UsageQuery, kubernetes};
 use collectors::sources::Source;
+use collectors::workspaces::{MetricQuery, is_open_to_eavesdroppers};
 use domain::meter::Meter;
 use domain::toml_text::nearest;
 use std::path::Path;
@@ -104,16 +105,41 @@ pub fn check_sources(config: &Config, meters: &[Meter]) -> Result<Vec<String>, F
             }
         }
     }
+    for source in postgres_sources(config)? {
+        if let Secret::Text(url) = &source.client.url
+            && is_open_to_eavesdroppers(url).unwrap_or_default()
+        {
+            let advice = "may be read on its way; add ?sslmode=verify-full to its address";
+            warnings.push(format!("source \"{}\" {advice}", source.name));
+        }
+        for metric in &source.metrics {
+            let place = format!("source \"{}\", metric \"{}\"", source.name, metric.name);
+            warnings.extend(problem_of_metric(metric, meters).map(|problem| format!("{place}: {problem}")));
+        }
+    }
     Ok(warnings)
+}
+
+/// A metric is measured in the unit of the meter of its name; without one it has no unit and no price.
+fn problem_of_metric(metric: &MetricQuery, meters: &[Meter]) -> Option<String> {
+    let Some(meter) = meters.iter().find(|meter| meter.name == metric.name) else {
+        return Some(format!("{}, so it has no unit and no price (meters.toml)", no_meter(&metric.name, meters)));
+    };
+    let kind = metric.kind.meter_kind();
+    let (is, should) = (meter.kind.as_str(), kind.as_str());
+    (meter.kind != kind)
+        .then(|| format!("the meter is a {is}, but by its name (`_24h` or not) the metric is a {should}"))
+}
+
+fn no_meter(name: &str, meters: &[Meter]) -> String {
+    let near = nearest(name, meters.iter().map(|meter| meter.name.as_str()));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("no meter `{name}`{hint}")
 }
 
 fn problem_of_meter(name: &str, meters: &[Meter]) -> Option<String> {
     match meters.iter().find(|meter| meter.name == name) {
-        None => {
-            let near = nearest(name, meters.iter().map(|meter| meter.name.as_str()));
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            Some(format!("no meter `{name}`{hint}"))
-        }
+        None => Some(no_meter(name, meters)),
         Some(meter) => value_path(meter).err().map(|problem| format!("meter `{name}` {problem}")),
     }
 }
@@ -149,6 +175,31 @@ mod tests {
         assert_eq!(
             refused,
             "[[source]] \"east\", query \"q\": meter `prs_merged` counts events; a source needs one with a value"
+        );
+    }
+
+    #[test]
+    fn a_metric_of_workspaces_should_have_a_meter_of_its_name_and_kind() {
+        let check = |metric: &str, host: &str| {
+            let text = format!(
+                "[[source]]\nname='app'\nkind='postgres_snapshot'\nurl='postgres://r@{host}/app'\n\
+                 workspaces='SELECT 1'\nrls_variable='app.ws'\n[source.metrics]\n{metric}"
+            );
+            let config: Config = toml::from_str(&text).expect("TOML");
+            check_sources(&config, &domain::meter::builtin()).map_err(|failure| failure.message)
+        };
+        assert_eq!(check("member_count='SELECT 1'", "localhost"), Ok(Vec::new()));
+        assert_eq!(check("member_count='SELECT 1'", "db.example").map(|warnings| warnings.len()), Ok(1));
+        let only = |metric: &str| check(metric, "localhost").expect("warnings").concat();
+        assert_eq!(
+            only("member_cont='SELECT 1'"),
+            "source \"app\", metric \"member_cont\": no meter `member_cont`; did you mean `member_count`?, so it has no unit \
+             and no price (meters.toml)"
+        );
+        assert_eq!(
+            only("log_queries='SELECT 1'"),
+            "source \"app\", metric \"log_queries\": the meter is a counter, but by its name (`_24h` or not) the metric is a \
+             gauge"
         );
     }
 }

@@ -29,8 +29,14 @@ impl SourceSchedule {
     pub async fn run(mut self) {
         loop {
             match self.client.all_rows("/sources", &[]).await {
-                Ok(sources) if sources.is_empty() => return,
-                Ok(sources) => self.read_due(&sources).await,
+                Ok(mut sources) => {
+                    // Workspaces of applications are measured once a day, by another schedule.
+                    sources.retain(|source| source["kind"] != collectors::workspaces::KIND);
+                    if sources.is_empty() {
+                        return;
+                    }
+                    self.read_due(&sources).await;
+                }
                 Err(error) => tracing::warn!(error = %error, "the schedule cannot list sources"),
             }
             self.sleep().await;

@@ -19,7 +19,7 @@ mod tests;
 pub use error::{SinkError, SourceError};
 pub use refresh::{Asked, QueryReport, RefreshReport};
 pub use sink::{Rejection, Taken, UsagePoint, UsageSink};
-pub use status::{SourceState, SourceStatus};
+pub use status::{Notes, SourceState, SourceStatus};
 
 use crate::prometheus::PrometheusSource;
 use domain::Clock;

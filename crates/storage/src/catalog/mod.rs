@@ -55,6 +55,8 @@ mod leases;
 mod run_days;
 /// Attribution runs.
 mod runs;
+/// Runs that measured the workspaces of applications.
+mod snapshot_runs;
 /// How each source of usage fared, and where its next reading goes on.
 mod sources;
 
@@ -74,6 +76,7 @@ pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};
 pub use runs::RunRow;
+pub use snapshot_runs::SnapshotRunRow;
 pub use sources::SourceRow;
 pub use tenant_facts::{
     ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,

@@ -102,6 +102,25 @@ impl Catalog {
         Ok(true)
     }
 
+    /// Enters facts, all or none, creating their tenants if need be. Whether they are news is the caller's business;
+    /// none of them merges a tenant into another.
+    ///
+    /// # Errors
+    /// When the database fails; then none was entered.
+    pub async fn enter_tenant_facts(&self, facts: &[NewTenantFact], at: i64) -> Result<(), CatalogError> {
+        if facts.is_empty() {
+            return Ok(()); // the usual case: no write at all
+        }
+        let mut tx = self.begin().await?;
+        let recorded_at = next_recorded_at(&mut tx, at).await?;
+        for fact in facts {
+            insert_tenant(&mut tx, &fact.tenant, &fact.entered_by, at).await?;
+            insert_fact(&mut tx, fact, recorded_at).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// The tenant of that id; one outside the scope is as if it did not exist.
     ///
     /// # Errors

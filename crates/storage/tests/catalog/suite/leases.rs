@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use storage::catalog::{JobEnd, RunRow};
+use storage::catalog::{CatalogError, JobEnd, RunRow, SnapshotRunRow};
 
 use super::open;
 
@@ -125,4 +125,40 @@ async fn only_runs_that_nobody_carries_out_are_ended() {
     assert!(!catalog.hold_run("theirs", "me", HOUR).await.unwrap());
     assert_eq!(catalog.fail_abandoned_runs(300, Some("me")).await.unwrap(), 1, "a process that starts has no runs");
     assert_eq!(running().await, BTreeSet::from(["theirs".to_owned()]));
+}
+
+#[tokio::test]
+async fn runs_over_workspaces_are_listed_newest_first_and_none_is_a_scheduled_job() {
+    let (catalog, _folder) = open().await;
+    let run = |id: &str, created_at: i64| SnapshotRunRow {
+        id: id.to_owned(),
+        date: "2026-11-20".to_owned(),
+        status: "running".to_owned(),
+        created_at,
+        finished_at: None,
+        error: None,
+        body: "{}".to_owned(),
+    };
+    let (first, second) = (run("snap-1", 100), run("snap-2", 200));
+    catalog.insert_snapshot_run(&first).await.unwrap();
+    catalog.insert_snapshot_run(&second).await.unwrap();
+    let taken = catalog.insert_snapshot_run(&first).await.unwrap_err();
+    assert!(matches!(taken, CatalogError::Conflict { .. }), "{taken}");
+    assert_eq!(catalog.running_snapshot_runs().await.unwrap(), [first.clone(), second.clone()]);
+
+    let ended = SnapshotRunRow {
+        status: "failed".to_owned(),
+        finished_at: Some(110),
+        error: Some("refused".to_owned()),
+        body: "{\"tenants\":0}".to_owned(),
+        ..first
+    };
+    catalog.end_snapshot_run(&ended).await.unwrap();
+    assert_eq!(catalog.snapshot_run("snap-1").await.unwrap(), Some(ended.clone()));
+    assert_eq!(catalog.running_snapshot_runs().await.unwrap(), std::slice::from_ref(&second));
+    assert_eq!(catalog.list_snapshot_runs(None, 10).await.unwrap(), [second, ended.clone()]);
+    assert_eq!(catalog.list_snapshot_runs(Some((200, "snap-2")), 10).await.unwrap(), [ended]);
+    let missing = catalog.end_snapshot_run(&run("snap-3", 1)).await.unwrap_err();
+    assert!(matches!(missing, CatalogError::NotFound { .. }), "{missing}");
+    assert_eq!(catalog.last_job_done("snapshot", "2026-11-20").await.unwrap(), None);
 }

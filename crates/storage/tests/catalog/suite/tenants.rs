@@ -50,6 +50,22 @@ async fn unknown_tenants_are_created_once_as_active_system_tenants() {
 }
 
 #[tokio::test]
+async fn many_facts_are_entered_at_one_moment_with_their_tenants() {
+    let (catalog, _folder) = open().await;
+    catalog.ensure_tenants(&["a".to_owned()], 10).await.unwrap();
+    catalog.enter_tenant_facts(&[], 15).await.unwrap();
+    let facts = [fact("a", "2026-11-20", "team"), fact("b", ALWAYS, "free")];
+    catalog.enter_tenant_facts(&facts, 20).await.unwrap();
+
+    let book = book(&catalog, i64::MAX).await;
+    assert_eq!((plan(&book, "a", "2026-11-19"), plan(&book, "a", "2026-11-20")), (None, Some("team")));
+    assert_eq!(plan(&book, "b", "1999-01-01"), Some("free"));
+    let recorded: Vec<i64> =
+        catalog.tenant_facts_all_tenants(i64::MAX).await.unwrap().iter().map(|row| row.recorded_at).collect();
+    assert_eq!(recorded, [10, 20, 20]);
+}
+
+#[tokio::test]
 async fn a_tenant_outside_the_scope_does_not_exist() {
     let (catalog, _folder) = open().await;
     catalog.ensure_tenants(&["a".to_owned(), "b".to_owned(), "c".to_owned()], 10).await.unwrap();
