@@ -299,6 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn a_record_has_the_bytes_that_it_always_had() {
+        let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","tenant":"a","user":"u","time":"1970-01-01T00:00:01Z","data":{"v":1}}"#;
+        let rules = EventRules::new(Zone::utc());
+        let (placed, _) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
+        let value = MeteredValue {
+            meter: MeterTag { name: "m", unit: "U", kind: MeterKind::Gauge },
+            quantity: Quantity::from_atoms(-5).unwrap(),
+            own_labels: Some(Labels::new(vec![("k".into(), "v".into())])),
+            unique: Some("x".into()),
+        };
+        let (bytes, id) = encode(&placed, &[value], ([1; 16], [2; 16]), Instant::from_micros(9));
+        let head: [&[u8]; 4] = [&[2], &[1; 16], &[2; 16], b"\x12\x80\x89\x7a\0\0\x01a\x02/s\x011"];
+        let event = b"\x01t\x01\x01u\0\0\0\0\0\x01\x07{\"v\":1}\0";
+        let value = b"\x01\x01m\x01U\x01\x09\x01\x01\x01k\x01v\x01\x01x";
+        assert_eq!(id.end, head.concat().len());
+        assert_eq!(bytes, [&head.concat()[..], event, value].concat());
+    }
+
+    #[test]
     fn bytes_of_other_versions_and_cut_records_are_refused() {
         assert!(matches!(decode(&[1, 0]), Err(RecordError::Version(1))));
         assert!(matches!(decode(&[]), Err(RecordError::Broken(_))));
