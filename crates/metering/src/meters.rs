@@ -3,6 +3,7 @@ use crate::event::{ATTRIBUTE_BYTES_MAX, Event};
 use crate::json::Json;
 use crate::labels::{Label, Labels};
 use crate::refusal::{Refusal, RefusalCode};
+use ahash::RandomState;
 use domain::Quantity;
 use domain::decimal::DecimalError;
 use domain::meter::{Aggregation, Meter, MeterKind};
@@ -19,7 +20,7 @@ const ONE_ATOMS: i128 = 1_000_000_000;
 pub struct MeterSet {
     /// By name, so that a meter's position orders as its name does.
     meters: Vec<Compiled>,
-    by_type: HashMap<String, Vec<usize>>,
+    by_type: HashMap<String, Vec<usize>, RandomState>,
 }
 
 /// What all rows of a meter's usage say of it.
@@ -84,7 +85,7 @@ impl MeterSet {
             return Err(invalid(&twice[0], "the name is given twice".to_owned()));
         }
         let meters = meters.into_iter().map(Compiled::new).collect::<Result<Vec<_>, _>>()?;
-        let mut by_type: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_type: HashMap<String, Vec<usize>, RandomState> = HashMap::default();
         for (at, compiled) in meters.iter().enumerate() {
             by_type.entry(compiled.meter.event_type.clone()).or_default().push(at);
         }
