@@ -34,6 +34,9 @@ pub enum DecimalError {
 const TEXT_BYTES_MAX: usize = 512;
 /// Most digits an `i128` below 10³⁸ can hold.
 const DIGITS_MAX: usize = 38;
+/// Numbers that are read at once: digits that fit in 64 bits, at a scale that keeps them in 128.
+const SHORT_DIGITS_MAX: usize = 18;
+const SHORT_SCALE_MAX: u32 = 18;
 
 /// Returns the number that `text` spells, in units of 10⁻ˢᶜᵃˡᵉ, rounded half-even once.
 ///
@@ -50,6 +53,9 @@ const DIGITS_MAX: usize = 38;
 /// assert_eq!(parse_scaled("0.125", 2), Ok(Parsed { atoms: 12, rounded: true }));
 /// ```
 pub fn parse_scaled(text: &str, scale: u32) -> Result<Parsed, DecimalError> {
+    if let Some(atoms) = parse_short(text, scale) {
+        return Ok(Parsed { atoms, rounded: false });
+    }
     let trimmed = text.trim();
     let number = Spelled::read(trimmed).ok_or_else(|| not_a_number(trimmed))?;
     let digits = number.significant_digits();
@@ -76,6 +82,18 @@ pub fn parse_scaled(text: &str, scale: u32) -> Result<Parsed, DecimalError> {
     }
     let atoms = if number.negative { -atoms } else { atoms };
     Ok(Parsed { atoms, rounded: !below.is_empty() })
+}
+
+/// Returns the atoms of a number of a few digits and nothing else, as most are.
+fn parse_short(text: &str, scale: u32) -> Option<i128> {
+    let digits = text.as_bytes();
+    // 10¹⁸ times 10¹⁸ is below 10³⁸.
+    let is_short = (1..=SHORT_DIGITS_MAX).contains(&digits.len()) && scale <= SHORT_SCALE_MAX;
+    if !is_short || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let whole = digits.iter().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    Some(i128::from(whole) * 10_i128.pow(scale))
 }
 
 /// Returns `atoms` of 10⁻ˢᶜᵃˡᵉ as decimal text with at least `fraction_min` fractional digits and no
@@ -208,6 +226,10 @@ mod tests {
         check("0.0000001", 2, Some((0, true)));
         check("1e-999999999999999999999", 2, Some((0, true)));
         check(" 7 ", 0, Some((7, false)));
+        check("007", 2, Some((700, false)));
+        check("999999999999999999", 18, Some((999_999_999_999_999_999 * 10_i128.pow(18), false)));
+        check("1000000000000000000", 18, Some((10_i128.pow(36), false)));
+        check("1000000000000000000", 19, Some((10_i128.pow(37), false)));
         check("999999999999.999999999999999", 15, Some((999_999_999_999_999_999_999_999_999, false)));
     }
 

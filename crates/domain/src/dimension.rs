@@ -128,18 +128,28 @@ impl Dimensions {
 pub fn labels_key<K: AsRef<str>, V: AsRef<str>>(labels: &BTreeMap<K, V>) -> String {
     // Keys order as their text does, so they are sorted already.
     debug_assert!(labels.keys().is_sorted_by(|left, right| left.as_ref() < right.as_ref()));
-    let mut text = String::from("{");
+    labels_key_of(labels.iter().map(|(key, value)| (key.as_ref(), value.as_ref())))
+}
+
+/// Returns the same of labels that come in byte order of their keys, each key once.
+#[must_use]
+pub fn labels_key_of<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> String {
+    let mut text = String::with_capacity(USUAL_KEY_BYTES);
+    text.push('{');
     for (key, value) in labels {
         if 1 < text.len() {
             text.push(',');
         }
-        write_text(key.as_ref(), &mut text);
+        write_text(key, &mut text);
         text.push(':');
-        write_text(value.as_ref(), &mut text);
+        write_text(value, &mut text);
     }
     text.push('}');
     text
 }
+
+/// Room for the labels of an event as they usually come.
+const USUAL_KEY_BYTES: usize = 64;
 
 /// Writes a JSON string.
 fn write_text(text: &str, out: &mut String) {

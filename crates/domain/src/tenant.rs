@@ -32,6 +32,17 @@ pub struct TenantId(Arc<str>);
 pub struct TenantIdError(pub String);
 
 impl TenantId {
+    /// Checks that the text can be a tenant id.
+    ///
+    /// # Errors
+    /// [`TenantIdError`] with the beginning of the text.
+    pub fn check(text: &str) -> Result<(), TenantIdError> {
+        let is_valid = (1..=TENANT_ID_BYTES_MAX).contains(&text.len())
+            && !text.chars().any(char::is_control)
+            && !text.starts_with("__");
+        if is_valid { Ok(()) } else { Err(TenantIdError(text.chars().take(60).collect())) }
+    }
+
     /// Returns the id's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -49,10 +60,7 @@ impl FromStr for TenantId {
     type Err = TenantIdError;
 
     fn from_str(text: &str) -> Result<Self, TenantIdError> {
-        let valid = (1..=TENANT_ID_BYTES_MAX).contains(&text.len())
-            && !text.chars().any(char::is_control)
-            && !text.starts_with("__");
-        if valid { Ok(Self(text.into())) } else { Err(TenantIdError(text.chars().take(60).collect())) }
+        Self::check(text).map(|()| Self(text.into()))
     }
 }
 

@@ -4,9 +4,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Microseconds in a second.
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_HOUR: i64 = 3600 * MICROS_PER_SECOND;
+const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
+/// Times before which a zone's offsets are in its table, from 1970 on: the year 2100.
+const TABLE_END_MICROS: i64 = 4_102_444_800 * MICROS_PER_SECOND;
 
 /// A text that is not a time of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -312,13 +317,35 @@ impl DayRange {
 pub struct Zone {
     zone: TimeZone,
     name: String,
+    /// From when on which offset holds, both in microseconds, between 1970 and 2100: days and hours of events are asked
+    /// for more often than anything else.
+    offsets: Arc<[(i64, i64)]>,
 }
 
 impl Zone {
     /// Returns UTC.
     #[must_use]
     pub fn utc() -> Self {
-        Self { zone: TimeZone::UTC, name: "UTC".to_owned() }
+        Self::new(TimeZone::UTC, "UTC")
+    }
+
+    fn new(zone: TimeZone, name: &str) -> Self {
+        let micros = |offset: jiff::tz::Offset| i64::from(offset.seconds()) * MICROS_PER_SECOND;
+        let epoch = jiff::Timestamp::UNIX_EPOCH;
+        let changes =
+            zone.following(epoch).map(|change| (change.timestamp().as_microsecond(), micros(change.offset())));
+        let changes = changes.take_while(|(from, _)| *from < TABLE_END_MICROS);
+        let offsets = std::iter::once((0, micros(zone.to_offset(epoch)))).chain(changes).collect();
+        Self { zone, name: name.to_owned(), offsets }
+    }
+
+    /// The offset at an instant of the table.
+    fn offset_at(&self, instant: Instant) -> Option<i64> {
+        if !(0..TABLE_END_MICROS).contains(&instant.0) {
+            return None;
+        }
+        let after = self.offsets.partition_point(|(from, _)| *from <= instant.0);
+        self.offsets.get(after.checked_sub(1)?).map(|(_, offset)| *offset)
     }
 
     /// Returns the zone's IANA name.
@@ -330,6 +357,10 @@ impl Zone {
     /// Returns the day in which the instant lies.
     #[must_use]
     pub fn day_of(&self, instant: Instant) -> Day {
+        if let Some(offset) = self.offset_at(instant) {
+            let days = (instant.0 + offset).div_euclid(MICROS_PER_DAY);
+            return Day(i32::try_from(days).expect("days before 2100 are few"));
+        }
         let clamped = instant.0.clamp(-62_135_596_800_000_000, 253_402_207_200_000_000);
         let timestamp = jiff::Timestamp::from_microsecond(clamped).expect("years 1 to 9999 are representable");
         Day::from_date(self.zone.to_datetime(timestamp).date())
@@ -363,10 +394,14 @@ impl Zone {
     /// Returns the instant at which the clock hour of this zone begins that contains `instant`.
     #[must_use]
     pub fn hour_of(&self, instant: Instant) -> Instant {
-        let Ok(timestamp) = jiff::Timestamp::from_microsecond(instant.0) else { return instant };
-        let offset = i64::from(self.zone.to_offset(timestamp).seconds()) * MICROS_PER_SECOND;
-        let hour = 3600 * MICROS_PER_SECOND;
-        Instant((instant.0 + offset).div_euclid(hour) * hour - offset)
+        let offset = match self.offset_at(instant) {
+            Some(offset) => offset,
+            None => {
+                let Ok(timestamp) = jiff::Timestamp::from_microsecond(instant.0) else { return instant };
+                i64::from(self.zone.to_offset(timestamp).seconds()) * MICROS_PER_SECOND
+            }
+        };
+        Instant((instant.0 + offset).div_euclid(MICROS_PER_HOUR) * MICROS_PER_HOUR - offset)
     }
 }
 
@@ -375,7 +410,7 @@ impl FromStr for Zone {
 
     fn from_str(name: &str) -> Result<Self, TimeError> {
         let zone = TimeZone::get(name).map_err(|_| TimeError::Zone(name.chars().take(60).collect()))?;
-        Ok(Self { zone, name: name.to_owned() })
+        Ok(Self::new(zone, name))
     }
 }
 
@@ -422,6 +457,28 @@ mod tests {
                 assert_eq!(zone.day_of(range.start), day, "{} {day}", zone.name());
                 assert_eq!(zone.day_of(Instant(range.end.0 - 1)), day, "{} {day}", zone.name());
             }
+        }
+    }
+
+    #[test]
+    fn the_table_of_offsets_says_what_the_zone_says() {
+        let zones =
+            ["UTC", "Europe/Berlin", "Asia/Kolkata", "Pacific/Apia", "Australia/Lord_Howe", "Africa/Casablanca"];
+        for zone in zones.map(|name| name.parse::<Zone>().expect("a zone")) {
+            let check = |micros: i64| {
+                let instant = Instant(micros);
+                let timestamp = jiff::Timestamp::from_microsecond(micros).expect("a time");
+                let offset = i64::from(zone.zone.to_offset(timestamp).seconds()) * MICROS_PER_SECOND;
+                assert_eq!(zone.offset_at(instant), Some(offset), "{} {instant}", zone.name());
+                let day = Day::from_date(zone.zone.to_datetime(timestamp).date());
+                assert_eq!(zone.day_of(instant), day, "{} {instant}", zone.name());
+            };
+            (0..TABLE_END_MICROS).step_by(70 * 3_599_000_000).for_each(check);
+            for (from, _) in zone.offsets.iter().skip(1) {
+                [*from - 1, *from, *from + 1].into_iter().for_each(check);
+            }
+            let outside = [Instant(-1), Instant(TABLE_END_MICROS)].map(|instant| zone.offset_at(instant));
+            assert_eq!(outside, [None, None]);
         }
     }
 

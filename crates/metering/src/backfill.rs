@@ -16,7 +16,7 @@ use crate::live::EventLog;
 use crate::meters::MeterSet;
 use crate::publish::{defining_difference, meter_of_body};
 use crate::rollup::Rollup;
-use crate::rows::usage_batch;
+use crate::rows::{BATCH_ROWS, usage_batch};
 use datafusion::common::ScalarValue;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident, lit};
 use domain::meter::{Aggregation, Meter};
@@ -35,8 +35,6 @@ const KIND: &str = "backfill";
 const BATCH_EVENTS: usize = 512;
 /// Keys of the roll-up kept in memory before they are written; rows of one key add up.
 const ROLLUP_KEYS_MAX: usize = 256 * 1024;
-/// Rows handed over at a time.
-const BATCH_ROWS: usize = 16 * 1024;
 /// How often a commit is tried again because somebody else committed first.
 const COMMITS_TRIED_MAX: u32 = 100;
 
@@ -238,11 +236,12 @@ async fn measure(ctx: &BackfillContext, meter: &Meter, due: &Due) -> Result<Meas
                 continue;
             }
             let placed = stored.placed(row, &ctx.zone)?;
-            match meters.measure(&placed.event, &stored.data(row)?) {
+            let data = stored.data(row)?;
+            match meters.measure(&placed.event, &data) {
                 Ok(found) if !found.values.is_empty() => {
                     measured.events += 1;
                     measured.days.insert(placed.day);
-                    rollup.add(&placed, found.values);
+                    rollup.add(&placed, &found.values);
                 }
                 // The event was accepted before anybody asked for a number in it.
                 Ok(_) | Err(_) => measured.skipped += 1,

@@ -4,10 +4,19 @@ use crate::json::{Json, write_canonical};
 use crate::meters::MeteredValue;
 use crate::rules::PlacedEvent;
 use domain::Instant;
-use domain::dimension::Dimensions;
+use std::borrow::Cow;
+use std::cell::RefCell;
 
-/// Room for the content of an event as it usually comes.
-const USUAL_BYTES: usize = 512;
+/// Bytes that a thread keeps for the next event; larger ones are let go.
+const BYTES_KEPT_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// What is about to be hashed.
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// User, workflow, repo, task class and cluster of an event.
+pub(crate) type PlainTexts<'a> = [Option<Cow<'a, str>>; 5];
 
 /// BLAKE3 hash of what identifies an event: tenant, source and id.
 pub type EventKey = [u8; 32];
@@ -15,7 +24,7 @@ pub type EventKey = [u8; 32];
 /// Returns the key of an event.
 #[must_use]
 pub fn event_key(tenant: &str, source: &str, id: &str) -> EventKey {
-    blake3::hash(&joined([tenant, source, id])).into()
+    hash_of(|bytes| join([tenant, source, id], bytes), blake3::hash).into()
 }
 
 /// What an event says, so that two deliveries of one key can be compared.
@@ -39,22 +48,24 @@ impl Content {
 
     /// Returns the content of an incoming event.
     #[must_use]
-    pub fn of(event: &Event, data: &Json<'_>) -> Self {
+    pub fn of(event: &Event<'_>, data: &Json<'_>) -> Self {
         let data = event.data_text.is_some().then_some(data);
-        Self { hash: hash_content(&event.kind, &event.dimensions, &event.labels_key, data), time: event.time }
+        // The tenant is part of the key already.
+        let [_, plain @ ..] = &event.dimensions.plain;
+        Self { hash: hash_content(&event.kind, plain, event.dimensions.labels.key(), data), time: event.time }
     }
 
     /// Returns the content of a stored event; a time equal to that of reception was set by the receiver.
     #[must_use]
-    pub fn of_stored(
+    pub(crate) fn of_stored(
         kind: &str,
-        dimensions: &Dimensions,
+        plain: &PlainTexts<'_>,
         labels_key: &str,
         data: Option<&Json<'_>>,
         time: Instant,
         received_at: Instant,
     ) -> StoredContent {
-        StoredContent { hash: hash_content(kind, dimensions, labels_key, data), time, received_at }
+        StoredContent { hash: hash_content(kind, plain, labels_key, data), time, received_at }
     }
 }
 
@@ -90,16 +101,17 @@ impl IdSalt {
 
     /// Returns the key that says that an event was taken back.
     #[must_use]
-    pub(crate) fn retraction_marker(&self, tenant: &str, of: &Retracted) -> IdKey {
+    pub(crate) fn retraction_marker(&self, tenant: &str, of: &Retracted<'_>) -> IdKey {
         self.key(tenant, &format!("\0retracted\0{}", of.source), &of.id)
     }
 
     /// Returns the keys that say that values were seen on the event's day, for those that count once a day.
     #[must_use]
-    pub(crate) fn unique_markers(&self, placed: &PlacedEvent, values: &[MeteredValue]) -> Vec<IdKey> {
-        let marker = |value: &MeteredValue| {
+    pub(crate) fn unique_markers(&self, placed: &PlacedEvent<'_>, values: &[MeteredValue<'_>]) -> Vec<IdKey> {
+        let marker = |value: &MeteredValue<'_>| {
             let seen = value.unique.as_ref()?;
-            let within = format!("\0unique\0{}\0{}\0{}", value.meter.name, placed.day, value.labels_key);
+            let labels_key = value.labels(&placed.event).key();
+            let within = format!("\0unique\0{}\0{}\0{labels_key}", value.meter.name, placed.day);
             Some(self.key(&placed.tenant, &within, seen))
         };
         values.iter().filter_map(marker).collect()
@@ -110,7 +122,7 @@ impl IdSalt {
     /// No source contains a NUL, so that the other kinds of keys are never those of an event.
     #[must_use]
     pub fn key(&self, tenant: &str, source: &str, id: &str) -> IdKey {
-        shorten(blake3::keyed_hash(&self.0, &joined([tenant, source, id])))
+        shorten(hash_of(|bytes| join([tenant, source, id], bytes), |bytes| blake3::keyed_hash(&self.0, bytes)))
     }
 }
 
@@ -128,24 +140,33 @@ fn shorten(hash: blake3::Hash) -> [u8; 16] {
     std::array::from_fn(|at| hash.as_bytes()[at])
 }
 
-fn hash_content(kind: &str, dimensions: &Dimensions, labels_key: &str, data: Option<&Json<'_>>) -> [u8; 32] {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    add_text(&mut bytes, Some(kind));
-    // The tenant is part of the key already.
-    for value in &dimensions.plain[1..] {
-        add_text(&mut bytes, value.as_deref());
-    }
-    add_text(&mut bytes, Some(labels_key));
-    if let Some(data) = data {
-        write_canonical(data, &mut bytes);
-    }
-    blake3::hash(&bytes).into()
+fn hash_content(kind: &str, plain: &PlainTexts<'_>, labels_key: &str, data: Option<&Json<'_>>) -> [u8; 32] {
+    let fill = |bytes: &mut Vec<u8>| {
+        add_text(bytes, Some(kind));
+        plain.iter().for_each(|value| add_text(bytes, value.as_deref()));
+        add_text(bytes, Some(labels_key));
+        if let Some(data) = data {
+            write_canonical(data, bytes);
+        }
+    };
+    hash_of(fill, blake3::hash).into()
 }
 
-fn joined(parts: [&str; 3]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
-    parts.iter().for_each(|part| add_text(&mut bytes, Some(part)));
-    bytes
+/// Returns the hash of what is filled in, without new memory for each.
+fn hash_of(fill: impl FnOnce(&mut Vec<u8>), hash: impl FnOnce(&[u8]) -> blake3::Hash) -> blake3::Hash {
+    BYTES.with_borrow_mut(|bytes| {
+        bytes.clear();
+        fill(bytes);
+        let hash = hash(bytes);
+        if BYTES_KEPT_MAX < bytes.len() {
+            *bytes = Vec::new();
+        }
+        hash
+    })
+}
+
+fn join(parts: [&str; 3], bytes: &mut Vec<u8>) {
+    parts.iter().for_each(|part| add_text(bytes, Some(part)));
 }
 
 /// Adds the text with its length, so that no two lists of texts look alike.
@@ -196,11 +217,9 @@ mod tests {
     #[test]
     fn a_time_set_by_the_receiver_is_not_content() {
         let instant = |text: &str| text.parse::<Instant>().unwrap();
-        let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","tenant":"a"}"#;
-        let event = parse_event(text).unwrap().event;
         let stored = |time: &str| {
             let received = instant("2026-01-02T00:00:00Z");
-            Content::of_stored("t", &event.dimensions, "{}", None, instant(time), received)
+            Content::of_stored("t", &PlainTexts::default(), "{}", None, instant(time), received)
         };
         let is_same = |time: &str, extra: &str| stored(time).short() == content(extra).short();
         assert!(is_same("2026-01-02T00:00:00Z", ""));

@@ -1,9 +1,9 @@
 use crate::json::{self, Json, Member};
+use crate::labels::Labels;
 use crate::refusal::Refusal;
 use domain::Instant;
-use domain::dimension::{Dimensions, labels_key};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use domain::dimension::{Dimension, PLAIN};
+use std::borrow::Cow;
 
 /// Longest event accepted, as text.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
@@ -16,46 +16,73 @@ pub const RETRACTION_TYPE: &str = "apportion.retract";
 const DIMENSIONS: [&str; 5] = ["user", "workflow", "repo", TASK_CLASS, "cluster"];
 const TASK_CLASS: &str = "task_class";
 
-/// Labels by key, in byte order.
-pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
-
-/// One CloudEvent 1.0, parsed and checked by itself, before any rule of the organisation.
+/// One CloudEvent 1.0, parsed and checked by itself, before any rule of the organisation. Borrows from its text.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct Event<'a> {
     /// Attribute `id`: unique per tenant and source.
-    pub id: Arc<str>,
+    pub id: Cow<'a, str>,
     /// Attribute `source`.
-    pub source: Arc<str>,
+    pub source: Cow<'a, str>,
     /// Attribute `type`: decides which meters look at it.
-    pub kind: Arc<str>,
+    pub kind: Cow<'a, str>,
     /// Attribute `time`; `None` lets the receiver set it.
     pub time: Option<Instant>,
     /// Tenant, user, workflow, repo, task class, cluster and `data.labels`, as far as the event names them.
-    pub dimensions: Dimensions,
-    /// Canonical JSON of the labels.
-    pub labels_key: Arc<str>,
+    pub dimensions: EventDimensions<'a>,
     /// The data as it was written.
-    pub data_text: Option<Arc<str>>,
+    pub data_text: Option<&'a str>,
     /// The event of the same tenant that it takes back, if it is a retraction.
-    pub retracts: Option<Retracted>,
+    pub retracts: Option<Retracted<'a>>,
+}
+
+/// What an event says of each dimension.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventDimensions<'a> {
+    /// Values of [`PLAIN`], in its order.
+    pub plain: [Option<Cow<'a, str>>; 6],
+    /// `data.labels`.
+    pub labels: Labels<'a>,
+}
+
+impl<'a> EventDimensions<'a> {
+    /// Returns the value of a dimension.
+    #[must_use]
+    pub fn get(&self, dimension: &Dimension) -> Option<&str> {
+        match dimension {
+            Dimension::Label(key) => self.labels.get(key),
+            plain => self.plain[index(plain)].as_deref(),
+        }
+    }
+
+    /// Sets the value of a dimension.
+    pub fn set(&mut self, dimension: &Dimension, value: Cow<'a, str>) {
+        match dimension {
+            Dimension::Label(key) => self.labels.set(Cow::Owned(key.to_string()), value),
+            plain => self.plain[index(plain)] = Some(value),
+        }
+    }
+}
+
+fn index(plain: &Dimension) -> usize {
+    PLAIN.iter().position(|dimension| dimension == plain).expect("labels are handled apart")
 }
 
 /// An event and its data, which is looked at once and kept only as text.
 #[derive(Clone, Debug)]
 pub struct ParsedEvent<'a> {
     /// The event.
-    pub event: Event,
+    pub event: Event<'a>,
     /// Its data; null when there is none.
     pub data: Json<'a>,
 }
 
 /// An event that is taken back, wherever and whenever it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retracted {
+pub struct Retracted<'a> {
     /// Its source.
-    pub source: Arc<str>,
+    pub source: Cow<'a, str>,
     /// Its id.
-    pub id: Arc<str>,
+    pub id: Cow<'a, str>,
 }
 
 /// Returns the event that the text is.
@@ -78,21 +105,21 @@ pub fn parse_event(text: &str) -> Result<ParsedEvent<'_>, Refusal> {
     })?;
     let attributes = Attributes(members);
     let id = attributes.required("id")?;
-    attributes.event(&id).map_err(|refusal| refusal.of(&id))
+    attributes.event(id.clone()).map_err(|refusal| refusal.of(&id))
 }
 
 /// The attributes of one event, each of a name of its own.
 struct Attributes<'a>(Vec<Member<'a>>);
 
 impl<'a> Attributes<'a> {
-    fn event(self, id: &Arc<str>) -> Result<ParsedEvent<'a>, Refusal> {
+    fn event(self, id: Cow<'a, str>) -> Result<ParsedEvent<'a>, Refusal> {
         if self.text("specversion")?.as_deref() != Some("1.0") {
             return Err(Refusal::invalid("`specversion` must be \"1.0\""));
         }
         let kind = self.required("type")?;
         let source = self.required("source")?;
         let time = self.time()?;
-        let mut dimensions = Dimensions { labels: self.labels()?, ..Dimensions::default() };
+        let mut dimensions = EventDimensions { labels: self.labels()?, ..EventDimensions::default() };
         dimensions.plain[0] = self.text("tenant")?.map_or_else(|| self.text("subject"), |tenant| Ok(Some(tenant)))?;
         for (at, name) in DIMENSIONS.iter().enumerate() {
             dimensions.plain[at + 1] = self.dimension(name)?;
@@ -101,17 +128,16 @@ impl<'a> Attributes<'a> {
         if self.find("data_base64").is_some() {
             return Err(Refusal::invalid("`data_base64` is not read; send the data as JSON in `data`"));
         }
-        let labels_key = labels_key(&dimensions.labels).into();
         let data = self.0.into_iter().find(|member| member.key == "data").filter(|member| !member.value.is_null());
-        let (data, data_text) = data.map_or((Json::Null, None), |member| (member.value, Some(member.text.into())));
-        let event = Event { id: Arc::clone(id), source, kind, time, dimensions, labels_key, data_text, retracts };
+        let (data, data_text) = data.map_or((Json::Null, None), |member| (member.value, Some(member.text)));
+        let event = Event { id, source, kind, time, dimensions, data_text, retracts };
         Ok(ParsedEvent { event, data })
     }
 
-    fn retracted(&self) -> Result<Retracted, Refusal> {
+    fn retracted(&self) -> Result<Retracted<'a>, Refusal> {
         let data = self.find("data");
         let text = |name: &str| match data.and_then(|data| data.get(name)) {
-            Some(Json::Text(text)) => checked(name, text),
+            Some(Json::Text(text)) => checked(name, text.clone()),
             _ => Ok(None),
         };
         let missing =
@@ -124,13 +150,13 @@ impl<'a> Attributes<'a> {
     }
 
     /// The attribute as text; null and empty text count as absent.
-    fn text(&self, name: &str) -> Result<Option<Arc<str>>, Refusal> {
+    fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
         let Some(value) = self.find(name) else { return Ok(None) };
-        let text = value.scalar_text().ok_or_else(|| Refusal::invalid(format!("`{name}` must be text")))?;
+        let text = value.scalar().ok_or_else(|| Refusal::invalid(format!("`{name}` must be text")))?;
         checked(name, text)
     }
 
-    fn required(&self, name: &str) -> Result<Arc<str>, Refusal> {
+    fn required(&self, name: &str) -> Result<Cow<'a, str>, Refusal> {
         match self.find(name) {
             None | Some(Json::Text(_)) => {}
             Some(_) => return Err(Refusal::invalid(format!("`{name}` must be text"))),
@@ -147,49 +173,48 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    fn dimension(&self, name: &str) -> Result<Option<Arc<str>>, Refusal> {
+    fn dimension(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
         // Names of CloudEvents attributes have no underscore.
         let attribute = if name == TASK_CLASS { "taskclass" } else { name };
         if let Some(value) = self.text(attribute)? {
             return Ok(Some(value));
         }
         match self.find("data").and_then(|data| data.get(name)) {
-            Some(Json::Text(text)) => checked(name, text),
-            Some(Json::Number(digits)) => checked(name, digits),
+            Some(Json::Text(text) | Json::Number(text)) => checked(name, text.clone()),
             _ => Ok(None),
         }
     }
 
-    fn labels(&self) -> Result<Labels, Refusal> {
+    fn labels(&self) -> Result<Labels<'a>, Refusal> {
         let labels = match self.find("data").and_then(|data| data.get("labels")) {
-            None | Some(Json::Null) => return Ok(Labels::new()),
+            None | Some(Json::Null) => return Ok(Labels::default()),
             Some(Json::Object(labels)) => labels,
             Some(_) => return Err(Refusal::invalid("`data.labels` must be an object")),
         };
-        let mut read = Labels::new();
+        let mut pairs = Vec::with_capacity(labels.len());
         for (key, value) in labels.iter().filter(|(_, value)| !value.is_null()) {
             let text = value
-                .scalar_text()
+                .scalar()
                 .filter(|text| text.len() <= ATTRIBUTE_BYTES_MAX && key.len() <= ATTRIBUTE_BYTES_MAX)
                 .filter(|text| !text.contains('\0'))
                 .ok_or_else(|| {
                     Refusal::invalid("the values of `data.labels` must be short text, numbers or booleans")
                 })?;
-            read.insert((&**key).into(), text.into());
+            pairs.push((key.clone(), text));
         }
-        Ok(read)
+        Ok(Labels::new(pairs))
     }
 }
 
 /// The text as a value of an attribute or dimension; empty text counts as absent.
-pub(crate) fn checked(name: &str, text: &str) -> Result<Option<Arc<str>>, Refusal> {
+pub(crate) fn checked<'a>(name: &str, text: Cow<'a, str>) -> Result<Option<Cow<'a, str>>, Refusal> {
     if ATTRIBUTE_BYTES_MAX < text.len() {
         return Err(Refusal::invalid(format!("`{name}` is longer than {ATTRIBUTE_BYTES_MAX} bytes")));
     }
     if text.contains('\0') {
         return Err(Refusal::invalid(format!("`{name}` contains a NUL character")));
     }
-    Ok((!text.is_empty()).then(|| text.into()))
+    Ok((!text.is_empty()).then_some(text))
 }
 
 /// Days before year 1 have no name in tables.
@@ -202,11 +227,10 @@ fn is_storable(time: Instant) -> bool {
 mod tests {
     use super::*;
     use crate::refusal::RefusalCode;
-    use domain::dimension::Dimension;
 
-    fn event(extra: &str) -> Result<Event, Refusal> {
+    fn event(extra: &str) -> Result<Event<'static>, Refusal> {
         let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#);
-        parse_event(&text).map(|parsed| parsed.event)
+        parse_event(text.leak()).map(|parsed| parsed.event)
     }
 
     #[test]
@@ -217,7 +241,7 @@ mod tests {
 
     fn check(extra: &str, dimension: &Dimension, expected: Option<&str>) {
         let event = event(extra).expect("a valid event");
-        assert_eq!(event.dimensions.get(dimension).map(|value| &**value), expected, "{extra}");
+        assert_eq!(event.dimensions.get(dimension), expected, "{extra}");
     }
 
     #[test]
@@ -245,7 +269,7 @@ mod tests {
     #[test]
     fn labels_are_scalars_of_data_labels() {
         let parsed = event(r#","data":{"labels":{"b":1.50,"a":"x","c":true,"d":null}}"#).expect("a valid event");
-        assert_eq!(&*parsed.labels_key, r#"{"a":"x","b":"1.50","c":"true"}"#);
+        assert_eq!(parsed.dimensions.labels.key(), r#"{"a":"x","b":"1.50","c":"true"}"#);
         assert!(event(r#","data":{"labels":{"a":[1]}}"#).is_err());
         assert!(event(r#","data":{"labels":[]}"#).is_err());
     }
@@ -253,8 +277,16 @@ mod tests {
     #[test]
     fn data_keeps_the_text_it_was_written_as() {
         let parsed = event(r#","data": {"v": 1.10e2} "#).expect("a valid event");
-        assert_eq!(parsed.data_text.as_deref(), Some(r#"{"v": 1.10e2}"#));
+        assert_eq!(parsed.data_text, Some(r#"{"v": 1.10e2}"#));
         assert_eq!(event("").expect("a valid event").data_text, None);
+    }
+
+    #[test]
+    fn what_is_not_escaped_is_not_copied() {
+        let parsed = event(r#","user":"u","repo":"a\nb""#).expect("a valid event");
+        let [_, user, _, repo, ..] = &parsed.dimensions.plain;
+        assert!(matches!((&parsed.id, user), (Cow::Borrowed("1"), Some(Cow::Borrowed("u")))));
+        assert!(matches!(repo, Some(Cow::Owned(repo)) if repo == "a\nb"));
     }
 
     #[test]
@@ -298,10 +330,10 @@ mod tests {
     #[test]
     fn a_retraction_names_what_it_takes_back() {
         let retraction = |data: &str| {
-            parse_event(&format!(
+            let text = format!(
                 r#"{{"specversion":"1.0","id":"7","source":"/s","type":"apportion.retract","tenant":"a","data":{data}}}"#
-            ))
-            .map(|parsed| parsed.event)
+            );
+            parse_event(text.leak()).map(|parsed| parsed.event)
         };
         let parsed = retraction(r#"{"source":"/s","id":"1"}"#).expect("a retraction");
         assert_eq!(parsed.retracts, Some(Retracted { source: "/s".into(), id: "1".into() }));

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// What became of one event.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Outcome<'a> {
     /// It counts; its usage is in the roll-up.
-    Accepted(Box<PlacedEvent>),
+    Accepted(Box<PlacedEvent<'a>>),
     /// It came before with the same content: nothing to do.
     Duplicate,
     /// It does not count.
@@ -93,15 +93,15 @@ impl Intake {
     }
 
     /// Decides about the event that the text is.
-    pub fn offer(&mut self, text: &str) -> Outcome {
+    pub fn offer<'a>(&mut self, text: &'a str) -> Outcome<'a> {
         let outcome = parse_event(text).and_then(|parsed| {
-            let id = Arc::clone(&parsed.event.id);
+            let id = parsed.event.id.clone();
             self.decide(parsed).map_err(|refusal| refusal.of(&id))
         });
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    fn decide(&mut self, parsed: ParsedEvent<'_>) -> Result<Outcome, Refusal> {
+    fn decide<'a>(&mut self, parsed: ParsedEvent<'a>) -> Result<Outcome<'a>, Refusal> {
         if parsed.event.retracts.is_some() || self.meters.counts_distinct(&parsed.event.kind) {
             return Ok(Outcome::ForLog);
         }
@@ -125,10 +125,10 @@ impl Intake {
         if self.waiting.contains(&key) {
             return Ok(Outcome::ForLog);
         }
-        let accepted = self.accept(placed, &data);
+        let accepted = self.accept(&placed, &data);
         self.claims.extend(accepted.is_ok().then_some(claim));
         self.remember(key, content, accepted.is_ok());
-        Ok(Outcome::Accepted(Box::new(accepted?)))
+        accepted.map(|()| Outcome::Accepted(Box::new(placed)))
     }
 
     /// Whether an event of this key was accepted before, and if so, with the same content.
@@ -144,8 +144,8 @@ impl Intake {
         }
     }
 
-    fn accept(&mut self, placed: PlacedEvent, data: &Json<'_>) -> Result<PlacedEvent, Refusal> {
-        self.rules.check_time(&placed, self.now)?;
+    fn accept(&mut self, placed: &PlacedEvent<'_>, data: &Json<'_>) -> Result<(), Refusal> {
+        self.rules.check_time(placed, self.now)?;
         let is_known = self.tenants.knows(&placed.tenant, placed.day);
         if !is_known && self.rules.unknown_tenants == UnknownTenants::Reject {
             let detail = format!("tenant `{}` does not exist; enter it first", placed.tenant);
@@ -153,7 +153,7 @@ impl Intake {
         }
         let measured = self.meters.measure(&placed.event, data)?;
         let is_metered = !measured.values.is_empty();
-        self.rollup.add(&placed, measured.values);
+        self.rollup.add(placed, &measured.values);
 
         // From here on nothing can refuse the event.
         if !is_known {
@@ -166,7 +166,7 @@ impl Intake {
         for meter in measured.skipped {
             *self.counts.skipped.entry(meter).or_default() += 1;
         }
-        Ok(placed)
+        Ok(())
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
         format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"{kind}"{extra}}}"#)
     }
 
-    fn word(outcome: &Outcome) -> &'static str {
+    fn word(outcome: &Outcome<'_>) -> &'static str {
         match outcome {
             Outcome::Accepted(_) => "accepted",
             Outcome::Duplicate => "duplicate",
@@ -221,8 +221,8 @@ mod tests {
             let mut intake = intake(UnknownTenants::Create);
             assert_eq!(word(&intake.offer(&event("1", kind, extra))), expected, "{kind} {extra}");
         }
-        let outcome = intake(UnknownTenants::Reject).offer(&event("1", "x", r#","tenant":"a""#));
-        assert_eq!(word(&outcome), "tenant_unknown");
+        let mut strict = intake(UnknownTenants::Reject);
+        assert_eq!(word(&strict.offer(&event("1", "x", r#","tenant":"a""#))), "tenant_unknown");
         assert_eq!(word(&intake(UnknownTenants::Create).offer("{\"a\":")), "invalid_event");
     }
 
@@ -253,7 +253,8 @@ mod tests {
 
     #[test]
     fn refusals_name_the_event() {
-        let Outcome::Refused(refusal) = intake(UnknownTenants::Create).offer(&event("e-7", "x", "")) else { panic!() };
+        let text = event("e-7", "x", "");
+        let Outcome::Refused(refusal) = intake(UnknownTenants::Create).offer(&text) else { panic!() };
         assert_eq!(refusal.id.as_deref(), Some("e-7"));
     }
 }

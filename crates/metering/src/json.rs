@@ -4,6 +4,10 @@
 //! one particular private key as a number. Values borrow from the text, because most of what an event says is read once and
 //! never kept; numbers keep their digits.
 
+/// Where a string needs a closer look.
+mod scan;
+
+use scan::plain_bytes;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -120,6 +124,16 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Returns the same, borrowed from the text that was read.
+    #[must_use]
+    pub fn scalar(&self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(text.clone()),
+            Self::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
+            Self::Null | Self::List(_) | Self::Object(_) => None,
+        }
+    }
+
     /// Returns the value for JSONPath.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -213,18 +227,13 @@ fn write_list<T>(open: &[u8], items: impl IntoIterator<Item = T>, out: &mut Vec<
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    if text.bytes().all(is_plain) {
+    if plain_bytes(text.as_bytes()).is_none() {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
         serde_json::to_writer(out, text).expect("text is always JSON");
     }
-}
-
-/// Whether the byte stands for itself within a JSON string.
-const fn is_plain(byte: u8) -> bool {
-    0x20 <= byte && byte != b'"' && byte != b'\\'
 }
 
 fn shorten(text: &str) -> String {
@@ -409,7 +418,7 @@ impl<'a> Parser<'a> {
         let mut unescaped: Option<String> = None;
         loop {
             let start = self.at;
-            let plain = self.bytes[start..].iter().position(|byte| !is_plain(*byte));
+            let plain = plain_bytes(&self.bytes[start..]);
             let Some(plain) = plain else { return self.syntax("the string does not end") };
             self.at += plain;
             let piece = &self.text[start..self.at];

@@ -21,6 +21,8 @@ pub mod import;
 pub mod intake;
 /// JSON as strict as a contract needs: exact numbers, no duplicate keys, bounded depth.
 pub mod json;
+/// Labels of events and of usage.
+pub mod labels;
 /// Events as they happen.
 pub mod live;
 /// Which meters counted a stored event.

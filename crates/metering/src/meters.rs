@@ -1,16 +1,16 @@
 use crate::error::MeteringError;
-use crate::event::{ATTRIBUTE_BYTES_MAX, Event, Labels};
+use crate::event::{ATTRIBUTE_BYTES_MAX, Event};
 use crate::json::Json;
+use crate::labels::{Label, Labels};
 use crate::refusal::{Refusal, RefusalCode};
+use ahash::RandomState;
 use domain::Quantity;
 use domain::decimal::DecimalError;
-use domain::dimension::labels_key;
 use domain::meter::{Aggregation, Meter, MeterKind};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Atoms of the quantity one, which an event counts for a meter without a value.
 const ONE_ATOMS: i128 = 1_000_000_000;
@@ -20,16 +20,16 @@ const ONE_ATOMS: i128 = 1_000_000_000;
 pub struct MeterSet {
     /// By name, so that a meter's position orders as its name does.
     meters: Vec<Compiled>,
-    by_type: HashMap<String, Vec<usize>>,
+    by_type: HashMap<String, Vec<usize>, RandomState>,
 }
 
 /// What all rows of a meter's usage say of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MeterTag {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeterTag<'a> {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: &'a str,
     /// What it counts in.
-    pub unit: Arc<str>,
+    pub unit: &'a str,
     /// Counter or gauge.
     pub kind: MeterKind,
 }
@@ -37,31 +37,37 @@ pub struct MeterTag {
 #[derive(Debug)]
 struct Compiled {
     meter: Meter,
-    tag: Arc<MeterTag>,
     value: Option<Path>,
-    labels: Vec<(Arc<str>, Path)>,
+    labels: Vec<(String, Path)>,
 }
 
 /// What one meter reads from one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MeteredValue {
+pub struct MeteredValue<'a> {
     /// The meter.
-    pub meter: Arc<MeterTag>,
+    pub meter: MeterTag<'a>,
     /// How much; of a value that counts once a day, one.
     pub quantity: Quantity,
     /// `data.labels` and the meter's own labels, which win. Distinct values are told apart by the meter's own only.
-    pub labels: Arc<Labels>,
-    /// Their canonical JSON.
-    pub labels_key: Arc<str>,
+    /// `None` for those of the event.
+    pub own_labels: Option<Labels<'a>>,
     /// The value, if it counts only once per tenant, labels and day.
-    pub unique: Option<Arc<str>>,
+    pub unique: Option<Cow<'a, str>>,
+}
+
+impl<'a> MeteredValue<'a> {
+    /// Returns the labels of the value, which was read from this event.
+    #[must_use]
+    pub fn labels<'v>(&'v self, event: &'v Event<'a>) -> &'v Labels<'a> {
+        self.own_labels.as_ref().unwrap_or(&event.dimensions.labels)
+    }
 }
 
 /// What all meters read from one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Measured {
+pub struct Measured<'a> {
     /// One value for each meter that found one.
-    pub values: Vec<MeteredValue>,
+    pub values: Vec<MeteredValue<'a>>,
     /// Meters of the event's type that found no value.
     pub skipped: Vec<usize>,
     /// Values that had more than nine fractional digits.
@@ -79,7 +85,7 @@ impl MeterSet {
             return Err(invalid(&twice[0], "the name is given twice".to_owned()));
         }
         let meters = meters.into_iter().map(Compiled::new).collect::<Result<Vec<_>, _>>()?;
-        let mut by_type: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_type: HashMap<String, Vec<usize>, RandomState> = HashMap::default();
         for (at, compiled) in meters.iter().enumerate() {
             by_type.entry(compiled.meter.event_type.clone()).or_default().push(at);
         }
@@ -116,9 +122,8 @@ impl MeterSet {
     /// # Errors
     /// `invalid_event` for a value that is not a number, `negative_quantity` for a counter below
     /// zero, `out_of_bound` for a value too large to be stored.
-    pub fn measure(&self, event: &Event, data: &Json<'_>) -> Result<Measured, Refusal> {
+    pub fn measure<'v>(&'v self, event: &'v Event<'_>, data: &'v Json<'_>) -> Result<Measured<'v>, Refusal> {
         let mut measured = Measured::default();
-        let mut plain_labels: Option<Arc<Labels>> = None;
         for &at in self.by_type.get(&*event.kind).map(Vec::as_slice).unwrap_or_default() {
             let compiled = &self.meters[at];
             let Some(Read { quantity, rounded, unique }) = compiled.read(data)? else {
@@ -126,18 +131,10 @@ impl MeterSet {
                 continue;
             };
             measured.rounded += u64::from(rounded);
-            let own = compiled.own_labels(data);
-            let (labels, labels_key) = if own.is_empty() && unique.is_none() {
-                let shared = plain_labels.get_or_insert_with(|| Arc::new(event.dimensions.labels.clone()));
-                (Arc::clone(shared), Arc::clone(&event.labels_key))
-            } else {
-                let mut labels = if unique.is_none() { event.dimensions.labels.clone() } else { Labels::new() };
-                labels.extend(own);
-                let key = labels_key(&labels).into();
-                (Arc::new(labels), key)
-            };
-            let meter = Arc::clone(&compiled.tag);
-            measured.values.push(MeteredValue { meter, quantity, labels, labels_key, unique });
+            let of_event = if unique.is_none() { event.dimensions.labels.pairs() } else { &[] };
+            let own_labels = compiled.own_labels(data, of_event);
+            let own_labels = (own_labels.len() != of_event.len() || unique.is_some()).then(|| Labels::new(own_labels));
+            measured.values.push(MeteredValue { meter: compiled.tag(), quantity, own_labels, unique });
         }
         Ok(measured)
     }
@@ -147,14 +144,17 @@ impl Compiled {
     fn new(meter: Meter) -> Result<Self, MeteringError> {
         let path = |text: &String| Path::new(text).map_err(|problem| invalid(&meter, problem));
         let value = meter.value.as_ref().map(path).transpose()?;
-        let labels = meter.group_by.iter().map(|(key, text)| Ok((Arc::from(key.as_str()), path(text)?)));
+        let labels = meter.group_by.iter().map(|(key, text)| Ok((key.clone(), path(text)?)));
         let labels = labels.collect::<Result<Vec<_>, MeteringError>>()?;
-        let tag = MeterTag { name: meter.name.as_str().into(), unit: meter.unit.as_str().into(), kind: meter.kind };
-        Ok(Self { value, labels, tag: Arc::new(tag), meter })
+        Ok(Self { value, labels, meter })
+    }
+
+    fn tag(&self) -> MeterTag<'_> {
+        MeterTag { name: &self.meter.name, unit: &self.meter.unit, kind: self.meter.kind }
     }
 
     /// What the event says; `None` when it has no value.
-    fn read(&self, data: &Json<'_>) -> Result<Option<Read>, Refusal> {
+    fn read<'v>(&self, data: &'v Json<'_>) -> Result<Option<Read<'v>>, Refusal> {
         let quantity = Quantity::from_atoms(ONE_ATOMS).expect("one is within the bound");
         let one = |unique| Read { quantity, rounded: false, unique };
         let Some(path) = &self.value else { return Ok(Some(one(None))) };
@@ -169,7 +169,7 @@ impl Compiled {
     }
 
     /// A value to be told apart from others by its text; empty text is none.
-    fn distinct(&self, found: Found<'_>) -> Result<Option<Arc<str>>, Refusal> {
+    fn distinct<'v>(&self, found: Found<'v>) -> Result<Option<Cow<'v, str>>, Refusal> {
         let refused = |problem: &str| Refusal::invalid(format!("meter `{}` found {problem}", self.meter.name));
         let text = match found {
             Found::Nothing => return Ok(None),
@@ -179,12 +179,12 @@ impl Compiled {
         };
         match text.len() {
             0 => Ok(None),
-            1..=ATTRIBUTE_BYTES_MAX => Ok(Some(text.into())),
+            1..=ATTRIBUTE_BYTES_MAX => Ok(Some(text)),
             _ => Err(refused(&format!("a value longer than {ATTRIBUTE_BYTES_MAX} bytes"))),
         }
     }
 
-    fn number(&self, found: Found<'_>) -> Result<Option<Read>, Refusal> {
+    fn number<'v>(&self, found: Found<'v>) -> Result<Option<Read<'v>>, Refusal> {
         let not_a_number = |found: &str| {
             let found: String = found.chars().take(60).collect();
             Refusal::invalid(format!("meter `{}` found {found} instead of a number", self.meter.name))
@@ -214,15 +214,16 @@ impl Compiled {
         Refusal::new(code, format!("meter `{}`: {problem}", self.meter.name))
     }
 
-    /// Labels that the meter reads; what is absent or no scalar makes no label.
-    fn own_labels(&self, data: &Json<'_>) -> Vec<(Arc<str>, Arc<str>)> {
-        let read = |(key, path): &(Arc<str>, Path)| match path.find(data) {
+    /// These labels and those that the meter reads; what is absent or no scalar makes no label.
+    fn own_labels<'v>(&'v self, data: &'v Json<'_>, of_event: &'v [Label<'_>]) -> Vec<Label<'v>> {
+        let read = |(key, path): &'v (String, Path)| match path.find(data) {
             Found::Number(text) | Found::Text(text) | Found::Bool(text) if !text.contains('\0') => {
-                Some((Arc::clone(key), text.into()))
+                Some((Cow::Borrowed(key.as_str()), text))
             }
             _ => None,
         };
-        self.labels.iter().filter_map(read).collect()
+        let of_event = of_event.iter().map(|(key, value)| (Cow::Borrowed(&**key), Cow::Borrowed(&**value)));
+        of_event.chain(self.labels.iter().filter_map(read)).collect()
     }
 }
 
@@ -238,10 +239,10 @@ enum Path {
 }
 
 /// What a meter reads from the data of an event.
-struct Read {
+struct Read<'v> {
     quantity: Quantity,
     rounded: bool,
-    unique: Option<Arc<str>>,
+    unique: Option<Cow<'v, str>>,
 }
 
 /// What a path finds.
@@ -319,10 +320,10 @@ mod tests {
     use crate::event::parse_event;
     use domain::meter::{builtin, read_meters};
 
-    fn measure(set: &MeterSet, kind: &str, data: &str) -> Result<Measured, Refusal> {
+    fn measure<'s>(set: &'s MeterSet, kind: &str, data: &str) -> Result<Measured<'s>, Refusal> {
         let text =
             format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{kind}","tenant":"a","data":{data}}}"#);
-        let parsed = parse_event(&text).unwrap();
+        let parsed = Box::leak(Box::new(parse_event(text.leak()).unwrap()));
         set.measure(&parsed.event, &parsed.data)
     }
 
@@ -331,7 +332,7 @@ mod tests {
     }
 
     fn quantities(set: &MeterSet, kind: &str, data: &str) -> Result<Vec<(String, String)>, RefusalCode> {
-        let named = |value: &MeteredValue| (value.meter.name.to_string(), value.quantity.to_string());
+        let named = |value: &MeteredValue<'_>| (value.meter.name.to_string(), value.quantity.to_string());
         let measured = measure(set, kind, data).map_err(|refusal| refusal.code)?;
         Ok(measured.values.iter().map(named).collect())
     }
@@ -388,9 +389,10 @@ mod tests {
         let set = MeterSet::new(builtin()).unwrap();
         let data = r#"{"tokens":5,"model":"m","direction":1,"labels":{"model":"x","env":"prod"}}"#;
         let measured = measure(&set, "llm.completion", data).unwrap();
-        assert_eq!(&*measured.values[0].labels_key, r#"{"direction":"1","env":"prod","model":"m"}"#);
+        let labels = measured.values[0].own_labels.as_ref().map(Labels::key);
+        assert_eq!(labels, Some(r#"{"direction":"1","env":"prod","model":"m"}"#));
         let measured = measure(&set, "llm.completion", r#"{"tokens":5,"model":["m"]}"#).unwrap();
-        assert_eq!(&*measured.values[0].labels_key, "{}");
+        assert_eq!(measured.values[0].own_labels, None, "those of the event, which has none");
     }
 
     #[test]

@@ -1,10 +1,12 @@
-use crate::event::Labels;
-use crate::meters::{MeterTag, MeteredValue};
+use crate::labels::Labels;
+use crate::meters::MeteredValue;
 use crate::rules::{Origin, PlacedEvent};
 use ahash::RandomState;
+use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What usage is kept apart by. Orders as the table is sorted: day, tenant, meter, hour.
@@ -32,15 +34,69 @@ impl UsageKey {
     pub(crate) fn of_any_origin(self) -> Self {
         Self { origin: Origin::Events, ..self }
     }
+
+    fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef {
+            day: self.day,
+            tenant: &self.tenant,
+            meter: &self.meter,
+            hour: self.hour,
+            plain: self.plain.each_ref().map(Option::as_deref),
+            labels_key: &self.labels_key,
+            origin: self.origin,
+        }
+    }
+}
+
+/// A [`UsageKey`] that owns nothing: most values go to rows that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct KeyRef<'k> {
+    day: Day,
+    tenant: &'k str,
+    meter: &'k str,
+    hour: Option<Instant>,
+    plain: [Option<&'k str>; 5],
+    labels_key: &'k str,
+    origin: Origin,
+}
+
+impl<'k> KeyRef<'k> {
+    fn of(placed: &'k PlacedEvent<'_>, value: &'k MeteredValue<'_>, labels: &'k Labels<'_>) -> Self {
+        let [_, plain @ ..] = &placed.event.dimensions.plain;
+        let is_daily = value.unique.is_some();
+        Self {
+            day: placed.day,
+            tenant: &placed.tenant,
+            meter: value.meter.name,
+            hour: (!is_daily).then_some(placed.hour),
+            plain: if is_daily { Default::default() } else { plain.each_ref().map(Option::as_deref) },
+            labels_key: labels.key(),
+            origin: Origin::of_source(&placed.event.source),
+        }
+    }
+
+    fn owned(&self, mut share: impl FnMut(&str) -> Arc<str>) -> UsageKey {
+        UsageKey {
+            day: self.day,
+            tenant: share(self.tenant),
+            meter: share(self.meter),
+            hour: self.hour,
+            plain: self.plain.map(|text| text.map(&mut share)),
+            labels_key: share(self.labels_key),
+            origin: self.origin,
+        }
+    }
 }
 
 /// The values of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageCell {
     /// What the meter counts in.
-    pub meter: Arc<MeterTag>,
+    pub unit: Arc<str>,
+    /// Counter or gauge.
+    pub kind: MeterKind,
     /// The labels.
-    pub labels: Arc<Labels>,
+    pub labels: Arc<Labels<'static>>,
     /// Σ value, in atoms of 10⁻⁹, within the bound of a stored row.
     pub sum: i128,
     /// Number of values.
@@ -53,8 +109,11 @@ pub struct UsageCell {
     pub last: i128,
     /// Its time.
     pub last_at: Instant,
-    last_id: Arc<str>,
+    last_id: String,
 }
+
+/// A row of usage.
+pub type UsageRow = (UsageKey, UsageCell);
 
 /// Sums of usage per clock hour and full key.
 ///
@@ -62,106 +121,136 @@ pub struct UsageCell {
 /// by the greatest `last_at`.
 #[derive(Debug, Default)]
 pub struct Rollup {
-    cells: HashMap<UsageKey, UsageCell, RandomState>,
-    /// Rows that could not hold another value without leaving the bound of a stored row.
-    full: Vec<(UsageKey, UsageCell)>,
+    /// In the order in which their keys came.
+    rows: Vec<UsageRow>,
+    /// Hash of each key, and where the row is that takes its values.
+    places: HashTable<(u64, usize)>,
+    hashing: RandomState,
+    shared: Shared,
+}
+
+/// What many rows have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    texts: HashSet<Arc<str>, RandomState>,
+    labels: HashMap<Arc<str>, Arc<Labels<'static>>, RandomState>,
+}
+
+impl Shared {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+
+    fn labels(&mut self, labels: &Labels<'_>) -> Arc<Labels<'static>> {
+        if let Some(known) = self.labels.get(labels.key()) {
+            return Arc::clone(known);
+        }
+        let (key, new) = (self.text(labels.key()), Arc::new(labels.to_static()));
+        self.labels.insert(key, Arc::clone(&new));
+        new
+    }
 }
 
 impl Rollup {
-    /// Returns how many keys there are.
+    /// Returns how many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cells.len() + self.full.len()
+        self.rows.len()
     }
 
     /// Returns whether there is no usage.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty() && self.full.is_empty()
+        self.rows.is_empty()
     }
 
     /// Adds what the meters read from one event. A key whose sum would leave the bound of a stored row begins another
     /// row.
-    pub fn add(&mut self, placed: &PlacedEvent, values: Vec<MeteredValue>) {
+    pub fn add(&mut self, placed: &PlacedEvent<'_>, values: &[MeteredValue<'_>]) {
         for value in values {
-            let key = usage_key(placed, &value);
-            self.add_value(key, value, placed.time, &placed.event.id);
+            let labels = value.labels(&placed.event);
+            self.add_value(&KeyRef::of(placed, value, labels), labels, value, (placed.time, &*placed.event.id));
         }
     }
 
-    fn add_value(&mut self, key: UsageKey, value: MeteredValue, time: Instant, id: &Arc<str>) {
+    fn add_value(
+        &mut self,
+        key: &KeyRef<'_>,
+        labels: &Labels<'_>,
+        value: &MeteredValue<'_>,
+        (time, id): (Instant, &str),
+    ) {
+        let Self { rows, places, hashing, shared } = self;
+        let hash = hashing.hash_one(key);
+        let is_same = |(other, at): &(u64, usize)| *other == hash && rows[*at].0.borrowed() == *key;
         let atoms = value.quantity.atoms();
-        match self.cells.entry(key) {
-            Slot::Vacant(slot) => drop(slot.insert(UsageCell::first(value, time, id))),
-            Slot::Occupied(mut slot) if Quantity::from_atoms(slot.get().sum + atoms).is_some() => {
-                slot.get_mut().add(atoms, time, id);
+        let new = rows.len();
+        match places.entry(hash, is_same, |(hash, _)| *hash) {
+            Entry::Occupied(mut place) => {
+                let cell = &mut rows[place.get().1].1;
+                if Quantity::from_atoms(cell.sum + atoms).is_some() {
+                    cell.add(atoms, time, id);
+                    return;
+                }
+                place.get_mut().1 = new;
             }
-            Slot::Occupied(mut slot) => {
-                let full = slot.insert(UsageCell::first(value, time, id));
-                self.full.push((slot.key().clone(), full));
+            Entry::Vacant(place) => {
+                place.insert((hash, new));
             }
         }
-    }
-
-    /// Returns all rows in the order of their keys.
-    #[must_use]
-    pub fn sorted(&self) -> Vec<(UsageKey, UsageCell)> {
-        let mut rows = self.full.clone();
-        rows.extend(self.cells.iter().map(|(key, cell)| (key.clone(), cell.clone())));
-        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
-        rows
-    }
-
-    /// Returns all rows in the order of their keys, and forgets them.
-    #[must_use]
-    pub fn drain_sorted(&mut self) -> Vec<(UsageKey, UsageCell)> {
-        let mut rows = std::mem::take(&mut self.full);
-        rows.extend(std::mem::take(&mut self.cells));
-        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
-        rows
-    }
-}
-
-/// Returns what the value is kept apart by.
-pub(crate) fn usage_key(placed: &PlacedEvent, value: &MeteredValue) -> UsageKey {
-    let [_, plain @ ..] = &placed.event.dimensions.plain;
-    let is_daily = value.unique.is_some();
-    UsageKey {
-        day: placed.day,
-        tenant: Arc::clone(&placed.tenant),
-        meter: Arc::clone(&value.meter.name),
-        hour: (!is_daily).then_some(placed.hour),
-        plain: if is_daily { Default::default() } else { plain.clone() },
-        labels_key: Arc::clone(&value.labels_key),
-        origin: Origin::of_source(&placed.event.source),
-    }
-}
-
-impl UsageCell {
-    fn first(value: MeteredValue, time: Instant, id: &Arc<str>) -> Self {
-        let atoms = value.quantity.atoms();
-        Self {
-            meter: value.meter,
-            labels: value.labels,
+        let cell = UsageCell {
+            unit: shared.text(value.meter.unit),
+            kind: value.meter.kind,
+            labels: shared.labels(labels),
             sum: atoms,
             count: 1,
             min: atoms,
             max: atoms,
             last: atoms,
             last_at: time,
-            last_id: Arc::clone(id),
-        }
+            last_id: id.to_owned(),
+        };
+        rows.push((key.owned(|text| shared.text(text)), cell));
     }
 
-    fn add(&mut self, atoms: i128, time: Instant, id: &Arc<str>) {
+    /// Returns all rows in the order of their keys.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<&UsageRow> {
+        let mut rows: Vec<&UsageRow> = self.rows.iter().collect();
+        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
+        rows
+    }
+
+    /// Returns all rows in the order of their keys, and forgets them.
+    #[must_use]
+    pub fn drain_sorted(&mut self) -> Vec<UsageRow> {
+        let mut rows = std::mem::take(self).rows;
+        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
+        rows
+    }
+}
+
+/// Returns what the value is kept apart by.
+pub(crate) fn usage_key(placed: &PlacedEvent<'_>, value: &MeteredValue<'_>) -> UsageKey {
+    KeyRef::of(placed, value, value.labels(&placed.event)).owned(|text| text.into())
+}
+
+impl UsageCell {
+    fn add(&mut self, atoms: i128, time: Instant, id: &str) {
         self.sum += atoms;
         self.count += 1;
         self.min = self.min.min(atoms);
         self.max = self.max.max(atoms);
-        if (self.last_at, &self.last_id) < (time, id) {
+        if (self.last_at, &*self.last_id) < (time, id) {
             self.last = atoms;
             self.last_at = time;
-            self.last_id = Arc::clone(id);
+            self.last_id.clear();
+            self.last_id.push_str(id);
         }
     }
 }
@@ -180,16 +269,17 @@ mod tests {
         MeterSet::new(builtin()).unwrap()
     }
 
-    fn placed(zone: &str, tenant: &str, id: u32, time: &str, kind: &str, value: &str) -> PlacedEvent {
+    fn placed(zone: &str, tenant: &str, id: u32, time: &str, kind: &str, value: &str) -> PlacedEvent<'static> {
         let text = format!(
             r#"{{"specversion":"1.0","id":"{id:04}","source":"/s","type":"{kind}","tenant":"{tenant}","time":"{time}","data":{{"value":{value}}}}}"#
         );
-        EventRules::new(zone.parse().unwrap()).place(parse_event(&text).unwrap(), Instant::from_micros(0)).unwrap().0
+        let parsed = parse_event(text.leak()).unwrap();
+        EventRules::new(zone.parse().unwrap()).place(parsed, Instant::from_micros(0)).unwrap().0
     }
 
-    fn add(rollup: &mut Rollup, meters: &MeterSet, event: &PlacedEvent) {
-        let data = crate::json::parse_value(event.event.data_text.as_ref().unwrap()).unwrap();
-        rollup.add(event, meters.measure(&event.event, &data).unwrap().values);
+    fn add(rollup: &mut Rollup, meters: &MeterSet, event: &PlacedEvent<'_>) {
+        let data = crate::json::parse_value(event.event.data_text.unwrap()).unwrap();
+        rollup.add(event, &meters.measure(&event.event, &data).unwrap().values);
     }
 
     #[test]

@@ -1,45 +1,115 @@
 //! Events and usage as rows of their tables.
 
 use crate::error::MeteringError;
-use crate::event::Labels;
-use crate::rollup::{UsageCell, UsageKey};
+use crate::labels::Labels;
+use crate::rollup::{UsageKey, UsageRow};
 use crate::rules::{Origin, PlacedEvent};
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayBuilder, ArrayRef, AsArray, Date32Array, Date32Builder, Decimal128Array, Int64Array, MapBuilder,
+    RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt32Array,
 };
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use domain::dimension::PLAIN;
 use domain::{Day, Instant};
+use std::borrow::Borrow;
 use std::sync::Arc;
 use storage::lake::{Table, schemas};
 
-/// Returns accepted events, each with when it was received, as rows of `usage_events`.
-pub(crate) fn event_batch(events: &[(PlacedEvent, Instant)]) -> Result<RecordBatch, ArrowError> {
-    let placed = || events.iter().map(|(placed, _)| placed);
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(Date32Array::from_iter_values(placed().map(|placed| placed.day.epoch_days()))),
-        instants(placed().map(|placed| placed.time)),
-        instants(events.iter().map(|(_, received_at)| *received_at)),
-        texts(placed().map(|placed| &*placed.tenant)),
-        texts(placed().map(|placed| &*placed.event.source)),
-        texts(placed().map(|placed| &*placed.event.id)),
-        texts(placed().map(|placed| &*placed.event.kind)),
-    ];
-    for at in 1..PLAIN.len() {
-        columns.push(optional_texts(placed().map(|placed| placed.event.dimensions.plain[at].as_deref())));
+/// Rows handed over at a time.
+pub(crate) const BATCH_ROWS: usize = 16 * 1024;
+/// Accepted events kept in memory before they are sorted and written.
+const EVENTS_BUFFERED_MAX: usize = 64 * 1024;
+/// Bytes of their data.
+const DATA_BYTES_BUFFERED_MAX: usize = 64 * 1024 * 1024;
+
+/// Accepted events as rows of `usage_events`, until there are enough of them to be sorted and written.
+pub(crate) struct EventColumns {
+    days: Date32Builder,
+    times: TimestampMicrosecondBuilder,
+    received: TimestampMicrosecondBuilder,
+    /// Tenant, source, id, type.
+    texts: [StringBuilder; 4],
+    /// User, workflow, repo, task class, cluster.
+    plain: [StringBuilder; 5],
+    labels: MapBuilder<StringBuilder, StringBuilder>,
+    labels_key: StringBuilder,
+    data: StringBuilder,
+    data_bytes: usize,
+}
+
+impl Default for EventColumns {
+    fn default() -> Self {
+        Self {
+            days: Date32Builder::default(),
+            times: TimestampMicrosecondBuilder::default(),
+            received: TimestampMicrosecondBuilder::default(),
+            texts: Default::default(),
+            plain: Default::default(),
+            labels: schemas::map_builder(),
+            labels_key: StringBuilder::default(),
+            data: StringBuilder::default(),
+            data_bytes: 0,
+        }
     }
-    columns.push(labels(placed().map(|placed| &placed.event.dimensions.labels))?);
-    columns.push(texts(placed().map(|placed| &*placed.event.labels_key)));
-    columns.push(optional_texts(placed().map(|placed| placed.event.data_text.as_deref())));
-    RecordBatch::try_new(Table::UsageEvents.schema(), columns)
+}
+
+impl EventColumns {
+    /// Adds an event that was received at that time.
+    pub fn push(&mut self, placed: &PlacedEvent<'_>, received_at: Instant) -> Result<(), ArrowError> {
+        let event = &placed.event;
+        self.days.append_value(placed.day.epoch_days());
+        self.times.append_value(placed.time.micros());
+        self.received.append_value(received_at.micros());
+        let texts: [&str; 4] = [&placed.tenant, &event.source, &event.id, &event.kind];
+        self.texts.iter_mut().zip(texts).for_each(|(column, text)| column.append_value(text));
+        let [_, plain @ ..] = &event.dimensions.plain;
+        self.plain.iter_mut().zip(plain).for_each(|(column, text)| column.append_option(text.as_deref()));
+        append_labels(&mut self.labels, &event.dimensions.labels)?;
+        self.labels_key.append_value(event.dimensions.labels.key());
+        self.data.append_option(event.data_text);
+        self.data_bytes += event.data_text.map_or(0, str::len);
+        Ok(())
+    }
+
+    /// Returns whether there are so many that they should be written: memory is bounded, and so is a column.
+    pub fn is_full(&self) -> bool {
+        EVENTS_BUFFERED_MAX <= self.days.len() || DATA_BYTES_BUFFERED_MAX <= self.data_bytes
+    }
+
+    /// Returns all rows and forgets them: by day for few files, by tenant for short columns and files that can be
+    /// skipped, then by time.
+    pub fn drain_sorted(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
+        let mut rows = std::mem::take(self);
+        let (days, times) = (rows.days.finish(), rows.times.finish());
+        let [tenants, sources, ids, kinds] = rows.texts.each_mut().map(StringBuilder::finish);
+        let mut order: Vec<u32> = (0..u32::try_from(days.len()).expect("rows are bounded")).collect();
+        let key = |row: u32| (days.value(row as usize), tenants.value(row as usize), times.value(row as usize));
+        order.sort_by(|left, right| key(*left).cmp(&key(*right)));
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(days.clone()),
+            Arc::new(times.clone().with_timezone("UTC")),
+            Arc::new(rows.received.finish().with_timezone("UTC")),
+            Arc::new(tenants.clone()),
+            Arc::new(sources),
+            Arc::new(ids),
+            Arc::new(kinds),
+        ];
+        columns.extend(rows.plain.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(rows.labels.finish()));
+        columns.push(Arc::new(rows.labels_key.finish()));
+        columns.push(Arc::new(rows.data.finish()));
+        let batch = RecordBatch::try_new(Table::UsageEvents.schema(), columns)?;
+        let sorted = |rows: &[u32]| take_record_batch(&batch, &UInt32Array::from(rows.to_vec()));
+        order.chunks(BATCH_ROWS).map(sorted).collect()
+    }
 }
 
 /// Returns a roll-up as rows of `usage`.
-pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch, ArrowError> {
-    let keys = || rows.iter().map(|(key, _)| key);
-    let cells = || rows.iter().map(|(_, cell)| cell);
+pub(crate) fn usage_batch<R: Borrow<UsageRow>>(rows: &[R]) -> Result<RecordBatch, ArrowError> {
+    let rows = || rows.iter().map(|row| -> &UsageRow { row.borrow() });
+    let (keys, cells) = (|| rows().map(|(key, _)| key), || rows().map(|(_, cell)| cell));
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from_iter_values(keys().map(|key| key.day.epoch_days()))),
         optional_instants(keys().map(|key| key.hour)),
@@ -48,11 +118,11 @@ pub(crate) fn usage_batch(rows: &[(UsageKey, UsageCell)]) -> Result<RecordBatch,
     for at in 0..PLAIN.len() - 1 {
         columns.push(optional_texts(keys().map(|key| key.plain[at].as_deref())));
     }
-    columns.push(labels(cells().map(|cell| &*cell.labels))?);
+    columns.push(maps(cells().map(|cell| &*cell.labels))?);
     columns.push(texts(keys().map(|key| &*key.labels_key)));
     columns.push(texts(keys().map(|key| &*key.meter)));
-    columns.push(texts(cells().map(|cell| &*cell.meter.unit)));
-    columns.push(texts(cells().map(|cell| cell.meter.kind.as_str())));
+    columns.push(texts(cells().map(|cell| &*cell.unit)));
+    columns.push(texts(cells().map(|cell| cell.kind.as_str())));
     columns.push(texts(keys().map(|key| key.origin.as_str())));
     columns.push(quantities(cells().map(|cell| cell.sum))?);
     columns.push(Arc::new(Int64Array::from_iter_values(cells().map(|cell| cell.count))));
@@ -114,14 +184,18 @@ fn quantities(atoms: impl Iterator<Item = i128>) -> Result<ArrayRef, ArrowError>
     Ok(Arc::new(Decimal128Array::from_iter_values(atoms).with_precision_and_scale(38, 9)?))
 }
 
-fn labels<'v>(values: impl Iterator<Item = &'v Labels>) -> Result<ArrayRef, ArrowError> {
+fn maps<'v, 'l: 'v>(values: impl Iterator<Item = &'v Labels<'l>>) -> Result<ArrayRef, ArrowError> {
     let mut builder = schemas::map_builder();
     for labels in values {
-        for (key, value) in labels {
-            builder.keys().append_value(key);
-            builder.values().append_value(value);
-        }
-        builder.append(true)?;
+        append_labels(&mut builder, labels)?;
     }
     Ok(Arc::new(builder.finish()))
+}
+
+fn append_labels(into: &mut MapBuilder<StringBuilder, StringBuilder>, labels: &Labels<'_>) -> Result<(), ArrowError> {
+    for (key, value) in labels.pairs() {
+        into.keys().append_value(key);
+        into.values().append_value(value);
+    }
+    into.append(true)
 }

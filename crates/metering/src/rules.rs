@@ -9,6 +9,7 @@ use domain::tenant::{TenantBook, TenantId};
 use domain::{Day, Instant, Zone};
 use serde_json::Value;
 use serde_json_path::JsonPath;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -91,29 +92,28 @@ impl EventRules {
     ///
     /// # Errors
     /// `tenant_missing`, or `invalid_event` for a text that cannot be a tenant id or a dimension.
-    pub fn place<'a>(&self, parsed: ParsedEvent<'a>, now: Instant) -> Result<(PlacedEvent, Json<'a>), Refusal> {
+    pub fn place<'a>(&self, parsed: ParsedEvent<'a>, now: Instant) -> Result<(PlacedEvent<'a>, Json<'a>), Refusal> {
         let ParsedEvent { mut event, data } = parsed;
         self.map.apply(&mut event, &data)?;
         let time = event.time.unwrap_or(now);
         let day = self.zone.day_of(time);
-        let named = event.dimensions.get(&Dimension::Tenant).map(|tenant| tenant.to_string());
-        let named = named.or_else(|| self.tenant_rules.tenant_of(&event, day));
-        let named = named.ok_or_else(|| {
+        let named = event.dimensions.plain[0].take();
+        let named = named.or_else(|| self.tenant_rules.tenant_of(&event, day).map(Cow::Owned));
+        let tenant = named.ok_or_else(|| {
             Refusal::new(
                 RefusalCode::TenantMissing,
                 "name the tenant in the attribute `tenant` or `subject`, or give a tenant rule with `usage`",
             )
         })?;
-        let tenant: TenantId = named.parse().map_err(|error| Refusal::invalid(format!("{error}")))?;
-        event.dimensions.set(&Dimension::Tenant, Some(tenant.shared()));
-        Ok((PlacedEvent { tenant: tenant.shared(), time, day, hour: self.zone.hour_of(time), event }, data))
+        TenantId::check(&tenant).map_err(|error| Refusal::invalid(format!("{error}")))?;
+        Ok((PlacedEvent { tenant, time, day, hour: self.zone.hour_of(time), event }, data))
     }
 
     /// Checks the event's time against the clock.
     ///
     /// # Errors
     /// `time_in_future` or `time_too_old`.
-    pub fn check_time(&self, placed: &PlacedEvent, now: Instant) -> Result<(), Refusal> {
+    pub fn check_time(&self, placed: &PlacedEvent<'_>, now: Instant) -> Result<(), Refusal> {
         if now.plus_micros(FUTURE_SECONDS_MAX * domain::time::MICROS_PER_SECOND) < placed.time {
             let detail = format!("{} is more than an hour ahead of {now}", placed.time);
             return Err(Refusal::new(RefusalCode::TimeInFuture, detail));
@@ -130,11 +130,11 @@ impl EventRules {
 
 /// An event that knows its tenant, time and day.
 #[derive(Clone, Debug)]
-pub struct PlacedEvent {
-    /// The event; its dimensions include the tenant.
-    pub event: Event,
+pub struct PlacedEvent<'a> {
+    /// The event, without its tenant.
+    pub event: Event<'a>,
     /// The incoming tenant value. Aliases and merges are applied per day at attribution, not here.
-    pub tenant: Arc<str>,
+    pub tenant: Cow<'a, str>,
     /// The event's time, or the receiver's where it has none.
     pub time: Instant,
     /// Day of the organisation's zone.
@@ -164,22 +164,17 @@ impl DimensionMap {
     }
 
     /// A path that finds nothing leaves what the event says.
-    fn apply(&self, event: &mut Event, data: &Json<'_>) -> Result<(), Refusal> {
+    fn apply(&self, event: &mut Event<'_>, data: &Json<'_>) -> Result<(), Refusal> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let mut labels_changed = false;
         let data = data.to_value();
         for (dimension, path) in &self.0 {
             let found = path.query(&data).first().and_then(scalar_text);
             let Some(text) = found else { continue };
-            if let Some(value) = checked(&dimension.to_string(), &text)? {
-                labels_changed |= matches!(dimension, Dimension::Label(_));
-                event.dimensions.set(dimension, Some(value));
+            if let Some(value) = checked(&dimension.to_string(), Cow::Owned(text))? {
+                event.dimensions.set(dimension, value);
             }
-        }
-        if labels_changed {
-            event.labels_key = domain::dimension::labels_key(&event.dimensions.labels).into();
         }
         Ok(())
     }
@@ -214,9 +209,9 @@ impl TenantRules {
     ///
     /// The policy with the greatest `valid_from` up to the day counts; of equal ones the one published last.
     #[must_use]
-    pub fn tenant_of(&self, event: &Event, day: Day) -> Option<String> {
+    pub fn tenant_of(&self, event: &Event<'_>, day: Day) -> Option<String> {
         let value_of = |attribute: &UsageAttribute| match attribute {
-            UsageAttribute::Dimension(dimension) => event.dimensions.get(dimension).map(|value| &**value),
+            UsageAttribute::Dimension(dimension) => event.dimensions.get(dimension),
             UsageAttribute::Origin => Some(Origin::of_source(&event.source).as_str()),
         };
         let valid = self.0.iter().filter(|(from, _)| *from <= day).max_by_key(|(from, _)| *from);
@@ -251,8 +246,8 @@ impl KnownTenants {
     }
 
     /// Notes a tenant that is to be created.
-    pub fn create(&mut self, tenant: &Arc<str>) {
-        self.created.insert(Arc::clone(tenant));
+    pub fn create(&mut self, tenant: &str) {
+        self.created.insert(tenant.into());
     }
 
     /// Returns the tenants to create, in byte order.
@@ -267,9 +262,9 @@ mod tests {
     use super::*;
     use crate::event::parse_event;
 
-    fn place(rules: &EventRules, extra: &str, now: &str) -> Result<PlacedEvent, Refusal> {
+    fn place(rules: &EventRules, extra: &str, now: &str) -> Result<PlacedEvent<'static>, Refusal> {
         let text = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{extra}}}"#);
-        rules.place(parse_event(&text).unwrap(), instant(now)).map(|(placed, _)| placed)
+        rules.place(parse_event(text.leak()).unwrap(), instant(now)).map(|(placed, _)| placed)
     }
 
     fn instant(text: &str) -> Instant {
@@ -322,8 +317,8 @@ mod tests {
         rules.map = DimensionMap::new(&BTreeMap::from(paths)).unwrap();
         let extra = r#","user":"x","data":{"actor":{"id":7},"org":"o","env":"e"}"#;
         let placed = place(&rules, extra, "2026-01-01T00:00:00Z").unwrap();
-        assert_eq!(placed.event.dimensions.get(&Dimension::User).map(|user| &**user), Some("7"));
-        assert_eq!((&*placed.tenant, &*placed.event.labels_key), ("o", r#"{"env":"e"}"#));
+        assert_eq!(placed.event.dimensions.get(&Dimension::User), Some("7"));
+        assert_eq!((&*placed.tenant, placed.event.dimensions.labels.key()), ("o", r#"{"env":"e"}"#));
         assert!(DimensionMap::new(&BTreeMap::from([("usr".to_owned(), "$.a".to_owned())])).is_err());
     }
 
@@ -368,7 +363,7 @@ mod tests {
         let day = |text: &str| text.parse::<Day>().unwrap();
         assert!(known.knows("acme", day("2026-11-11")) && known.knows("acme-inc", day("2026-11-10")));
         assert!(!known.knows("acme-inc", day("2026-11-11")));
-        known.create(&"new".into());
+        known.create("new");
         assert!(known.knows("new", day("2026-11-11")));
         assert_eq!(known.created(), ["new"]);
     }

@@ -153,25 +153,28 @@ async fn take(
     (body, share): (&Body, &EventShare),
     atomic: bool,
 ) -> Result<Response, ApiError> {
-    let preparer = app.events.preparer(writer.scope().clone());
+    let mut preparer = app.events.preparer(writer.scope().clone());
     let (limits, share, body) = (Arc::clone(&app.limits), share.part(), body.clone());
-    let offers = move || offer(&preparer, body, &limits, share);
+    let offers = move || offer(&mut preparer, body, &limits, share);
     let offers = tokio::task::spawn_blocking(offers).await.map_err(|error| ApiError::Internal(error.to_string()))??;
-    let Offers { prepared, known, mut refused, is_single, share } = offers;
-    if atomic && !(refused.is_empty() && known.iter().all(|(.., decision)| *decision == Decision::Duplicate)) {
-        refused.extend(known.into_iter().filter(|(.., decision)| *decision == Decision::Conflict).map(conflict));
+    let Offers { prepared, indexes, known, mut refused, is_single, share } = offers;
+    if atomic && !(refused.is_empty() && known.iter().all(|(_, decision)| *decision == Decision::Duplicate)) {
+        let conflicts = known.into_iter().filter(|(_, decision)| *decision == Decision::Conflict);
+        refused.extend(conflicts.map(|(index, _)| (index, conflict(None))));
         return Err(ApiError::EventsRefused(to_api_refused(refused)));
     }
-    app.rates.take(prepared.iter().map(|(_, event)| event.tenant()), app.now())?;
-    let outcome = decide(app, prepared, known, refused, atomic).await?;
+    app.rates.take(prepared.iter().map(PreparedEvent::tenant), app.now())?;
+    let outcome = decide(app, (prepared, indexes), known, refused, atomic).await?;
     drop(share);
     answer(outcome, is_single)
 }
 
 /// What the body holds.
 struct Offers {
-    prepared: Vec<(u64, PreparedEvent)>,
-    known: Vec<(u64, Option<Arc<str>>, Decision)>,
+    prepared: Vec<PreparedEvent>,
+    /// Their numbers in the batch.
+    indexes: Vec<u64>,
+    known: Vec<(u64, Decision)>,
     refused: Vec<(u64, Refusal)>,
     is_single: bool,
     /// The memory that they take.
@@ -184,11 +187,12 @@ impl Offers {
         match offered {
             Ok(Offered::Prepared(event)) => {
                 self.share.grow(event.memory_bytes())?;
-                self.prepared.push((index, *event));
+                self.prepared.push(event);
+                self.indexes.push(index);
             }
             Ok(Offered::Known(decision)) => {
                 self.share.grow(ANSWERED_BYTES)?;
-                self.known.push((index, None, decision));
+                self.known.push((index, decision));
             }
             Err(refusal) => {
                 self.share.grow(ANSWERED_BYTES + refusal.detail.len())?;
@@ -201,25 +205,21 @@ impl Offers {
 
 async fn decide(
     app: &App,
-    prepared: Vec<(u64, PreparedEvent)>,
-    known: Vec<(u64, Option<Arc<str>>, Decision)>,
+    (prepared, indexes): (Vec<PreparedEvent>, Vec<u64>),
+    known: Vec<(u64, Decision)>,
     mut refused: Vec<(u64, Refusal)>,
     atomic: bool,
 ) -> Result<EventsBody, ApiError> {
-    let mut named: Vec<(u64, Option<Arc<str>>)> = Vec::with_capacity(prepared.len());
-    let mut events = Vec::with_capacity(prepared.len());
-    for (index, event) in prepared {
-        named.push((index, Some(Arc::clone(event.id()))));
-        events.push(event);
-    }
-    let decisions = if events.is_empty() { Vec::new() } else { app.events.append(events, atomic).await? };
-    let decided = named.into_iter().zip(decisions).map(|((index, id), decision)| (index, id, decision));
+    let ids = Ids::of(&prepared);
+    let decisions = if prepared.is_empty() { Vec::new() } else { app.events.append(prepared, atomic).await? };
+    let decided = indexes.into_iter().zip(decisions).enumerate();
+    let decided = decided.map(|(at, (index, decision))| (index, Some(at), decision));
     let mut body = EventsBody::default();
-    for (index, id, decision) in decided.chain(known) {
+    for (index, at, decision) in decided.chain(known.into_iter().map(|(index, decision)| (index, None, decision))) {
         match decision {
             Decision::Accepted => body.accepted += 1,
             Decision::Duplicate => body.duplicates += 1,
-            Decision::Conflict => refused.push(conflict((index, id, decision))),
+            Decision::Conflict => refused.push((index, conflict(at.map(|at| ids.get(at))))),
             Decision::NotStored => {}
         }
     }
@@ -230,10 +230,35 @@ async fn decide(
     Ok(body)
 }
 
-fn conflict((index, id, _): (u64, Option<Arc<str>>, Decision)) -> (u64, Refusal) {
+/// The ids of events, one behind the other: few of them are asked for.
+struct Ids {
+    texts: String,
+    ends: Vec<usize>,
+}
+
+impl Ids {
+    fn of(events: &[PreparedEvent]) -> Self {
+        let (mut texts, mut ends) = (String::new(), Vec::with_capacity(events.len()));
+        for event in events {
+            texts.push_str(event.id());
+            ends.push(texts.len());
+        }
+        Self { texts, ends }
+    }
+
+    fn get(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.texts[start..self.ends[at]]
+    }
+}
+
+fn conflict(id: Option<&str>) -> Refusal {
     let detail = "this tenant and source sent this id before with other content";
     let refusal = Refusal::new(RefusalCode::IdConflict, detail);
-    (index, id.map_or_else(|| refusal.clone(), |id| refusal.clone().of(&id)))
+    match id {
+        Some(id) => refusal.of(id),
+        None => refusal,
+    }
 }
 
 fn to_api_refused(mut refused: Vec<(u64, Refusal)>) -> Vec<RefusedEventBody> {
@@ -321,7 +346,7 @@ fn limited(error: MeteringError, limit: u64) -> ApiError {
 }
 
 /// Reads and prepares all events of a body.
-fn offer(preparer: &Preparer, body: Body, limits: &ApiLimits, share: EventShare) -> Result<Offers, ApiError> {
+fn offer(preparer: &mut Preparer, body: Body, limits: &ApiLimits, share: EventShare) -> Result<Offers, ApiError> {
     check_encoding(&body)?;
     let (decoded_max, events_max) = (limits.events_decoded_bytes_max, limits.events_max);
     let limited = |error: MeteringError| limited(error, decoded_max);
@@ -335,8 +360,8 @@ fn offer(preparer: &Preparer, body: Body, limits: &ApiLimits, share: EventShare)
         return Err(ApiError::body("", format!("the content type promises {expected}")));
     }
     let is_single = !is_list && shape != Shape::Lines;
-    let (prepared, known, refused) = (Vec::new(), Vec::new(), Vec::new());
-    let mut offers = Offers { prepared, known, refused, is_single, share };
+    let (prepared, indexes, known, refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut offers = Offers { prepared, indexes, known, refused, is_single, share };
     let mut longest = 0;
     while let Some((index, item)) = reader.next_item().map_err(limited)? {
         if events_max <= index {

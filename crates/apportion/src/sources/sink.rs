@@ -29,7 +29,7 @@ impl EventSink {
         let meters = metering::publish::meters(&self.catalog).await.map_err(failed)?;
         let meters: BTreeMap<&str, &Meter> = meters.iter().map(|meter| (meter.name.as_str(), meter)).collect();
         let texts = points.iter().map(|point| event_of(point, &meters)).collect::<Result<Vec<_>, _>>()?;
-        let preparer = self.events.preparer(TenantScope::All);
+        let mut preparer = self.events.preparer(TenantScope::All);
         // Preparing looks into the files of the id index.
         let prepare = move || texts.iter().map(|text| preparer.prepare(text)).collect::<Result<Vec<_>, _>>();
         let offers = tokio::task::spawn_blocking(prepare).await.map_err(|error| failed(error.into()))?;
@@ -38,7 +38,7 @@ impl EventSink {
         let mut prepared = Vec::with_capacity(points.len());
         for (point, offer) in points.iter().zip(offers) {
             match offer {
-                Ok(Offered::Prepared(event)) => prepared.push(*event),
+                Ok(Offered::Prepared(event)) => prepared.push(event),
                 Ok(Offered::Known(decision)) => count(&mut taken, decision),
                 Err(refusal) => taken.reject(Rejection {
                     series: point.series.to_string(),

@@ -125,11 +125,11 @@ impl World {
         let texts: Vec<String> = (self.next..self.next + BATCH_IDS).map(event).collect();
         self.next += BATCH_IDS;
         let (started, cpu) = (Instant::now(), process_cpu());
-        let preparer = self.log.preparer(TenantScope::All);
+        let mut preparer = self.log.preparer(TenantScope::All);
         let mut events = Vec::with_capacity(texts.len());
         for text in &texts {
             match preparer.prepare(text)? {
-                Ok(Offered::Prepared(event)) => events.push(*event),
+                Ok(Offered::Prepared(event)) => events.push(event),
                 other => panic!("a new event is not taken: {other:?}"),
             }
         }

@@ -10,7 +10,7 @@ use crate::ids::{IdContent, IdKey};
 use crate::intake::{Intake, Outcome};
 use crate::meters::MeterSet;
 use crate::refusal::Refusal;
-use crate::rows::{event_batch, usage_batch};
+use crate::rows::{BATCH_ROWS, EventColumns, usage_batch};
 use crate::rules::{KnownTenants, PlacedEvent};
 use arrow::array::RecordBatch;
 use domain::{Day, Instant};
@@ -20,14 +20,8 @@ use std::sync::Arc;
 use storage::lake::{NewFile, Table};
 use tokio::sync::mpsc;
 
-/// Accepted events kept in memory before they are sorted and written.
-const EVENTS_BUFFERED_MAX: usize = 128 * 1024;
-/// Bytes of their data.
-const DATA_BYTES_BUFFERED_MAX: usize = 64 * 1024 * 1024;
 /// Keys of the roll-up kept in memory before they are written; rows of one key add up.
 const ROLLUP_KEYS_MAX: usize = 512 * 1024;
-/// Rows handed over at a time.
-const BATCH_ROWS: usize = 16 * 1024;
 /// Batches on their way between the two sides.
 const BATCHES_WAITING_MAX: usize = 4;
 /// Events between two reports of progress.
@@ -99,8 +93,7 @@ struct Reading {
     now: Instant,
     sender: mpsc::Sender<Rows>,
     progress: Progress,
-    buffer: Vec<(PlacedEvent, Instant)>,
-    buffered_bytes: usize,
+    events: EventColumns,
     days: BTreeSet<Day>,
     used_meters: BTreeSet<String>,
 }
@@ -121,8 +114,8 @@ impl Reading {
         sender: mpsc::Sender<Rows>,
         progress: Progress,
     ) -> Self {
-        let (days, used_meters) = (BTreeSet::new(), BTreeSet::new());
-        Self { intake, meters, now, sender, progress, buffer: Vec::new(), buffered_bytes: 0, days, used_meters }
+        let (events, days, used_meters) = (EventColumns::default(), BTreeSet::new(), BTreeSet::new());
+        Self { intake, meters, now, sender, progress, events, days, used_meters }
     }
 
     fn run(mut self, input: Box<dyn Read + Send>) -> Result<Done, MeteringError> {
@@ -137,7 +130,7 @@ impl Reading {
                 Item::NotUtf8 => Outcome::Refused(Refusal::invalid("not UTF-8")),
             };
             match outcome {
-                Outcome::Accepted(placed) => self.keep(*placed)?,
+                Outcome::Accepted(placed) => self.keep(&placed)?,
                 Outcome::Duplicate => {}
                 Outcome::ForLog => for_log.push(index),
                 Outcome::Refused(refusal) if is_list && refusal.not_json => {
@@ -160,10 +153,9 @@ impl Reading {
         Ok(Done { report, keys, claims: self.intake.claims, meters: self.used_meters, for_log })
     }
 
-    fn keep(&mut self, placed: PlacedEvent) -> Result<(), MeteringError> {
-        self.buffered_bytes += placed.event.data_text.as_ref().map_or(0, |text| text.len());
-        self.buffer.push((placed, self.now));
-        if EVENTS_BUFFERED_MAX <= self.buffer.len() || DATA_BYTES_BUFFERED_MAX <= self.buffered_bytes {
+    fn keep(&mut self, placed: &PlacedEvent<'_>) -> Result<(), MeteringError> {
+        self.events.push(placed, self.now)?;
+        if self.events.is_full() {
             self.flush_events()?;
         }
         if ROLLUP_KEYS_MAX <= self.intake.rollup.len() {
@@ -173,14 +165,8 @@ impl Reading {
     }
 
     fn flush_events(&mut self) -> Result<(), MeteringError> {
-        let mut events = std::mem::take(&mut self.buffer);
-        self.buffered_bytes = 0;
-        // By day for few files, by tenant for short columns and files that can be skipped.
-        events.sort_by(|(left, _), (right, _)| {
-            (left.day, &left.tenant, left.time).cmp(&(right.day, &right.tenant, right.time))
-        });
-        for rows in events.chunks(BATCH_ROWS) {
-            self.send(Rows::Events(event_batch(rows)?));
+        for batch in self.events.drain_sorted()? {
+            self.send(Rows::Events(batch));
         }
         Ok(())
     }

@@ -1,20 +1,20 @@
 //! Events as they are read back from their table.
 
-use crate::content::{Content, EventKey, IdSalt, StoredContent, event_key};
+use crate::content::{Content, EventKey, IdSalt, PlainTexts, StoredContent, event_key};
 use crate::error::MeteringError;
-use crate::event::{Event, Labels};
+use crate::event::{Event, EventDimensions};
 use crate::ids::{IdContent, IdKey};
 use crate::json::{Json, parse_value};
+use crate::labels::Labels;
 use crate::rules::PlacedEvent;
 use arrow::array::{Array, AsArray, Date32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{Expr, SessionContext, col, lit};
-use domain::dimension::{Dimensions, PLAIN};
+use domain::dimension::PLAIN;
 use domain::{Day, Instant, Zone};
 use futures::TryStreamExt;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedTable};
 
@@ -58,13 +58,15 @@ pub(crate) async fn all_ids(
 pub(crate) struct EventRows {
     batches: SendableRecordBatchStream,
     zone: Zone,
+    batch: Option<RecordBatch>,
 }
 
 impl EventRows {
     /// Returns the next ones; none at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<StoredEvent>>, MeteringError> {
+    pub async fn next(&mut self) -> Result<Option<Vec<StoredEvent<'_>>>, MeteringError> {
         let Some(batch) = self.batches.try_next().await? else { return Ok(None) };
-        let stored = StoredRows::of(&batch)?;
+        let batch: &RecordBatch = self.batch.insert(batch);
+        let stored = StoredRows::of(batch)?;
         (0..batch.num_rows()).map(|row| stored.event(row, &self.zone)).collect::<Result<_, _>>().map(Some)
     }
 }
@@ -89,19 +91,19 @@ pub(crate) async fn events_of(
     let session = SessionContext::new();
     let rows = session.read_table(Arc::new(LakeTable::new(pinned)))?.filter(wanted)?;
     let batches = rows.select_columns(&COLUMNS)?.execute_stream().await?;
-    Ok(EventRows { batches, zone: zone.clone() })
+    Ok(EventRows { batches, zone: zone.clone(), batch: None })
 }
 
 /// An event of the table.
-pub(crate) struct StoredEvent {
-    pub placed: PlacedEvent,
+pub(crate) struct StoredEvent<'b> {
+    pub placed: PlacedEvent<'b>,
     pub received_at: Instant,
 }
 
-impl StoredEvent {
+impl<'b> StoredEvent<'b> {
     /// Returns its data.
-    pub fn data(&self) -> Result<Json<'_>, MeteringError> {
-        let text = self.placed.event.data_text.as_deref();
+    pub fn data(&self) -> Result<Json<'b>, MeteringError> {
+        let text = self.placed.event.data_text;
         text.map_or(Ok(Json::Null), parse_value).map_err(|error| damaged("data", &error.to_string()))
     }
 }
@@ -185,12 +187,11 @@ impl<'b> StoredRows<'b> {
     ///
     /// # Errors
     /// If its labels are not what was written.
-    pub fn placed(&self, row: usize, zone: &Zone) -> Result<PlacedEvent, MeteringError> {
-        let tenant: Arc<str> = self.tenant.value(row).into();
-        let labels_key: Arc<str> = self.labels_key.value(row).into();
-        let mut dimensions = self.dimensions(row);
-        dimensions.plain[0] = Some(Arc::clone(&tenant));
-        dimensions.labels = labels_of(&labels_key)?;
+    pub fn placed(&self, row: usize, zone: &Zone) -> Result<PlacedEvent<'b>, MeteringError> {
+        let labels = Labels::of_key(self.labels_key.value(row));
+        let labels = labels.map_err(|error| damaged("labels_key", &error.to_string()))?;
+        let mut dimensions = EventDimensions { labels, ..EventDimensions::default() };
+        dimensions.plain[1..].iter_mut().zip(self.plain(row)).for_each(|(into, text)| *into = text);
         let time = Instant::from_micros(self.time.value(row));
         let event = Event {
             id: self.id.value(row).into(),
@@ -198,16 +199,16 @@ impl<'b> StoredRows<'b> {
             kind: self.kind.value(row).into(),
             time: Some(time),
             dimensions,
-            labels_key,
             data_text: None,
             retracts: None,
         };
+        let tenant = self.tenant.value(row).into();
         Ok(PlacedEvent { event, tenant, time, day: self.day(row), hour: zone.hour_of(time) })
     }
 
-    fn event(&self, row: usize, zone: &Zone) -> Result<StoredEvent, MeteringError> {
+    fn event(&self, row: usize, zone: &Zone) -> Result<StoredEvent<'b>, MeteringError> {
         let mut placed = self.placed(row, zone)?;
-        placed.event.data_text = self.data.is_valid(row).then(|| self.data.value(row).into());
+        placed.event.data_text = self.data.is_valid(row).then(|| self.data.value(row));
         Ok(StoredEvent { placed, received_at: Instant::from_micros(self.received_at(row)) })
     }
 
@@ -216,27 +217,12 @@ impl<'b> StoredRows<'b> {
         let (time, received_at) = (self.time.value(row), self.received_at(row));
         let (kind, labels_key) = (self.kind.value(row), self.labels_key.value(row));
         let (time, received_at) = (Instant::from_micros(time), Instant::from_micros(received_at));
-        Ok(Content::of_stored(kind, &self.dimensions(row), labels_key, data.as_ref(), time, received_at))
+        Ok(Content::of_stored(kind, &self.plain(row), labels_key, data.as_ref(), time, received_at))
     }
 
-    /// All dimensions but tenant and labels.
-    fn dimensions(&self, row: usize) -> Dimensions {
-        let mut dimensions = Dimensions::default();
-        for (into, column) in dimensions.plain[1..].iter_mut().zip(&self.plain) {
-            *into = column.is_valid(row).then(|| column.value(row).into());
-        }
-        dimensions
+    fn plain(&self, row: usize) -> PlainTexts<'b> {
+        std::array::from_fn(|at| self.plain[at].is_valid(row).then(|| self.plain[at].value(row).into()))
     }
-}
-
-/// Most events have none, and need not be parsed for it.
-fn labels_of(labels_key: &str) -> Result<Labels, MeteringError> {
-    if labels_key == "{}" {
-        return Ok(Labels::new());
-    }
-    let labels: BTreeMap<String, String> =
-        serde_json::from_str(labels_key).map_err(|error| damaged("labels_key", &error.to_string()))?;
-    Ok(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
 }
 
 fn damaged(column: &str, problem: &str) -> MeteringError {

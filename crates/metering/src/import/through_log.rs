@@ -28,7 +28,7 @@ pub(super) async fn append(
     }
     let setup =
         Setup { rules: Arc::clone(&ctx.rules), meters: Arc::clone(&ctx.meters), tenants: Arc::new(tenants.clone()) };
-    let preparer = ctx.log.preparer_with(setup, TenantScope::All, ctx.now);
+    let mut preparer = ctx.log.preparer_with(setup, TenantScope::All, ctx.now);
     let input = ctx.imports.open_import(sha256).await?;
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = tokio::task::spawn_blocking(move || {
@@ -37,7 +37,7 @@ pub(super) async fn append(
         while let (Some(wanted), Some((index, item))) = (numbers.peek().copied(), reader.next_item()?) {
             if index == wanted {
                 numbers.next();
-                offers.push((index, offer(&preparer, &item)?));
+                offers.push((index, offer(&mut preparer, &item)?));
             }
             if EVENTS_AT_ONCE <= offers.len() && sender.blocking_send(std::mem::take(&mut offers)).is_err() {
                 break; // the other side has failed and says so itself
@@ -53,7 +53,7 @@ pub(super) async fn append(
     Ok(report)
 }
 
-fn offer(preparer: &Preparer, item: &Item<'_>) -> Result<Result<Offered, Refusal>, MeteringError> {
+fn offer(preparer: &mut Preparer, item: &Item<'_>) -> Result<Result<Offered, Refusal>, MeteringError> {
     match item {
         Item::Text(text) => Ok(preparer.prepare(text)?),
         Item::TooLong | Item::NotUtf8 => Ok(Err(Refusal::invalid("not an event"))),
@@ -70,7 +70,7 @@ async fn take(
         match offered {
             Ok(Offered::Prepared(event)) => {
                 numbers.push(number);
-                events.push(*event);
+                events.push(event);
             }
             Ok(Offered::Known(decision)) => count(report, number, decision),
             Err(refusal) => report.reject(number, refusal),
@@ -80,7 +80,7 @@ async fn take(
     let mut created: BTreeSet<_> = report.tenants_created.drain(..).collect();
     let named: Vec<_> = events
         .iter()
-        .map(|event| (event.placed.day, event.is_new_tenant, event.tenant().clone(), !event.values.is_empty()))
+        .map(|event| (event.day, event.is_new_tenant, Arc::clone(event.tenant()), !event.meters.is_empty()))
         .collect();
     let decisions = if events.is_empty() { Vec::new() } else { ctx.log.append(events, false).await? };
     for ((number, decision), (day, is_new_tenant, tenant, is_metered)) in numbers.into_iter().zip(decisions).zip(named)

@@ -8,24 +8,21 @@ use super::record::{self, Fate, RecordError};
 use super::take_back::Retraction;
 use super::{EventLog, Inner};
 use crate::error::MeteringError;
+use crate::event::Retracted;
 use crate::rollup::Rollup;
-use crate::rows::{event_batch, usage_batch};
-use crate::rules::PlacedEvent;
+use crate::rows::{BATCH_ROWS, EventColumns, usage_batch};
+use ahash::RandomState;
 use arrow::array::RecordBatch;
 use domain::{Day, Instant};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use storage::failpoint;
 use storage::lake::{Commit, LakeError, NewFile, Table};
 use tokio::sync::mpsc;
 
-/// Accepted events kept in memory before they are sorted and written.
-const EVENTS_BUFFERED_MAX: usize = 64 * 1024;
 /// Keys of the roll-up kept in memory before they are written; rows of one key add up.
 const ROLLUP_KEYS_MAX: usize = 512 * 1024;
-/// Rows handed over at a time.
-const BATCH_ROWS: usize = 16 * 1024;
 /// Batches on their way between the two sides.
 const BATCHES_WAITING_MAX: usize = 4;
 /// How often a commit is tried again because somebody else committed first.
@@ -35,8 +32,8 @@ const COMMITS_TRIED_MAX: u32 = 100;
 #[derive(Debug, Default)]
 struct Found {
     days: BTreeSet<Day>,
-    tenants: BTreeSet<String>,
-    meters: BTreeSet<String>,
+    tenants: HashSet<String, RandomState>,
+    meters: HashSet<String, RandomState>,
     retractions: Vec<Retraction>,
 }
 
@@ -80,7 +77,7 @@ impl EventLog {
             sender,
             in_events: segment_of(in_events),
             in_usage: segment_of(in_usage),
-            events: Vec::new(),
+            events: EventColumns::default(),
             rollup: Rollup::default(),
             found: Found::default(),
         };
@@ -98,7 +95,8 @@ impl EventLog {
         let (events, usage) = (events.finish().await?, usage.finish().await?);
         // Tenants and meters first: whoever sees usage finds them.
         let at = self.inner.clock.now();
-        let tenants: Vec<String> = found.tenants.iter().cloned().collect();
+        let mut tenants: Vec<String> = found.tenants.iter().cloned().collect();
+        tenants.sort_unstable();
         self.inner.catalog.ensure_tenants(&tenants, at.micros()).await?;
         for meter in &found.meters {
             self.inner.catalog.mark_meter_used(meter, at.micros()).await?;
@@ -164,7 +162,7 @@ struct Reading {
     sender: mpsc::Sender<Rows>,
     in_events: u64,
     in_usage: u64,
-    events: Vec<(PlacedEvent, Instant)>,
+    events: EventColumns,
     rollup: Rollup,
     found: Found,
 }
@@ -189,26 +187,26 @@ impl Reading {
     fn take(&mut self, segment: u64, bytes: &[u8]) -> Result<(), MeteringError> {
         let (record, verdict) = record::decode(bytes)?;
         let placed = record.placed();
-        insert(&mut self.found.tenants, &placed.tenant);
-        if let Some(retracted) = placed.event.retracts.as_ref().filter(|_| verdict.fate != Fate::Repeats) {
-            let (tenant, retracted) = (Arc::clone(&placed.tenant), retracted.clone());
-            self.found.retractions.push(Retraction { tenant, retracted, came_before: verdict.fate == Fate::Retracts });
+        insert(&mut self.found.tenants, record.tenant);
+        if let Some((source, id)) = record.retracts.filter(|_| verdict.fate != Fate::Repeats) {
+            let retracted = Retracted { source: source.to_owned().into(), id: id.to_owned().into() };
+            let (tenant, came_before) = (record.tenant.into(), verdict.fate == Fate::Retracts);
+            self.found.retractions.push(Retraction { tenant, retracted, came_before });
         }
         if self.in_usage < segment {
-            let mut values = record.measured(&placed)?;
-            verdict.retain_counted(&mut values);
+            let values = record.counted(&verdict)?;
             if !values.is_empty() {
                 self.found.days.insert(placed.day);
             }
             for value in &values {
-                insert(&mut self.found.meters, &value.meter.name);
+                insert(&mut self.found.meters, value.meter.name);
             }
-            self.rollup.add(&placed, values);
+            self.rollup.add(&placed, &values);
         }
         if self.in_events < segment {
-            self.events.push((placed, Instant::from_micros(record.received_at)));
+            self.events.push(&placed, Instant::from_micros(record.received_at))?;
         }
-        if EVENTS_BUFFERED_MAX <= self.events.len() {
+        if self.events.is_full() {
             self.send_events()?;
         }
         if ROLLUP_KEYS_MAX <= self.rollup.len() {
@@ -218,13 +216,8 @@ impl Reading {
     }
 
     fn send_events(&mut self) -> Result<(), MeteringError> {
-        let mut events = std::mem::take(&mut self.events);
-        // By day for few files, by tenant for short columns and files that can be skipped.
-        events.sort_by(|(left, _), (right, _)| {
-            (left.day, &left.tenant, left.time).cmp(&(right.day, &right.tenant, right.time))
-        });
-        for rows in events.chunks(BATCH_ROWS) {
-            self.send(Rows::Events(event_batch(rows)?));
+        for batch in self.events.drain_sorted()? {
+            self.send(Rows::Events(batch));
         }
         Ok(())
     }
@@ -243,7 +236,7 @@ impl Reading {
 }
 
 /// Adds a text to a set without making a new one if it is there.
-fn insert(into: &mut BTreeSet<String>, text: &str) {
+fn insert(into: &mut HashSet<String, RandomState>, text: &str) {
     if !into.contains(text) {
         into.insert(text.to_owned());
     }

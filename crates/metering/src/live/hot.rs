@@ -1,22 +1,14 @@
 //! Usage of acknowledged events that is not in the lake yet, by segment of the log.
 
+use super::record::{Record, RecordError, Verdict};
 use crate::error::MeteringError;
-use crate::meters::MeteredValue;
 use crate::rollup::Rollup;
 use crate::rows::usage_batch;
-use crate::rules::PlacedEvent;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use storage::lake::{HotSnapshot, LakeError};
-
-/// What one event adds.
-#[derive(Debug)]
-pub(crate) struct Addition {
-    pub placed: PlacedEvent,
-    pub values: Vec<MeteredValue>,
-}
 
 /// The usage of the segments that may be missing in the lake.
 ///
@@ -38,15 +30,23 @@ struct Segment {
 
 impl Hot {
     /// Adds the events of one group, all at once.
-    pub fn add(&self, segment: u64, additions: impl IntoIterator<Item = Addition>) {
+    ///
+    /// # Errors
+    /// If a record cannot be read.
+    pub fn add<'r>(
+        &self,
+        segment: u64,
+        records: impl IntoIterator<Item = (Record<'r>, Verdict)>,
+    ) -> Result<(), RecordError> {
         let mut segments = self.write();
         let into = segments.entry(segment).or_default();
-        for addition in additions {
-            into.rollup.add(&addition.placed, addition.values);
+        into.rows = None;
+        for (record, verdict) in records {
+            into.rollup.add(&record.placed(), &record.counted(&verdict)?);
             into.events += 1;
         }
-        into.rows = None;
         self.additions.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Forgets the segments up to this one; their usage is in the lake.

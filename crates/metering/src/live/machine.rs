@@ -1,15 +1,18 @@
 //! What the log's writer decides: which events are new, and when they can be seen.
 
-use super::hot::{Addition, Hot};
+use super::hot::Hot;
 use super::prepare::{PreparedEvent, RetractedKeys};
-use super::record::{Fate, Verdict};
+use super::record::{self, Fate, Verdict};
 use super::waiting::Waiting;
-use crate::ids::{IdContent, IdIndex, IdKey, IdsError};
+use crate::ids::{IdBatch, IdContent, IdIndex, IdKey, IdsError};
 use crate::wal::{Position, RECORD_PREFIX_BYTES, Records, StateMachine, WalError};
 use ahash::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Ids that are brought near before they are decided about.
+const IDS_WARMED: usize = 64;
 
 /// Events that are decided together.
 #[derive(Debug)]
@@ -33,17 +36,25 @@ pub enum Decision {
 }
 
 /// A batch that is decided and not yet durable.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Decided {
+    events: Vec<PreparedEvent>,
     decisions: Vec<Decision>,
-    accepted: Vec<(PreparedEvent, Verdict)>,
+    /// Of the accepted events, in their order.
+    verdicts: Vec<Verdict>,
     failure: Option<IdsError>,
 }
 
 impl Decided {
     /// Nothing may be decided, and nothing is stored.
     fn failed(failure: IdsError) -> Self {
-        Self { decisions: Vec::new(), accepted: Vec::new(), failure: Some(failure) }
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    fn accepted(&self) -> impl Iterator<Item = (&PreparedEvent, &Verdict)> {
+        let decided = self.events.iter().zip(&self.decisions);
+        let accepted = decided.filter(|(_, decision)| **decision == Decision::Accepted);
+        accepted.map(|(event, _)| event).zip(&self.verdicts)
     }
 }
 
@@ -62,8 +73,8 @@ pub(crate) struct Machine {
     pub sealed_through: u64,
     /// Ids of the group that is being prepared.
     prepared: HashMap<IdKey, IdContent, RandomState>,
-    /// What the group adds, not visible yet.
-    committed: Vec<Addition>,
+    /// Records of the group, not visible yet.
+    committed: Vec<Vec<u8>>,
     segment: Option<u64>,
 }
 
@@ -79,15 +90,45 @@ impl Machine {
         Self { ids, hot, waiting, ended, sealed_through, prepared, committed, segment: None }
     }
 
-    fn decide(
-        &self,
-        event: &PreparedEvent,
-        own: &HashMap<IdKey, IdContent, RandomState>,
-    ) -> Result<Decision, IdsError> {
-        let in_group = own.get(&event.key).or_else(|| self.prepared.get(&event.key)).copied();
-        let known = match in_group {
-            Some(content) => Some(content),
-            None => self.ids.get(&event.key)?.map(|found| found.content),
+    /// Decides about the events of a batch one after the other, and claims what the accepted ones bring.
+    fn decide_all(&mut self, ids: &IdBatch<'_>, batch: &mut Decided) -> Result<(), IdsError> {
+        for events in batch.events.chunks_mut(IDS_WARMED) {
+            ids.warm(events.iter().map(|event| &event.key));
+            for event in events {
+                let decision = self.decide(ids, event, None)?;
+                if decision == Decision::Accepted {
+                    let verdict = self.claim(ids, event)?;
+                    verdict.append_to(&mut event.record);
+                    batch.verdicts.push(verdict);
+                }
+                batch.decisions.push(decision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the decisions on a batch that one conflict refuses; `None` if there is no conflict.
+    fn refuse_all(&self, ids: &IdBatch<'_>, events: &[PreparedEvent]) -> Result<Option<Vec<Decision>>, IdsError> {
+        let mut own: HashMap<IdKey, IdContent, RandomState> = HashMap::default();
+        let mut decisions = Vec::with_capacity(events.len());
+        for event in events {
+            let decision = self.decide(ids, event, own.get(&event.key))?;
+            decisions.push(match decision {
+                Decision::Accepted => {
+                    own.insert(event.key, event.content);
+                    Decision::NotStored
+                }
+                other => other,
+            });
+        }
+        Ok(decisions.contains(&Decision::Conflict).then_some(decisions))
+    }
+
+    /// `own` is what the event's own batch says of its key, if it does not claim.
+    fn decide(&self, ids: &IdBatch<'_>, event: &PreparedEvent, own: Option<&IdContent>) -> Result<Decision, IdsError> {
+        let known = match own.or_else(|| self.prepared.get(&event.key)) {
+            Some(content) => Some(*content),
+            None => ids.get(&event.key)?.map(|found| found.content),
         };
         Ok(match known {
             None => Decision::Accepted,
@@ -96,32 +137,9 @@ impl Machine {
         })
     }
 
-    fn decide_all(&self, batch: &Batch) -> Result<Vec<Decision>, IdsError> {
-        let mut own = HashMap::default();
-        let mut decisions = Vec::with_capacity(batch.events.len());
-        for event in &batch.events {
-            let decision = self.decide(event, &own)?;
-            if decision == Decision::Accepted {
-                own.insert(event.key, event.content);
-            }
-            decisions.push(decision);
-        }
-        if batch.atomic && decisions.contains(&Decision::Conflict) {
-            let spared = |decision: &mut Decision| {
-                if *decision == Decision::Accepted {
-                    *decision = Decision::NotStored;
-                }
-            };
-            decisions.iter_mut().for_each(spared);
-        }
-        Ok(decisions)
-    }
-}
-
-impl Machine {
     /// Claims the id of an accepted event and whatever else it is the first to say.
-    fn claim(&mut self, event: &PreparedEvent) -> Result<Verdict, IdsError> {
-        let verdict = self.judge(event)?;
+    fn claim(&mut self, ids: &IdBatch<'_>, event: &PreparedEvent) -> Result<Verdict, IdsError> {
+        let verdict = self.judge(ids, event)?;
         self.prepared.extend(claims(event, &verdict));
         if let (Fate::Waits, Some(retracted)) = (verdict.fate, &event.retracts) {
             self.waiting.insert(retracted.event);
@@ -129,31 +147,31 @@ impl Machine {
         Ok(verdict)
     }
 
-    fn judge(&self, event: &PreparedEvent) -> Result<Verdict, IdsError> {
+    fn judge(&self, ids: &IdBatch<'_>, event: &PreparedEvent) -> Result<Verdict, IdsError> {
         let nothing = |fate| Verdict { fate, firsts: vec![false; event.uniques.len()] };
         if let Some(retracted) = &event.retracts {
-            return Ok(nothing(self.fate_of(retracted)?));
+            return Ok(nothing(self.fate_of(ids, retracted)?));
         }
         if self.waiting.contains(&event.key) {
             return Ok(nothing(Fate::TakenBack));
         }
-        let is_first = |marker: &IdKey| Ok(!self.is_known(marker)?);
+        let is_first = |marker: &IdKey| Ok(!self.is_known(ids, marker)?);
         let firsts = event.uniques.iter().map(is_first).collect::<Result<_, IdsError>>()?;
         Ok(Verdict { fate: Fate::Counts, firsts })
     }
 
-    fn fate_of(&self, retracted: &RetractedKeys) -> Result<Fate, IdsError> {
-        Ok(if self.is_known(&retracted.marker)? {
+    fn fate_of(&self, ids: &IdBatch<'_>, retracted: &RetractedKeys) -> Result<Fate, IdsError> {
+        Ok(if self.is_known(ids, &retracted.marker)? {
             Fate::Repeats
-        } else if self.is_known(&retracted.event)? {
+        } else if self.is_known(ids, &retracted.event)? {
             Fate::Retracts
         } else {
             Fate::Waits
         })
     }
 
-    fn is_known(&self, key: &IdKey) -> Result<bool, IdsError> {
-        Ok(self.prepared.contains_key(key) || self.ids.get(key)?.is_some())
+    fn is_known(&self, ids: &IdBatch<'_>, key: &IdKey) -> Result<bool, IdsError> {
+        Ok(self.prepared.contains_key(key) || ids.get(key)?.is_some())
     }
 
     /// Takes back what [`Self::claim`] claimed.
@@ -186,59 +204,63 @@ impl StateMachine for Machine {
     }
 
     fn prepare(&mut self, batch: Batch, records: &mut Records<'_>) -> Decided {
-        let decisions = match self.decide_all(&batch) {
-            Ok(decisions) => decisions,
-            // A damaged page of ids: nothing may be decided without it, and nothing is stored.
-            Err(failure) => return Decided::failed(failure),
-        };
-        let mut accepted: Vec<(PreparedEvent, Verdict)> = Vec::with_capacity(decisions.len());
-        let is_accepted =
-            |(event, decision): (PreparedEvent, &Decision)| (*decision == Decision::Accepted).then_some(event);
-        for mut event in batch.events.into_iter().zip(&decisions).filter_map(is_accepted) {
-            match self.claim(&event) {
-                Ok(verdict) => {
-                    verdict.append_to(&mut event.record);
-                    accepted.push((event, verdict));
-                }
-                Err(failure) => {
-                    accepted.iter().for_each(|(event, verdict)| self.disclaim(event, verdict));
-                    return Decided::failed(failure);
-                }
+        let index = Arc::clone(&self.ids);
+        let ids = index.batch();
+        let mut decided = Decided { events: batch.events, ..Decided::default() };
+        let refused = if batch.atomic { self.refuse_all(&ids, &decided.events) } else { Ok(None) };
+        let outcome = match refused {
+            Ok(Some(decisions)) => {
+                decided.decisions = decisions;
+                Ok(())
             }
+            Ok(None) => self.decide_all(&ids, &mut decided),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = outcome {
+            // A damaged page of ids: nothing may be decided without it, and nothing is stored.
+            decided.accepted().for_each(|(event, verdict)| self.disclaim(event, verdict));
+            return Decided::failed(failure);
         }
-        for (event, _) in &accepted {
-            records.push(&event.record);
-        }
-        Decided { decisions, accepted, failure: None }
+        decided.accepted().for_each(|(event, _)| records.push(&event.record));
+        decided
     }
 
-    fn commit(&mut self, decided: Decided, position: Option<Position>) -> Self::Answer {
-        if let Some(failure) = decided.failure {
+    fn commit(&mut self, mut decided: Decided, position: Option<Position>) -> Self::Answer {
+        if let Some(failure) = decided.failure.take() {
             return Err(failure);
         }
-        for (mut event, verdict) in decided.accepted {
-            let position = position.expect("an accepted event has a record, and its group a position");
-            for (key, content) in claims(&event, &verdict) {
-                self.prepared.remove(&key);
-                self.ids.insert(&key, &content);
+        let mut ids = self.ids.batch();
+        for (event, verdict) in decided.accepted() {
+            for (key, content) in claims(event, verdict) {
+                ids.insert(&key, &content);
             }
             if verdict.fate == Fate::TakenBack {
                 self.waiting.remove(&event.key);
             }
-            verdict.retain_counted(&mut event.values);
-            self.segment = Some(position.segment);
-            self.committed.push(Addition { placed: event.placed, values: event.values });
         }
+        drop(ids);
+        if !decided.verdicts.is_empty() {
+            let position = position.expect("an accepted event has a record, and its group a position");
+            self.segment = Some(position.segment);
+        }
+        let is_accepted =
+            |(event, decision): (PreparedEvent, &Decision)| (*decision == Decision::Accepted).then_some(event.record);
+        self.committed.extend(decided.events.into_iter().zip(&decided.decisions).filter_map(is_accepted));
         Ok(decided.decisions)
     }
 
     fn reject(&mut self, decided: Decided, _error: &WalError) {
-        decided.accepted.iter().for_each(|(event, verdict)| self.disclaim(event, verdict));
+        decided.accepted().for_each(|(event, verdict)| self.disclaim(event, verdict));
     }
 
     fn publish(&mut self) {
+        // The index has them now.
+        self.prepared.clear();
         if let Some(segment) = self.segment.take() {
-            self.hot.add(segment, self.committed.drain(..));
+            let readable = "a record that was written just now can be read";
+            let records = self.committed.iter().map(|bytes| record::decode(bytes).expect(readable));
+            self.hot.add(segment, records).expect(readable);
+            self.committed.clear();
         }
     }
 

@@ -53,6 +53,7 @@ use domain::{Clock, Instant, TenantScope};
 use hot::Hot;
 use machine::{Batch, Machine};
 use open::Opening;
+use prepare::Recent;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -124,7 +125,8 @@ impl EventLog {
     }
 
     pub(crate) fn preparer_with(&self, setup: Setup, scope: TenantScope, now: Instant) -> Preparer {
-        Preparer { setup, salt: self.inner.salt, ids: Arc::clone(&self.inner.ids), scope, now }
+        let (ids, recent) = (Arc::clone(&self.inner.ids), Recent::default());
+        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent }
     }
 
     /// Events that were taken back and have not come.
@@ -163,7 +165,9 @@ impl EventLog {
         let newcomers = self.newcomers(&events);
         let takes_back = events.iter().any(|event| event.retracts.is_some());
         let open = self.inner.gate.read().await;
-        events.iter().try_for_each(|event| self.check_received(event.received_at))?;
+        if let Some(oldest) = events.iter().map(|event| event.received_at).min() {
+            self.check_received(oldest)?;
+        }
         let batch = Batch { events, atomic };
         let decisions = self.wal().await?.append(batch).await??;
         self.note_or_owe(newcomers.filter(&decisions)).await;
@@ -264,11 +268,11 @@ impl EventLog {
         let noted = self.inner.noted.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for (at, event) in events.iter().enumerate() {
-            if event.is_new_tenant && !noted.tenants.contains(&event.placed.tenant) {
-                found.push((at, Newcomer::Tenant(Arc::clone(&event.placed.tenant))));
+            if event.is_new_tenant && !noted.tenants.contains(&event.tenant) {
+                found.push((at, Newcomer::Tenant(Arc::clone(&event.tenant))));
             }
-            for value in event.values.iter().filter(|value| !noted.meters.contains(&value.meter.name)) {
-                found.push((at, Newcomer::Meter(Arc::clone(&value.meter.name))));
+            for meter in event.meters.iter().filter(|meter| !noted.meters.contains(*meter)) {
+                found.push((at, Newcomer::Meter(Arc::clone(meter))));
             }
         }
         Newcomers(found)

@@ -1,16 +1,15 @@
 //! From files to a log that takes events: what the lake does not have yet becomes hot again.
 
-use super::hot::{Addition, Hot};
+use super::hot::Hot;
 use super::machine::{MARKER, Machine};
 use super::prepare::RetractedKeys;
-use super::record::{Fate, Verdict};
+use super::record::{Fate, Record, RecordError, Verdict};
 use super::switch::Stamps;
 use super::waiting::Waiting;
 use super::{EventLog, Inner, Setup, record};
 use crate::content::IdSalt;
 use crate::error::MeteringError;
 use crate::ids::{IdIndex, IdOptions, IdsError};
-use crate::rules::PlacedEvent;
 use crate::wal::{Options, RealDisk, Recovery, Wal, WalError};
 use domain::Clock;
 use std::path::{Path, PathBuf};
@@ -176,33 +175,38 @@ impl Opening {
                 sealed = seal(&self.ids, sealed, segment - 1);
                 current = segment;
             }
-            let mut additions = Vec::new();
+            let mut records = Vec::new();
             for bytes in frame.records() {
                 let (record, verdict) = record::decode(bytes)?;
-                let placed = record.placed();
-                let mut values = record.measured(&placed)?;
                 if in_ids < segment {
-                    self.ids.insert(&record.key, &record.content);
-                    let uniques = self.salt.unique_markers(&placed, &values);
-                    for (marker, _) in uniques.iter().zip(&verdict.firsts).filter(|(_, first)| **first) {
-                        self.ids.insert(marker, &MARKER);
-                    }
+                    self.insert_ids(&record, &verdict)?;
                 }
                 self.waiting.remove(&record.key);
-                self.follow_retraction(&placed, &verdict, in_ids < segment)?;
-                verdict.retain_counted(&mut values);
-                additions.push(Addition { placed, values });
+                self.follow_retraction(&record, &verdict, in_ids < segment)?;
+                records.push((record, verdict));
             }
             if self.in_usage.is_none_or(|through| through < segment) {
-                self.hot.add(segment, additions);
+                self.hot.add(segment, records)?;
             }
         }
         Ok(log.start(Machine::new(self.ids, self.hot, self.waiting, self.ended, sealed))?)
     }
 
+    fn insert_ids(&self, record: &Record<'_>, verdict: &Verdict) -> Result<(), RecordError> {
+        self.ids.insert(&record.key, &record.content);
+        if verdict.firsts.contains(&true) {
+            let uniques = self.salt.unique_markers(&record.placed(), &record.measured()?);
+            for (marker, _) in uniques.iter().zip(&verdict.firsts).filter(|(_, first)| **first) {
+                self.ids.insert(marker, &MARKER);
+            }
+        }
+        Ok(())
+    }
+
     /// Does again what the writer did about retractions.
-    fn follow_retraction(&self, placed: &PlacedEvent, verdict: &Verdict, with_ids: bool) -> Result<(), IdsError> {
-        let Some(retracted) = RetractedKeys::of(&self.salt, placed) else { return Ok(()) };
+    fn follow_retraction(&self, record: &Record<'_>, verdict: &Verdict, with_ids: bool) -> Result<(), IdsError> {
+        let Some(retracted) = record.retracted() else { return Ok(()) };
+        let retracted = RetractedKeys::of(&self.salt, record.tenant, &retracted);
         if with_ids && matches!(verdict.fate, Fate::Retracts | Fate::Waits) {
             self.ids.insert(&retracted.marker, &MARKER);
         }

@@ -3,14 +3,17 @@
 use super::machine::Decision;
 use super::record;
 use crate::content::{Content, IdSalt};
-use crate::event::{Event, ParsedEvent, parse_event};
+use crate::event::{ParsedEvent, Retracted, parse_event};
 use crate::ids::{IdContent, IdIndex, IdKey, IdsError};
 use crate::json::Json;
 use crate::meters::{MeterSet, MeteredValue};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::rules::{EventRules, KnownTenants, PlacedEvent, UnknownTenants};
-use domain::dimension::Dimension;
-use domain::{Instant, TenantId, TenantScope};
+use ahash::RandomState;
+use domain::{Day, Instant, TenantId, TenantScope};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// An event that counts unless its id is taken.
@@ -18,9 +21,14 @@ use std::sync::Arc;
 pub struct PreparedEvent {
     pub(crate) key: IdKey,
     pub(crate) content: IdContent,
+    /// All that is said of it, as the log keeps it.
     pub(crate) record: Vec<u8>,
-    pub(crate) placed: PlacedEvent,
-    pub(crate) values: Vec<MeteredValue>,
+    /// Where its id stands in the record.
+    id: Range<usize>,
+    pub(crate) tenant: Arc<str>,
+    pub(crate) day: Day,
+    /// Names of the meters that read a value.
+    pub(crate) meters: Arc<[Arc<str>]>,
     /// One key for each value that counts once a day.
     pub(crate) uniques: Vec<IdKey>,
     /// What it takes back.
@@ -34,39 +42,25 @@ impl PreparedEvent {
     /// Returns its tenant.
     #[must_use]
     pub fn tenant(&self) -> &Arc<str> {
-        &self.placed.tenant
+        &self.tenant
     }
 
     /// Returns its id.
     #[must_use]
-    pub fn id(&self) -> &Arc<str> {
-        &self.placed.event.id
+    pub fn id(&self) -> &str {
+        std::str::from_utf8(&self.record[self.id.clone()]).expect("an id is text")
     }
 
     /// Returns about how many bytes of memory it takes until it is stored, in a list of its request and in one of the log.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let Event { id, source, kind, dimensions, labels_key, .. } = &self.placed.event;
-        let texts =
-            [id, source, kind, labels_key, &self.placed.tenant].into_iter().chain(dimensions.plain.iter().flatten());
-        let texts: usize = texts.map(|text| text_bytes(text)).sum();
-        let label = |(key, value): (&Arc<str>, &Arc<str>)| LABEL_BYTES + text_bytes(key) + text_bytes(value);
-        let labels: usize = dimensions.labels.iter().map(label).sum();
-        let value = |value: &MeteredValue| {
-            size_of::<MeteredValue>() + text_bytes(&value.labels_key) + LABEL_BYTES * value.labels.len()
-        };
-        let values: usize = self.values.iter().map(value).sum();
-        3 * size_of::<Self>() + 2 * self.record.capacity() + texts + labels + values
+        let texts = SHARED_TEXT_BYTES + self.tenant.len() + self.id.len();
+        3 * size_of::<Self>() + 2 * self.record.capacity() + size_of_val(&*self.uniques) + texts
     }
 }
 
-/// Bytes of a label in a map, beside its texts: the map's nodes are half full.
-const LABEL_BYTES: usize = 64;
-
-/// A text of its own: its bytes, two counters, and what the allocator adds.
-fn text_bytes(text: &str) -> usize {
-    32 + text.len()
-}
+/// A shared text, beside its bytes: counters, its place in a map, and what the allocator adds.
+const SHARED_TEXT_BYTES: usize = 128;
 
 /// Keys of an event that is taken back.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +72,43 @@ pub(crate) struct RetractedKeys {
 }
 
 impl RetractedKeys {
-    /// Returns the keys of what the event takes back, if it does.
-    pub fn of(salt: &IdSalt, placed: &PlacedEvent) -> Option<Self> {
-        let retracted = placed.event.retracts.as_ref()?;
-        let event = salt.key(&placed.tenant, &retracted.source, &retracted.id);
-        Some(Self { event, marker: salt.retraction_marker(&placed.tenant, retracted) })
+    /// Returns the keys of an event of this tenant.
+    pub fn of(salt: &IdSalt, tenant: &str, retracted: &Retracted<'_>) -> Self {
+        let event = salt.key(tenant, &retracted.source, &retracted.id);
+        Self { event, marker: salt.retraction_marker(tenant, retracted) }
+    }
+}
+
+/// What neighbouring events share.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    /// Whether a tenant is known on the day that was asked for last.
+    tenants: HashMap<Arc<str>, (Day, bool), RandomState>,
+    /// Names of the meters that read a value from the event before.
+    meters: Arc<[Arc<str>]>,
+}
+
+impl Recent {
+    /// Returns the tenant, and whether it is known on the day.
+    fn tenant(&mut self, known: &KnownTenants, tenant: &str, day: Day) -> (Arc<str>, bool) {
+        let found = self.tenants.get_key_value(tenant).map(|(shared, of)| (Arc::clone(shared), *of));
+        match found {
+            Some((shared, (of, is_known))) if of == day => (shared, is_known),
+            found => {
+                let shared = found.map_or_else(|| Arc::from(tenant), |(shared, _)| shared);
+                let is_known = known.knows(tenant, day);
+                self.tenants.insert(Arc::clone(&shared), (day, is_known));
+                (shared, is_known)
+            }
+        }
+    }
+
+    fn meters(&mut self, values: &[MeteredValue<'_>]) -> Arc<[Arc<str>]> {
+        let names = values.iter().map(|value| value.meter.name);
+        if !self.meters.iter().map(|name| &**name).eq(names.clone()) {
+            self.meters = names.map(Arc::from).collect();
+        }
+        Arc::clone(&self.meters)
     }
 }
 
@@ -106,13 +132,14 @@ pub struct Preparer {
     pub(crate) ids: Arc<IdIndex>,
     pub(crate) scope: TenantScope,
     pub(crate) now: Instant,
+    pub(crate) recent: Recent,
 }
 
 /// What can be said of an event before the log's writer decides.
 #[derive(Debug)]
 pub enum Offered {
     /// It counts unless its id is taken.
-    Prepared(Box<PreparedEvent>),
+    Prepared(PreparedEvent),
     /// It would be refused now, but it came before.
     Known(Decision),
 }
@@ -124,12 +151,12 @@ impl Preparer {
     ///
     /// # Errors
     /// A [`Refusal`] with any code but `id_conflict`; the outer error if the ids cannot be read.
-    pub fn prepare(&self, text: &str) -> Result<Result<Offered, Refusal>, IdsError> {
+    pub fn prepare(&mut self, text: &str) -> Result<Result<Offered, Refusal>, IdsError> {
         let parsed = match parse_event(text) {
             Ok(parsed) => parsed,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let id = Arc::clone(&parsed.event.id);
+        let id = parsed.event.id.clone();
         Ok(self.prepare_event(parsed)?.map_err(|refusal| refusal.of(&id)))
     }
 
@@ -143,15 +170,15 @@ impl Preparer {
         Ok(self.ids.get(&event.key)?.is_some())
     }
 
-    fn prepare_event(&self, parsed: ParsedEvent<'_>) -> Result<Result<Offered, Refusal>, IdsError> {
+    fn prepare_event(&mut self, parsed: ParsedEvent<'_>) -> Result<Result<Offered, Refusal>, IdsError> {
         let (placed, data) = match self.place(parsed) {
             Ok(placed) => placed,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let content = Content::of(&placed.event, &data).short();
         let key = self.salt.key(&placed.tenant, &placed.event.source, &placed.event.id);
-        match self.accept(placed, &data, (key, content)) {
-            Ok(prepared) => Ok(Ok(Offered::Prepared(Box::new(prepared)))),
+        match self.accept(&placed, &data, (key, content)) {
+            Ok(prepared) => Ok(Ok(Offered::Prepared(prepared))),
             // A delivery of what counts already stays a duplicate, however late it is.
             Err(refusal) => Ok(match self.ids.get(&key)? {
                 Some(found) if found.content == content => Ok(Offered::Known(Decision::Duplicate)),
@@ -161,10 +188,10 @@ impl Preparer {
         }
     }
 
-    fn place<'a>(&self, mut parsed: ParsedEvent<'a>) -> Result<(PlacedEvent, Json<'a>), Refusal> {
-        let dimensions = &mut parsed.event.dimensions;
-        if dimensions.get(&Dimension::Tenant).is_none() {
-            dimensions.set(&Dimension::Tenant, self.only_tenant().map(TenantId::shared));
+    fn place<'a>(&self, mut parsed: ParsedEvent<'a>) -> Result<(PlacedEvent<'a>, Json<'a>), Refusal> {
+        let tenant = &mut parsed.event.dimensions.plain[0];
+        if tenant.is_none() {
+            *tenant = self.only_tenant().map(|tenant| Cow::Owned(tenant.to_string()));
         }
         let (placed, data) = self.setup.rules.place(parsed, self.now)?;
         match self.scope.allows(&placed.tenant) {
@@ -174,26 +201,35 @@ impl Preparer {
     }
 
     fn accept(
-        &self,
-        mut placed: PlacedEvent,
+        &mut self,
+        placed: &PlacedEvent<'_>,
         data: &Json<'_>,
-        id: (IdKey, IdContent),
+        (key, content): (IdKey, IdContent),
     ) -> Result<PreparedEvent, Refusal> {
-        let Setup { rules, meters, tenants } = &self.setup;
-        rules.check_time(&placed, self.now)?;
-        let is_known = tenants.knows(&placed.tenant, placed.day);
+        let Self { setup: Setup { rules, meters, tenants }, salt, recent, now, .. } = self;
+        let received_at = *now;
+        rules.check_time(placed, received_at)?;
+        let (tenant, is_known) = recent.tenant(tenants, &placed.tenant, placed.day);
         if !is_known && rules.unknown_tenants == UnknownTenants::Reject {
-            let detail = format!("tenant `{}` does not exist; enter it first", placed.tenant);
+            let detail = format!("tenant `{tenant}` does not exist; enter it first");
             return Err(Refusal::new(RefusalCode::TenantUnknown, detail));
         }
-        let measured = meters.measure(&placed.event, data)?;
-        let record = record::encode(&placed, &measured.values, id, self.now);
-        placed.event.data_text = None; // measured already; the record holds the text
-        let (key, content) = id;
-        let uniques = self.salt.unique_markers(&placed, &measured.values);
-        let retracts = RetractedKeys::of(&self.salt, &placed);
-        let (values, received_at, is_new_tenant) = (measured.values, self.now, !is_known);
-        Ok(PreparedEvent { key, content, record, placed, values, uniques, retracts, received_at, is_new_tenant })
+        let values = meters.measure(&placed.event, data)?.values;
+        let (record, id) = record::encode(placed, &values, (key, content), received_at);
+        let retracts = placed.event.retracts.as_ref();
+        Ok(PreparedEvent {
+            key,
+            content,
+            record,
+            id,
+            day: placed.day,
+            meters: recent.meters(&values),
+            uniques: salt.unique_markers(placed, &values),
+            retracts: retracts.map(|retracted| RetractedKeys::of(salt, &tenant, retracted)),
+            tenant,
+            received_at,
+            is_new_tenant: !is_known,
+        })
     }
 
     /// The tenant of a caller who has just one.

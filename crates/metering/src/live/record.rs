@@ -2,21 +2,22 @@
 //!
 //! The event is not measured again when the log is read: the meters may be others by then.
 
-use crate::event::{Event, Labels, Retracted};
+use crate::event::{Event, EventDimensions, Retracted};
 use crate::ids::{IdContent, IdKey};
+use crate::labels::{Label, Labels};
 use crate::meters::{MeterTag, MeteredValue};
 use crate::rules::PlacedEvent;
-use domain::dimension::{Dimensions, labels_key};
 use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Format of the records; a reader refuses others.
 const VERSION: u8 = 2;
 
 /// Room for everything but the data of an event as it usually comes.
-const FIXED_BYTES: usize = 256;
+const FIXED_BYTES: usize = 384;
 
 /// What the log's writer found out about an accepted event, in the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Verdict {
     }
 
     /// Keeps the values that count.
-    pub fn retain_counted(&self, values: &mut Vec<MeteredValue>) {
+    pub fn retain_counted(&self, values: &mut Vec<MeteredValue<'_>>) {
         if self.fate == Fate::TakenBack {
             values.clear();
         }
@@ -84,8 +85,8 @@ pub enum RecordError {
     Quantity,
 }
 
-/// One accepted event.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// One accepted event, borrowed from its bytes.
+#[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Record<'a> {
     pub key: IdKey,
     pub content: IdContent,
@@ -111,7 +112,7 @@ pub(crate) struct Record<'a> {
 }
 
 /// What one meter read from it.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct ValueRecord<'a> {
     pub meter: &'a str,
     pub unit: &'a str,
@@ -124,35 +125,73 @@ pub(crate) struct ValueRecord<'a> {
     pub unique: Option<&'a str>,
 }
 
-/// Returns the bytes of an accepted event, without the writer's verdict.
+/// What a [`Record`] begins with, up to the id of its event.
+type Head<'a> = (IdKey, IdContent, i64, i64, i32, i64, &'a str, &'a str, &'a str);
+
+/// The rest of it.
+#[derive(Serialize)]
+struct Tail<'a> {
+    kind: &'a str,
+    plain: [Option<&'a str>; 5],
+    labels: &'a [Label<'a>],
+    data: Option<&'a str>,
+    retracts: Option<(&'a str, &'a str)>,
+    values: Vec<ValueTail<'a>>,
+}
+
+/// A [`ValueRecord`] as it is written.
+#[derive(Serialize)]
+struct ValueTail<'a> {
+    meter: &'a str,
+    unit: &'a str,
+    is_gauge: bool,
+    atoms: i128,
+    labels: Option<&'a [Label<'a>]>,
+    unique: Option<&'a str>,
+}
+
+/// Returns the bytes of an accepted event, without the writer's verdict, and where its id stands among them.
 pub(crate) fn encode(
-    placed: &PlacedEvent,
-    values: &[MeteredValue],
-    id: (IdKey, IdContent),
+    placed: &PlacedEvent<'_>,
+    values: &[MeteredValue<'_>],
+    (key, content): (IdKey, IdContent),
     received_at: Instant,
-) -> Vec<u8> {
+) -> (Vec<u8>, Range<usize>) {
     let event = &placed.event;
+    let (day, hour) = (placed.day.epoch_days(), placed.hour.micros());
+    let texts: [&str; 3] = [&placed.tenant, &event.source, &event.id];
+    let [tenant, source, id] = texts;
+    let head: Head<'_> = (key, content, received_at.micros(), placed.time.micros(), day, hour, tenant, source, id);
     let [_, plain @ ..] = &event.dimensions.plain;
-    let record = Record {
-        key: id.0,
-        content: id.1,
-        received_at: received_at.micros(),
-        time: placed.time.micros(),
-        day: placed.day.epoch_days(),
-        hour: placed.hour.micros(),
-        tenant: &placed.tenant,
-        source: &event.source,
-        id: &event.id,
+    let tail = Tail {
         kind: &event.kind,
         plain: plain.each_ref().map(Option::as_deref),
-        labels: pairs(&event.dimensions.labels),
-        data: event.data_text.as_deref(),
+        labels: event.dimensions.labels.pairs(),
+        data: event.data_text,
         retracts: event.retracts.as_ref().map(|retracted| (&*retracted.source, &*retracted.id)),
-        values: values.iter().map(|value| ValueRecord::of(value, &event.labels_key)).collect(),
+        values: values.iter().map(|value| ValueTail::of(value, event.dimensions.labels.key())).collect(),
     };
-    let mut bytes = Vec::with_capacity(FIXED_BYTES + event.data_text.as_ref().map_or(0, |text| text.len()));
+    let written = "a record has no types that postcard cannot write";
+    let mut bytes = Vec::with_capacity(FIXED_BYTES + event.data_text.map_or(0, str::len));
     bytes.push(VERSION);
-    postcard::to_extend(&record, bytes).expect("a record has no types that postcard cannot write")
+    let bytes = postcard::to_extend(&head, bytes).expect(written);
+    // A text ends with its bytes.
+    let id = bytes.len() - id.len()..bytes.len();
+    (postcard::to_extend(&tail, bytes).expect(written), id)
+}
+
+impl<'a> ValueTail<'a> {
+    fn of(value: &'a MeteredValue<'_>, event_labels_key: &str) -> Self {
+        let own = value.own_labels.as_ref().filter(|own| own.key() != event_labels_key);
+        Self {
+            meter: value.meter.name,
+            unit: value.meter.unit,
+            is_gauge: value.meter.kind == MeterKind::Gauge,
+            atoms: value.quantity.atoms(),
+            labels: own.map(Labels::pairs),
+            unique: value.unique.as_deref(),
+        }
+    }
 }
 
 /// Returns the event of a record, and the verdict on it.
@@ -173,36 +212,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Record<'_>, Verdict), RecordError>
     Ok((record, Verdict { fate, firsts }))
 }
 
-fn pairs(labels: &Labels) -> Vec<(&str, &str)> {
-    labels.iter().map(|(key, value)| (&**key, &**value)).collect()
+fn labels_of<'a>(pairs: &[(&'a str, &'a str)]) -> Labels<'a> {
+    Labels::new(pairs.iter().map(|(key, value)| (Cow::Borrowed(*key), Cow::Borrowed(*value))).collect())
 }
 
-fn labels_of(pairs: &[(&str, &str)]) -> Labels {
-    pairs.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect()
-}
-
-impl<'a> ValueRecord<'a> {
-    fn of(value: &'a MeteredValue, event_labels_key: &str) -> Self {
-        Self {
-            meter: &value.meter.name,
-            unit: &value.meter.unit,
-            is_gauge: value.meter.kind == MeterKind::Gauge,
-            atoms: value.quantity.atoms(),
-            labels: (*value.labels_key != *event_labels_key).then(|| pairs(&value.labels)),
-            unique: value.unique.as_deref(),
-        }
-    }
-}
-
-impl Record<'_> {
+impl<'a> Record<'a> {
     /// Returns the event as the tables hold it; its data only as text.
-    pub fn placed(&self) -> PlacedEvent {
-        let labels = labels_of(&self.labels);
-        let tenant: Arc<str> = self.tenant.into();
-        let mut dimensions = Dimensions { labels, ..Dimensions::default() };
-        dimensions.plain[0] = Some(Arc::clone(&tenant));
+    pub fn placed(&self) -> PlacedEvent<'a> {
+        let mut dimensions = EventDimensions { labels: labels_of(&self.labels), ..EventDimensions::default() };
         for (into, value) in dimensions.plain[1..].iter_mut().zip(self.plain) {
-            *into = value.map(Into::into);
+            *into = value.map(Cow::Borrowed);
         }
         let time = Instant::from_micros(self.time);
         let event = Event {
@@ -210,36 +229,38 @@ impl Record<'_> {
             source: self.source.into(),
             kind: self.kind.into(),
             time: Some(time),
-            labels_key: labels_key(&dimensions.labels).into(),
             dimensions,
-            data_text: self.data.map(Into::into),
-            retracts: self.retracts.map(|(source, id)| Retracted { source: source.into(), id: id.into() }),
+            data_text: self.data,
+            retracts: self.retracted(),
         };
-        PlacedEvent { event, tenant, time, day: Day::from_epoch_days(self.day), hour: Instant::from_micros(self.hour) }
+        let (day, hour) = (Day::from_epoch_days(self.day), Instant::from_micros(self.hour));
+        PlacedEvent { event, tenant: self.tenant.into(), time, day, hour }
     }
 
-    /// Returns what the meters read, whether it counts or not; `placed` is this record's event.
-    pub fn measured(&self, placed: &PlacedEvent) -> Result<Vec<MeteredValue>, RecordError> {
-        let shared = Arc::new(placed.event.dimensions.labels.clone());
-        let value = |value: &ValueRecord<'_>| {
+    /// Returns what it takes back.
+    pub fn retracted(&self) -> Option<Retracted<'a>> {
+        self.retracts.map(|(source, id)| Retracted { source: source.into(), id: id.into() })
+    }
+
+    /// Returns what the meters read, whether it counts or not.
+    pub fn measured(&self) -> Result<Vec<MeteredValue<'a>>, RecordError> {
+        let value = |value: &ValueRecord<'a>| {
             let kind = if value.is_gauge { MeterKind::Gauge } else { MeterKind::Counter };
-            let (labels, key) = match &value.labels {
-                None => (Arc::clone(&shared), Arc::clone(&placed.event.labels_key)),
-                Some(own) => {
-                    let own = labels_of(own);
-                    let key = labels_key(&own).into();
-                    (Arc::new(own), key)
-                }
-            };
             Ok(MeteredValue {
-                meter: Arc::new(MeterTag { name: value.meter.into(), unit: value.unit.into(), kind }),
+                meter: MeterTag { name: value.meter, unit: value.unit, kind },
                 quantity: Quantity::from_atoms(value.atoms).ok_or(RecordError::Quantity)?,
-                labels,
-                labels_key: key,
-                unique: value.unique.map(Into::into),
+                own_labels: value.labels.as_deref().map(labels_of),
+                unique: value.unique.map(Cow::Borrowed),
             })
         };
         self.values.iter().map(value).collect()
+    }
+
+    /// Returns what counts of it.
+    pub fn counted(&self, verdict: &Verdict) -> Result<Vec<MeteredValue<'a>>, RecordError> {
+        let mut values = self.measured()?;
+        verdict.retain_counted(&mut values);
+        Ok(values)
     }
 }
 
@@ -257,8 +278,10 @@ mod tests {
         let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"llm.completion","tenant":"ä","user":"u","time":"2026-01-01T00:30:00Z","data":{"tokens":"5.5","model":"m","labels":{"env":"prod"}}}"#;
         let rules = EventRules::new(Zone::utc());
         let (placed, data) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
-        let values = MeterSet::new(builtin()).unwrap().measure(&placed.event, &data).unwrap().values;
-        let mut bytes = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+        let meters = MeterSet::new(builtin()).unwrap();
+        let values = meters.measure(&placed.event, &data).unwrap().values;
+        let (mut bytes, id) = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+        assert_eq!(&bytes[id], b"1");
         let verdict = Verdict { fate: Fate::Counts, firsts: Vec::new() };
         verdict.append_to(&mut bytes);
 
@@ -272,7 +295,26 @@ mod tests {
             (back.time, back.day, back.hour, back.tenant.clone()),
             (placed.time, placed.day, placed.hour, placed.tenant)
         );
-        assert_eq!(record.measured(&back).unwrap(), values);
+        assert_eq!(record.measured().unwrap(), values);
+    }
+
+    #[test]
+    fn a_record_has_the_bytes_that_it_always_had() {
+        let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","tenant":"a","user":"u","time":"1970-01-01T00:00:01Z","data":{"v":1}}"#;
+        let rules = EventRules::new(Zone::utc());
+        let (placed, _) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
+        let value = MeteredValue {
+            meter: MeterTag { name: "m", unit: "U", kind: MeterKind::Gauge },
+            quantity: Quantity::from_atoms(-5).unwrap(),
+            own_labels: Some(Labels::new(vec![("k".into(), "v".into())])),
+            unique: Some("x".into()),
+        };
+        let (bytes, id) = encode(&placed, &[value], ([1; 16], [2; 16]), Instant::from_micros(9));
+        let head: [&[u8]; 4] = [&[2], &[1; 16], &[2; 16], b"\x12\x80\x89\x7a\0\0\x01a\x02/s\x011"];
+        let event = b"\x01t\x01\x01u\0\0\0\0\0\x01\x07{\"v\":1}\0";
+        let value = b"\x01\x01m\x01U\x01\x09\x01\x01\x01k\x01v\x01\x01x";
+        assert_eq!(id.end, head.concat().len());
+        assert_eq!(bytes, [&head.concat()[..], event, value].concat());
     }
 
     #[test]
@@ -292,19 +334,19 @@ mod tests {
         let (placed, data) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
         let values = meters.measure(&placed.event, &data).unwrap().values;
         let check = |fate: Fate, first: bool, expected: &[&str]| {
-            let mut bytes = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+            let (mut bytes, _) = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
             Verdict { fate, firsts: vec![first] }.append_to(&mut bytes);
             let (record, verdict) = decode(&bytes).unwrap();
-            let mut found = record.measured(&record.placed()).unwrap();
-            assert_eq!(found, values);
-            verdict.retain_counted(&mut found);
-            assert_eq!(found.iter().map(|value| &*value.meter.name).collect::<Vec<_>>(), expected);
+            assert_eq!(record.measured().unwrap(), values);
+            let found = record.counted(&verdict).unwrap();
+            assert_eq!(found.iter().map(|value| value.meter.name).collect::<Vec<_>>(), expected);
             bytes.pop();
             assert!(matches!(decode(&bytes), Err(RecordError::Verdict)), "a verdict on each value");
         };
         check(Fate::Counts, true, &["actors", "queries"]);
         check(Fate::Counts, false, &["queries"]);
         check(Fate::TakenBack, false, &[]);
-        assert_eq!((&*values[0].labels_key, &*values[1].labels_key), ("{}", r#"{"env":"prod"}"#));
+        let keys = [&values[0], &values[1]].map(|value| value.labels(&placed.event).key());
+        assert_eq!(keys, ["{}", r#"{"env":"prod"}"#]);
     }
 }

@@ -5,14 +5,14 @@
 
 use super::EventLog;
 use super::record::{Fate, Verdict};
-use crate::content::IdSalt;
+use crate::content::{EventKey, IdSalt, event_key};
 use crate::error::MeteringError;
 use crate::event::Retracted;
 use crate::ids::IdKey;
 use crate::import::stored::StoredEvent;
 use crate::import::{USAGE_TXN, complete_usage, discard, stored};
 use crate::metered::MeterHistory;
-use crate::meters::{MeterSet, MeteredValue};
+use crate::meters::MeteredValue;
 use crate::rollup::{Rollup, UsageKey, usage_key};
 use crate::rows::{usage_batch, usage_keys};
 use crate::rules::PlacedEvent;
@@ -36,13 +36,16 @@ const USAGE_DATE: &str = "usage_date";
 #[derive(Clone, Debug)]
 pub(super) struct Retraction {
     pub tenant: Arc<str>,
-    pub retracted: Retracted,
+    pub retracted: Retracted<'static>,
     /// Whether its event came before it, so that usage has it.
     pub came_before: bool,
 }
 
-/// Events of one tenant that do not count.
-type Gone = HashSet<(Arc<str>, Arc<str>)>;
+/// Events that do not count.
+type Gone = HashSet<EventKey>;
+
+/// Retractions by the tenant of their events.
+type ByTenant<'r> = BTreeMap<&'r Arc<str>, Vec<&'r Retracted<'static>>>;
 
 /// What becomes of the usage of one day.
 #[derive(Default)]
@@ -56,14 +59,14 @@ struct Anew {
 }
 
 impl Anew {
-    fn touch(&mut self, placed: &PlacedEvent, values: &[MeteredValue]) {
+    fn touch(&mut self, placed: &PlacedEvent<'_>, values: &[MeteredValue<'_>]) {
         self.touched.extend(values.iter().map(|value| usage_key(placed, value).of_any_origin()));
     }
 
-    fn keep(&mut self, salt: &IdSalt, placed: &PlacedEvent, mut values: Vec<MeteredValue>) {
+    fn keep(&mut self, salt: &IdSalt, placed: &PlacedEvent<'_>, mut values: Vec<MeteredValue<'_>>) {
         let firsts = salt.unique_markers(placed, &values).into_iter().map(|marker| self.seen.insert(marker)).collect();
         Verdict { fate: Fate::Counts, firsts }.retain_counted(&mut values);
-        self.remaining.add(placed, values);
+        self.remaining.add(placed, &values);
     }
 }
 
@@ -88,7 +91,7 @@ impl EventLog {
         self.inner.catalog.put_retractions(&rows, self.inner.clock.now().micros()).await?;
         failpoint::hit("retraction-noted");
         let came_before = retractions.iter().filter(|retraction| retraction.came_before);
-        let mut by_tenant: BTreeMap<&Arc<str>, Vec<&Retracted>> = BTreeMap::new();
+        let mut by_tenant: ByTenant<'_> = BTreeMap::new();
         for retraction in came_before {
             by_tenant.entry(&retraction.tenant).or_default().push(&retraction.retracted);
         }
@@ -101,7 +104,7 @@ impl EventLog {
         self.take_back_once(&by_tenant).await
     }
 
-    async fn take_back_once(&self, by_tenant: &BTreeMap<&Arc<str>, Vec<&Retracted>>) -> Result<(), MeteringError> {
+    async fn take_back_once(&self, by_tenant: &ByTenant<'_>) -> Result<(), MeteringError> {
         let (events, mut usage) = self.pin_both().await?;
         let zone = self.zone();
         let mut meters = MeterHistory::load(&self.inner.catalog, &usage).await?;
@@ -114,11 +117,13 @@ impl EventLog {
                 while let Some(found) = rows.next().await? {
                     for stored in found {
                         let meters = meters.of(day, stored.received_at.micros())?;
-                        let values = measure(&meters, &stored)?;
-                        let placed = stored.placed;
-                        match gone.contains(&(Arc::clone(&placed.event.source), Arc::clone(&placed.event.id))) {
-                            true => anew.touch(&placed, &values),
-                            false => anew.keep(&self.inner.salt, &placed, values),
+                        let (placed, data) = (&stored.placed, stored.data()?);
+                        // It was accepted, so they refuse nothing.
+                        let measured = meters.measure(&placed.event, &data);
+                        let values = measured.map(|measured| measured.values).unwrap_or_default();
+                        match gone.contains(&event_key(tenant, &placed.event.source, &placed.event.id)) {
+                            true => anew.touch(placed, &values),
+                            false => anew.keep(&self.inner.salt, placed, values),
                         }
                     }
                 }
@@ -145,7 +150,7 @@ impl EventLog {
 
     async fn gone(&self, tenant: &str) -> Result<Gone, MeteringError> {
         let rows = self.inner.catalog.retractions(tenant).await?;
-        Ok(rows.into_iter().map(|row| (row.source.into(), row.id.into())).collect())
+        Ok(rows.into_iter().map(|row| event_key(tenant, &row.source, &row.id)).collect())
     }
 
     fn zone(&self) -> Zone {
@@ -207,7 +212,7 @@ impl Retraction {
 async fn days_of(
     events: &PinnedTable,
     tenant: &str,
-    retracted: &[&Retracted],
+    retracted: &[&Retracted<'static>],
     zone: &Zone,
 ) -> Result<BTreeSet<Day>, MeteringError> {
     let wanted: HashSet<(&str, &str)> = retracted.iter().map(|one| (&*one.source, &*one.id)).collect();
@@ -227,12 +232,6 @@ async fn days_of(
         tracing::warn!(tenant, missing, "events that were taken back are no longer stored; their usage stays");
     }
     Ok(days)
-}
-
-/// What the meters of that time read from a stored event. It was accepted, so they refuse nothing.
-fn measure(meters: &MeterSet, stored: &StoredEvent) -> Result<Vec<MeteredValue>, MeteringError> {
-    let measured = meters.measure(&stored.placed.event, &stored.data()?);
-    Ok(measured.map(|measured| measured.values).unwrap_or_default())
 }
 
 fn is_of_day(file: &LakeFile, day: Day) -> bool {

@@ -48,9 +48,9 @@ fn event(id: u32, tenant: &str, value: u32) -> String {
 }
 
 async fn send(log: &EventLog, texts: &[String], atomic: bool) -> Vec<Decision> {
-    let preparer = log.preparer(TenantScope::All);
+    let mut preparer = log.preparer(TenantScope::All);
     let prepared = texts.iter().map(|text| match preparer.prepare(text).unwrap().unwrap() {
-        Offered::Prepared(event) => *event,
+        Offered::Prepared(event) => event,
         Offered::Known(decision) => panic!("{decision:?} before the log decides"),
     });
     log.append(prepared.collect(), atomic).await.unwrap()
@@ -112,11 +112,11 @@ async fn a_log_that_is_opened_again_says_what_it_said() {
 
     let log = open(folder.path()).await;
     assert_eq!(usage(&log).await, before);
-    let preparer = log.preparer(TenantScope::All);
-    let again = |id, value| preparer.prepare(&event(id, "a", value)).unwrap().unwrap();
+    let mut preparer = log.preparer(TenantScope::All);
+    let mut again = |id, value| preparer.prepare(&event(id, "a", value)).unwrap().unwrap();
     for (id, value) in [(1, 5), (2, 1)] {
         let Offered::Prepared(prepared) = again(id, value) else { panic!() };
-        assert_eq!(log.append(vec![*prepared], false).await.unwrap(), [Decision::Duplicate]);
+        assert_eq!(log.append(vec![prepared], false).await.unwrap(), [Decision::Duplicate]);
     }
     log.flush_all().await.unwrap();
     assert_eq!(usage(&log).await, before);
@@ -156,7 +156,7 @@ async fn a_caller_of_one_tenant_need_not_name_it_and_may_not_name_another() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path()).await;
     let scope = TenantScope::Only(["a".parse().unwrap()].into());
-    let preparer = log.preparer(scope);
+    let mut preparer = log.preparer(scope);
     let nobody = event(1, "a", 1).replace(r#""tenant":"a","#, "");
     let Offered::Prepared(prepared) = preparer.prepare(&nobody).unwrap().unwrap() else { panic!() };
     assert_eq!(&**prepared.tenant(), "a");
@@ -176,11 +176,11 @@ async fn a_backfill_that_died_before_its_commit_counts_nothing_and_a_repeat_coun
     log.setting_up().await.finish(setup(vec![])).await.unwrap();
     send(&log, &[event(1, "a", 5), event(2, "b", 7)], false).await;
     // Prepared under the old meters, and appended under the new ones: neither metered nor to be backfilled.
-    let preparer = log.preparer(TenantScope::All);
+    let mut preparer = log.preparer(TenantScope::All);
     let Offered::Prepared(late) = preparer.prepare(&event(3, "a", 1)).unwrap().unwrap() else { panic!() };
     let queries = builtin().into_iter().find(|meter| meter.name == "log_queries").unwrap();
     log.setting_up().await.finish(setup(vec![queries.clone()])).await.unwrap();
-    let refused = log.append(vec![*late], false).await;
+    let refused = log.append(vec![late], false).await;
     assert!(matches!(refused, Err(MeteringError::MetersChanged)), "{refused:?}");
     send(&log, &[event(3, "a", 1)], false).await;
     assert_eq!(usage(&log).await, expected(&[("a", 1, 1)]));
@@ -235,7 +235,7 @@ fn retraction(id: u32, tenant: &str, of: u32) -> String {
 
 async fn deliver(log: &EventLog, text: String) -> Decision {
     match log.preparer(TenantScope::All).prepare(&text).unwrap().unwrap() {
-        Offered::Prepared(event) => log.append(vec![*event], false).await.unwrap()[0],
+        Offered::Prepared(event) => log.append(vec![event], false).await.unwrap()[0],
         Offered::Known(decision) => decision,
     }
 }

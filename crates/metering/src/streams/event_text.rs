@@ -115,14 +115,15 @@ mod tests {
             quantity: "2.5".parse().unwrap(),
             cumulative: Some("10".parse().unwrap()),
         };
-        let event = parse_event(&draft.text()).unwrap().event;
+        let text = draft.text();
+        let event = parse_event(&text).unwrap().event;
         assert_eq!((&*event.id, &*event.source, &*event.kind), ("1000000000-1500000999", &*source, "llm.completion"));
         assert_eq!(event.time.map(Instant::micros), Some(1_500_000));
-        assert_eq!(event.dimensions.get(&Dimension::Tenant).map(|tenant| &**tenant), Some("acme"));
-        assert_eq!(event.dimensions.get(&Dimension::User).map(|user| &**user), Some("ann"));
-        assert_eq!(&*event.labels_key, r#"{"model":"small"}"#);
+        assert_eq!(event.dimensions.get(&Dimension::Tenant), Some("acme"));
+        assert_eq!(event.dimensions.get(&Dimension::User), Some("ann"));
+        assert_eq!(event.dimensions.labels.key(), r#"{"model":"small"}"#);
         let expected = r#"{"tokens":2.5,"model":"small","user":"ann","labels":{"model":"small"},"cumulative":10,"start":"1970-01-01T00:00:01Z"}"#;
-        assert_eq!(event.data_text.as_deref(), Some(expected));
+        assert_eq!(event.data_text, Some(expected));
     }
 
     #[test]
@@ -144,7 +145,8 @@ mod tests {
             quantity,
             cumulative: None,
         };
-        let event = parse_event(&draft.text()).unwrap().event;
+        let text = draft.text();
+        let event = parse_event(&text).unwrap().event;
         assert!(event.data_text.is_some_and(|text| text.starts_with(r#"{"a":{"b":{"c":-1}},"#)));
         assert_eq!(&*event.id, "0-1");
     }

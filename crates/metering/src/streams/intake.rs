@@ -76,7 +76,7 @@ impl Streams {
         &self,
         points: Vec<Point>,
         map: &MetricMap,
-        preparer: Preparer,
+        mut preparer: Preparer,
     ) -> Result<Intake, MeteringError> {
         let sorted = Sorted::of(points, map, &preparer);
         let (mut memory, mut lasts) = (None, HashMap::new());
@@ -89,7 +89,7 @@ impl Streams {
             }
             memory = Some(held);
         }
-        let plan = tokio::task::spawn_blocking(move || Plan::of(sorted, &lasts, &preparer)).await??;
+        let plan = tokio::task::spawn_blocking(move || Plan::of(sorted, &lasts, &mut preparer)).await??;
         Ok(Intake { catalog: self.catalog.clone(), memory, plan })
     }
 
@@ -147,11 +147,11 @@ impl Intake {
         let mut waiting = std::mem::take(&mut self.plan.events).into_iter().peekable();
         while waiting.peek().is_some() {
             let (mut events, mut kinds, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while let Some(Planned { event, is_cumulative, .. }) = waiting
+            while let Some(Planned { event, source, is_cumulative, .. }) = waiting
                 .next_if(|next| bytes == 0 || next.joins_last || bytes + next.event.record.len() <= APPEND_BYTES_MAX)
             {
                 bytes += event.record.len();
-                kinds.push((is_cumulative, Arc::clone(&event.placed.event.source)));
+                kinds.push((is_cumulative, source));
                 events.push(event);
             }
             for (decision, (is_cumulative, source)) in log.append(events, false).await?.into_iter().zip(kinds) {
@@ -219,7 +219,7 @@ impl Last {
 #[derive(Debug)]
 struct Subject {
     series: Arc<Series>,
-    source: String,
+    source: Arc<str>,
     tenant: Option<String>,
     binding: Arc<Binding>,
 }
@@ -257,7 +257,7 @@ impl Sorted {
             let subject = match (last.take(), &*binding) {
                 (Some(last), _) if Arc::ptr_eq(&last.series, &point.series) => last,
                 (_, Ok(binding)) => Arc::new(Subject {
-                    source: point.series.source(),
+                    source: point.series.source().into(),
                     tenant: rule.tenant.iter().find_map(|name| point.series.find(name)),
                     series: Arc::clone(&point.series),
                     binding: Arc::clone(binding),
@@ -312,6 +312,7 @@ fn quantity_of(value: &str) -> Result<Quantity, String> {
 #[derive(Debug)]
 struct Planned {
     event: PreparedEvent,
+    source: Arc<str>,
     is_cumulative: bool,
     /// Whether it is of the stream of the one before. The events of a stream are appended together: which reading counts
     /// last is told by the newest one alone.
@@ -334,7 +335,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(sorted: Sorted, lasts: &HashMap<StreamKey, Last>, preparer: &Preparer) -> Result<Self, MeteringError> {
+    fn of(sorted: Sorted, lasts: &HashMap<StreamKey, Last>, preparer: &mut Preparer) -> Result<Self, MeteringError> {
         let mut plan = Self { refused: sorted.refused, at: preparer.now.micros(), ..Self::default() };
         for (subject, point) in sorted.plain {
             plan.take_plain(&subject, &point, preparer)?;
@@ -349,7 +350,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn take_plain(&mut self, subject: &Subject, point: &Point, preparer: &Preparer) -> Result<(), IdsError> {
+    fn take_plain(&mut self, subject: &Subject, point: &Point, preparer: &mut Preparer) -> Result<(), IdsError> {
         let quantity = quantity_of(&point.value).and_then(|quantity| converted(subject, quantity));
         let quantity = match quantity {
             Ok(quantity) => quantity,
@@ -360,7 +361,7 @@ impl Plan {
         };
         let text = draft(subject, (point.start_nanos, point.at_nanos), quantity, None).text();
         match preparer.prepare(&text)? {
-            Ok(Offered::Prepared(event)) => self.add(*event, false),
+            Ok(Offered::Prepared(event)) => self.add(subject, event, false),
             Ok(Offered::Known(Decision::Duplicate)) => self.duplicates += 1,
             Ok(Offered::Known(_)) => {
                 let refusal = Refusal::new(RefusalCode::IdConflict, "another value for the same time came before");
@@ -376,7 +377,7 @@ impl Plan {
         (key, subject): (StreamKey, &Subject),
         (before, noted_at): (Option<Reading>, i64),
         readings: &[Reading],
-        preparer: &Preparer,
+        preparer: &mut Preparer,
     ) -> Result<(), IdsError> {
         let (mut last, mut tenant) = (before, None);
         for reading in readings {
@@ -395,7 +396,7 @@ impl Plan {
             self.rows.push(MetricStreamRow {
                 stream: hex::encode(key),
                 tenant: tenant.to_string(),
-                source: subject.source.clone(),
+                source: subject.source.to_string(),
                 event_id: now.event_id(),
                 current_start: now.start_nanos,
                 current_at: now.at_nanos,
@@ -415,7 +416,7 @@ impl Plan {
         subject: &Subject,
         last: Option<&Reading>,
         reading: &Reading,
-        preparer: &Preparer,
+        preparer: &mut Preparer,
     ) -> Result<Option<Arc<str>>, IdsError> {
         let zero = Quantity::default();
         let (from, is_increase) = match self.step(last, reading) {
@@ -454,7 +455,7 @@ impl Plan {
                 // Counted by somebody whose row is lost: what comes next counts from here.
                 match preparer.is_taken(&event)? {
                     true => self.duplicates += 1,
-                    false => self.add(*event, true),
+                    false => self.add(subject, event, true),
                 }
                 return Ok(Some(tenant));
             }
@@ -488,10 +489,10 @@ impl Plan {
         Ok(())
     }
 
-    fn add(&mut self, event: PreparedEvent, is_cumulative: bool) {
-        let is_of = |last: &Planned| last.is_cumulative && last.event.placed.event.source == event.placed.event.source;
+    fn add(&mut self, subject: &Subject, event: PreparedEvent, is_cumulative: bool) {
+        let is_of = |last: &Planned| last.is_cumulative && last.source == subject.source;
         let joins_last = is_cumulative && self.events.last().is_some_and(is_of);
-        self.events.push(Planned { event, is_cumulative, joins_last });
+        self.events.push(Planned { event, source: Arc::clone(&subject.source), is_cumulative, joins_last });
     }
 
     fn refuse(&mut self, subject: &Subject, problem: &str) {

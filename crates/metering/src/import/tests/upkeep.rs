@@ -26,7 +26,7 @@ impl Store {
 
     async fn send(&self, text: &str) -> Decision {
         match self.ctx.log.preparer(TenantScope::All).prepare(text).unwrap().unwrap() {
-            Offered::Prepared(event) => self.ctx.log.append(vec![*event], false).await.unwrap()[0],
+            Offered::Prepared(event) => self.ctx.log.append(vec![event], false).await.unwrap()[0],
             Offered::Known(decision) => decision,
         }
     }
