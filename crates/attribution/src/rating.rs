@@ -27,6 +27,8 @@ impl Rated {
         let product = BigInt::from(quantity) * BigInt::from(price);
         if self.divisor == BigInt::ZERO {
             (self.numerator, self.divisor) = (product, divisor);
+        } else if self.divisor == divisor {
+            self.numerator += product;
         } else {
             self.numerator = &self.numerator * &divisor + product * &self.divisor;
             self.divisor = &self.divisor * &divisor;
@@ -76,7 +78,7 @@ mod tests {
             price: price.parse().expect("a price"),
             per: Some(per),
             labels: [].into(),
-            tiers: None,
+            tiers: Vec::new(),
         }
     }
 
