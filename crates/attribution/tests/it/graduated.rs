@@ -10,10 +10,10 @@ use proptest::prelude::*;
 
 const POOL: &str = "[[pool]]\nname='p'\nsplit={method='rated',by=['tenant','user'],meters=['mcp_reads']}";
 
-/// Uses of one day: tenant, user, whole units.
-type Uses = Vec<(usize, usize, u32)>;
+/// Tenant, user, whole units.
+type Use = (usize, usize, u32);
 
-fn day_of(uses: &Uses, card: &str, so_far: MonthSoFar) -> Given {
+fn day_of(uses: &[Use], card: &str, so_far: MonthSoFar) -> Given {
     let mut given = Given::policy(POOL).rates(card);
     for (tenant, user, units) in uses {
         let (tenant, user) = (format!("t{tenant}"), format!("u{user}"));
@@ -24,9 +24,9 @@ fn day_of(uses: &Uses, card: &str, so_far: MonthSoFar) -> Given {
 }
 
 /// Attributes the days one after the other, each with what the days before it add up to.
-fn month_of(days: &[Uses], card: &str) -> Vec<DayOutcome> {
+fn month_of(days: &[Vec<Use>], card: &str) -> Vec<DayOutcome> {
     let mut so_far = MonthSoFar::default();
-    let one = |uses: &Uses| {
+    let one = |uses: &Vec<Use>| {
         let given = day_of(uses, card, so_far.clone());
         let priced_by = given.card.as_ref().expect("a card");
         so_far.add_day(&given.policy, priced_by, &MeterBook::new(builtin()), &given.usage);
@@ -94,7 +94,7 @@ proptest! {
         let card = card_of(7, &[(5, 3), (50, 1)]);
         let mut reversed = uses.clone();
         reversed.reverse();
-        let shares = |uses: &Uses| day_of(uses, &card, MonthSoFar::default()).shares();
+        let shares = |uses: &[Use]| day_of(uses, &card, MonthSoFar::default()).shares();
         prop_assert_eq!(shares(&uses), shares(&reversed));
     }
 }
@@ -103,7 +103,7 @@ proptest! {
 fn the_days_cost_is_divided_over_its_cells_by_quantity() {
     // Ten at 1.00 and five at 0.10 are 10.50: two thirds and one third of it.
     let card = "[[price]]\nmeter='mcp_reads'\nprice='1'\ntiers=[{above='10',price='0.10'}]";
-    let shares = day_of(&vec![(0, 0, 10), (0, 1, 5)], card, MonthSoFar::default()).shares();
+    let shares = day_of(&[(0, 0, 10), (0, 1, 5)], card, MonthSoFar::default()).shares();
     assert_eq!(shares, ["p t0/u0 mcp_reads 7.00", "p t0/u1 mcp_reads 3.50"]);
 }
 
