@@ -26,6 +26,8 @@ pub mod quantity;
 pub mod range;
 /// Versioned unit prices.
 pub mod rates;
+/// The daily measurement of a tenant: fields, kinds, quality.
+pub mod snapshot;
 /// Who is charged: ids, reserved consumers, dated facts, scopes.
 pub mod tenant;
 /// Instants, days, months, ranges and the organisation's zone.

@@ -155,12 +155,16 @@ pub fn files_of_folder(folder: &Path) -> std::io::Result<Vec<InputFile>> {
     Ok(files)
 }
 
-fn check_source(source: &str) -> Result<(), ImportError> {
-    let valid = (1..=SOURCE_BYTES_MAX).contains(&source.len())
+/// Returns whether a source of anything may have this name.
+pub(crate) fn is_source_name(source: &str) -> bool {
+    (1..=SOURCE_BYTES_MAX).contains(&source.len())
         && !source.chars().any(char::is_control)
         && !source.starts_with("__")
         && source.trim() == source
-        && !RESERVED_SOURCES.contains(&source);
+}
+
+fn check_source(source: &str) -> Result<(), ImportError> {
+    let valid = is_source_name(source) && !RESERVED_SOURCES.contains(&source);
     if valid { Ok(()) } else { Err(ImportError::BadSource(crate::error::shorten(source))) }
 }
 

@@ -106,6 +106,14 @@ pub enum LakeError {
     /// Reading or sorting the rows of files that are merged failed; the table is as it was.
     #[error("merging files failed; the table is as it was")]
     Merge(#[from] datafusion::error::DataFusionError),
+    /// Reading rows of a table failed.
+    #[error("reading rows of {table} failed")]
+    Read {
+        /// The table.
+        table: Table,
+        /// What the query engine says.
+        source: datafusion::error::DataFusionError,
+    },
     /// Writing the checkpoint failed; commits are not affected.
     #[error("delta checkpoint failed")]
     Checkpoint(#[from] deltalake_core::DeltaTableError),

@@ -58,6 +58,8 @@ pub mod pool_day_rows;
 mod scan;
 /// Columns of every table.
 pub mod schemas;
+/// Snapshots as rows.
+pub mod snapshot_rows;
 /// Local files, synced.
 mod store;
 /// The tables.
@@ -97,7 +99,7 @@ struct LakeInner {
     id: Arc<str>,
     store: Arc<dyn ObjectStore>,
     /// The newest version known, by table, in the order of [`Table::ALL`].
-    newest: [Mutex<Arc<TableState>>; 5],
+    newest: [Mutex<Arc<TableState>>; Table::ALL.len()],
     checked: Arc<Checked>,
     writing: Arc<Writing>,
     /// The lake's folder, if it is a local one.

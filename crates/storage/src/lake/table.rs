@@ -14,6 +14,8 @@ pub enum Table {
     UsageEvents,
     /// Usage per day or hour, kept for ever.
     Usage,
+    /// What was measured of every tenant, per day.
+    Snapshots,
     /// Bills, line by line.
     CostLines,
     /// What went into each pool, per day.
@@ -22,11 +24,18 @@ pub enum Table {
     Ledger,
 }
 
-static SCHEMAS: LazyLock<[SchemaRef; 5]> = LazyLock::new(|| {
-    [schemas::usage_events(), schemas::usage(), schemas::cost_lines(), schemas::pool_days(), schemas::ledger()]
+static SCHEMAS: LazyLock<[SchemaRef; Table::ALL.len()]> = LazyLock::new(|| {
+    Table::ALL.map(|table| match table {
+        Table::UsageEvents => schemas::usage_events(),
+        Table::Usage => schemas::usage(),
+        Table::Snapshots => schemas::snapshots(),
+        Table::CostLines => schemas::cost_lines(),
+        Table::PoolDays => schemas::pool_days(),
+        Table::Ledger => schemas::ledger(),
+    })
 });
 
-static FILE_SCHEMAS: LazyLock<[SchemaRef; 5]> = LazyLock::new(|| {
+static FILE_SCHEMAS: LazyLock<[SchemaRef; Table::ALL.len()]> = LazyLock::new(|| {
     Table::ALL.map(|table| {
         let stored = |name: &str| !table.partition_columns().contains(&name);
         let fields: Vec<_> = table.schema().fields().iter().filter(|field| stored(field.name())).cloned().collect();
@@ -37,13 +46,15 @@ static FILE_SCHEMAS: LazyLock<[SchemaRef; 5]> = LazyLock::new(|| {
 impl Table {
     /// All tables. The ledger comes last: it names what the tables before it hold, so writers commit
     /// in this order and readers pin in the opposite one.
-    pub const ALL: [Self; 5] = [Self::UsageEvents, Self::Usage, Self::CostLines, Self::PoolDays, Self::Ledger];
+    pub const ALL: [Self; 6] =
+        [Self::UsageEvents, Self::Usage, Self::Snapshots, Self::CostLines, Self::PoolDays, Self::Ledger];
 
     /// Folder name, SQL name and name in messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UsageEvents => "usage_events",
             Self::Usage => "usage",
+            Self::Snapshots => "snapshots",
             Self::CostLines => "cost_lines",
             Self::PoolDays => "pool_days",
             Self::Ledger => "ledger",
@@ -65,6 +76,7 @@ impl Table {
         match self {
             Self::UsageEvents => &["event_date"],
             Self::Usage => &["usage_date"],
+            Self::Snapshots => &["snapshot_date"],
             Self::CostLines => &["source", "billing_month"],
             Self::PoolDays | Self::Ledger => &["charge_month"],
         }
@@ -75,6 +87,7 @@ impl Table {
         match self {
             Self::UsageEvents => &["tenant"],
             Self::Usage => &["tenant", "meter"],
+            Self::Snapshots => &["source", "tenant"],
             Self::CostLines => &["charge_date_from", "charge_date_to", "billing_account_id", "import_id"],
             Self::PoolDays => &["charge_date", "run", "pool"],
             Self::Ledger => &["posting", "charge_date", "billing_month"],
@@ -84,7 +97,7 @@ impl Table {
     /// In which order rows stand in a merged file: the order in which metering writes them.
     ///
     /// `None`: files of the table are never merged. Those of the ledger never change; `pool_days` grows by a few files
-    /// a run and `cost_lines` by large ones, whose tags say what an import replaces.
+    /// a run and `cost_lines` by large ones, whose tags say what an import replaces; `snapshots` has one a day and source.
     pub const fn merge_order(self) -> Option<&'static [&'static str]> {
         match self {
             Self::UsageEvents => Some(&["tenant", "time", "source", "id"]),
@@ -100,14 +113,14 @@ impl Table {
                 "labels_key",
                 "origin",
             ]),
-            Self::CostLines | Self::PoolDays | Self::Ledger => None,
+            Self::Snapshots | Self::CostLines | Self::PoolDays | Self::Ledger => None,
         }
     }
 
     /// Whether files that were taken out may be deleted once nothing cites them. Any past state of the bills can be
     /// asked for, so `cost_lines` keeps every file that was ever committed.
     pub const fn forgets_removed_files(self) -> bool {
-        matches!(self, Self::UsageEvents | Self::Usage)
+        matches!(self, Self::UsageEvents | Self::Usage | Self::Snapshots)
     }
 
     /// Whether nothing may ever be removed.

@@ -120,6 +120,23 @@ pub fn usage() -> SchemaRef {
     ])
 }
 
+/// The daily measurement of every tenant: one row per source, day, tenant and metric. Partition: `snapshot_date`.
+///
+/// Rows are replaced per source, tenant and day.
+pub fn snapshots() -> SchemaRef {
+    schema(vec![
+        required_text("source"),
+        required("snapshot_date", DataType::Date32),
+        required_text("tenant"),
+        required_text("metric"),
+        optional("quantity", quantity()), // null exactly where the quality is missing
+        required_text("kind"),            // gauge | delta_24h
+        required_text("quality"),         // ok | degraded | missing
+        text("note"),
+        required("taken_at", instant()),
+    ])
+}
+
 /// Bills: FOCUS Cost and Usage in snake case, and where each line came from.
 /// Partition: `source`, `billing_month`.
 pub fn cost_lines() -> SchemaRef {
