@@ -28,6 +28,8 @@ mod rated;
 pub mod rating;
 /// Pools whose consumers pay what their usage is rated at.
 mod recover;
+/// The usage of many days at the prices of one card.
+pub mod reprice;
 /// Cells and components become shares.
 pub mod share;
 /// The only place where cost is divided.
