@@ -227,9 +227,8 @@ impl TenantBook {
 
     /// Returns the values that may mean another tenant than themselves: aliases, and tenants that were merged.
     pub fn moving(&self) -> impl Iterator<Item = &Arc<str>> {
-        let is_merged = |facts: &Vec<TenantFact>| facts.iter().any(|fact| fact.merged_into.is_some());
-        let merged = self.facts.iter().filter(move |(_, facts)| is_merged(facts)).map(|(tenant, _)| tenant);
-        self.aliases.keys().chain(merged)
+        let merged = self.facts.iter().filter(|(_, facts)| facts.iter().any(|fact| fact.merged_into.is_some()));
+        self.aliases.keys().chain(merged.map(|(tenant, _)| tenant))
     }
 
     /// Returns every known tenant in byte order.

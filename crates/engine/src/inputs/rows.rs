@@ -48,6 +48,19 @@ impl Rows<'_> {
         Ok(column.iter().map(|day| domain::Day::from_epoch_days(day.unwrap_or_default())).collect())
     }
 
+    /// The days of a date column, nulls as they are.
+    pub(crate) fn days_or_null(&self, name: &str) -> Result<Vec<Option<domain::Day>>, EngineError> {
+        let column =
+            self.column(name)?.as_primitive_opt::<Date32Type>().ok_or_else(|| unexpected(name, "not a date"))?;
+        Ok(column.iter().map(|day| day.map(domain::Day::from_epoch_days)).collect())
+    }
+
+    /// The truths of a boolean column, null as true: nothing speaks against it.
+    pub(crate) fn truths(&self, name: &str) -> Result<Vec<bool>, EngineError> {
+        let column = self.column(name)?.as_boolean_opt().ok_or_else(|| unexpected(name, "not a truth"))?;
+        Ok(column.iter().map(|truth| truth.unwrap_or(true)).collect())
+    }
+
     /// The instants of a timestamp column.
     pub(crate) fn instants(&self, name: &str) -> Result<Vec<Option<domain::Instant>>, EngineError> {
         let column = self
