@@ -6,7 +6,6 @@ use domain::Day;
 use domain::time::MICROS_PER_SECOND;
 use metering::import::complete_usage;
 use metering::live::Expired;
-use std::collections::BTreeSet;
 use storage::lake::{Compacted, CompactionRule, Leftover, Table, VacuumRule};
 use tokio::sync::Mutex;
 
@@ -67,13 +66,13 @@ impl App {
         complete_usage(self.engine.lake()).await?;
         let now = self.now();
         let before = |seconds: i64| now.plus_micros(-seconds.saturating_mul(MICROS_PER_SECOND));
-        let cited_usage = self.engine.cited_usage_versions().await?;
+        let mut cited = self.engine.cited_versions().await?;
         let mut gone = Vec::new();
         for table in Table::ALL.into_iter().filter(|table| !table.append_only()) {
             let rule = VacuumRule {
                 removed_before: before(self.upkeep.removed_seconds),
                 orphaned_before: before(self.upkeep.orphaned_seconds),
-                cited: if table == Table::Usage { cited_usage.clone() } else { BTreeSet::new() },
+                cited: cited.remove(&table).unwrap_or_default(),
                 dry_run,
             };
             gone.extend(self.engine.lake().vacuum(table, &rule).await?);

@@ -17,6 +17,9 @@ pub struct SeenInputs {
     pub cost_lines: u64,
     /// Version of the table `usage`.
     pub usage: u64,
+    /// Version of the table `snapshots`; runs before there was such a table saw none.
+    #[serde(default)]
+    pub snapshots: u64,
     /// Policy version and hash.
     pub policy: String,
     /// Rate card version and hash.
@@ -38,6 +41,7 @@ impl SeenInputs {
         Self {
             cost_lines: pinned.table(Table::CostLines).version(),
             usage: pinned.table(Table::Usage).version(),
+            snapshots: pinned.table(Table::Snapshots).version(),
             policy: format!("{}@{}", policy.name, policy.sha256),
             rate_card: format!("{}@{}", card.name, card.sha256),
             tenants: books.tenants.recorded_up_to().map_or(0, Instant::micros),
@@ -188,29 +192,46 @@ impl KeptTouchedDays {
 pub(crate) struct TouchedDays {
     cost_lines: BTreeMap<Day, u64>,
     usage: BTreeMap<Day, u64>,
+    snapshots: BTreeMap<Day, u64>,
     contents: BTreeMap<String, String>,
     /// When each version of `cost_lines` was committed.
     committed: BTreeMap<u64, Instant>,
-    /// The versions of `cost_lines` and `usage` up to which the logs were read.
-    read_up_to: Option<(u64, u64)>,
+    /// The versions up to which the logs were read.
+    read_up_to: Option<ReadUpTo>,
 }
 
-fn versions(pinned: &PinnedLake) -> (u64, u64) {
-    (pinned.table(Table::CostLines).version(), pinned.table(Table::Usage).version())
+/// Versions of the tables whose commits touch days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ReadUpTo {
+    cost_lines: u64,
+    usage: u64,
+    snapshots: u64,
+}
+
+fn versions(pinned: &PinnedLake) -> ReadUpTo {
+    let version = |table: Table| pinned.table(table).version();
+    ReadUpTo {
+        cost_lines: version(Table::CostLines),
+        usage: version(Table::Usage),
+        snapshots: version(Table::Snapshots),
+    }
 }
 
 impl TouchedDays {
     /// Adds what the commits say that were not read yet.
     async fn read_on(&mut self, pinned: &PinnedLake) -> Result<(), EngineError> {
-        let (lines, usage) = self.read_up_to.unzip();
-        for record in pinned.table(Table::CostLines).commits_since(lines).await? {
+        let read = self.read_up_to;
+        for record in pinned.table(Table::CostLines).commits_since(read.map(|read| read.cost_lines)).await? {
             add_days(&mut self.cost_lines, &record)?;
             let text = |name: &str| record.metadata.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
             self.contents.extend(text("id").zip(text("content_sha256")));
             self.committed.insert(record.version, record.at);
         }
-        for record in pinned.table(Table::Usage).commits_since(usage).await? {
+        for record in pinned.table(Table::Usage).commits_since(read.map(|read| read.usage)).await? {
             add_days(&mut self.usage, &record)?;
+        }
+        for record in pinned.table(Table::Snapshots).commits_since(read.map(|read| read.snapshots)).await? {
+            add_days(&mut self.snapshots, &record)?;
         }
         self.read_up_to = Some(versions(pinned));
         Ok(())
@@ -218,8 +239,9 @@ impl TouchedDays {
 
     /// Whether nothing was read that the pinned versions do not have.
     fn lies_before(&self, pinned: &PinnedLake) -> bool {
-        let (lines, usage) = versions(pinned);
-        self.read_up_to.is_none_or(|(read_lines, read_usage)| read_lines <= lines && read_usage <= usage)
+        let ReadUpTo { cost_lines, usage, snapshots } = versions(pinned);
+        self.read_up_to
+            .is_none_or(|read| read.cost_lines <= cost_lines && read.usage <= usage && read.snapshots <= snapshots)
     }
 
     /// Returns the version of `cost_lines` that was the newest at the instant.
@@ -234,7 +256,7 @@ impl TouchedDays {
     }
 
     fn all(&self) -> BTreeSet<Day> {
-        self.cost_lines.keys().chain(self.usage.keys()).copied().collect()
+        self.cost_lines.keys().chain(self.usage.keys()).chain(self.snapshots.keys()).copied().collect()
     }
 
     /// Returns whether a commit after those that the run saw touched the day.
@@ -254,13 +276,15 @@ impl TouchedDays {
         days.days().any(|day| self.usage_since(day, seen))
     }
 
-    /// Returns whether the day has usage.
+    /// Returns whether the day has usage, snapshots included.
     pub(crate) fn has_usage(&self, day: Day) -> bool {
-        self.usage.contains_key(&day)
+        self.usage.contains_key(&day) || self.snapshots.contains_key(&day)
     }
 
+    /// Returns whether usage of the day changed, snapshots included.
     pub(crate) fn usage_since(&self, day: Day, seen: &SeenInputs) -> bool {
-        self.usage.get(&day).is_some_and(|version| *version > seen.usage)
+        let is_newer = |days: &BTreeMap<Day, u64>, seen: u64| days.get(&day).is_some_and(|version| *version > seen);
+        is_newer(&self.usage, seen.usage) || is_newer(&self.snapshots, seen.snapshots)
     }
 }
 
@@ -319,6 +343,7 @@ mod tests {
         let seen = |usage| SeenInputs {
             cost_lines: 0,
             usage,
+            snapshots: 0,
             policy: String::new(),
             rate_card: String::new(),
             tenants: 0,

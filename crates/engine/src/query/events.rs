@@ -210,7 +210,7 @@ impl Engine {
             let types = but_types.iter().map(|kind| lit(kind.as_str())).collect();
             conditions.push(ident("type").in_list(types, true));
         }
-        let own = self.own_events(&pinned, *range, scope, tenant.as_deref()).await?;
+        let own = self.own_rows(&pinned, "event_date", *range, scope, tenant.as_deref()).await?;
         Ok(own.map(|own| AskedEvents {
             question,
             pinned,
@@ -232,52 +232,6 @@ impl Engine {
         }
         let pinned = self.lake.pin_at(&BTreeMap::from([(Table::UsageEvents, version)])).await?;
         Ok(pinned.table(Table::UsageEvents).clone())
-    }
-
-    /// The condition that events are of tenants in the scope, and of the tenant asked for; none when no event is.
-    ///
-    /// Events hold the incoming value. Whom it stands for depends on the day, so the values of the days are resolved
-    /// first, as everywhere, and those that lead to the right tenants are looked for.
-    async fn own_events(
-        &self,
-        pinned: &PinnedTable,
-        range: DayRange,
-        scope: &TenantScope,
-        tenant: Option<&str>,
-    ) -> Result<Option<Expr>, EngineError> {
-        if *scope == TenantScope::All && tenant.is_none() {
-            return Ok(Some(lit(true)));
-        }
-        let books = self.books_now().await?;
-        let values = self
-            .empty_session()?
-            .read_table(Arc::new(LakeTable::new(pinned)))?
-            .filter(
-                ident("event_date")
-                    .gt_eq(select::day(range.from()))
-                    .and(ident("event_date").lt_eq(select::day(range.to()))),
-            )?
-            .aggregate(vec![ident("event_date"), ident("tenant")], vec![])?
-            .collect()
-            .await?;
-        let mut by_day: BTreeMap<Day, BTreeSet<&str>> = BTreeMap::new();
-        for row in rows(&values) {
-            let (Some(day), Some(value)) = (row.day(0), row.text(1)) else { continue };
-            let resolved = books.tenants.resolve(value, day);
-            if scope.allows(&resolved) && tenant.is_none_or(|tenant| *tenant == *resolved) {
-                by_day.entry(day).or_default().insert(value);
-            }
-        }
-        // Most days have the same values: they share a condition.
-        let mut by_values: BTreeMap<BTreeSet<&str>, Vec<Expr>> = BTreeMap::new();
-        for (day, values) in by_day {
-            by_values.entry(values).or_default().push(select::day(day));
-        }
-        let condition = |(values, days): (BTreeSet<&str>, Vec<Expr>)| {
-            let values = values.into_iter().map(lit).collect();
-            ident("event_date").in_list(days, false).and(ident("tenant").in_list(values, false))
-        };
-        Ok(by_values.into_iter().map(condition).reduce(Expr::or))
     }
 
     /// Where the events of a page stand and how long their data is, one more than the page has.

@@ -33,6 +33,8 @@ pub mod history;
 pub mod keys;
 /// Costs that nobody is charged for, and fixed costs.
 pub mod overhead;
+/// Which rows of a table are of tenants that the caller may see.
+mod own;
 /// Query parameters of a request, each of them used exactly once.
 pub mod params;
 /// What went into the pools.
@@ -51,6 +53,8 @@ pub mod selection;
 pub mod session;
 /// Shares of a total and rounding to minor units.
 pub mod shares;
+/// Snapshots of tenants, day by day.
+pub mod snapshots;
 /// Rows of a table as they are.
 pub mod table;
 /// What pools take of the cost lines as they stand.

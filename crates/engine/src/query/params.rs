@@ -81,10 +81,14 @@ impl Params {
     /// # Errors
     /// When they contradict each other, name no days, or more than `range_days_max`.
     pub fn range(&mut self, limits: &QueryLimits) -> Result<Option<DayRange>, EngineError> {
+        self.any_range(limits, false)
+    }
+
+    fn any_range(&mut self, limits: &QueryLimits, include_today: bool) -> Result<Option<DayRange>, EngineError> {
         let (range, from, to) = (self.text("range"), self.parsed::<Day>("from")?, self.parsed::<Day>("to")?);
         let found = match (range, from, to) {
             (None, None, None) => return Ok(None),
-            (Some(text), None, None) => parse_range(&text, limits.today, false)
+            (Some(text), None, None) => parse_range(&text, limits.today, include_today)
                 .map_err(|error| EngineError::parameter("range", error.to_string()))?,
             (None, Some(from), Some(to)) => DayRange::new(from, to)
                 .ok_or_else(|| EngineError::parameter("to", format!("`to` ({to}) lies before `from` ({from})")))?,
@@ -102,9 +106,16 @@ impl Params {
     /// As [`Params::range`].
     pub fn range_or_default(&mut self, limits: &QueryLimits) -> Result<DayRange, EngineError> {
         let found = self.range(limits)?;
-        Ok(found.unwrap_or_else(|| {
-            parse_range(RANGE_DEFAULT, limits.today, false).expect("the default range is one of the forms")
-        }))
+        Ok(found.unwrap_or_else(|| default_range(limits, false)))
+    }
+
+    /// Takes the range as [`Params::range_or_default`], where rolling ranges end with today.
+    ///
+    /// # Errors
+    /// As [`Params::range`].
+    pub fn range_to_today_or_default(&mut self, limits: &QueryLimits) -> Result<DayRange, EngineError> {
+        let found = self.any_range(limits, true)?;
+        Ok(found.unwrap_or_else(|| default_range(limits, true)))
     }
 
     /// Takes `limit`.
@@ -132,6 +143,10 @@ impl Params {
         let name = shorten(name);
         Err(EngineError::parameter(&name, format!("unknown parameter `{name}`{hint}")))
     }
+}
+
+fn default_range(limits: &QueryLimits, include_today: bool) -> DayRange {
+    parse_range(RANGE_DEFAULT, limits.today, include_today).expect("the default range is one of the forms")
 }
 
 fn check_length(range: DayRange, limits: &QueryLimits) -> Result<(), EngineError> {
@@ -181,6 +196,17 @@ mod tests {
             "`to` (2026-10-03) lies before `from` (2026-10-04)"
         );
         assert!(range(&[("range", "500d")]).starts_with("500 days are more"));
+    }
+
+    #[test]
+    fn rolling_ranges_end_today_where_a_day_is_complete_when_it_is_there() {
+        let range = |given: &[(&str, &str)]| {
+            let range = Params::new(given).expect("no doubles").range_to_today_or_default(&limits()).expect("days");
+            format!("{}..{}", range.from(), range.to())
+        };
+        assert_eq!(range(&[]), "2026-10-22..2026-11-20");
+        assert_eq!(range(&[("range", "7d")]), "2026-11-14..2026-11-20");
+        assert_eq!(range(&[("range", "2026-10")]), "2026-10-01..2026-10-31");
     }
 
     #[test]

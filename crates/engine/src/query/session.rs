@@ -1,24 +1,27 @@
 //! Pinned tables as DataFusion tables.
 
 use super::run_sums::SumRuns;
+use crate::inputs::joint::usage_with_snapshots;
 use crate::{Engine, EngineError};
+use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedLake, Table};
 
 impl Engine {
-    /// Returns a session in which every table of the pinned lake stands under its name.
+    /// Returns a session in which every table of the pinned lake stands under its name; snapshots are usage too.
     ///
     /// # Errors
     /// When DataFusion refuses its limits.
     pub fn session(&self, pinned: &PinnedLake) -> Result<SessionContext, EngineError> {
         let session = self.empty_session()?;
         for table in Table::ALL {
-            let provider = LakeTable::new(pinned.table(table));
-            // Usage is grouped by texts in large numbers: views are not copied.
-            let provider = if table == Table::Usage { provider.with_views() } else { provider };
-            session.register_table(table.name(), Arc::new(provider))?;
+            let provider: Arc<dyn TableProvider> = match table {
+                Table::Usage => usage_with_snapshots(&session, pinned.table(table), pinned.table(Table::Snapshots))?,
+                _ => Arc::new(LakeTable::new(pinned.table(table))),
+            };
+            session.register_table(table.name(), provider)?;
         }
         Ok(session)
     }

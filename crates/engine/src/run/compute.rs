@@ -1,6 +1,7 @@
 //! What the ledger should say, and how that differs from what it says.
 
 use super::causes::{Causes, Redefined};
+use super::degraded::DegradedDays;
 use super::existing;
 use super::gaps::{self, DriverDays};
 use super::month::MonthUsage;
@@ -149,6 +150,7 @@ impl Engine {
         if computed.drivers.is_none() && policies.iter().any(|policy| gaps::watches(policy)) {
             computed.drivers = Some(DriverDays::before(&session, piece.from()).await?);
         }
+        let degraded = DegradedDays::of_range(&session, piece, &policies).await?;
         for day in piece.days() {
             let version = books.policy_on(day);
             let values = repeated.up_to(day, &books.tenants);
@@ -163,6 +165,7 @@ impl Engine {
             note_findings(computed, day, &outcome.findings);
             let gaps = computed.drivers.as_mut().map(|drivers| drivers.gaps(day, &outcome.pools));
             computed.warnings.extend(gaps.into_iter().flatten());
+            computed.warnings.extend(degraded.gaps(day, &policy, &outcome.pools, &books.tenants));
             computed.pools.extend(policy.pools.iter().map(|pool| pool.name.clone()));
             computed.pools.extend(outcome.pools.iter().map(|pool| pool.name.clone()));
             let now = SeenInputs::of_day(day, &books, &computed.pinned);
@@ -413,6 +416,8 @@ fn inputs_json(computed: &Computed, imports: Option<&BTreeSet<Arc<str>>>, day: D
         "usage": pinned.table(Table::Usage).version(),
         // Each log entry holds the hash of the one before: this one stands for all of them.
         "usage_sha256": pinned.table(Table::Usage).log_head().sha256,
+        "snapshots": pinned.table(Table::Snapshots).version(),
+        "snapshots_sha256": pinned.table(Table::Snapshots).log_head().sha256,
         "policy_version": &*policy.name,
         "policy_sha256": &*policy.sha256,
         "rate_card_version": &*card.name,

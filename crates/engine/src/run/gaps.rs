@@ -19,7 +19,7 @@ const DAYS_BEFORE: i32 = 7;
 /// On how many of them there was usage.
 const DAYS_USED_MIN: usize = 5;
 /// Consumers named for one pool and day; further ones are counted.
-const NAMED_MAX: usize = 100;
+pub(super) const NAMED_MAX: usize = 100;
 
 /// The days before on which usage of a consumer drove a pool.
 ///
@@ -34,8 +34,13 @@ pub(super) fn watches(policy: &Policy) -> bool {
 }
 
 /// In an estimate, or a pool that books what was not recovered, nobody pays for another one's gap.
-fn is_watched(method: Method, basis: Basis, is_memo: bool) -> bool {
-    matches!(method, Method::Weighted | Method::Proportional | Method::Rated) && basis == Basis::Billed && !is_memo
+pub(super) fn is_watched(method: Method, basis: Basis, is_memo: bool) -> bool {
+    is_driven(method) && basis == Basis::Billed && !is_memo
+}
+
+/// Whether the method looks at quantities.
+pub(super) fn is_driven(method: Method) -> bool {
+    matches!(method, Method::Weighted | Method::Proportional | Method::Rated)
 }
 
 impl DriverDays {

@@ -7,6 +7,8 @@
 mod causes;
 /// What the ledger should say.
 mod compute;
+/// Snapshots that are degraded or missing.
+mod degraded;
 /// What the ledger says.
 mod existing;
 /// Who was measured nearly every day and is not on this one.

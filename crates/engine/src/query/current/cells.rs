@@ -279,7 +279,7 @@ impl Wanted<'_> {
         Some(format!(
             "SELECT {day} AS day, tenant, meter, kind, origin{named}, sum(\"sum\") AS \"sum\", \
              sum(\"count\") AS \"count\", min(\"min\") AS \"min\", max(\"max\") AS \"max\", bool_and({}) AS is_plain \
-             FROM usage WHERE {} AND origin <> '{ORIGIN_SNAPSHOT}' GROUP BY {}tenant, meter, kind, origin{values}",
+             FROM usage WHERE {} GROUP BY {}tenant, meter, kind, origin{values}",
             self.plain("meter", "\"sum\""),
             self.conditions("usage_date", "meter"),
             grouped(&day),
@@ -297,7 +297,7 @@ impl Wanted<'_> {
             "SELECT {day} AS day, tenant, meter, kind, origin{values}, sum(\"last\") AS \"sum\", bool_and({}) AS is_plain \
              FROM (SELECT usage_date, tenant, meter, kind, origin{inner}, \
              last_value(\"last\" ORDER BY last_at, \"last\") AS \"last\" FROM usage \
-             WHERE {} AND origin <> '{ORIGIN_SNAPSHOT}' AND meter IN ({}) AND \"last\" IS NOT NULL \
+             WHERE {} AND meter IN ({}) AND \"last\" IS NOT NULL \
              GROUP BY usage_date, {FULL_KEY}) GROUP BY {}tenant, meter, kind, origin{values}",
             self.plain("meter", "\"last\""),
             self.conditions("usage_date", "meter"),

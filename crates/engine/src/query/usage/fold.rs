@@ -1,20 +1,20 @@
 use super::sums::UsageSum;
-use super::{BucketStart, UsageQuery, UsageRow};
+use super::{BucketStart, UsageQuery, UsageRow, UsageScope};
 use crate::EngineError;
 use crate::books::Books;
 use crate::query::filter::Term;
 use crate::query::keys::GroupKey;
 use attribution::usage::Measure;
-use domain::TenantScope;
 use domain::dimension::Dimension;
 use domain::meter::MeterKind;
+use domain::snapshot::ORIGIN_SNAPSHOT;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who asks what, and what is known of tenants and meters.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub scope: &'a TenantScope,
+    pub scope: &'a UsageScope,
     pub query: &'a UsageQuery,
     pub books: &'a Books,
 }
@@ -47,15 +47,20 @@ impl Fold {
             other => sum.value(other, &books.meters),
         };
         let holds = |term: &Term| term.holds(value(&term.key).as_deref().unwrap_or_default());
-        if !scope.allows(&tenant) || !query.filter.terms.iter().all(holds) {
+        if !scope.allows(&tenant, &sum.origin) || !query.filter.terms.iter().all(holds) {
             return Ok(());
         }
         let key = (sum.start, query.group_by.iter().map(value).collect(), Arc::clone(&sum.meter));
-        let first = || Folded { measure: Measure::default(), unit: Arc::clone(&sum.unit), kind: sum.kind };
+        // A snapshot is measured in its meter's unit, whatever that is called by now.
+        let unit: Arc<str> = match books.meters.get(&sum.meter) {
+            Some(meter) if *sum.origin == *ORIGIN_SNAPSHOT => meter.unit.as_str().into(),
+            _ => Arc::clone(&sum.unit),
+        };
+        let first = || Folded { measure: Measure::default(), unit: Arc::clone(&unit), kind: sum.kind };
         let entry = self.0.entry(key).or_insert_with(first);
-        if entry.unit != sum.unit {
+        if entry.unit != unit {
             let detail =
-                format!("`{}` was measured in {} and in {}; ask for a shorter range", sum.meter, entry.unit, sum.unit);
+                format!("`{}` was measured in {} and in {unit}; ask for a shorter range", sum.meter, entry.unit);
             return Err(EngineError::parameter("range", detail));
         }
         entry.measure.fold(&sum.measure);

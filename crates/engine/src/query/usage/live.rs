@@ -1,18 +1,17 @@
 use super::fold::{Asked, Fold};
 use super::sums::{Part, Shape, UsageNow, UsageSum};
-use super::{UsageQuery, UsageRow};
+use super::{UsageQuery, UsageRow, UsageScope};
 use crate::books::Books;
 use crate::query::select::check_named_tenants;
 use crate::{Engine, EngineError};
 use arrow::array::RecordBatch;
-use domain::TenantScope;
 use domain::meter::Aggregation;
 use std::sync::Arc;
 
 /// The totals of one question, asked again and again; each answer is as exact as that of [`Engine::usage`].
 ///
-/// What the lake says is summed once per version of the table and kept, at most `keys_max` rows of it; what is hot is
-/// added each time. As long as neither version, hot rows, tenants, meters nor the question are others, nothing is read.
+/// What the lake says is summed once per version of its tables and kept, at most `keys_max` rows of it; what is hot is
+/// added each time. As long as neither versions, hot rows, tenants, meters nor the question are others, nothing is read.
 pub struct LiveUsage {
     engine: Engine,
     /// Rows kept, and newest values kept for meters that want the last one.
@@ -24,8 +23,8 @@ pub struct LiveUsage {
 
 /// What the lake says about a question in one version.
 struct Committed {
-    version: u64,
-    question: (TenantScope, UsageQuery),
+    versions: (u64, u64),
+    question: (UsageScope, UsageQuery),
     books: Arc<Books>,
     fold: Fold,
     /// The newest value of each full key: a hot one may be newer.
@@ -36,9 +35,9 @@ struct Committed {
 
 /// The last answer, and what it was made of.
 struct Told {
-    version: u64,
+    versions: (u64, u64),
     additions: u64,
-    question: (TenantScope, UsageQuery),
+    question: (UsageScope, UsageQuery),
     books: Arc<Books>,
     rows: Vec<UsageRow>,
 }
@@ -56,13 +55,13 @@ impl LiveUsage {
     ///
     /// # Errors
     /// As [`Engine::usage`], and for a question with more totals than may be kept.
-    pub async fn next(&mut self, scope: &TenantScope, query: &UsageQuery) -> Result<Option<&[UsageRow]>, EngineError> {
-        check_named_tenants(scope, &query.filter)?;
+    pub async fn next(&mut self, scope: &UsageScope, query: &UsageQuery) -> Result<Option<&[UsageRow]>, EngineError> {
+        check_named_tenants(&scope.tenants, &query.filter)?;
         let books = self.books_now().await?;
         let now = self.engine.usage_now().await?;
         let question = (scope.clone(), query.clone());
         let is_same = |told: &Told| {
-            (told.version, told.additions) == (now.pinned.version(), now.additions)
+            (told.versions, told.additions) == (now.versions(), now.additions)
                 && told.question == question
                 && Arc::ptr_eq(&told.books, &books)
         };
@@ -72,7 +71,7 @@ impl LiveUsage {
         let asked = Asked { scope, query, books: &books };
         let rows = self.rows(&asked, &books, &now).await?;
         let is_news = self.told.as_ref().is_none_or(|told| told.rows != rows || told.question != question);
-        let told = Told { version: now.pinned.version(), additions: now.additions, question, books, rows };
+        let told = Told { versions: now.versions(), additions: now.additions, question, books, rows };
         let told = self.told.insert(told);
         Ok(is_news.then_some(told.rows.as_slice()))
     }
@@ -98,7 +97,7 @@ impl LiveUsage {
     ) -> Result<Vec<UsageRow>, EngineError> {
         let is_kept = |kept: &Committed| {
             let (scope, query) = &kept.question;
-            kept.version == now.pinned.version()
+            kept.versions == now.versions()
                 && (scope, query) == (asked.scope, asked.query)
                 && Arc::ptr_eq(&kept.books, books)
         };
@@ -150,7 +149,7 @@ impl Committed {
         };
         check_kept(rows_of(&newest), keys_max)?;
         Ok(Self {
-            version: now.pinned.version(),
+            versions: now.versions(),
             question: (asked.scope.clone(), asked.query.clone()),
             books: Arc::clone(books),
             fold,

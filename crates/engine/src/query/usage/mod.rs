@@ -9,19 +9,23 @@ mod fold;
 mod live;
 /// The parameters of a question.
 mod question;
+/// Who may see what.
+mod scope;
 /// The sums that a question needs.
 mod sums;
 
 pub use live::LiveUsage;
 pub use question::{UsageGranularity, UsageQuery};
+pub use scope::UsageScope;
 
 use super::Page;
 use super::cursor;
 use crate::{Engine, EngineError};
 use domain::meter::Aggregation;
-use domain::{Day, Instant, TenantScope};
+use domain::{Day, Instant};
 use fold::{Asked, Fold};
 use std::sync::Arc;
+pub(in crate::query) use sums::UsageNow;
 use sums::{Part, Shape, UsageSum};
 
 /// One quantity.
@@ -57,7 +61,7 @@ impl Engine {
     ///
     /// # Errors
     /// For a grouping finer than a `unique_count` meter counts, and when the lake fails.
-    pub async fn usage(&self, scope: &TenantScope, query: &UsageQuery) -> Result<Page<UsageRow>, EngineError> {
+    pub async fn usage(&self, scope: &UsageScope, query: &UsageQuery) -> Result<Page<UsageRow>, EngineError> {
         let question = format!("{scope:?} {query:?}");
         let after: Option<usize> = query.cursor.as_deref().map(|text| cursor::decode(&question, text)).transpose()?;
         let mut rows = self.usage_rows(scope, query).await?;
@@ -73,8 +77,8 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::usage`].
-    pub async fn usage_rows(&self, scope: &TenantScope, query: &UsageQuery) -> Result<Vec<UsageRow>, EngineError> {
-        super::select::check_named_tenants(scope, &query.filter)?;
+    pub async fn usage_rows(&self, scope: &UsageScope, query: &UsageQuery) -> Result<Vec<UsageRow>, EngineError> {
+        super::select::check_named_tenants(&scope.tenants, &query.filter)?;
         let books = self.books_now().await?;
         query.check_finer(query.meter.as_ref().and_then(|name| books.meters.get(name)))?;
         let asked = Asked { scope, query, books: &books };

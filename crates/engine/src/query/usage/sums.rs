@@ -1,4 +1,5 @@
 use super::{BucketStart, UsageGranularity, UsageQuery};
+use crate::inputs::joint::as_usage;
 use crate::inputs::rows::{Rows, literal, unexpected};
 use crate::inputs::usage::column;
 use crate::query::Granularity;
@@ -8,7 +9,7 @@ use crate::{Engine, EngineError};
 use arrow::array::RecordBatch;
 use attribution::usage::{Measure, MeterBook};
 use datafusion::datasource::MemTable;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use domain::dimension::Dimension;
 use domain::meter::MeterKind;
 use domain::{Day, DayRange};
@@ -47,20 +48,28 @@ impl UsageSum {
     }
 }
 
-/// The usage at one moment: a version of the table, and the hot rows that it does not have yet.
-pub(super) struct UsageNow {
+/// The usage at one moment: versions of the tables, and the hot rows that they do not have yet.
+pub(in crate::query) struct UsageNow {
     pub pinned: PinnedTable,
+    pub snapshots: PinnedTable,
     pub hot: Vec<RecordBatch>,
-    /// With the pinned version it says which usage this is.
+    /// With the pinned versions it says which usage this is.
     pub additions: u64,
+}
+
+impl UsageNow {
+    /// The versions of `usage` and `snapshots`.
+    pub fn versions(&self) -> (u64, u64) {
+        (self.pinned.version(), self.snapshots.version())
+    }
 }
 
 /// Which part of the usage a session shows as the table `usage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// What the pinned version has.
+    /// What the pinned versions have.
     Committed,
-    /// What it does not have yet.
+    /// What they do not have yet.
     Hot,
     /// Both.
     All,
@@ -68,18 +77,27 @@ pub(super) enum Part {
 
 impl Engine {
     /// Returns the usage as it is now. The hot rows are taken first: what they lack is in the version pinned after them.
-    pub(super) async fn usage_now(&self) -> Result<UsageNow, EngineError> {
+    pub(in crate::query) async fn usage_now(&self) -> Result<UsageNow, EngineError> {
         let hot = self.hot.as_ref().map(|hot| Ok::<_, EngineError>((hot.txn_writer(), hot.snapshot()?))).transpose()?;
         let pinned = self.lake.pin_table(Table::Usage).await?;
-        let Some((writer, snapshot)) = hot else { return Ok(UsageNow { pinned, hot: Vec::new(), additions: 0 }) };
+        let snapshots = self.lake.pin_table(Table::Snapshots).await?;
+        let Some((writer, snapshot)) = hot else {
+            return Ok(UsageNow { pinned, snapshots, hot: Vec::new(), additions: 0 });
+        };
         let through = pinned.txn(writer).map(|segment| u64::try_from(segment).unwrap_or(0));
-        Ok(UsageNow { hot: snapshot.usage_after(through)?, additions: snapshot.additions(), pinned })
+        Ok(UsageNow { hot: snapshot.usage_after(through)?, additions: snapshot.additions(), pinned, snapshots })
     }
 
     /// Returns a session with a part of the usage as the table `usage`.
     pub(super) fn usage_session(&self, now: &UsageNow, part: Part) -> Result<SessionContext, EngineError> {
         let session = self.empty_session()?;
-        let lake = || session.read_table(Arc::new(LakeTable::new(&now.pinned)));
+        let lake = || -> Result<DataFrame, EngineError> {
+            let usage = session.read_table(Arc::new(LakeTable::new(&now.pinned)))?;
+            if now.snapshots.rows() == 0 {
+                return Ok(usage);
+            }
+            Ok(usage.union(as_usage(&session, LakeTable::new(&now.snapshots), &Table::Usage.schema())?)?)
+        };
         let hot = || session.read_table(Arc::new(MemTable::try_new(Table::Usage.schema(), vec![now.hot.clone()])?));
         let usage = match part {
             Part::Committed => lake()?,
