@@ -22,10 +22,10 @@ pub enum Additive {
 
 /// A card that prices quantities in any number; the quantities of graduated prices come in the order of days.
 #[derive(Clone, Debug)]
-pub struct Repricer<'c> {
-    card: &'c RateCard,
+pub struct Repricer {
+    card: Arc<RateCard>,
     /// Rows of the card by the meter that they price.
-    rows: BTreeMap<&'c str, Vec<usize>>,
+    rows: BTreeMap<String, Vec<usize>>,
     /// The first of the month whose quantities are held.
     month: Option<Day>,
     /// By row and tenant, since the first of the month, in atoms.
@@ -37,21 +37,21 @@ pub struct Repricer<'c> {
 #[error("a quantity costs more than can be counted")]
 pub struct TooMuch;
 
-impl<'c> Repricer<'c> {
+impl Repricer {
     /// Returns the prices of the card.
     #[must_use]
-    pub fn new(card: &'c RateCard) -> Self {
-        let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    pub fn new(card: Arc<RateCard>) -> Self {
+        let mut rows: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (at, row) in card.prices.iter().enumerate() {
-            rows.entry(canonical(&row.meter).0).or_default().push(at);
+            rows.entry(canonical(&row.meter).0.to_owned()).or_default().push(at);
         }
         Self { card, rows, month: None, so_far: BTreeMap::new() }
     }
 
     /// Returns the card.
     #[must_use]
-    pub fn card(&self) -> &'c RateCard {
-        self.card
+    pub fn card(&self) -> &RateCard {
+        &self.card
     }
 
     /// Returns which row of the card prices a quantity; none if no row does.
@@ -101,8 +101,8 @@ impl<'c> Repricer<'c> {
     }
 
     /// Returns the meters that the card prices.
-    pub fn meters(&self) -> impl Iterator<Item = &'c str> {
-        self.rows.keys().copied()
+    pub fn meters(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(String::as_str)
     }
 
     fn divisor(&self, row: usize) -> u64 {
@@ -160,13 +160,13 @@ impl<'c> Repricer<'c> {
 mod tests {
     use super::*;
 
-    fn card(rows: &str) -> RateCard {
+    fn card(rows: &str) -> Arc<RateCard> {
         let text = format!("version='v'\ncurrency='USD'\nvalid_from=2026-01-01\n{rows}");
-        RateCard::read("rates.toml", &text).expect("a valid card")
+        Arc::new(RateCard::read("rates.toml", &text).expect("a valid card"))
     }
 
     fn check_additive(row: &str, expected: Additive) {
-        assert_eq!(Repricer::new(&card(&format!("[[price]]\n{row}"))).additive(0), expected, "{row}");
+        assert_eq!(Repricer::new(card(&format!("[[price]]\n{row}"))).additive(0), expected, "{row}");
     }
 
     #[test]
@@ -182,14 +182,14 @@ mod tests {
             "[[price]]\nmeter='storage_gb'\nprice='1'\nper='unit'\nlabels={a='b'}\n\
              [[price]]\nmeter='storage_gib'\nprice='0.1'\nper='unit'",
         );
-        assert_eq!(Repricer::new(&two).additive_of("storage_bytes"), Additive::Never);
-        assert_eq!(Repricer::new(&two).additive_of("api_call_count_24h"), Additive::Always);
+        let two = Repricer::new(two);
+        assert_eq!(two.additive_of("storage_bytes"), Additive::Never);
+        assert_eq!(two.additive_of("api_call_count_24h"), Additive::Always);
     }
 
     #[test]
     fn a_quantity_costs_what_the_starter_card_says() {
-        let card = RateCard::starter();
-        let repricer = Repricer::new(&card);
+        let repricer = Repricer::new(Arc::new(RateCard::starter()));
         let cost = |meter: &str, quantity: i128| {
             let row = repricer.row(meter, |_, _| false).expect("no tie").expect("a price");
             let day = "2026-10-01".parse().expect("a day");
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_graduated_price_begins_again_with_the_month() {
         let card = card("[[price]]\nmeter='m'\nprice='1'\ntiers=[{above='10',price='0'}]");
-        let mut repricer = Repricer::new(&card);
+        let mut repricer = Repricer::new(card);
         let tenant: Arc<str> = "acme".into();
         let mut cost = |day: &str, units: &[i128]| {
             let quantities: Vec<i128> = units.iter().map(|units| units * QUANTITY_ATOMS_PER_UNIT).collect();

@@ -119,9 +119,8 @@ impl Engine {
         let books = self.books_now().await?;
         for row in &card.prices {
             let meter = books.meters.get(canonical(&row.meter).0);
-            let problem = |meter: &Meter| {
-                problem_of_per(row, meter.kind).or_else(|| problem_of_tiers(row, meter.aggregation))
-            };
+            let problem =
+                |meter: &Meter| problem_of_per(row, meter.kind).or_else(|| problem_of_tiers(row, meter.aggregation));
             if let Some(problem) = meter.and_then(problem) {
                 return Err(RateError::Invalid { version: card.version.clone(), problem }.into());
             }

@@ -120,6 +120,32 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Returns the newest value of each level in the range, one cell for each source or full key.
+    pub(super) async fn newest_levels(
+        &self,
+        session: &SessionContext,
+        state: &str,
+        wanted: &Wanted<'_>,
+    ) -> Result<Arc<Vec<UsedCell>>, EngineError> {
+        let snapshots = wanted.snapshots_sql().map(|_| wanted.newest_snapshots_sql());
+        let usage = wanted.usage_sql().map(|_| wanted.newest_usage_sql());
+        let key = format!("{state} {snapshots:?} {usage:?}");
+        if let Some(cells) = self.kept_cells.find(&key) {
+            return Ok(cells);
+        }
+        let mut cells = Vec::new();
+        for (sql, part) in [(snapshots, Part::Snapshots), (usage, Part::Levels)] {
+            if let Some(sql) = sql {
+                read(session, &sql, wanted, part, &mut cells).await?;
+            }
+        }
+        let cells = Arc::new(cells);
+        self.kept_cells.keep(key, &cells);
+        Ok(cells)
+    }
+}
+
 /// What a query reads; it decides which columns there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -284,6 +310,27 @@ impl Wanted<'_> {
             self.conditions("usage_date", "meter"),
             grouped(&day),
         ))
+    }
+
+    fn newest_snapshots_sql(&self) -> String {
+        let bounds = if self.has_bounds() { ", min(quantity) AS \"min\", max(quantity) AS \"max\"" } else { "" };
+        format!(
+            "SELECT max(snapshot_date) AS day, tenant, metric AS meter, count(quantity) AS \"count\"{bounds}, \
+             last_value(quantity ORDER BY snapshot_date) AS \"sum\", true AS is_plain FROM snapshots \
+             WHERE {} AND quantity IS NOT NULL GROUP BY source, tenant, metric",
+            self.conditions("snapshot_date", "metric"),
+        )
+    }
+
+    fn newest_usage_sql(&self) -> String {
+        let first = |(at, dimension): (usize, &Dimension)| format!(", first_value({}) AS d{at}", column(dimension));
+        let values: String = self.dimensions.iter().enumerate().map(first).collect();
+        format!(
+            "SELECT last_value(usage_date ORDER BY last_at, \"last\") AS day, tenant, meter, kind, origin{values}, \
+             last_value(\"last\" ORDER BY last_at, \"last\") AS \"sum\", true AS is_plain FROM usage \
+             WHERE {} AND \"last\" IS NOT NULL GROUP BY {FULL_KEY}",
+            self.conditions("usage_date", "meter"),
+        )
     }
 
     /// The last value of each level on each of its days, summed.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 const DAYS_AT_ONCE: i32 = 16;
 
 /// What a question wants to know of each cell.
-pub(super) struct Asked<'a> {
+pub(in crate::query) struct Asked<'a> {
     pub scope: &'a TenantScope,
     pub range: DayRange,
     pub group_by: &'a [GroupKey],
@@ -27,11 +27,11 @@ pub(super) struct Asked<'a> {
     /// Whether the answer tells days apart.
     pub by_day: bool,
     pub books: &'a Books,
-    pub card: &'a RateCard,
+    pub card: &'a Arc<RateCard>,
 }
 
 /// A cell with its price.
-pub(super) struct PricedCell {
+pub(in crate::query) struct PricedCell {
     /// None for a sum over the days of the range.
     pub day: Option<Day>,
     /// The values of `group_by`, in its order.
@@ -41,6 +41,15 @@ pub(super) struct PricedCell {
     pub measure: Measure,
     /// In atoms of the card's currency; none without a price.
     pub amount: Option<i128>,
+}
+
+/// Where a cell belongs, its tenant resolved.
+struct Place<'p> {
+    day: Option<Day>,
+    tenant: &'p Arc<str>,
+    meter: &'p Arc<str>,
+    origin: &'p Arc<str>,
+    values: &'p [Option<Arc<str>>],
 }
 
 /// Day, tenant, meter, origin and values: cells of one key are one.
@@ -59,6 +68,29 @@ impl Asked<'_> {
         own.chain(labels).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// The values of `group_by` at a place; none if the filter leaves the place out.
+    fn key_of(&self, dimensions: &[Dimension], place: &Place<'_>) -> Option<Vec<String>> {
+        let fact = place.day.and_then(|day| self.books.tenants.fact(place.tenant, day));
+        let value = |key: &GroupKey| -> Option<Arc<str>> {
+            match key {
+                GroupKey::Dimension(Dimension::Tenant) => Some(Arc::clone(place.tenant)),
+                GroupKey::Dimension(dimension) => {
+                    let at = dimensions.iter().position(|known| known == dimension)?;
+                    place.values[at].clone()
+                }
+                GroupKey::Plan => fact.and_then(|fact| fact.plan.clone()),
+                GroupKey::Parent => fact.and_then(|fact| fact.parent.clone()),
+                GroupKey::Column(Column::Meter) => Some(Arc::clone(place.meter)),
+                GroupKey::Column(Column::Origin) => Some(Arc::clone(place.origin)),
+                GroupKey::Column(Column::Category) => Some(self.books.meters.category(place.meter).as_str().into()),
+                GroupKey::Column(_) => None,
+            }
+        };
+        let text = |key: &GroupKey| value(key).unwrap_or_default();
+        let holds = self.filter.terms.iter().all(|term| term.holds(&text(&term.key)));
+        holds.then(|| self.group_by.iter().map(|key| text(key).to_string()).collect())
+    }
+
     fn is_by_fact(&self) -> bool {
         let by_fact = |key: &GroupKey| matches!(key, GroupKey::Plan | GroupKey::Parent);
         self.group_by.iter().any(by_fact) || self.filter.terms.iter().any(|term| by_fact(&term.key))
@@ -70,14 +102,14 @@ impl Engine {
     ///
     /// Quantities are summed over days where pricing the sum gives what pricing the days gives; `state` names the
     /// versions of the tables in the session.
-    pub(super) async fn each_priced(
+    pub(in crate::query) async fn each_priced(
         &self,
         session: &SessionContext,
         state: &str,
         asked: &Asked<'_>,
         mut take: impl FnMut(PricedCell) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let mut repricer = Repricer::new(asked.card);
+        let mut repricer = Repricer::new(Arc::clone(asked.card));
         let dimensions = asked.dimensions();
         let whole = of_additive(&repricer, Additive::WholeUnits);
         let wanted = |range, meters, by_day| Wanted {
@@ -120,12 +152,44 @@ impl Engine {
         Ok(())
     }
 
+    /// Hands over the newest value of each level in the range, with the key of its row.
+    pub(in crate::query) async fn each_level(
+        &self,
+        session: &SessionContext,
+        state: &str,
+        asked: &Asked<'_>,
+        levels: &BTreeSet<Arc<str>>,
+        mut take: impl FnMut(Vec<String>, Arc<str>, i128),
+    ) -> Result<(), EngineError> {
+        let (dimensions, whole) = (asked.dimensions(), BTreeSet::new());
+        let wanted = Wanted {
+            range: asked.range,
+            meters: Meters::Only(levels.iter().map(ToString::to_string).collect()),
+            by_day: true,
+            whole: &whole,
+            dimensions: &dimensions,
+            filter: asked.filter,
+            books: asked.books,
+        };
+        for cell in self.newest_levels(session, state, &wanted).await?.iter() {
+            let day = cell.day.unwrap_or(asked.range.to());
+            let tenant = asked.books.tenants.resolve(&cell.tenant, day);
+            let UsedCell { meter, origin, values, .. } = cell;
+            let place = Place { day: Some(day), tenant: &tenant, meter, origin, values };
+            let key = asked.key_of(&dimensions, &place).filter(|_| asked.scope.allows(&tenant));
+            if let Some(key) = key {
+                take(key, Arc::clone(meter), cell.measure.last);
+            }
+        }
+        Ok(())
+    }
+
     /// Folds cells by the tenant that each means, prices them, and hands over those that the filter lets through.
     fn price<'c>(
         &self,
         asked: &Asked<'_>,
         dimensions: &[Dimension],
-        repricer: &mut Repricer<'_>,
+        repricer: &mut Repricer,
         cells: impl Iterator<Item = &'c UsedCell>,
         take: &mut impl FnMut(PricedCell) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
@@ -150,25 +214,8 @@ impl Engine {
             if day.is_some_and(|day| day < asked.range.from()) {
                 continue;
             }
-            let fact = day.and_then(|day| asked.books.tenants.fact(tenant, day));
-            let value = |key: &GroupKey| -> Option<Arc<str>> {
-                match key {
-                    GroupKey::Dimension(Dimension::Tenant) => Some(Arc::clone(tenant)),
-                    GroupKey::Dimension(dimension) => {
-                        let at = dimensions.iter().position(|known| known == dimension)?;
-                        values[at].clone()
-                    }
-                    GroupKey::Plan => fact.and_then(|fact| fact.plan.clone()),
-                    GroupKey::Parent => fact.and_then(|fact| fact.parent.clone()),
-                    GroupKey::Column(Column::Meter) => Some(Arc::clone(meter)),
-                    GroupKey::Column(Column::Origin) => Some(Arc::clone(origin)),
-                    GroupKey::Column(Column::Category) => Some(asked.books.meters.category(meter).as_str().into()),
-                    GroupKey::Column(_) => None,
-                }
-            };
-            let text = |key: &GroupKey| value(key).unwrap_or_default();
-            if asked.filter.terms.iter().all(|term| term.holds(&text(&term.key))) {
-                let key = asked.group_by.iter().map(|key| text(key).to_string()).collect();
+            let place = Place { day: *day, tenant, meter, origin, values };
+            if let Some(key) = asked.key_of(dimensions, &place) {
                 take(PricedCell { day: *day, key, meter: Arc::clone(meter), kind: *kind, measure: *measure, amount })?;
             }
         }
@@ -180,7 +227,7 @@ impl Engine {
         &self,
         asked: &Asked<'_>,
         dimensions: &[Dimension],
-        repricer: &mut Repricer<'_>,
+        repricer: &mut Repricer,
         cells: &BTreeMap<CellKey, (Measure, MeterKind)>,
     ) -> Result<Vec<Option<i128>>, EngineError> {
         let mut amounts = Vec::with_capacity(cells.len());
@@ -218,7 +265,7 @@ impl Engine {
     }
 }
 
-fn of_additive(repricer: &Repricer<'_>, additive: Additive) -> BTreeSet<String> {
+fn of_additive(repricer: &Repricer, additive: Additive) -> BTreeSet<String> {
     repricer.meters().filter(|meter| repricer.additive_of(meter) == additive).map(str::to_owned).collect()
 }
 
