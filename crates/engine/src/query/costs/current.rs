@@ -202,7 +202,7 @@ impl Estimator<'_> {
             estimate.usage.entry(key).or_default().insert(meter, quantity);
         }
         if !levels.is_empty() {
-            let take = |key: Vec<String>, meter, quantity| {
+            let take = |key: Vec<String>, meter: Arc<str>, quantity: i128| {
                 *estimate.usage.entry(key).or_default().entry(meter).or_default() += quantity;
             };
             self.engine.each_level(self.session, self.state, &asked, &levels, take).await?;

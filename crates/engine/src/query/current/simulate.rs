@@ -1,7 +1,7 @@
 //! What-if: a draft card over a range, against what the ledger holds; nothing is written.
 
 use super::super::filter::Filter;
-use super::super::keys::GroupKey;
+use super::super::keys::{Column, GroupKey};
 use super::super::params::{Params, QueryLimits};
 use super::super::select::{all_of, check_named_tenants, of_cost};
 use super::price::{Asked, PricedCell};
@@ -79,7 +79,6 @@ impl SimulationQuery {
         };
         params.finish()?;
         let is_of_usage = |key: &GroupKey| {
-            use super::super::keys::Column;
             let GroupKey::Column(column) = key else { return true };
             matches!(column, Column::Meter | Column::Origin | Column::Category)
         };
