@@ -6,6 +6,8 @@ use crate::problem::ApiError;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::TenantScope;
+use engine::query::usage::UsageScope;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 /// Who may call a route.
@@ -15,6 +17,8 @@ pub enum Access {
     Public,
     /// Who reads every tenant's costs, and tenants for their own.
     CostReader,
+    /// The platform's admin, and tenants for their own; others are told that they are not the platform's admin.
+    SnapshotReader,
     /// Who reads every tenant's costs.
     AdminReader,
     /// Who enters rates and costs.
@@ -29,9 +33,10 @@ pub enum Access {
 
 impl Access {
     /// Every access.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Public,
         Self::CostReader,
+        Self::SnapshotReader,
         Self::AdminReader,
         Self::FinanceWriter,
         Self::EventWriter,
@@ -45,6 +50,7 @@ impl Access {
         match self {
             Self::Public => "anybody",
             Self::CostReader => "platform_admin, finance, admin; tenant_owner and tenant_viewer for their own tenants",
+            Self::SnapshotReader => "platform_admin; tenant_owner and tenant_viewer for their own tenants",
             Self::AdminReader => "platform_admin, finance, admin",
             Self::FinanceWriter => "platform_admin, finance",
             Self::EventWriter => "platform_admin; ingest for its tenants or all",
@@ -58,6 +64,7 @@ impl Access {
         match self {
             Self::Public => true,
             Self::CostReader => role.reads_all_tenants() || role.is_of_tenant(),
+            Self::SnapshotReader => role == Role::PlatformAdmin || role.is_of_tenant(),
             Self::AdminReader => role.reads_all_tenants(),
             Self::FinanceWriter => matches!(role, Role::PlatformAdmin | Role::Finance),
             Self::EventWriter => matches!(role, Role::PlatformAdmin | Role::Ingest),
@@ -70,7 +77,10 @@ impl Access {
         if self.allows(role) {
             return Ok(());
         }
-        Err(if self == Self::PlatformAdminOnly { ApiError::PlatformAdminRequired } else { ApiError::Forbidden })
+        Err(match self {
+            Self::PlatformAdminOnly | Self::SnapshotReader => ApiError::PlatformAdminRequired,
+            _ => ApiError::Forbidden,
+        })
     }
 }
 
@@ -104,6 +114,8 @@ macro_rules! access_types {
 access_types! {
     /// A caller who reads costs, perhaps of some tenants only: see [`CostReader::scope`].
     CostReader => CostReader,
+    /// A caller who reads snapshots, perhaps of some tenants only: see [`SnapshotReader::scope`].
+    SnapshotReader => SnapshotReader,
     /// A caller who reads every tenant's costs.
     AdminReader => AdminReader,
     /// A caller who enters rates and costs.
@@ -123,6 +135,23 @@ impl CostReader {
     }
 
     /// Returns whose costs the caller may read.
+    #[must_use]
+    pub fn scope(&self) -> &TenantScope {
+        &self.0.scope
+    }
+
+    /// Returns whose usage the caller may see: snapshots of others are the platform admin's.
+    #[must_use]
+    pub fn usage_scope(&self) -> UsageScope {
+        let tenants = self.0.scope.clone();
+        let sees_them = self.0.role == Role::PlatformAdmin || tenants != TenantScope::All;
+        let snapshots = if sees_them { tenants.clone() } else { TenantScope::Only(BTreeSet::new()) };
+        UsageScope { tenants, snapshots }
+    }
+}
+
+impl SnapshotReader {
+    /// Returns whose snapshots the caller may read.
     #[must_use]
     pub fn scope(&self) -> &TenantScope {
         &self.0.scope

@@ -1,6 +1,7 @@
 //! Which problem an error of another crate is.
 
 use crate::problem::ApiError;
+use collectors::snapshots::SnapshotError;
 use collectors::sources::{SinkError, SourceError};
 use domain::policy::PolicyError;
 use domain::rates::RateError;
@@ -81,6 +82,20 @@ pub(crate) fn source_code(error: &SourceError) -> &'static str {
         SourceError::Sink(SinkError::BadMeter { .. }) => "invalid_meter",
         SourceError::Sink(SinkError::Failed(cause)) => cause.downcast_ref().map_or("internal", metering_code),
         SourceError::Catalog(error) => catalog_code(error),
+    }
+}
+
+/// The code of an error of writing snapshots.
+pub(crate) fn snapshot_code(error: &SnapshotError) -> &'static str {
+    match error {
+        SnapshotError::BadSource(_) => "invalid_parameter",
+        SnapshotError::BadMetric { .. } => "invalid_body",
+        SnapshotError::Negative { .. } => "negative_quantity",
+        SnapshotError::OutOfBound { .. } => "out_of_bound",
+        SnapshotError::UnknownTenants(_) => "tenant_unknown",
+        SnapshotError::Busy => "import_conflict",
+        SnapshotError::Catalog(error) => catalog_code(error),
+        SnapshotError::Lake(_) => "internal",
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
-use crate::codes::{catalog_code, engine_code, metering_code, source_code};
+use crate::codes::{catalog_code, engine_code, metering_code, snapshot_code, source_code};
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use collectors::ImportError;
+use collectors::snapshots::SnapshotError;
 use collectors::sources::SourceError;
 use domain::policy::PolicyError;
 use domain::rates::RateError;
@@ -271,6 +272,9 @@ pub enum ApiError {
     /// A source of usage was not read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Snapshots were not stored.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
 }
 
 impl ApiError {
@@ -312,6 +316,7 @@ impl ApiError {
             Self::Import(error) => error.code(),
             Self::Metering(error) => metering_code(error),
             Self::Source(error) => source_code(error),
+            Self::Snapshots(error) => snapshot_code(error),
         }
     }
 

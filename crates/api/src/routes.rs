@@ -2,15 +2,15 @@
 
 use crate::access::Access;
 use crate::access::Access::{
-    AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public,
+    AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public, SnapshotReader,
 };
 use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
-    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, sources,
-    tenants, tokens, usage, usage_live,
+    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, snapshots,
+    sources, tenants, tokens, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -134,6 +134,8 @@ fn facts() -> Vec<Route> {
         route(CostReader, routes!(event_list::list_event_types)),
         route(CostReader, routes!(usage::list_usage)),
         stream(CostReader, routes!(usage_live::follow_usage)),
+        text(PlatformAdmin, routes!(snapshots::put_snapshots)),
+        route(SnapshotReader, routes!(snapshots::list_snapshots)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(sources::list_sources)),
         route(PlatformAdmin, routes!(sources::refresh_source)),

@@ -1,6 +1,7 @@
 //! Bills from outside become cost lines, replaced whole, never appended; usage of other systems becomes points.
 //!
-//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report; clients of other systems.
+//! Owns: reading FOCUS in every shape providers send it, the keys an import replaces, its report; clients of other systems;
+//! what replaces snapshots.
 //! Never: splitting, posting, serving HTTP, the wall clock, access rights. A failed import or pull changes nothing.
 //! Start reading at [`import::import_focus`]; how one cell is read is in [`focus`]. Usage begins at [`sources`].
 

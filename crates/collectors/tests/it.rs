@@ -13,6 +13,8 @@ mod it {
     mod formats;
     /// What an import takes out and puts in.
     mod replacing;
+    /// What replaces snapshots, and what they keep.
+    mod snapshots;
     /// A store, bills and what is read back from it.
     pub(crate) mod support;
 }

@@ -46,6 +46,8 @@ pub mod pools;
 pub mod rate_cards;
 /// Attribution of a range of days.
 pub mod runs;
+/// What was measured of tenants, day by day.
+pub mod snapshots;
 /// Sources of usage.
 pub mod sources;
 /// What a change says about a tenant, as dated facts.

@@ -53,6 +53,8 @@ pub struct UsageRowBody {
 }
 
 /// Returns quantities by tenant, user, workflow or any label, with everything acknowledged so far.
+///
+/// Snapshots are usage with the origin `snapshot`; those of other tenants are shown to the platform's admin only.
 #[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(UsageParams), responses((status = 200, body = Page<UsageRowBody>)))]
 pub async fn list_usage(
     reader: CostReader,
@@ -61,7 +63,7 @@ pub async fn list_usage(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let query = UsageQuery::from_params(query.params()?, &app.list_limits())?;
-    let page = app.engine.usage(reader.scope(), &query).await?;
+    let page = app.engine.usage(&reader.usage_scope(), &query).await?;
     Page { rows: page.rows.iter().map(to_api_usage).collect(), next_cursor: page.next_cursor }.answer(&asked)
 }
 

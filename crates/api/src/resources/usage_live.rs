@@ -102,7 +102,7 @@ impl Follower {
         let reader = self.caller.cost_reader(&self.app).await?;
         let query = UsageQuery::live_from_params(self.query.params()?, &self.app.live_limits())?;
         let at = self.app.now();
-        let Some(rows) = self.totals.next(reader.scope(), &query).await? else { return Ok(None) };
+        let Some(rows) = self.totals.next(&reader.usage_scope(), &query).await? else { return Ok(None) };
         Ok(Some(LiveUsageBody {
             at: at.to_string(),
             rows: rows.iter().take(query.limit).map(to_api_total).collect(),

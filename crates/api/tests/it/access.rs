@@ -19,6 +19,8 @@ enum Who {
     Platform,
     /// platform_admin; others get `platform_admin_required`.
     PlatformOnly,
+    /// platform_admin, and tenants for their own; others get `platform_admin_required`.
+    Snapshots,
 }
 
 const ROLES: [&str; 7] = ["platform_admin", "finance", "admin", "tenant_owner", "tenant_viewer", "ingest", "metrics"];
@@ -33,6 +35,7 @@ impl Who {
             Self::Finance => ["platform_admin", "finance"].contains(&role),
             Self::Events => ["platform_admin", "ingest"].contains(&role),
             Self::Platform | Self::PlatformOnly => role == "platform_admin",
+            Self::Snapshots => role == "platform_admin" || role.starts_with("tenant"),
         }
     }
 }
@@ -64,10 +67,12 @@ const METER: &str =
 const FIXED: &str =
     r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
 
+const SNAPSHOTS: &str = r#"[{"tenant":"acme","metrics":{"member_count":"3"}}]"#;
+
 /// The matrix. A route that is not in it fails the test.
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
-    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers};
+    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers, Snapshots};
     let plain = |path: &str| vec![get("own", path, 200)];
     vec![
         Row("GET", "/", Anybody, vec![get("own", "/", 303)]),
@@ -145,6 +150,14 @@ fn table() -> Vec<Row> {
             get("malformed", "/api/v1/meters/cpu_core_hours/backfill", 400)]),
         Row("DELETE", "/api/v1/meters/{name}", Platform, vec![
             get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
+        Row("PUT", "/api/v1/snapshots/{date}", Platform, vec![
+            send("own", "/api/v1/snapshots/2026-11-20?source=app", JSON, SNAPSHOTS, 200),
+            send("malformed", "/api/v1/snapshots/2026-11-32?source=app", JSON, SNAPSHOTS, 400),
+            send("malformed", "/api/v1/snapshots/%ff?source=app", JSON, SNAPSHOTS, 400)]),
+        Row("GET", "/api/v1/snapshots", Snapshots, vec![
+            get("own", "/api/v1/snapshots", 200), get("own", "/api/v1/snapshots?tenant=acme", 200),
+            get("foreign", "/api/v1/snapshots?tenant=globex", 200), get("missing", "/api/v1/snapshots?tenant=nobody", 200),
+            get("malformed", "/api/v1/snapshots?tenant=%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
         Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
         Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
@@ -255,7 +268,10 @@ async fn t1_every_route_answers_each_role_as_the_specification_says() {
                     request.path, request.kind, answer.text
                 );
                 if expected == 403 {
-                    let code = if who == Who::PlatformOnly { "platform_admin_required" } else { "forbidden" };
+                    let code = match who {
+                        Who::PlatformOnly | Who::Snapshots => "platform_admin_required",
+                        _ => "forbidden",
+                    };
                     expect_refusal(answer, 403, code);
                 } else if expected == 404 && hidden {
                     answer.expect_problem(404, "tenant_not_found");

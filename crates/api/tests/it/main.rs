@@ -16,6 +16,7 @@ mod lists;
 mod live;
 mod problems;
 mod schemas;
+mod snapshots;
 mod streams;
 mod tenants;
 mod tokens;

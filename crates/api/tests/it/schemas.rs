@@ -17,6 +17,9 @@ async fn store() -> TestApp {
     let rates = json!([{ "date": DAY, "from": "EUR", "to": "USD", "rate": "1.05" }]);
     app.put("/fx-rates", &rates).await.expect(200);
     app.put("/tenants/acme", &json!({ "name": "Acme", "aliases": ["a"] })).await.expect(200);
+    let snapshots =
+        json!([{ "tenant": "acme", "metrics": { "member_count": "3" }, "quality": { "storage_bytes": "missing" } }]);
+    app.put("/snapshots/2026-11-18?source=app", &snapshots).await.expect(200);
     app.given_run("2026-11-10", DAY).await;
     app
 }
@@ -134,6 +137,13 @@ async fn o1_answers_to_writes_are_documented_too() {
             "201",
         ),
         ("PUT", "/fx-rates", "", json!({ "rates": [{ "date": DAY, "from": "USD", "to": "EUR", "rate": 2 }] }), "200"),
+        (
+            "PUT",
+            "/snapshots/2026-11-20",
+            "?source=app",
+            json!({ "rows": [{ "tenant": "acme", "metrics": { "member_count": 3 } }] }),
+            "200",
+        ),
         ("POST", "/lake/compact", "", Value::Null, "200"),
         ("POST", "/lake/expire-events", "", Value::Null, "200"),
         ("POST", "/lake/vacuum", "", Value::Null, "200"),
@@ -152,7 +162,8 @@ async fn o1_answers_to_writes_are_documented_too() {
         let address = format!("/api/v1{path}{query}");
         let answer = app.call(method, &address, Some(&app.admin), "application/json", &body.to_string()).await;
         let answer = answer.expect(status.parse().unwrap()).json();
-        let operation = &document["paths"][format!("/api/v1{path}")][method.to_ascii_lowercase()];
+        let template = format!("/api/v1{path}").replace("/2026-11-20", "/{date}");
+        let operation = &document["paths"][template][method.to_ascii_lowercase()];
         let schema = &operation["responses"][status]["content"]["application/json"]["schema"];
         assert!(schema.is_object(), "{path}");
         check(&document, schema, &answer, path);

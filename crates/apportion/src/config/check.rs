@@ -1,7 +1,7 @@
 //! What is refused when configuration is read, beyond what types refuse.
 
 use super::load::{Origin, leaves};
-use super::schema::Config;
+use super::schema::{Config, HTTP_SNAPSHOT};
 use crate::exit::{Exit, Failure};
 use std::collections::BTreeMap;
 use toml::Value;
@@ -24,11 +24,29 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
         let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
     }
+    if let Err(problem) = check_http_snapshots(config) {
+        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        return Err(Failure::new(Exit::Conflict, format!("{origin}: {problem}")));
+    }
     let limits = Value::try_from(&config.limits).expect("limits can be written");
     match leaves("limits", &limits).into_iter().find(|(_, limit)| is_nothing(limit)) {
         None => Ok(()),
         Some((key, _)) => refuse(&key, "must be more than 0"),
     }
+}
+
+/// Refuses a source of snapshots by HTTP that has more than a usable name.
+fn check_http_snapshots(config: &Config) -> Result<(), String> {
+    for source in config.sources.iter().filter(|source| source.kind == HTTP_SNAPSHOT) {
+        let refused = |problem: &str| Err(format!("[[source]] \"{}\": {problem}", source.name.escape_debug()));
+        if let Some(key) = source.rest.keys().next() {
+            return refused(&format!("unknown key `{key}`; a source of kind {HTTP_SNAPSHOT} has a name only"));
+        }
+        if let Err(error) = collectors::snapshots::check_source(&source.name) {
+            return refused(&error.to_string());
+        }
+    }
+    Ok(())
 }
 
 /// Whether the text can stand before the routes of the API.

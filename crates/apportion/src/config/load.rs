@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn a_source_of_snapshots_by_http_needs_only_a_name() {
+        let text = "[[source]]\nname = 'cron'\nkind = 'http_snapshot'\n";
+        load_text(text, &[]).expect("valid").config.check_available().expect("this release knows it");
+        for more in ["url = 'x'", "[source.metrics]\na = 'SELECT 1'"] {
+            let error = load_text(&format!("{text}{more}"), &[]).err().expect("refused").to_string();
+            assert!(error.contains("has a name only"), "{error}");
+        }
+    }
+
+    #[test]
     fn metrics_name_their_tenant_by_one_attribute_by_several_or_not_at_all() {
         let tenant = |line: &str| {
             let text = format!("[[ingest.metric]]\nname = 'm'\nmeter = 'llm_tokens'\n{line}");

@@ -384,7 +384,11 @@ pub struct TenantLink {
     pub url: String,
 }
 
-/// A source: a Prometheus server, or a collector or snapshot source of a later release. Its own keys are kept as they are.
+/// Kind of a source that sends its snapshots itself; it has a name and no other keys.
+pub(super) const HTTP_SNAPSHOT: &str = "http_snapshot";
+
+/// A source: a Prometheus server, one that sends snapshots, or a collector or snapshot source of a later release. Its own
+/// keys are kept as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its name.
@@ -460,7 +464,8 @@ impl Config {
         if is_remote(&self.storage.catalog) {
             return Err(Failure::not_available("storage.catalog on a database server"));
         }
-        if let Some(other) = self.sources.iter().find(|source| source.kind != super::prometheus::KIND) {
+        let is_known = |source: &&Source| [super::prometheus::KIND, HTTP_SNAPSHOT].contains(&source.kind.as_str());
+        if let Some(other) = self.sources.iter().find(|source| !is_known(source)) {
             let what = format!("`[[source]]` of kind `{}` (collectors and snapshot sources)", other.kind);
             return Err(Failure::not_available(&what));
         }

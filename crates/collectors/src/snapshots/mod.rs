@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use domain::decimal::DecimalError;
 use domain::snapshot::{Measured, Measurement, SnapshotKind, SnapshotRow};
 use domain::{Day, Instant, Quantity, TenantId};
 use object_store::ObjectStoreExt;
@@ -85,6 +86,16 @@ pub enum SnapshotError {
         metric: Arc<str>,
         /// What was given.
         quantity: Quantity,
+    },
+    /// A quantity is too large to be stored.
+    #[error("tenant `{tenant}`: {metric}: {reason}")]
+    OutOfBound {
+        /// The tenant.
+        tenant: TenantId,
+        /// The metric.
+        metric: Arc<str>,
+        /// What was given, and the bounds.
+        reason: String,
     },
     /// `[tenants] unknown = "reject"`, and these tenants do not exist.
     #[error("{}", unknown_text(.0))]
@@ -167,6 +178,21 @@ pub fn check_source(source: &str) -> Result<(), SnapshotError> {
         true => Ok(()),
         false => Err(SnapshotError::BadSource(crate::error::shorten(source))),
     }
+}
+
+/// Returns the quantity that the text of a metric spells, and whether digits beyond the scale were rounded away.
+///
+/// # Errors
+/// [`SnapshotError::OutOfBound`], and [`SnapshotError::BadMetric`] for what is no decimal.
+pub fn read_quantity(tenant: &TenantId, metric: &Arc<str>, text: &str) -> Result<(Quantity, bool), SnapshotError> {
+    Quantity::parse_rounding(text).map_err(|error| match error {
+        DecimalError::NotANumber(_) => {
+            SnapshotError::BadMetric { tenant: tenant.clone(), reason: format!("{metric}: {error}") }
+        }
+        DecimalError::OutOfBound(_) | DecimalError::NotBetween { .. } => {
+            SnapshotError::OutOfBound { tenant: tenant.clone(), metric: Arc::clone(metric), reason: error.to_string() }
+        }
+    })
 }
 
 fn check(source: &str, tenants: &BTreeMap<TenantId, TenantSnapshot>) -> Result<(), SnapshotError> {

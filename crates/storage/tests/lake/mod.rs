@@ -16,6 +16,8 @@ mod round_trip;
 mod sample;
 /// Filters skip files.
 mod skipping;
+/// Snapshots come back as they were, by day and source.
+mod snapshot_rows;
 /// Merging files, deleting what nothing needs.
 mod upkeep;
 /// One changed byte anywhere is found.
