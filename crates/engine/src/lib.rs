@@ -12,6 +12,8 @@ pub mod due;
 pub mod error;
 /// The data of a range of days as `attribution` wants it.
 pub mod inputs;
+/// What a price means by the month.
+pub mod month_prices;
 /// Publishing policies and rate cards.
 pub mod publish;
 /// Asking the ledger.

@@ -66,6 +66,14 @@ pub struct RateSimulation {
     pub price_warnings: Vec<String>,
 }
 
+impl RateSimulation {
+    /// Returns what changes over all tenants, in atoms.
+    #[must_use]
+    pub fn change(&self) -> i128 {
+        self.cost - self.posted
+    }
+}
+
 impl SimulationQuery {
     /// Returns what the parameters ask; rolling ranges end with today.
     ///
