@@ -244,7 +244,7 @@ impl Sent {
         let mut metrics = BTreeMap::new();
         for name in names {
             let metric: Arc<str> = name.as_str().into();
-            let quality = self.quality_of(row, name, place)?;
+            let quality = quality_of(row, name, place)?;
             let text = row.metrics.get(name).and_then(Option::as_ref);
             let read = text.map(|text| read_quantity(tenant, &metric, &text.0)).transpose()?;
             let measured = Measured::new(read.map(|(quantity, _)| quantity), quality).ok_or_else(|| {
@@ -263,20 +263,6 @@ impl Sent {
         Ok(TenantSnapshot { taken_at: self.taken_at(row, place)?, metrics, kept: BTreeMap::new() })
     }
 
-    /// What the row says of a metric, or what follows from there being a quantity or none.
-    fn quality_of(&self, row: &NewSnapshot, metric: &str, place: &str) -> Result<Quality, ApiError> {
-        let implied = match row.metrics.get(metric) {
-            Some(Some(_)) => Quality::Ok,
-            Some(None) | None => Quality::Missing,
-        };
-        let Some(word) = row.quality.get(metric) else { return Ok(implied) };
-        Quality::from_word(word).ok_or_else(|| {
-            let shown: String = word.chars().take(40).collect();
-            let detail = format!("`{shown}` is not one of ok, degraded, missing");
-            ApiError::body(format!("{place}/quality/{metric}"), detail)
-        })
-    }
-
     fn taken_at(&self, row: &NewSnapshot, place: &str) -> Result<Instant, ApiError> {
         let Some(text) = &row.taken_at else { return Ok(self.now) };
         let refuse = |detail: String| ApiError::body(format!("{place}/taken_at"), detail);
@@ -286,4 +272,18 @@ impl Sent {
         }
         Ok(taken_at)
     }
+}
+
+/// What the row says of a metric, or what follows from there being a quantity or none.
+fn quality_of(row: &NewSnapshot, metric: &str, place: &str) -> Result<Quality, ApiError> {
+    let implied = match row.metrics.get(metric) {
+        Some(Some(_)) => Quality::Ok,
+        Some(None) | None => Quality::Missing,
+    };
+    let Some(word) = row.quality.get(metric) else { return Ok(implied) };
+    Quality::from_word(word).ok_or_else(|| {
+        let shown: String = word.chars().take(40).collect();
+        let detail = format!("`{shown}` is not one of ok, degraded, missing");
+        ApiError::body(format!("{place}/quality/{metric}"), detail)
+    })
 }
