@@ -78,8 +78,10 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
-        .with_hot(Arc::new(events.clone()));
+        .with_hot(Arc::new(events.clone()))
+        .with_unit_costs(crate::unit_costs::from_environment()?);
     engine.repair().await?;
+    crate::unit_costs::warn_of(&engine).await?;
     let streams = Streams::new(config.limits.live_streams);
     let admin_token = given_token()?;
     let first_token = match admin_token {
@@ -99,6 +101,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
         admin_token,
+        export_prefix: config.exports.prefix.as_str().into(),
         upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),
