@@ -133,40 +133,7 @@ impl Engine {
             }),
             ..posted.meta
         };
-        Ok(self.page_of(scope, &query, &state, rows, usage, totals, meta, offset))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one answer, put together in one place")]
-    fn page_of(
-        &self,
-        scope: &TenantScope,
-        query: &CostQuery,
-        state: &str,
-        rows: Vec<CostRow>,
-        mut usage: BTreeMap<Vec<String>, BTreeMap<Arc<str>, i128>>,
-        totals: CostTotals,
-        meta: CostMeta,
-        offset: usize,
-    ) -> CostTable {
-        let count = rows.len();
-        let complete = |row: CostRow| {
-            let key: Vec<String> = row.key.iter().map(|(_, value)| value.clone()).collect();
-            let usage = usage.remove(&key).unwrap_or_default();
-            CostRow { parts: None, usage: Some(usage), ..row }
-        };
-        let rows: Vec<CostRow> = rows.into_iter().skip(offset).take(query.limit).map(complete).collect();
-        let end = offset + rows.len();
-        let version = meta.current.as_ref().map_or("", |current| current.card.version.as_str());
-        let next_cursor = (end < count).then(|| {
-            let place = Place {
-                from: query.range.from().epoch_days(),
-                to: query.range.to().epoch_days(),
-                state: format!("{state} {version}"),
-                offset: end,
-            };
-            cursor::encode(&super::question(scope, query), &place)
-        });
-        CostTable { rows, totals, meta, next_cursor }
+        Ok(page_of(scope, &query, &state, rows, usage, totals, meta, offset))
     }
 }
 
@@ -223,6 +190,39 @@ impl Estimate {
             *group.series.entry(bucket_of(granularity, day)).or_default() += amount;
         }
     }
+}
+
+/// The rows of a page, with what each used.
+#[expect(clippy::too_many_arguments, reason = "the parts of one answer, put together in one place")]
+fn page_of(
+    scope: &TenantScope,
+    query: &CostQuery,
+    state: &str,
+    rows: Vec<CostRow>,
+    mut usage: BTreeMap<Vec<String>, BTreeMap<Arc<str>, i128>>,
+    totals: CostTotals,
+    meta: CostMeta,
+    offset: usize,
+) -> CostTable {
+    let count = rows.len();
+    let complete = |row: CostRow| {
+        let key: Vec<String> = row.key.iter().map(|(_, value)| value.clone()).collect();
+        let usage = usage.remove(&key).unwrap_or_default();
+        CostRow { parts: None, usage: Some(usage), ..row }
+    };
+    let rows: Vec<CostRow> = rows.into_iter().skip(offset).take(query.limit).map(complete).collect();
+    let end = offset + rows.len();
+    let version = meta.current.as_ref().map_or("", |current| current.card.version.as_str());
+    let next_cursor = (end < count).then(|| {
+        let place = Place {
+            from: query.range.from().epoch_days(),
+            to: query.range.to().epoch_days(),
+            state: format!("{state} {version}"),
+            offset: end,
+        };
+        cursor::encode(&super::question(scope, query), &place)
+    });
+    CostTable { rows, totals, meta, next_cursor }
 }
 
 /// Refuses what an estimate does not have.

@@ -118,9 +118,7 @@ impl Engine {
         self.kept_cells.keep(key, &cells);
         Ok(cells)
     }
-}
 
-impl Engine {
     /// Returns the newest value of each level in the range, one cell for each source or full key.
     pub(super) async fn newest_levels(
         &self,

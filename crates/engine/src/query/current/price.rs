@@ -232,6 +232,7 @@ impl Engine {
     ) -> Result<Vec<Option<i128>>, EngineError> {
         let mut amounts = Vec::with_capacity(cells.len());
         let mut graduated: BTreeMap<(Day, usize, Arc<str>), Vec<(usize, i128)>> = BTreeMap::new();
+        let mut lengths: BTreeMap<Day, i64> = BTreeMap::new();
         for (at, ((day, tenant, meter, _, values), (measure, kind))) in cells.iter().enumerate() {
             let has_label = |key: &str, value: &str| {
                 let is_label = |known: &Dimension| matches!(known, Dimension::Label(label) if **label == *key);
@@ -248,7 +249,8 @@ impl Engine {
                     None
                 }
                 Some(row) => {
-                    let seconds = self.settings.zone.day_range(day_of_price).seconds();
+                    let seconds = || self.settings.zone.day_range(day_of_price).seconds();
+                    let seconds = *lengths.entry(day_of_price).or_insert_with(seconds);
                     let amount = repricer.amount(row, quantity, day_of_price, seconds);
                     Some(amount.map_err(|error| too_much(meter, error))?)
                 }
