@@ -3,8 +3,8 @@
 use super::costs::RangeBody;
 use super::ledger::PageParams;
 use super::versions::{
-    PublishParams, PublishedBody, ValidBody, VersionBody, VersionWithContent, published_answer, to_api_published,
-    to_api_version, toml_of, version_answer, wants_toml, with_content,
+    PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, to_api_published, to_api_version, toml_of,
+    version_answer, wants_toml, with_content,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -23,6 +23,7 @@ use engine::month_prices::MonthPrice;
 use engine::publish::VersionSummary;
 use engine::query::{CurrentCard, RateSimulation, SimulatedRow, SimulationQuery};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
@@ -80,9 +81,12 @@ pub struct MonthPriceBody {
 /// A rate card with the month of each price.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RateCardBody {
-    /// What every version says.
+    /// What is known without reading it.
     #[serde(flatten)]
-    pub version: VersionWithContent,
+    pub summary: VersionBody,
+    /// The document, the keys of its TOML.
+    #[schema(value_type = Object)]
+    pub content: Value,
     /// The month.
     pub month: String,
     /// Every price, tiers after their first one.
@@ -181,8 +185,10 @@ pub async fn show_rate_card(
     if wants_toml(&headers) {
         return version_answer(&headers, summary, text);
     }
+    let version = with_content(summary, &text)?;
     json(&RateCardBody {
-        version: with_content(summary, &text)?,
+        summary: version.summary,
+        content: version.content,
         month: month.to_string(),
         prices: app.engine.month_prices(&card, &books, month).into_iter().map(to_api_price).collect(),
     })
