@@ -34,9 +34,11 @@ pub fn multiply_divide_half_even(a: i128, b: i128, divisor: i128) -> Option<i128
 
 fn divide_narrow_half_even(numerator: i128, denominator: i128) -> i128 {
     assert!(0 < denominator, "a divisor is positive");
-    let (quotient, rest) =
-        (numerator.unsigned_abs() / denominator.unsigned_abs(), numerator.unsigned_abs() % denominator.unsigned_abs());
-    let half = denominator.unsigned_abs() - rest;
+    let (divided, by) = (numerator.unsigned_abs(), denominator.unsigned_abs());
+    // One division: that of 128 bits is what a product costs most.
+    let quotient = divided / by;
+    let rest = divided - quotient * by;
+    let half = by - rest;
     let up = match rest.cmp(&half) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,

@@ -26,6 +26,8 @@ pub struct Repricer {
     card: Arc<RateCard>,
     /// Rows of the card by the meter that they price.
     rows: BTreeMap<String, Vec<usize>>,
+    /// By row, what turns the meter's quantity into the row's own unit.
+    divisors: Vec<u64>,
     /// The first of the month whose quantities are held.
     month: Option<Day>,
     /// By row and tenant, since the first of the month, in atoms.
@@ -45,7 +47,8 @@ impl Repricer {
         for (at, row) in card.prices.iter().enumerate() {
             rows.entry(canonical(&row.meter).0.to_owned()).or_default().push(at);
         }
-        Self { card, rows, month: None, so_far: BTreeMap::new() }
+        let divisors = card.prices.iter().map(|row| canonical(&row.meter).1).collect();
+        Self { card, rows, divisors, month: None, so_far: BTreeMap::new() }
     }
 
     /// Returns the card.
@@ -106,7 +109,7 @@ impl Repricer {
     }
 
     fn divisor(&self, row: usize) -> u64 {
-        canonical(&self.card.prices[row].meter).1
+        self.divisors[row]
     }
 
     /// Returns what a quantity costs on a day, rounded half-even once, in atoms of 10⁻¹⁵. Usage below 0 costs nothing.
@@ -149,7 +152,7 @@ impl Repricer {
         *so_far = used.and_then(|used| before.checked_add(used)).ok_or(TooMuch)?;
         let mut rated = Rated::default();
         let price = &self.card.prices[row];
-        let found = Match { row: price, divisor: canonical(&price.meter).1 };
+        let found = Match { row: price, divisor: self.divisors[row] };
         add_between(&mut rated, &found, before, *so_far);
         let cost = rated.round_half_even().ok_or(TooMuch)?;
         Ok(split_exact(cost, &weights).unwrap_or_else(|| vec![0; weights.len()]))

@@ -1,7 +1,7 @@
 //! Reading result columns by name.
 
 use crate::EngineError;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
 use std::sync::Arc;
 
@@ -13,11 +13,16 @@ impl Rows<'_> {
         self.0.column_by_name(name).ok_or_else(|| unexpected(name, "missing"))
     }
 
-    /// The texts of a column, whatever way the engine holds them.
-    pub(crate) fn texts(&self, name: &str) -> Result<Vec<Option<Arc<str>>>, EngineError> {
+    /// A column of texts, whatever way the engine holds them.
+    pub(crate) fn text_array(&self, name: &str) -> Result<StringArray, EngineError> {
         let column =
             arrow::compute::cast(self.column(name)?, &DataType::Utf8).map_err(|error| unexpected(name, error))?;
-        let texts = column.as_string::<i32>();
+        Ok(column.as_string::<i32>().clone())
+    }
+
+    /// The texts of a column, whatever way the engine holds them.
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<Option<Arc<str>>>, EngineError> {
+        let texts = self.text_array(name)?;
         // Neighbouring rows often repeat a value: share it.
         let mut last: Option<Arc<str>> = None;
         let mut share = |text: &str| match &last {

@@ -308,19 +308,18 @@ impl RowsOfDays {
         found: &mut Quantities,
     ) -> Result<(), EngineError> {
         let columns = Rows(batch);
-        let (tenants, metrics) = (columns.texts("tenant")?, columns.texts("metric")?);
+        let (tenants, metrics) = (columns.text_array("tenant")?, columns.text_array("metric")?);
         let quantities = columns.decimals("quantity")?;
         // A tenant's metrics lie together.
         let mut first = 0;
         while first < batch.num_rows() {
-            let value = tenants[first].clone().unwrap_or_default();
-            let next = (first..batch.num_rows()).find(|row| tenants[*row].as_deref() != Some(&*value));
-            let next = next.unwrap_or(batch.num_rows()).max(first + 1);
-            let tenant = self.books.tenants.resolve(&value, day);
+            let value = tenants.value(first);
+            let next = (first..batch.num_rows()).find(|row| tenants.value(*row) != value);
+            let next = next.unwrap_or(batch.num_rows());
+            let tenant = self.books.tenants.resolve(value, day);
             let cells = found.entry(tenant).or_insert_with(|| vec![None; self.metrics.len()]);
             for row in first..next {
-                let metric = metrics[row].as_deref().unwrap_or_default();
-                if let (Some(quantity), Some(at)) = (quantities[row], at.get(metric)) {
+                if let (Some(quantity), Some(at)) = (quantities[row], at.get(metrics.value(row))) {
                     cells[*at] = Some(cells[*at].unwrap_or(0) + quantity);
                 }
             }

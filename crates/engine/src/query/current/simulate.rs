@@ -3,7 +3,7 @@
 use super::super::filter::Filter;
 use super::super::keys::{Column, GroupKey};
 use super::super::params::{Params, QueryLimits};
-use super::super::select::{all_of, check_named_tenants, of_cost};
+use super::super::select::{all_of, charged_in, check_named_tenants, of_cost};
 use super::price::{Asked, PricedCell};
 use super::state_of;
 use crate::publish::suspicious_prices;
@@ -169,7 +169,7 @@ async fn posted_of_rated_pools(
 ) -> Result<BTreeMap<String, i128>, EngineError> {
     let conditions = [
         of_cost(),
-        super::super::select::charged_in(query.range),
+        charged_in(query.range),
         ident("method").eq(lit("rated")),
         ident("currency").eq(lit(currency.code())),
         ident("tenant").is_not_null(),
