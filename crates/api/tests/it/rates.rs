@@ -215,6 +215,48 @@ async fn graduated_prices_go_by_the_month_and_late_usage_moves_the_days_after_it
     assert!(csv.text.ends_with(",4.00\r\n") && csv.text.lines().count() == 2, "{}", csv.text);
 }
 
+/// Prices that are rounded by the day, that depend on the day, and a quantity in parts of a unit.
+#[tokio::test]
+async fn the_days_add_up_to_the_range_whatever_is_rounded() {
+    let app = TestApp::start().await;
+    app.put("/tenants/acme", &json!({ "aliases": ["acme-old"] })).await.expect(201);
+    let price = |meter: &str, price: &str, per: &str| json!({ "meter": meter, "price": price, "per": per });
+    let prices = [
+        price("storage_gib", "0.03", "unit"),
+        price("member_count", "31", "month"),
+        price("monitored_host", "0.01", "hour"),
+        price("api_call", "0.0000000000001", "unit"),
+        price("part", "0.000000000000007", "unit"),
+    ];
+    let card = json!({ "version": "odd", "currency": "USD", "valid_from": "2026-01-01", "price": prices });
+    app.post("/rate-cards?confirm=true", &card).await.expect(201);
+    let row = |tenant: &str, seed: u64| {
+        json!({ "tenant": tenant, "metrics": { "storage_bytes": seed * 999_999_937 + 1, "member_count": seed % 7,
+            "monitored_host_count": seed % 5, "api_call_count_24h": seed * 1_237, "part": format!("{seed}.123456789") } })
+    };
+    for (at, day) in ["2026-10-31", "2026-11-01", "2026-11-02"].into_iter().enumerate() {
+        let seed = 10 * u64::try_from(at).unwrap();
+        put(&app, day, json!([row("acme", seed + 1), row("acme-old", seed + 2), row("globex", seed + 3)])).await;
+    }
+    let range = "from=2026-10-31&to=2026-11-02";
+    let atoms = |value: &Value| domain::money::parse_atoms(value.as_str().unwrap()).unwrap().atoms;
+    let whole = app.get(&format!("/costs?view=current_rates&{range}")).await.expect(200).json();
+    let by_day = app.get(&format!("/costs?view=current_rates&{range}&granularity=day")).await.expect(200).json();
+    for (whole, by_day) in whole["rows"].as_array().unwrap().iter().zip(by_day["rows"].as_array().unwrap()) {
+        assert_eq!((&whole["key"], &whole["cost"]), (&by_day["key"], &by_day["cost"]));
+        let days: i128 = by_day["series"].as_array().unwrap().iter().map(|day| atoms(&day[1])).sum();
+        assert_eq!(atoms(&whole["cost"]), days, "{whole}");
+    }
+    assert_eq!(whole["rows"].as_array().unwrap().len(), 2, "the alias is its tenant");
+    app.given_run("2026-10-31", "2026-11-02").await;
+    let posted = app.get(&format!("/costs?{range}&filter=memo:true")).await.expect(200).json();
+    assert_eq!(costs(&posted, "tenant"), costs(&whole, "tenant"), "as the ledger rounds");
+    let csv = app.get(&format!("/exports/usage.csv?{range}")).await.expect(200).text;
+    let last = |line: &str| atoms(&json!(line.rsplit(',').next().unwrap()));
+    let exported: i128 = csv.lines().skip(1).map(last).sum();
+    assert_eq!(exported, atoms(&whole["totals"]["cost"]));
+}
+
 #[tokio::test]
 async fn a_draft_says_what_it_would_change_and_is_not_stored() {
     let app = given().await;
