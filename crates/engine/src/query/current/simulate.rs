@@ -12,7 +12,6 @@ use crate::query::filter::Term;
 use crate::{Engine, EngineError};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{SessionContext, ident, lit};
-use domain::rates::RateCard;
 use domain::{Currency, DayRange, TenantScope};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
