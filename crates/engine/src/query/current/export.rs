@@ -1,4 +1,4 @@
-//! The usage CSV's rows: one for each tenant and snapshot day, day by day, so that memory holds one day.
+//! The usage CSV's rows: one for each tenant and snapshot day, day by day, so that memory holds two days.
 
 use super::super::cost_query::View;
 use super::super::params::{Params, QueryLimits};
@@ -20,8 +20,10 @@ use domain::{Currency, Day, DayRange};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage::lake::Table;
+use tokio::task::JoinHandle;
 
 /// What is asked of the usage CSV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,23 +122,26 @@ impl Engine {
         let currency = if booked == Currency::USD || has_dollars { Currency::USD } else { booked };
         let mut rows = RowsOfDays {
             engine: self.clone(),
-            session,
+            reader: Arc::new(Reader { session, books: Arc::clone(&books), metrics: metrics.clone() }),
             ledger,
             books,
             repricer: card.as_ref().map(|card| Repricer::new(Arc::clone(&card.card))),
             prices: Vec::new(),
-            metrics: metrics.clone(),
             from: export.range.from(),
             booked,
             shown: currency,
         };
         rows.find_prices()?;
         let unpriced_metrics = rows.unpriced(&qualities);
-        let days_to_read = rows.days_to_read(&now, export.range, &days);
-        let days = try_unfold((rows, days_to_read.into_iter()), |(mut rows, mut left)| async move {
-            let Some(day) = left.next() else { return Ok(None) };
-            let found = rows.of_day(day).await?;
-            Ok::<_, EngineError>(Some((found, (rows, left))))
+        let mut left = rows.days_to_read(&now, export.range, &days).into_iter();
+        // While a day is priced and sent, the next one is read.
+        let first = Reader::start(&rows.reader, left.next());
+        let days = try_unfold((rows, left, first), |(mut rows, mut left, reading)| async move {
+            let Some((day, reading)) = reading else { return Ok(None) };
+            let next = Reader::start(&rows.reader, left.next());
+            let quantities = reading.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+            let found = rows.of_day(day, quantities).await?;
+            Ok::<_, EngineError>(Some((found, (rows, left, next))))
         });
         Ok(UsageCsv {
             range: export.range,
@@ -216,76 +221,38 @@ fn gaps_of(qualities: &Qualities) -> Vec<String> {
 /// What every day's rows are made with.
 struct RowsOfDays {
     engine: Engine,
-    session: SessionContext,
+    reader: Arc<Reader>,
     ledger: SessionContext,
     books: Arc<Books>,
     /// None for the ledger's view.
     repricer: Option<Repricer>,
     /// Which row of the card prices each metric.
     prices: Vec<Option<usize>>,
-    metrics: Vec<String>,
     /// The first day of the export; days before it only say where graduated prices stand.
     from: Day,
     booked: Currency,
     shown: Currency,
 }
 
+/// Reads the snapshots of a day.
+struct Reader {
+    session: SessionContext,
+    books: Arc<Books>,
+    metrics: Vec<String>,
+}
+
+/// A day that is being read.
+type Reading = (Day, JoinHandle<Result<Quantities, EngineError>>);
+
 /// A tenant's quantities of a day, by metric.
 type Quantities = BTreeMap<Arc<str>, Vec<Option<i128>>>;
 
-impl RowsOfDays {
-    fn find_prices(&mut self) -> Result<(), EngineError> {
-        let Some(repricer) = &self.repricer else { return Ok(()) };
-        let price = |metric: &String| {
-            let row = repricer.row(metric, |_, _| false);
-            row.map_err(|error| ambiguous(repricer.card(), &error))
-        };
-        self.prices = self.metrics.iter().map(price).collect::<Result<_, _>>()?;
-        Ok(())
-    }
-
-    /// Metrics that were measured and have no price.
-    fn unpriced(&self, qualities: &Qualities) -> Vec<String> {
-        let measured: BTreeSet<&str> = qualities.keys().map(|(metric, _)| metric.as_str()).collect();
-        let without = self.metrics.iter().zip(&self.prices).filter(|(_, price)| price.is_none());
-        without.map(|(metric, _)| metric).filter(|metric| measured.contains(metric.as_str())).cloned().collect()
-    }
-
-    /// The days of the export, and before them those of the month if prices go by the month's quantity.
-    fn days_to_read(&self, now: &UsageNow, range: DayRange, days: &[Day]) -> Vec<Day> {
-        let month = DayRange::new(range.from().month().first_day(), range.from().plus(-1));
-        let is_graduated = self.repricer.as_ref().is_some_and(|repricer| repricer.card().has_tiers());
-        let before = month.filter(|_| is_graduated).map(|month| days_with_rows(now, month)).unwrap_or_default();
-        before.into_iter().chain(days.iter().copied()).collect()
-    }
-
-    async fn of_day(&mut self, day: Day) -> Result<Vec<UsageDay>, EngineError> {
-        let quantities = self.quantities(day).await?;
-        let posted = match self.repricer {
-            None => Some(self.posted(day).await?),
-            Some(_) => None,
-        };
-        let seconds = self.engine.settings.zone.day_range(day).seconds();
-        let mut found = Vec::with_capacity(quantities.len());
-        for (tenant, quantities) in quantities {
-            let cost = match &posted {
-                Some(posted) => posted.get(&*tenant).copied(),
-                None => Some(self.price(&tenant, day, seconds, &quantities)?),
-            };
-            if day < self.from {
-                continue;
-            }
-            let fact = self.books.tenants.fact(&tenant, day);
-            let slug = fact.and_then(|fact| fact.slug.clone());
-            found.push(UsageDay {
-                name: fact.and_then(|fact| fact.name.clone()),
-                slug: slug.unwrap_or(tenant),
-                date: day,
-                quantities,
-                cost: cost.map(|cost| self.converted(cost, day)).transpose()?,
-            });
-        }
-        Ok(found)
+impl Reader {
+    /// Starts to read a day, if there is one.
+    fn start(reader: &Arc<Self>, day: Option<Day>) -> Option<Reading> {
+        let day = day?;
+        let reader = Arc::clone(reader);
+        Some((day, tokio::spawn(async move { reader.quantities(day).await })))
     }
 
     /// What was measured of each tenant, its sources added up.
@@ -326,6 +293,61 @@ impl RowsOfDays {
             first = next;
         }
         Ok(())
+    }
+}
+
+impl RowsOfDays {
+    fn find_prices(&mut self) -> Result<(), EngineError> {
+        let Some(repricer) = &self.repricer else { return Ok(()) };
+        let price = |metric: &String| {
+            let row = repricer.row(metric, |_, _| false);
+            row.map_err(|error| ambiguous(repricer.card(), &error))
+        };
+        self.prices = self.reader.metrics.iter().map(price).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Metrics that were measured and have no price.
+    fn unpriced(&self, qualities: &Qualities) -> Vec<String> {
+        let measured: BTreeSet<&str> = qualities.keys().map(|(metric, _)| metric.as_str()).collect();
+        let without = self.reader.metrics.iter().zip(&self.prices).filter(|(_, price)| price.is_none());
+        without.map(|(metric, _)| metric).filter(|metric| measured.contains(metric.as_str())).cloned().collect()
+    }
+
+    /// The days of the export, and before them those of the month if prices go by the month's quantity.
+    fn days_to_read(&self, now: &UsageNow, range: DayRange, days: &[Day]) -> Vec<Day> {
+        let month = DayRange::new(range.from().month().first_day(), range.from().plus(-1));
+        let is_graduated = self.repricer.as_ref().is_some_and(|repricer| repricer.card().has_tiers());
+        let before = month.filter(|_| is_graduated).map(|month| days_with_rows(now, month)).unwrap_or_default();
+        before.into_iter().chain(days.iter().copied()).collect()
+    }
+
+    async fn of_day(&mut self, day: Day, quantities: Quantities) -> Result<Vec<UsageDay>, EngineError> {
+        let posted = match self.repricer {
+            None => Some(self.posted(day).await?),
+            Some(_) => None,
+        };
+        let seconds = self.engine.settings.zone.day_range(day).seconds();
+        let mut found = Vec::with_capacity(quantities.len());
+        for (tenant, quantities) in quantities {
+            let cost = match &posted {
+                Some(posted) => posted.get(&*tenant).copied(),
+                None => Some(self.price(&tenant, day, seconds, &quantities)?),
+            };
+            if day < self.from {
+                continue;
+            }
+            let fact = self.books.tenants.fact(&tenant, day);
+            let slug = fact.and_then(|fact| fact.slug.clone());
+            found.push(UsageDay {
+                name: fact.and_then(|fact| fact.name.clone()),
+                slug: slug.unwrap_or(tenant),
+                date: day,
+                quantities,
+                cost: cost.map(|cost| self.converted(cost, day)).transpose()?,
+            });
+        }
+        Ok(found)
     }
 
     fn price(
