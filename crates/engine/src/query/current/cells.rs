@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Columns that together say which level a row of usage is of.
 const FULL_KEY: &str = "tenant, meter, kind, origin, \"user\", workflow, repo, task_class, \"cluster\", labels_key";
 /// Sums that are kept for the next question, at most.
-const KEPT_CELLS_MAX: usize = 300_000;
+const KEPT_CELLS_MAX: usize = 150_000;
 /// Questions whose sums are kept.
 const KEPT_MAX: usize = 4;
 
