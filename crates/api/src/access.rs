@@ -6,6 +6,7 @@ use crate::problem::ApiError;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::TenantScope;
+use engine::query::View;
 use engine::query::usage::UsageScope;
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -138,6 +139,18 @@ impl CostReader {
     #[must_use]
     pub fn scope(&self) -> &TenantScope {
         &self.0.scope
+    }
+
+    /// Returns whose costs the caller may see in a view: all tenants at current rates are the platform admin's.
+    ///
+    /// # Errors
+    /// [`ApiError::PlatformAdminRequired`].
+    pub fn scope_in(&self, view: View) -> Result<&TenantScope, ApiError> {
+        let is_of_all = self.0.scope == TenantScope::All && self.0.role != Role::PlatformAdmin;
+        match view {
+            View::CurrentRates if is_of_all => Err(ApiError::PlatformAdminRequired),
+            View::CurrentRates | View::Posted => Ok(&self.0.scope),
+        }
     }
 
     /// Returns whose usage the caller may see: snapshots of others are the platform admin's.

@@ -64,6 +64,8 @@ pub struct App {
     pub upkeep: Arc<Upkeep>,
     /// How much a request may use.
     pub limits: Arc<ApiLimits>,
+    /// Start of the names of exported files.
+    pub export_prefix: Arc<str>,
     /// Answers that go on.
     pub streams: Streams,
 }

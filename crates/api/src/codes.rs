@@ -16,9 +16,7 @@ use storage::catalog::CatalogError;
 pub(crate) fn engine_code(error: &EngineError) -> &'static str {
     match error {
         EngineError::InvalidParameter { .. } => "invalid_parameter",
-        EngineError::NotAvailable(_)
-        | EngineError::Policy(PolicyError::NotAvailable { .. })
-        | EngineError::Rates(RateError::NotAvailable { .. }) => "not_available",
+        EngineError::NotAvailable(_) | EngineError::Policy(PolicyError::NotAvailable { .. }) => "not_available",
         EngineError::TenantNotFound(_) => "tenant_not_found",
         EngineError::ClusterNotFound(_) => "cluster_not_found",
         EngineError::NotAttributed { .. } => "not_attributed",

@@ -370,7 +370,6 @@ impl ApiError {
                     one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
                 }
                 RateError::Invalid { version, problem } => one(version, problem.clone()),
-                RateError::NotAvailable { version, .. } => one(version, error.to_string()),
             },
             Self::Import(ImportError::Row(row)) => one(&format!("{}: line {}", row.file, row.line), row.reason.clone()),
             Self::EventsRefused(refused) => {

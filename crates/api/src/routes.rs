@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
-    audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, fixed_costs,
+    audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports, fixed_costs,
     fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, schedule,
     snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
 };
@@ -99,6 +99,7 @@ fn about() -> Vec<Route> {
 fn costs() -> Vec<Route> {
     vec![
         route(CostReader, routes!(costs::list_costs)),
+        stream(PlatformAdminOnly, routes!(exports::export_usage)),
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
         route(AdminReader, routes!(overhead::show_overhead)),
@@ -167,6 +168,7 @@ fn decisions() -> Vec<Route> {
         route(AdminReader, routes!(rate_cards::show_rate_card)),
         text(PlatformAdmin, routes!(rate_cards::publish_rate_card)),
         text(PlatformAdmin, routes!(rate_cards::validate_rate_card)),
+        text(PlatformAdmin, routes!(rate_cards::simulate_rate_card)),
         route(AdminReader, routes!(meters::list_meters)),
         route(AdminReader, routes!(meters::show_meter)),
         route(PlatformAdmin, routes!(meters::put_meter)),

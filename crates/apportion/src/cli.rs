@@ -104,7 +104,7 @@ pub enum Command {
     Lake(LakeCommand),
     /// Rate cards
     #[command(subcommand)]
-    Rates(VersionCommand),
+    Rates(RatesCommand),
     /// Policies: pools and rules
     #[command(subcommand)]
     Policy(VersionCommand),
@@ -132,7 +132,7 @@ pub enum Command {
     /// Runs of attribution
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Export the ledger or the cost lines
+    /// Export the ledger, the cost lines or the usage
     #[command(subcommand)]
     Export(ExportCommand),
     /// How much of the cost was attributed by measurement, by proxy or not at all
@@ -388,6 +388,22 @@ pub struct DryRunArgs {
     pub dry_run: bool,
 }
 
+/// `rates …`.
+#[derive(Debug, Subcommand)]
+pub enum RatesCommand {
+    /// What rates and policies have in common
+    #[command(flatten)]
+    Version(VersionCommand),
+    /// Say what a draft would change for each tenant [--range] [--filter], without publishing it
+    Simulate {
+        /// TOML file
+        file: PathBuf,
+        /// Only so many rows, the largest changes first
+        #[arg(long, value_name = "N")]
+        top: Option<u32>,
+    },
+}
+
 /// `rates …` and `policy …`.
 #[derive(Debug, Subcommand)]
 pub enum VersionCommand {
@@ -641,6 +657,15 @@ pub enum ExportCommand {
     Ledger(ExportArgs),
     /// Every cost line
     CostLines(ExportArgs),
+    /// One row for each workspace and snapshot day, with its cost
+    Usage {
+        /// current_rates (default) or posted
+        #[arg(long)]
+        view: Option<String>,
+        /// Where to and how
+        #[command(flatten)]
+        export: ExportArgs,
+    },
 }
 
 /// Flags of an export.

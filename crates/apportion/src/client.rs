@@ -44,6 +44,8 @@ pub struct Call {
 pub struct Answer {
     /// HTTP status, below 400.
     pub status: u16,
+    /// What it says about its body.
+    pub headers: HeaderMap,
     body: Body,
 }
 
@@ -219,9 +221,9 @@ async fn send_remote(http: &reqwest::Client, base: &str, token: Option<&str>, ca
         let reason = source_of(&error);
         Failure::new(Exit::Unreachable, format!("cannot reach {base}: {reason}; is the server running there?"))
     })?;
-    let status = response.status().as_u16();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = Body::from_stream(response.bytes_stream().map_err(std::io::Error::other));
-    Ok(Answer { status, body })
+    Ok(Answer { status, headers, body })
 }
 
 /// Returns the innermost reason of an error, which says more than the outer ones.
@@ -244,8 +246,8 @@ async fn send_local(router: &axum::Router, call: Call) -> Result<Answer> {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    let status = response.status().as_u16();
-    Ok(Answer { status, body: response.into_body() })
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, body: response.into_body() })
 }
 
 impl Answer {

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 /// Path and purpose of each command that a later release brings.
-const LATER: [(&str, &str); 13] = [
+const LATER: [(&str, &str); 11] = [
     ("period", "List, close, reopen and sweep billing months"),
     ("statement", "Print a closed month's charge in minor units"),
     ("invoices", "Enter and list providers' invoice totals"),
@@ -13,8 +13,6 @@ const LATER: [(&str, &str); 13] = [
     ("man", "Print the manual page"),
     ("costs changes", "Explain why a cost changed"),
     ("policy simulate", "Evaluate a draft policy over history"),
-    ("rates simulate", "Evaluate a draft rate card over history"),
-    ("export usage", "Export usage as CSV"),
     ("scheduler", "Run a node that plans distributed queries"),
     ("executor", "Run a node that executes distributed queries"),
 ];

@@ -28,6 +28,8 @@ mod publish;
 mod scheduler;
 /// Sources of usage: made, brought together with the event log, read again and again.
 mod sources;
+/// The rate card of the environment.
+mod unit_costs;
 /// The one place that opens stores and builds the router.
 mod wiring;
 

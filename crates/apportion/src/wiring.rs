@@ -88,7 +88,11 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let settings = Settings { node: node.clone(), ..settings(config) };
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings)
         .with_hot(Arc::new(events.clone()));
+    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
+        .with_hot(Arc::new(events.clone()))
+        .with_unit_costs(crate::unit_costs::from_environment()?);
     engine.repair().await?;
+    crate::unit_costs::warn_of(&engine).await?;
     let streams = Streams::new(config.limits.live_streams);
     let admin_token = given_token()?;
     let first_token = match admin_token {
@@ -112,6 +116,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         admin_token,
         known_tokens: KnownTokens::default(),
         schedule: crate::scheduler::scheduled(config).into(),
+        export_prefix: config.exports.prefix.as_str().into(),
         upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),

@@ -1,9 +1,9 @@
 //! Who consumes a pool and with which weight, by method.
 
 use crate::day::{DayInputs, Finding, NotRun};
-use crate::rating::{Rated, price_of_day};
+use crate::rated::rated;
 use crate::usage::{Measure, UsageCell};
-use domain::condition::{Pattern, UsageAttribute};
+use domain::condition::UsageAttribute;
 use domain::dimension::Dimension;
 use domain::meter::{Category, MeterKind};
 use domain::policy::{Capacity, Idle, Method, Normalize, Pool, Split};
@@ -138,9 +138,9 @@ pub fn cells_of(pool: &Pool, inputs: &DayInputs<'_>, findings: &mut Vec<Finding>
 }
 
 /// Quantities by consumer and meter, of the usage that the pool's conditions let through.
-struct Driver {
-    quantity: i128,
-    unit: Arc<str>,
+pub(crate) struct Driver {
+    pub(crate) quantity: i128,
+    pub(crate) unit: Arc<str>,
 }
 
 /// Drivers by consumer and meter, in their order.
@@ -149,7 +149,7 @@ type Drivers = Vec<((Consumer, Arc<str>), Driver)>;
 /// Measurements of one consumer and meter, with the meter's unit and kind.
 type Folded = (Measure, Arc<str>, MeterKind);
 
-fn drivers(
+pub(crate) fn drivers(
     pool: &Pool,
     split: &Split,
     inputs: &DayInputs<'_>,
@@ -193,7 +193,8 @@ fn folded(mut measured: Vec<((Consumer, Arc<str>), Folded)>) -> Vec<((Consumer, 
     measured
 }
 
-fn consumer_of(usage: &UsageCell, split: &Split) -> Option<Consumer> {
+/// Who used it; `None` for usage of no tenant.
+pub(crate) fn consumer_of(usage: &UsageCell, split: &Split) -> Option<Consumer> {
     usage.dimensions.get(&Dimension::Tenant)?;
     Some(Consumer::Values(split.by.iter().map(|dimension| usage.dimensions.get(dimension).cloned()).collect()))
 }
@@ -299,7 +300,7 @@ fn or_all_idle(pool: &Pool, cells: Cells) -> Cells {
     whole
 }
 
-fn measured(driver: &Driver, meter: &str, weight: BigUint, inputs: &DayInputs<'_>) -> Cell {
+pub(crate) fn measured(driver: &Driver, meter: &str, weight: BigUint, inputs: &DayInputs<'_>) -> Cell {
     Cell {
         quantity: Some(driver.quantity),
         unit: Some(Arc::clone(&driver.unit)),
@@ -407,100 +408,4 @@ fn fixed(split: &Split, inputs: &DayInputs<'_>) -> Cells {
         cells.insert((Consumer::Reserved(UNATTRIBUTED), None), rest);
     }
     Cells { cells, scale: BigUint::from(10_u64.pow(domain::quantity::WEIGHT_SCALE)) }
-}
-
-fn rated(pool: &Pool, split: &Split, inputs: &DayInputs<'_>, findings: &mut Vec<Finding>) -> Result<Cells, NotRun> {
-    let Some(card) = inputs.rate_card else {
-        return Err(NotRun::new("rate_missing", "no rate card applies to this day".to_owned()));
-    };
-    let patterns: Vec<Pattern> = split.meters.iter().map(|meter| Pattern::new(meter)).collect();
-    let wanted = |meter: &str| patterns.iter().any(|pattern| pattern.matches(meter));
-    let quantities = drivers(pool, split, inputs, wanted, findings)?;
-    let priced = price_usage(pool, split, inputs, card, wanted, findings)?;
-    let mut cells = BTreeMap::new();
-    for ((consumer, meter), driver) in &quantities {
-        let found = priced.get(&(consumer.clone(), Arc::clone(meter)));
-        let amount = match found {
-            Some(found) if driver.quantity >= 0 => found.rated.round_half_even(),
-            _ => Some(0),
-        };
-        if amount.is_some_and(|amount| amount < 0) {
-            findings.push(Finding::negative_driver(pool, consumer, "cost", amount.unwrap_or(0)));
-        }
-        let amount = amount.map(|amount| amount.max(0)).filter(|amount| *amount <= domain::money::MONEY_ATOMS_MAX);
-        let Some(amount) = amount else {
-            return Err(NotRun::new("out_of_bound", format!("{meter} of {consumer:?} costs more than a row can hold")));
-        };
-        let cell = Cell {
-            unit_price: found.and_then(|found| found.unit_price),
-            rated: Some(amount),
-            ..measured(driver, meter, magnitude(amount), inputs)
-        };
-        cells.insert((consumer.clone(), Some(Arc::clone(meter))), cell);
-    }
-    Ok(Cells { cells, scale: BigUint::from(domain::money::ATOMS_PER_UNIT.unsigned_abs()) })
-}
-
-/// What a consumer's usage of one meter costs, before rounding.
-#[derive(Default)]
-struct Priced {
-    rated: Rated,
-    unit_price: Option<i128>,
-    rows: usize,
-}
-
-fn price_usage(
-    pool: &Pool,
-    split: &Split,
-    inputs: &DayInputs<'_>,
-    card: &domain::rates::RateCard,
-    wanted: impl Fn(&str) -> bool,
-    findings: &mut Vec<Finding>,
-) -> Result<BTreeMap<(Consumer, Arc<str>), Priced>, NotRun> {
-    // Prices may depend on labels that consumers do not: fold by (consumer, meter, price) first, because
-    // averages, smallest and largest values do not add up.
-    let mut folded: BTreeMap<(Consumer, Arc<str>, usize), (Measure, MeterKind)> = BTreeMap::new();
-    let mut unpriced: BTreeSet<Arc<str>> = BTreeSet::new();
-    for usage in inputs.usage.iter().filter(|usage| wanted(&usage.meter) && usage.fits(&split.drivers)) {
-        let Some(consumer) = consumer_of(usage, split) else { continue };
-        let has_label =
-            |key: &str, value: &str| usage.dimensions.labels.get(key).is_some_and(|label| **label == *value);
-        let found = card
-            .price_where(&usage.meter, has_label)
-            .map_err(|error| NotRun::new("rate_missing", error.to_string()))?;
-        let Some(found) = found else {
-            unpriced.insert(Arc::clone(&usage.meter));
-            continue;
-        };
-        let row = card.prices.iter().position(|row| std::ptr::eq(row, found.row)).expect("the price is of this card");
-        folded
-            .entry((consumer, Arc::clone(&usage.meter), row))
-            .or_insert((Measure::default(), usage.kind))
-            .0
-            .fold(&usage.measure);
-    }
-    if let Some(meter) = unpriced.iter().find(|meter| split.meters.iter().any(|name| **name == ***meter)) {
-        let detail = format!("{meter} was used but has no price in rate card `{}`; add one", card.version);
-        return Err(NotRun::new("rate_missing", detail));
-    }
-    findings.extend(unpriced.iter().map(|meter| Finding::unpriced(pool, meter, &card.version)));
-    let mut priced: BTreeMap<(Consumer, Arc<str>), Priced> = BTreeMap::new();
-    for ((consumer, meter, row), (measure, kind)) in folded {
-        let row = &card.prices[row];
-        let found = domain::rates::Match { row, divisor: domain::rates::canonical(&row.meter).1 };
-        let price = price_of_day(&found, inputs.day, inputs.day_seconds)
-            .ok_or_else(|| NotRun::new("out_of_bound", format!("the price of {meter} is out of bound")))?;
-        let quantity = measure.quantity(inputs.meters.aggregation(&meter, kind));
-        let entry = priced.entry((consumer, meter)).or_default();
-        entry.rated.add(quantity, price, found.divisor);
-        entry.rows += 1;
-        entry.unit_price = unit_price(price, found.divisor).filter(|_| entry.rows == 1);
-    }
-    Ok(priced)
-}
-
-/// What one unit of the meter costs, in atoms, where a price for `divisor` units makes that exact.
-fn unit_price(price: i128, divisor: u64) -> Option<i128> {
-    let divisor = i128::from(divisor);
-    (price % divisor == 0).then_some(price / divisor)
 }

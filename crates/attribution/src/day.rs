@@ -3,6 +3,7 @@
 use crate::by_cost::{base_costs, cells_by_cost, share_by_trail};
 use crate::cells::{Cells, Consumer, cells_of};
 use crate::fx::{FxRate, FxTable, convert_half_even, convert_parts};
+use crate::graduated::MonthSoFar;
 use crate::line::LinePart;
 use crate::pool::{Amounts, Component, ComponentKey, Components, Taken, Trail, take_lines};
 use crate::recover::{memo, recover};
@@ -38,6 +39,8 @@ pub struct DayInputs<'a> {
     pub active_tenants: &'a BTreeSet<Arc<str>>,
     /// The rate card that applies.
     pub rate_card: Option<&'a RateCard>,
+    /// What was used at its graduated prices on the days of the month before this one.
+    pub month_so_far: &'a MonthSoFar,
     /// The meters.
     pub meters: &'a MeterBook,
     /// Into which every amount is converted.

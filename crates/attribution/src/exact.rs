@@ -25,7 +25,28 @@ pub fn divide_half_even(numerator: &BigInt, denominator: &BigInt) -> BigInt {
 /// Returns `a × b ÷ divisor` rounded half-even, or `None` when the result does not fit.
 #[must_use]
 pub fn multiply_divide_half_even(a: i128, b: i128, divisor: i128) -> Option<i128> {
+    // Nearly every product fits, and then nothing is allocated.
+    if let Some(product) = a.checked_mul(b).filter(|product| i128::MIN < *product) {
+        return Some(divide_narrow_half_even(product, divisor));
+    }
     divide_half_even(&(BigInt::from(a) * BigInt::from(b)), &BigInt::from(divisor)).to_i128()
+}
+
+fn divide_narrow_half_even(numerator: i128, denominator: i128) -> i128 {
+    assert!(0 < denominator, "a divisor is positive");
+    let (divided, by) = (numerator.unsigned_abs(), denominator.unsigned_abs());
+    // One division: that of 128 bits is what a product costs most.
+    let quotient = divided / by;
+    let rest = divided - quotient * by;
+    let half = by - rest;
+    let up = match rest.cmp(&half) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Equal => quotient % 2 == 1,
+    };
+    let magnitude = quotient + u128::from(up);
+    let magnitude = i128::try_from(magnitude).expect("a quotient is no larger than what is divided");
+    if numerator < 0 { -magnitude } else { magnitude }
 }
 
 /// Returns the weight as a decimal of fifteen fractional digits (half-even), when its own scale is `10⁻ˢᶜᵃˡᵉ`.
@@ -54,6 +75,18 @@ mod tests {
         check(-7, 2, -4);
         check(8, 3, 3);
         check(7, 3, 2);
+    }
+
+    #[test]
+    fn narrow_and_wide_division_agree() {
+        for numerator in [0, 1, 5, 7, 8, 15, 24, 25, 26, 10_i128.pow(30) + 5, i128::MAX - 1, i128::MAX] {
+            for divisor in [1, 2, 3, 10, 16, 10_i128.pow(9), i128::MAX] {
+                for signed in [numerator, -numerator] {
+                    let wide = divide_half_even(&BigInt::from(signed), &BigInt::from(divisor)).to_i128();
+                    assert_eq!(Some(divide_narrow_half_even(signed, divisor)), wide, "{signed}/{divisor}");
+                }
+            }
+        }
     }
 
     #[test]

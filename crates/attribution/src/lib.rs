@@ -16,14 +16,20 @@ pub mod exact;
 pub mod expand;
 /// Conversion between currencies.
 pub mod fx;
+/// Prices that depend on the month's quantity.
+pub mod graduated;
 /// Parts of cost lines that fall on a day, and what conditions see of them.
 pub mod line;
 /// Which lines each pool takes, by component.
 pub mod pool;
+/// The method `rated`.
+mod rated;
 /// Quantity × price.
 pub mod rating;
 /// Pools whose consumers pay what their usage is rated at.
 mod recover;
+/// The usage of many days at the prices of one card.
+pub mod reprice;
 /// Cells and components become shares.
 pub mod share;
 /// The only place where cost is divided.

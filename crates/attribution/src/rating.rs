@@ -2,8 +2,8 @@
 
 use crate::exact::divide_half_even;
 use crate::split::split_small;
-use domain::Day;
 use domain::rates::{Match, Per};
+use domain::{Day, DayRange, Month};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
@@ -27,6 +27,8 @@ impl Rated {
         let product = BigInt::from(quantity) * BigInt::from(price);
         if self.divisor == BigInt::ZERO {
             (self.numerator, self.divisor) = (product, divisor);
+        } else if self.divisor == divisor {
+            self.numerator += product;
         } else {
             self.numerator = &self.numerator * &divisor + product * &self.divisor;
             self.divisor = &self.divisor * &divisor;
@@ -65,6 +67,16 @@ pub fn price_of_day(found: &Match<'_>, day: Day, day_seconds: i64) -> Option<i12
     }
 }
 
+/// Returns what one unit costs in the whole month if it is there each day, in atoms of 10⁻¹⁵.
+///
+/// # Source
+/// Spec 2-model, section 6: wherever a price is shown, its month is shown.
+#[must_use]
+pub fn price_of_month(found: &Match<'_>, month: Month, day_seconds: impl Fn(Day) -> i64) -> Option<i128> {
+    let days = DayRange::new(month.first_day(), month.last_day()).expect("a month has days");
+    days.days().try_fold(0_i128, |sum, day| sum.checked_add(price_of_day(found, day, day_seconds(day))?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +88,7 @@ mod tests {
             price: price.parse().expect("a price"),
             per: Some(per),
             labels: [].into(),
-            tiers: None,
+            tiers: Vec::new(),
         }
     }
 
@@ -93,6 +105,18 @@ mod tests {
         assert_eq!(sum, row.price.atoms());
         assert_eq!(of_day(&row, "2026-02-01", 86_400), Some(3_571_428_571_428_572));
         assert_eq!(of_day(&row, "2026-02-28", 86_400), Some(3_571_428_571_428_571));
+    }
+
+    #[test]
+    fn a_price_has_its_month() {
+        let of_month = |row: &PriceRow, day: &str| {
+            let month = day.parse::<Day>().expect("a day").month();
+            price_of_month(&Match { row, divisor: 1 }, month, |_| 86_400).map(domain::money::format_atoms)
+        };
+        assert_eq!(of_month(&row("5.00", Per::Unit), "2026-10-09").as_deref(), Some("155.00"));
+        assert_eq!(of_month(&row("5.00", Per::Day), "2026-02-01").as_deref(), Some("140.00"));
+        assert_eq!(of_month(&row("1", Per::Hour), "2026-11-30").as_deref(), Some("720.00"));
+        assert_eq!(of_month(&row("100", Per::Month), "2026-02-01").as_deref(), Some("100.00"));
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use crate::meter::{MeterKind, RATE_ALIASES};
 use crate::toml_text::{TomlError, parse_toml};
-use crate::{Currency, Day, Price};
-use serde::{Deserialize, Serialize};
+use crate::{Currency, Day, Price, Quantity};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// What a price is per.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,9 +37,19 @@ pub struct PriceRow {
     /// Labels that usage must carry for the price to apply.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Graduated tiers (a later release).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tiers: Option<serde_json::Value>,
+    /// Prices of what lies above a quantity of the month, ascending; up to the first of them `price` applies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<PriceTier>,
+}
+
+/// A graduated price: of what a tenant uses of the row in a calendar month, the part above a quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceTier {
+    /// In units of the row's own key: `storage_gb` counts gigabytes.
+    pub above: Quantity,
+    /// Price of one unit above it.
+    pub price: Price,
 }
 
 /// A version of unit prices.
@@ -69,14 +81,6 @@ pub enum RateError {
         /// What is wrong.
         problem: String,
     },
-    /// A later release brings it.
-    #[error("rate card `{version}`: {what} is not available yet")]
-    NotAvailable {
-        /// Version of the card.
-        version: String,
-        /// What is asked for.
-        what: String,
-    },
 }
 
 /// A price that applies to one usage cell.
@@ -102,7 +106,7 @@ impl RateCard {
     /// Returns the card that the TOML text describes.
     ///
     /// # Errors
-    /// [`RateError`] for unreadable or contradictory text; tiers are refused until they exist.
+    /// [`RateError`] for unreadable or contradictory text.
     pub fn read(file: &str, text: &str) -> Result<Self, RateError> {
         let card: Self = parse_toml(file, text)?;
         card.check()?;
@@ -125,7 +129,7 @@ impl RateCard {
             price: price.parse().expect("a constant price"),
             per: Some(Per::Unit),
             labels: BTreeMap::new(),
-            tiers: None,
+            tiers: Vec::new(),
         };
         Self {
             version: "starter".to_owned(),
@@ -135,10 +139,43 @@ impl RateCard {
         }
     }
 
-    /// Checks that the card contradicts neither itself nor what this release can do.
+    /// Returns the card that a JSON object of prices by S0 key stands for: USD, per unit, valid always.
     ///
     /// # Errors
-    /// [`RateError::Invalid`] or [`RateError::NotAvailable`].
+    /// [`RateError`] for anything but an object of prices, a key given twice, or a negative price.
+    ///
+    /// # Source
+    /// Seed S0-09; spec 2-model, section 6.
+    pub fn of_unit_costs(version: &str, json: &str) -> Result<Self, RateError> {
+        let invalid = |problem: String| RateError::Invalid { version: version.to_owned(), problem };
+        let UnitCosts(costs) = serde_json::from_str(json).map_err(|error| invalid(error.to_string()))?;
+        let row = |(meter, price)| PriceRow {
+            meter,
+            price,
+            per: Some(Per::Unit),
+            labels: BTreeMap::new(),
+            tiers: Vec::new(),
+        };
+        let card = Self {
+            version: version.to_owned(),
+            currency: Currency::USD,
+            valid_from: Day::from_epoch_days(0),
+            prices: costs.into_iter().map(row).collect(),
+        };
+        card.check()?;
+        Ok(card)
+    }
+
+    /// Returns whether some price is graduated.
+    #[must_use]
+    pub fn has_tiers(&self) -> bool {
+        self.prices.iter().any(|row| !row.tiers.is_empty())
+    }
+
+    /// Checks that the card does not contradict itself.
+    ///
+    /// # Errors
+    /// [`RateError::Invalid`].
     pub fn check(&self) -> Result<(), RateError> {
         let invalid = |problem: String| RateError::Invalid { version: self.version.clone(), problem };
         if self.version.is_empty() {
@@ -146,14 +183,12 @@ impl RateCard {
         }
         let mut seen = BTreeSet::new();
         for row in &self.prices {
-            if row.tiers.is_some() {
-                return Err(RateError::NotAvailable {
-                    version: self.version.clone(),
-                    what: format!("`tiers` of {}", row.meter),
-                });
-            }
-            if row.price.atoms() < 0 {
+            let tier_prices = row.tiers.iter().map(|tier| tier.price);
+            if std::iter::once(row.price).chain(tier_prices).any(|price| price.atoms() < 0) {
                 return Err(invalid(format!("the price of {} is negative", row.meter)));
+            }
+            if let Some(problem) = problem_of_tiers(row) {
+                return Err(invalid(problem));
             }
             if !seen.insert((canonical(&row.meter).0.to_owned(), row.labels.clone())) {
                 return Err(invalid(format!("{} is priced twice for the same labels", row.meter)));
@@ -211,6 +246,52 @@ impl RateCard {
     }
 }
 
+/// A month's quantity is a sum of days: a price of hours or months is of something else.
+fn problem_of_tiers(row: &PriceRow) -> Option<String> {
+    let meter = &row.meter;
+    if row.tiers.is_empty() {
+        return None;
+    }
+    if matches!(row.per, Some(Per::Hour | Per::Month)) {
+        return Some(format!("the tiers of {meter} need `per = \"unit\"` or \"day\""));
+    }
+    let bounds = std::iter::once(0).chain(row.tiers.iter().map(|tier| tier.above.atoms()));
+    let ascend = bounds.clone().zip(bounds.skip(1)).all(|(lower, upper)| lower < upper);
+    (!ascend).then(|| {
+        format!("the tiers of {meter} must ascend: each `above` more than the one before, the first more than 0")
+    })
+}
+
+/// Prices by key, in the order in which they are written.
+struct UnitCosts(Vec<(String, Price)>);
+
+impl<'de> Deserialize<'de> for UnitCosts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UnitCostsVisitor)
+    }
+}
+
+struct UnitCostsVisitor;
+
+impl<'de> Visitor<'de> for UnitCostsVisitor {
+    type Value = UnitCosts;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a JSON object of prices such as {\"member_count\": 5.00, \"api_call\": 0.000002}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UnitCosts, A::Error> {
+        let mut costs: Vec<(String, Price)> = Vec::new();
+        while let Some((key, price)) = map.next_entry::<String, Price>()? {
+            if key.is_empty() || costs.iter().any(|(known, _)| *known == key) {
+                return Err(A::Error::custom(format!("the key `{key}` is empty or given twice")));
+            }
+            costs.push((key, price));
+        }
+        Ok(UnitCosts(costs))
+    }
+}
+
 /// Returns the meter that a rate card's key prices, and the divisor of its quantity.
 #[must_use]
 pub fn canonical(key: &str) -> (&str, u64) {
@@ -256,6 +337,12 @@ mod tests {
         assert_eq!((found.divisor, found.row.price.to_string()), (1_000_000_000, "0.1".to_owned()));
     }
 
+    fn problem(row: &str) -> String {
+        let text =
+            format!("version='v'\ncurrency='USD'\nvalid_from=2026-01-01\n[[price]]\nmeter='m'\nprice='1'\n{row}");
+        RateCard::read("rates.toml", &text).map_or_else(|error| error.to_string(), |_| "ok".to_owned())
+    }
+
     #[test]
     fn a_price_says_what_it_is_per_as_its_meter_needs_it() {
         let check = |row: &str, expected: &str| {
@@ -272,8 +359,37 @@ mod tests {
     }
 
     #[test]
-    fn tiers_are_refused_until_they_exist() {
-        let text = "version='v'\ncurrency='USD'\nvalid_from=2026-01-01\n[[price]]\nmeter='m'\nprice='1'\ntiers=[{above='1',price='2'}]";
-        assert!(matches!(RateCard::read("rates.toml", text), Err(RateError::NotAvailable { .. })));
+    fn tiers_ascend_and_are_of_units_or_days() {
+        assert_eq!(problem("tiers=[{above='1000000',price='0.5'},{above=2000000,price='0'}]"), "ok");
+        assert_eq!(problem("per='day'\ntiers=[{above='1',price='0.5'}]"), "ok");
+        assert_eq!(problem("tiers=[]"), "ok");
+        assert!(problem("tiers=[{above='2',price='1'},{above='2',price='1'}]").contains("must ascend"));
+        assert!(problem("tiers=[{above='0',price='1'}]").contains("must ascend"));
+        assert!(problem("per='month'\ntiers=[{above='1',price='1'}]").contains("need `per"));
+        assert!(problem("tiers=[{above='1',price='-1'}]").contains("negative"));
+        assert!(problem("tiers=[{abve='1',price='1'}]").contains("did you mean `above`"));
+    }
+
+    #[test]
+    fn unit_costs_are_a_card_in_dollars_per_unit_with_every_digit_kept() {
+        let read = |json: &str| RateCard::of_unit_costs("env", json).map_err(|error| error.to_string());
+        let card = read(r#"{"member_count": 5.00, "storage_gb": "0.10", "api_call": 2e-6}"#).expect("a card");
+        let prices: Vec<String> = card.prices.iter().map(|row| format!("{} {}", row.meter, row.price)).collect();
+        assert_eq!(prices, ["member_count 5", "storage_gb 0.1", "api_call 0.000002"]);
+        assert_eq!((card.currency, card.valid_from), (Currency::USD, Day::from_epoch_days(0)));
+        assert!(card.prices.iter().all(|row| row.per == Some(Per::Unit)));
+        assert_eq!(read("{}").map(|card| card.prices.len()), Ok(0));
+        for (json, expected) in [
+            ("[]", "JSON object"),
+            ("", "rate card `env`"),
+            (r#"{"api_call": 1, "api_call": 2}"#, "given twice"),
+            (r#"{"api_call": 1, "api_call_count_24h": 2}"#, "priced twice"),
+            (r#"{"api_call": -1}"#, "negative"),
+            (r#"{"api_call": "many"}"#, "many"),
+            (r#"{"api_call": null}"#, "rate card `env`"),
+        ] {
+            let refused = read(json).expect_err(json);
+            assert!(refused.contains(expected), "{json}: {refused}");
+        }
     }
 }

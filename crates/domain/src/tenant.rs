@@ -233,6 +233,12 @@ impl TenantBook {
         })
     }
 
+    /// Returns the values that may mean another tenant than themselves: aliases, and tenants that were merged.
+    pub fn moving(&self) -> impl Iterator<Item = &Arc<str>> {
+        let merged = self.facts.iter().filter(|(_, facts)| facts.iter().any(|fact| fact.merged_into.is_some()));
+        self.aliases.keys().chain(merged.map(|(tenant, _)| tenant))
+    }
+
     /// Returns every known tenant in byte order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<str>> {
         self.facts.keys()

@@ -25,6 +25,13 @@ pub struct Version<T> {
     pub content: Arc<T>,
 }
 
+impl<T> Version<T> {
+    /// Returns the name with the hash, which together say which content is meant.
+    pub(crate) fn name_and_hash(&self) -> (Arc<str>, Arc<str>) {
+        (Arc::clone(&self.name), Arc::clone(&self.sha256))
+    }
+}
+
 /// All dated rows of the catalog that feed attribution, as recorded up to one moment.
 #[derive(Clone, Debug)]
 pub struct Books {

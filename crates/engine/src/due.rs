@@ -3,6 +3,7 @@
 use crate::books::{Books, Version};
 use crate::{Engine, EngineError};
 use domain::policy::Policy;
+use domain::rates::RateCard;
 use domain::{Day, DayRange, Instant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,7 +118,8 @@ impl Engine {
                 continue;
             };
             let now = SeenInputs::of_day(day, &books, &pinned);
-            if touched.since(day, before) {
+            let card = &books.card_on(day).content;
+            if touched.since(day, before) || touched.priced_usage_since(day, card, before) {
                 days.due.push(day);
             } else if !before.same_catalog(&now) {
                 let trails = day >= today.plus(-self.settings.trailing_days);
@@ -266,6 +268,19 @@ impl TouchedDays {
         self.cost_lines.get(&day).is_some_and(|version| *version > seen.cost_lines)
     }
 
+    /// Returns whether usage that the run did not see can move the day's prices: its own, and where the card has
+    /// graduated prices, that of any earlier day of the month.
+    pub(crate) fn priced_usage_since(&self, day: Day, card: &RateCard, seen: &SeenInputs) -> bool {
+        let from = if card.has_tiers() { day.month().first_day() } else { day };
+        let days = DayRange::new(from, day).expect("a month begins before its days");
+        days.days().any(|day| self.usage_since(day, seen))
+    }
+
+    /// Returns whether the day has usage, snapshots included.
+    pub(crate) fn has_usage(&self, day: Day) -> bool {
+        self.usage.contains_key(&day) || self.snapshots.contains_key(&day)
+    }
+
     /// Returns whether usage of the day changed, snapshots included.
     pub(crate) fn usage_since(&self, day: Day, seen: &SeenInputs) -> bool {
         let is_newer = |days: &BTreeMap<Day, u64>, seen: u64| days.get(&day).is_some_and(|version| *version > seen);
@@ -315,6 +330,31 @@ mod tests {
         };
         assert_eq!(printed(100), [(0, 5), (7, 1)]);
         assert_eq!(printed(2), [(0, 2), (2, 2), (4, 1), (7, 1)]);
+    }
+
+    #[test]
+    fn graduated_prices_make_the_rest_of_the_month_due() {
+        let card = |tiers: &str| {
+            let text =
+                format!("version='v'\ncurrency='USD'\nvalid_from=2026-01-01\n[[price]]\nmeter='m'\nprice='1'\n{tiers}");
+            RateCard::read("rates.toml", &text).expect("a card")
+        };
+        let touched = TouchedDays { usage: BTreeMap::from([(day("2026-11-05"), 7)]), ..TouchedDays::default() };
+        let seen = |usage| SeenInputs {
+            cost_lines: 0,
+            usage,
+            snapshots: 0,
+            policy: String::new(),
+            rate_card: String::new(),
+            tenants: 0,
+            fx: 0,
+            meters: 0,
+        };
+        let is_due = |tiers: &str, on: &str, usage| touched.priced_usage_since(day(on), &card(tiers), &seen(usage));
+        let tiers = "tiers=[{above='1',price='2'}]";
+        assert!(is_due("", "2026-11-05", 6) && !is_due("", "2026-11-05", 7) && !is_due("", "2026-11-06", 6));
+        assert!(is_due(tiers, "2026-11-30", 6) && !is_due(tiers, "2026-11-30", 7));
+        assert!(!is_due(tiers, "2026-11-04", 6) && !is_due(tiers, "2026-12-01", 6));
     }
 
     async fn touch(engine: &Engine, days: &[&str], at: &str) {

@@ -12,6 +12,8 @@ pub mod due;
 pub mod error;
 /// The data of a range of days as `attribution` wants it.
 pub mod inputs;
+/// What a price means by the month.
+pub mod month_prices;
 /// Publishing policies and rate cards.
 pub mod publish;
 /// Asking the ledger.
@@ -53,6 +55,12 @@ pub struct Engine {
     pub(crate) runtime: Arc<RuntimeEnv>,
     /// Which days the commits read so far touched.
     pub(crate) touched: Arc<due::KeptTouchedDays>,
+    /// Sums of usage that questions about prices needed last.
+    pub(crate) kept_cells: Arc<query::current::KeptCells>,
+    /// How well the snapshots of the last export were measured.
+    pub(crate) kept_qualities: Arc<query::current::KeptQualities>,
+    /// Prices that stand in for the published card at current rates, if whoever started the process gave any.
+    pub(crate) unit_costs: Option<query::UnitCosts>,
     /// Who holds usage that is acknowledged and not in the lake yet, if anybody.
     pub(crate) hot: Option<Arc<dyn HotRows>>,
 }
@@ -65,13 +73,31 @@ impl Engine {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(memory).build_arc();
         let runtime = runtime.expect("a pool of memory and the system's folder for temporary files are always valid");
         let settings = Arc::new(settings);
-        Self { lake, catalog, clock, settings, hub: Arc::default(), runtime, touched: Arc::default(), hot: None }
+        Self {
+            lake,
+            catalog,
+            clock,
+            settings,
+            hub: Arc::default(),
+            runtime,
+            touched: Arc::default(),
+            kept_cells: Arc::default(),
+            kept_qualities: Arc::default(),
+            unit_costs: None,
+            hot: None,
+        }
     }
 
     /// Returns the engine that also knows usage which is acknowledged and not in the lake yet.
     #[must_use]
     pub fn with_hot(self, hot: Arc<dyn HotRows>) -> Self {
         Self { hot: Some(hot), ..self }
+    }
+
+    /// Returns the engine whose view at current rates prices by these instead of the published card.
+    #[must_use]
+    pub fn with_unit_costs(self, unit_costs: Option<query::UnitCosts>) -> Self {
+        Self { unit_costs, ..self }
     }
 
     /// Returns the current day of the organisation's zone.

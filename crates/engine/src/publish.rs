@@ -6,9 +6,10 @@ use crate::query::columns::rows;
 use crate::query::select::{self, all_of, charged_in};
 use crate::{Engine, EngineError};
 use datafusion::prelude::ident;
+use domain::meter::Aggregation;
 use domain::policy::{Policy, Pool};
-use domain::rates::{PriceRow, RateCard, canonical};
-use domain::{Day, DayRange};
+use domain::rates::{PriceRow, RateCard, RateError, canonical};
+use domain::{Day, DayRange, Price};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +118,10 @@ impl Engine {
         let card = RateCard::read(file, text)?;
         let books = self.books_now().await?;
         card.check_per(|meter| books.meters.get(meter).map(|known| known.kind))?;
+        let tiers = |row: &PriceRow| problem_of_tiers(row, books.meters.get(canonical(&row.meter).0)?.aggregation);
+        if let Some(problem) = card.prices.iter().find_map(tiers) {
+            return Err(RateError::Invalid { version: card.version.clone(), problem }.into());
+        }
         Ok(card)
     }
 
@@ -303,36 +308,63 @@ fn is_fixed(row: &RuleVersionRow, text: &str) -> bool {
     row.first_used_at.is_some() && content_sha256(&row.body) != content_sha256(text)
 }
 
-/// Compares with the card of another name that was published last, whatever names either gives the meters.
+/// Graduated prices go by what a month adds up to.
+fn problem_of_tiers(row: &PriceRow, aggregation: Aggregation) -> Option<String> {
+    let adds_up = !matches!(aggregation, Aggregation::Min | Aggregation::Max | Aggregation::Avg);
+    let meter = &row.meter;
+    (!row.tiers.is_empty() && !adds_up).then(|| format!("{meter} does not add up over days: leave its `tiers` out"))
+}
+
+/// Compares with the card of another name that was published last.
 fn refuse_suspicious_prices(books: &Books, card: &RateCard) -> Result<(), EngineError> {
-    let Some(previous) = books.cards().iter().rev().find(|previous| *previous.name != *card.version) else {
-        return Ok(());
-    };
+    let previous = books.cards().iter().rev().find(|previous| *previous.name != *card.version);
+    let found = previous.and_then(|previous| suspicious_prices(&previous.content, card).into_iter().next());
+    found.map_or(Ok(()), |found| {
+        let what_to_do = "Publish with --yes (confirm=true) if it is meant";
+        Err(EngineError::SuspiciousPrice(format!("{found} {what_to_do}")))
+    })
+}
+
+/// Returns a sentence for every price that is 100 times or more away from the other card's, whatever names either gives
+/// the meters.
+pub(crate) fn suspicious_prices(previous: &RateCard, card: &RateCard) -> Vec<String> {
     let key = |row: &PriceRow| (canonical(&row.meter).0.to_owned(), row.labels.clone());
-    let before: BTreeMap<_, &PriceRow> = previous.content.prices.iter().map(|row| (key(row), row)).collect();
+    let before: BTreeMap<_, &PriceRow> = previous.prices.iter().map(|row| (key(row), row)).collect();
+    let mut found = Vec::new();
     for row in &card.prices {
-        let Some(before) = before.get(&key(row)).filter(|before| is_suspicious(before, row)) else { continue };
-        let (meter, old, new) = (&row.meter, before.price, row.price);
+        let Some(before) = before.get(&key(row)) else { continue };
+        let Some((old, new)) = suspicious_pair(before, row) else { continue };
+        let meter = &row.meter;
         let named = if before.meter == *meter { String::new() } else { format!(" per {}", before.meter) };
-        return Err(EngineError::SuspiciousPrice(format!(
-            "{meter} goes from {old}{named} to {new}, 100 times or more: did you enter a per-thousand price? Publish with --yes (confirm=true) if it is meant"
-        )));
+        found.push(format!(
+            "{meter} goes from {old}{named} to {new}, 100 times or more: did you enter a per-thousand price?"
+        ));
     }
-    Ok(())
+    found
+}
+
+/// The first price of two rows, that of each tier in its turn, which is suspicious.
+fn suspicious_pair(before: &PriceRow, after: &PriceRow) -> Option<(Price, Price)> {
+    let prices = |row: &PriceRow| -> Vec<Price> {
+        std::iter::once(row.price).chain(row.tiers.iter().map(|tier| tier.price)).collect()
+    };
+    let divisor = |row: &PriceRow| i128::from(canonical(&row.meter).1);
+    let (before_divisor, after_divisor) = (divisor(before), divisor(after));
+    let mut pairs = prices(before).into_iter().zip(prices(after));
+    pairs.find(|(old, new)| is_suspicious((*old, before_divisor), (*new, after_divisor)))
 }
 
 /// Prices of one meter, possibly for other units of it: a price for `divisor` units is compared as that.
-fn is_suspicious(before: &PriceRow, after: &PriceRow) -> bool {
-    let divisor = |row: &PriceRow| i128::from(canonical(&row.meter).1);
-    let before_scaled = before.price.atoms().abs().saturating_mul(divisor(after));
-    let after_scaled = after.price.atoms().abs().saturating_mul(divisor(before));
+fn is_suspicious(before: (Price, i128), after: (Price, i128)) -> bool {
+    let before_scaled = before.0.atoms().abs().saturating_mul(after.1);
+    let after_scaled = after.0.atoms().abs().saturating_mul(before.1);
     let (small, large) = (before_scaled.min(after_scaled), before_scaled.max(after_scaled));
     small != 0 && large / SUSPICIOUS_FACTOR >= small
 }
 
 /// Returns the hash of what a document says: comments, layout, the order of keys, and whether it came as TOML or as
 /// JSON do not matter.
-fn content_sha256(text: &str) -> String {
+pub(crate) fn content_sha256(text: &str) -> String {
     // A text that cannot be read is never published; of a damaged store, the text itself is compared.
     let content = domain::toml_text::parse_toml::<Value>("", text)
         .map_or_else(|_| text.to_owned(), |value| sorted(value).to_string());
@@ -390,7 +422,7 @@ mod tests {
     fn prices_are_compared_by_what_one_unit_of_the_meter_costs() {
         let check = |before: (&str, &str), after: (&str, &str), expected: bool| {
             let (before, after) = (card("a", &[before]), card("b", &[after]));
-            let found = is_suspicious(&before.prices[0], &after.prices[0]);
+            let found = !suspicious_prices(&before, &after).is_empty();
             assert_eq!(found, expected, "{before:?} {after:?}");
         };
         check(("api_call", "0.000002"), ("api_call_count_24h", "0.002"), true);

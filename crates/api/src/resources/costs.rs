@@ -2,7 +2,7 @@
 
 use crate::access::CostReader;
 use crate::app::App;
-use crate::convert::{day, money, part, share};
+use crate::convert::{day, factor, money, part, quantity, share};
 use crate::list::ListAsked;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
@@ -33,7 +33,7 @@ pub struct CostParams {
     pub filter: Option<String>,
     /// `prev` adds the range before.
     pub compare: Option<String>,
-    /// `posted`; `current_rates` is not available yet.
+    /// `posted`, or `current_rates`: all usage at the prices in force, an estimate; rolling ranges then end with today.
     pub view: Option<String>,
     /// `charged` or `billed`.
     pub clock: Option<String>,
@@ -82,6 +82,9 @@ pub struct CostRowBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Vec<String>>>)]
     pub series: Option<Vec<(String, String)>>,
+    /// Quantities by meter, with `view=current_rates`: counters are summed, of gauges it is the last value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<BTreeMap<String, String>>,
 }
 
 /// Totals over all pages.
@@ -180,6 +183,29 @@ pub struct CostMetaBody {
     pub ledger_head: Option<Option<String>>,
     /// Usage without a price.
     pub unpriced_metrics: Vec<String>,
+    /// What the amounts are; with `view=current_rates` only, as the next six.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The card that priced all usage; that of the environment has the hash of its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_card_version: Option<String>,
+    /// What the ledger holds for the same days, estimates apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posted: Option<String>,
+    /// The ledger's own estimates for the same days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posted_memo: Option<String>,
+    /// By which factor every price would have to change for the total to be `posted`; null when one of both is not
+    /// positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub calibration: Option<Option<String>>,
+    /// Prices 100 times or more away from those of the published card.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_warnings: Option<Vec<String>>,
+    /// Keys of the environment's card that price no known meter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_keys: Option<Vec<String>>,
 }
 
 /// Cost by any dimension.
@@ -204,7 +230,7 @@ pub async fn list_costs(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let query = CostQuery::parse(&query.0, &app.cost_limits())?;
-    let table = app.engine.costs(reader.scope(), &query).await?;
+    let table = app.engine.costs(reader.scope_in(query.view)?, &query).await?;
     let body = to_api_costs(table);
     if asked.is_csv() {
         let (columns, rows) = flat(&body, &query)?;
@@ -235,6 +261,9 @@ fn to_api_row(row: CostRow) -> CostRowBody {
         previous: row.previous.map(|previous| money(previous.cost)),
         change: row.previous.map(|previous| money(previous.change)),
         series: row.series.map(|series| series.into_iter().map(|(date, cost)| (day(date), money(cost))).collect()),
+        usage: row
+            .usage
+            .map(|usage| usage.iter().map(|(meter, atoms)| (meter.to_string(), quantity(*atoms))).collect()),
     }
 }
 
@@ -251,7 +280,11 @@ fn to_api_totals(totals: CostTotals) -> CostTotalsBody {
     }
 }
 
+/// What amounts at current rates are called wherever they stand.
+const ESTIMATE: &str = "at current rates: estimate, not a bill";
+
 fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
+    let current = meta.current.as_ref();
     CostMetaBody {
         range: RangeBody { from: day(meta.range.from()), to: day(meta.range.to()), timezone: meta.timezone },
         currency: meta.currency.to_string(),
@@ -268,6 +301,13 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         posting: meta.posting,
         ledger_head: is_full.then_some(meta.ledger_head),
         unpriced_metrics: meta.unpriced_metrics,
+        label: current.map(|_| ESTIMATE.to_owned()),
+        rate_card_version: current.map(|current| current.card.version.clone()),
+        posted: current.map(|current| money(current.posted)),
+        posted_memo: current.map(|current| money(current.posted_memo)),
+        calibration: current.map(|current| current.calibration.map(factor)),
+        price_warnings: current.map(|current| current.card.price_warnings.clone()),
+        unknown_keys: current.map(|current| current.card.unknown_keys.clone()),
     }
 }
 
@@ -306,7 +346,7 @@ fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>)
             continue;
         };
         let mut flat = row.key.clone();
-        flat.extend(numbers.into_iter().filter(|(name, _)| name != "key" && name != "series"));
+        flat.extend(numbers.into_iter().filter(|(name, _)| !matches!(name.as_str(), "key" | "series" | "usage")));
         flat.extend(row.series.iter().flatten().map(|(date, cost)| (date.clone(), Value::String(cost.clone()))));
         rows.push(Value::Object(flat));
     }

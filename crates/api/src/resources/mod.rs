@@ -18,6 +18,8 @@ pub mod event_list;
 pub mod events;
 /// Where one amount comes from.
 pub mod explain;
+/// Files for spreadsheets.
+pub mod exports;
 /// Recurring and manual costs.
 pub mod fixed_costs;
 /// Exchange rates.

@@ -190,14 +190,23 @@ pub(super) fn published_answer(body: &PublishedBody) -> Result<Response, ApiErro
 
 /// Returns a version with its content: as JSON, or its text where TOML is asked for.
 pub(super) fn version_answer(headers: &HeaderMap, summary: VersionBody, text: String) -> Result<Response, ApiError> {
-    let wants_toml = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == TOML.as_bytes());
-    if wants_toml {
+    if wants_toml(headers) {
         return Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(TOML))], text).into_response());
     }
+    json(&with_content(summary, &text)?)
+}
+
+/// Returns whether the text itself is asked for.
+pub(super) fn wants_toml(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == TOML.as_bytes())
+}
+
+/// Returns a version with what its text says.
+pub(super) fn with_content(summary: VersionBody, text: &str) -> Result<VersionWithContent, ApiError> {
     let table: toml::Table = text
         .parse()
         .map_err(|error| ApiError::Internal(format!("version {} is unreadable: {error}", summary.version)))?;
-    json(&VersionWithContent { summary, content: from_toml(toml::Value::Table(table)) })
+    Ok(VersionWithContent { summary, content: from_toml(toml::Value::Table(table)) })
 }
 
 /// Returns the TOML text that a body is, or that its JSON stands for.

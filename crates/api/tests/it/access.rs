@@ -88,6 +88,8 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/costs?filter=tenant:globex", 200),
             get("missing", "/api/v1/costs?filter=tenant:nobody", 200),
             get("malformed", "/api/v1/costs?filter=tenant:%ff", 400)]),
+        Row("GET", "/api/v1/exports/usage.csv", PlatformOnly, vec![
+            get("own", "/api/v1/exports/usage.csv", 200), get("malformed", "/api/v1/exports/usage.csv?view=draft", 400)]),
         Row("GET", "/api/v1/explain", Costs, vec![
             get("own", "/api/v1/explain?tenant=acme&date=2026-11-18", 200),
             get("foreign", "/api/v1/explain?tenant=globex&date=2026-11-18", 200),
@@ -201,6 +203,9 @@ fn table() -> Vec<Row> {
             send("malformed", "/api/v1/rate-cards", "application/toml", "version = 'x'", 422)]),
         Row("POST", "/api/v1/rate-cards/validate", Platform, vec![
             send("own", "/api/v1/rate-cards/validate", "application/toml", "version = 'x'\ncurrency = 'USD'\nvalid_from = 2026-01-01", 200)]),
+        Row("POST", "/api/v1/rate-cards/simulate", Platform, vec![
+            send("own", "/api/v1/rate-cards/simulate?range=7d", "application/toml", "version = 'x'\ncurrency = 'USD'\nvalid_from = 2026-01-01", 200),
+            send("malformed", "/api/v1/rate-cards/simulate", "application/toml", "=", 422)]),
         Row("GET", "/api/v1/meters", Readers, plain("/api/v1/meters")),
         Row("GET", "/api/v1/meters/{name}", Readers, vec![
             get("own", "/api/v1/meters/cpu_core_hours", 200), get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),

@@ -128,6 +128,7 @@ impl TestApp {
             dimension_map: DimensionMap::default(),
             spool: folder.path().join("spool").into(),
             admin_token: None,
+            export_prefix: "apportion".into(),
             streams: Streams::new(limits.live_streams_max),
             upkeep: Arc::default(),
             known_tokens: KnownTokens::default(),

@@ -15,6 +15,7 @@ mod isolation;
 mod lists;
 mod live;
 mod problems;
+mod rates;
 mod schedule;
 mod schemas;
 mod snapshots;

@@ -135,6 +135,8 @@ async fn o1_every_answer_is_what_the_document_says() {
         asked += 1;
     }
     assert!(asked > 25, "only {asked} routes were asked");
+    let estimate = app.get("/costs?view=current_rates&range=7d&granularity=day").await.expect(200).json();
+    check(&document, &document["components"]["schemas"]["CostsBody"], &estimate, "current rates");
     let problem = app.get("/costs?x=1").await.expect(400).json();
     check(&document, &document["components"]["schemas"]["Problem"], &problem, "problem");
 }
@@ -172,6 +174,13 @@ async fn o1_answers_to_writes_are_documented_too() {
             "200",
         ),
         ("POST", "/policies", "", json!({ "version": "p", "valid_from": "2027-01-01" }), "201"),
+        (
+            "POST",
+            "/rate-cards/simulate",
+            "?range=7d",
+            json!({ "version": "d", "currency": "USD", "valid_from": DAY, "price": [{ "meter": "member_count", "price": "1", "per": "unit" }] }),
+            "200",
+        ),
         ("POST", "/cost-attribution/all/attribute", "?date=2026-11-18", Value::Null, "200"),
     ];
     for (method, path, query, body, status) in writes {

@@ -166,8 +166,8 @@ async fn versions_are_published_once_used_never_changed_and_shown_in_both_forms(
     assert_eq!(app.get("/rate-cards/v1").await.expect(200).json()["content"]["price"][0]["price"], "0.000002");
     assert_eq!(app.get("/rate-cards/starter").await.expect(200).json()["content"]["price"][0]["price"], "5");
     assert_eq!(app.get("/policies/default").await.expect(200).json()["content"]["pool"][0]["name"], "platform-usage");
-    let tiers = json!({ "version": "t", "currency": "USD", "valid_from": "2026-01-01", "price": [{ "meter": "api_call", "price": "1", "tiers": [] }] });
-    app.post("/rate-cards/validate", &tiers).await.expect_problem(400, "not_available");
+    let tiers = json!({ "version": "t", "currency": "USD", "valid_from": "2026-01-01", "price": [{ "meter": "api_call", "price": "1", "tiers": [{ "above": "0", "price": "1" }] }] });
+    app.post("/rate-cards/validate", &tiers).await.expect_problem(422, "invalid_rate_card");
     let answer = app.post("/policies/validate", &json!({ "version": "p", "valid_from": "2026-01-01", "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }] })).await;
     assert_eq!(answer.expect(200).json()["names"], json!(["a"]));
     let pool = |name: &str| json!({ "name": name, "recovers": { "provider": name }, "split": { "method": "rated", "meters": ["api_call"] } });

@@ -59,6 +59,21 @@ fn summary_of(answer: &Value) -> String {
             text.push_str(&format!("not among them, for want of an exchange rate: {}\n", amounts.join(" · ")));
         }
     }
+    if let Some(label) = meta.get("label").filter(|value| value.is_string()) {
+        text.push_str(&format!(
+            "{} (rate card {}); posted {}, posted estimates {}, calibration factor {}\n",
+            plain(label),
+            plain(&meta["rate_card_version"]),
+            plain(&meta["posted"]),
+            plain(&meta["posted_memo"]),
+            meta["calibration"].as_str().unwrap_or("none")
+        ));
+        let unpriced = meta["unpriced_metrics"].as_array().filter(|metrics| !metrics.is_empty());
+        if let Some(metrics) = unpriced {
+            let names: Vec<String> = metrics.iter().map(plain).collect();
+            text.push_str(&format!("without a price, counted as 0: {}\n", names.join(", ")));
+        }
+    }
     text
 }
 

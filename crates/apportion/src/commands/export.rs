@@ -1,12 +1,13 @@
-//! `export`: every row of the ledger or of the cost lines, page by page.
+//! `export`: every row of the ledger or of the cost lines, page by page; the usage as the server sends it.
 
 use super::{Context, parquet};
 use crate::cli::{ExportArgs, ExportCommand, ExportFormat, Format};
 use crate::client::Call;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::output::{Output, take_rows};
 use crate::progress::spinner;
 use anyhow::{Context as _, Result};
+use futures::TryStreamExt;
 use serde_json::Value;
 use std::io::Write;
 use storage::lake::Table;
@@ -16,6 +17,7 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     let (path, table, args) = match command {
         ExportCommand::Ledger(args) => ("/ledger/entries", Table::Ledger, args),
         ExportCommand::CostLines(args) => ("/cost-lines", Table::CostLines, args),
+        ExportCommand::Usage { view, export } => return usage(context, view, &export).await,
     };
     let mut days = context.days();
     let client = context.client().await?;
@@ -49,6 +51,79 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     bar.finish_and_clear();
     context.output.note(&format!("exported {count} rows"));
     Ok(Exit::Ok)
+}
+
+/// What the CSV says about itself, and how a person reads it.
+const USAGE_HEADERS: [(&str, &str); 4] = [
+    ("apportion-view", "view"),
+    ("apportion-rate-card-version", "rate card"),
+    ("apportion-gaps", "gaps"),
+    ("apportion-unpriced-metrics", "without a price"),
+];
+
+/// Writes the usage CSV as it comes, or each of its rows as JSON.
+async fn usage(context: &Context, view: Option<String>, args: &ExportArgs) -> Result<Exit> {
+    if args.format == ExportFormat::Parquet {
+        return Err(Failure::not_available("`export usage --format parquet`").into());
+    }
+    let client = context.client().await?;
+    let call = Call::get("/exports/usage.csv").queries(context.days()).maybe("view", view).accept("text/csv");
+    let answer = client.send(call).await?;
+    for (name, said) in USAGE_HEADERS {
+        if let Some(value) = answer.headers.get(name).and_then(|value| value.to_str().ok()) {
+            context.output.note(&format!("{said}: {value}"));
+        }
+    }
+    let mut out = sink_of(args)?;
+    let mut lines = (args.format == ExportFormat::Ndjson).then(JsonLines::default);
+    let mut pieces = answer.stream();
+    while let Some(piece) = pieces.try_next().await? {
+        match &mut lines {
+            Some(lines) => lines.write(&piece, &mut out)?,
+            None => out.write_all(&piece)?,
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+/// Makes JSON of a CSV that arrives in pieces.
+#[derive(Default)]
+struct JsonLines {
+    columns: Vec<String>,
+    /// What follows the last whole row.
+    rest: Vec<u8>,
+}
+
+impl JsonLines {
+    fn write(&mut self, piece: &[u8], out: &mut impl Write) -> Result<()> {
+        self.rest.extend_from_slice(piece);
+        // A row ends where a line ends outside quotes.
+        let (mut in_quotes, mut end) = (false, 0);
+        for (at, byte) in self.rest.iter().enumerate() {
+            match byte {
+                b'"' => in_quotes = !in_quotes,
+                b'\n' if !in_quotes => end = at + 1,
+                _ => {}
+            }
+        }
+        let whole: Vec<u8> = self.rest.drain(..end).collect();
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&whole[..]);
+        for record in reader.records() {
+            let record = record.context("the server's CSV cannot be read")?;
+            if self.columns.is_empty() {
+                self.columns = record.iter().map(str::to_owned).collect();
+                continue;
+            }
+            let cell = |(name, text): (&String, &str)| {
+                let value = if text.is_empty() { Value::Null } else { Value::String(text.to_owned()) };
+                (name.clone(), value)
+            };
+            let row: serde_json::Map<String, Value> = self.columns.iter().zip(&record).map(cell).collect();
+            writeln!(out, "{}", Value::Object(row))?;
+        }
+        Ok(())
+    }
 }
 
 /// Returns the days that an answer is about, if it says so.
@@ -120,6 +195,18 @@ fn text_of(rows: &[Value], format: ExportFormat, columns: &mut Vec<String>) -> S
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn rows_that_arrive_in_pieces_become_json() {
+        let text = b"a,b\r\n1,\"x\r\ny\"\r\n2,\r\n";
+        for cut in 0..text.len() {
+            let (mut lines, mut out) = (JsonLines::default(), Vec::new());
+            lines.write(&text[..cut], &mut out).expect("written");
+            lines.write(&text[cut..], &mut out).expect("written");
+            let expected = "{\"a\":\"1\",\"b\":\"x\\r\\ny\"}\n{\"a\":\"2\",\"b\":null}\n";
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), expected, "cut at {cut}");
+        }
+    }
 
     #[test]
     fn later_pages_keep_the_columns_of_the_first() {

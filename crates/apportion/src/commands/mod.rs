@@ -55,9 +55,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Variable with a rate card for the view at current rates, of a later release.
-const UNIT_COSTS: &str = "APPORTION_USAGE_UNIT_COSTS";
-
 /// What every command gets: flags, environment, output.
 pub struct Context {
     /// Flags that every command takes.
@@ -85,9 +82,6 @@ pub fn main() -> ExitCode {
     let output = Output::new(&cli.globals, no_color);
     let context = Context { globals: cli.globals, environment, output };
     start_log(&context, &command);
-    if context.environment.contains_key(UNIT_COSTS) {
-        context.output.warn(&format!("{UNIT_COSTS} is not available yet and was not read; a later release brings it"));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     finish(match runtime {
         Ok(runtime) => {
@@ -130,7 +124,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Coverage => costs::coverage(context).await,
         Command::Lake(command) => lake::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
-        Command::Rates(command) => versions::run(context, crate::publish::Kind::Rates, command).await,
+        Command::Rates(command) => versions::rates(context, command).await,
         Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,

@@ -1,7 +1,7 @@
 //! `rates` and `policy`: versions of prices and of pools and rules.
 
 use super::Context;
-use crate::cli::{Format, VersionCommand};
+use crate::cli::{Format, RatesCommand, VersionCommand};
 use crate::client::{Call, Client, percent_encode};
 use crate::exit::{Exit, Failure};
 use crate::output::plain;
@@ -10,6 +10,62 @@ use anyhow::Result;
 use axum::body::Body;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Runs `rates …`.
+pub async fn rates(context: &Context, command: RatesCommand) -> Result<Exit> {
+    match command {
+        RatesCommand::Version(command) => run(context, Kind::Rates, command).await,
+        RatesCommand::Simulate { file, top } => simulate(context, &file, top).await,
+    }
+}
+
+/// Evaluates a draft over history and prints what it changes.
+async fn simulate(context: &Context, file: &Path, top: Option<u32>) -> Result<Exit> {
+    let text = read_text(file)?;
+    Kind::Rates.check(file, &text)?;
+    let client = context.client().await?;
+    let call = Call::post("/rate-cards/simulate")
+        .queries(context.days())
+        .maybe("filter", context.globals.filter.as_ref())
+        .maybe("limit", top);
+    let answer = client.json(call.body(TOML, Body::from(text))).await?;
+    context.output.answer(&answer, &[])?;
+    for warning in answer["price_warnings"].as_array().into_iter().flatten() {
+        context.output.warn(&plain(warning));
+    }
+    if context.output.format == Format::Table {
+        let (range, totals) = (&answer["range"], &answer["totals"]);
+        context.output.text(&format!(
+            "\n{} to {}, {}: cost {} · posted {} · change {}",
+            plain(&range["from"]),
+            plain(&range["to"]),
+            plain(&answer["currency"]),
+            plain(&totals["cost"]),
+            plain(&totals["posted"]),
+            plain(&totals["change"])
+        ))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The columns of a card's prices.
+const PRICE_COLUMNS: [&str; 7] = ["key", "labels", "above", "price", "per", "per_month", "text"];
+
+/// Prints a version; of a rate card every price with its month.
+fn print_version(context: &Context, kind: Kind, answer: &Value) -> Result<()> {
+    if kind == Kind::Policy || context.output.format != Format::Table {
+        return context.output.answer(answer, &[]);
+    }
+    context.output.text(&format!(
+        "rate card {}, {}, valid from {}; months of {}",
+        plain(&answer["version"]),
+        plain(&answer["currency"]),
+        plain(&answer["valid_from"]),
+        plain(&answer["month"])
+    ))?;
+    context.output.answer(&json!({ "rows": answer["prices"] }), &PRICE_COLUMNS)
+}
 
 /// Runs `rates …` or `policy …`.
 pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Result<Exit> {
@@ -23,7 +79,7 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
         VersionCommand::Show { version } => {
             let client = context.client().await?;
             let answer = show(&client, kind, version).await?;
-            context.output.answer(&answer, &[])?;
+            print_version(context, kind, &answer)?;
             Ok(Exit::Ok)
         }
         VersionCommand::Validate { file } => {
@@ -43,7 +99,9 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
             let client = context.client().await?;
             let left = show(&client, kind, Some(left)).await?;
             let right = show(&client, kind, Some(right)).await?;
-            context.output.answer(&json!({ "rows": differences(&left, &right) }), &[])?;
+            let mut rows = price_differences(&left, &right);
+            rows.extend(differences(&without_prices(left), &without_prices(right)));
+            context.output.answer(&json!({ "rows": rows }), &[])?;
             Ok(Exit::Ok)
         }
         VersionCommand::Publish { file } => {
@@ -101,6 +159,46 @@ async fn show(client: &Client, kind: Kind, version: Option<String>) -> Result<Va
         }
     };
     client.json(Call::get(format!("{}/{}", kind.route(), percent_encode(&version)))).await
+}
+
+/// Returns every price that two rate cards do not share, with the months of both; none for policies.
+fn price_differences(left: &Value, right: &Value) -> Vec<Value> {
+    let prices = |card: &Value| -> BTreeMap<String, Value> {
+        let rows = card["prices"].as_array().cloned().unwrap_or_default();
+        let place = |row: &Value| {
+            let labels = row["labels"].as_object().filter(|labels| !labels.is_empty());
+            let labels = labels.map_or_else(String::new, |labels| Value::Object(labels.clone()).to_string());
+            let above = row["above"].as_str().map_or_else(String::new, |above| format!("/above {above}"));
+            format!("/price/{}{labels}{above}", plain(&row["key"]))
+        };
+        rows.into_iter().map(|row| (place(&row), row)).collect()
+    };
+    let (old, new) = (prices(left), prices(right));
+    let places: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let told = |row: Option<&Value>, field: &str| row.map_or(Value::Null, |row| row[field].clone());
+    let changed = places.into_iter().filter(|place| {
+        let facts = |row: Option<&Value>| [told(row, "price"), told(row, "per")];
+        facts(old.get(*place)) != facts(new.get(*place))
+    });
+    let row = |place: &String| {
+        let (left, right) = (old.get(place), new.get(place));
+        json!({ "at": place, "left": told(left, "price"), "right": told(right, "price"),
+                "left_month": told(left, "per_month"), "right_month": told(right, "per_month") })
+    };
+    changed.map(row).collect()
+}
+
+/// The document without what [`price_differences`] compares.
+fn without_prices(mut version: Value) -> Value {
+    if let Some(object) = version.as_object_mut() {
+        if object.remove("prices").is_some()
+            && let Some(content) = object.get_mut("content").and_then(Value::as_object_mut)
+        {
+            content.remove("price");
+        }
+        object.remove("month");
+    }
+    version
 }
 
 /// Returns every place at which the two documents differ, with both values.
@@ -177,6 +275,19 @@ mod tests {
         let in_use = json!({ "refusal": { "code": "version_in_use", "detail": "v" } });
         assert_eq!(refusal_line(&in_use, true).as_deref(), Some("version_in_use: v"));
         assert_eq!(refusal_line(&json!({ "valid": true }), false), None);
+    }
+
+    #[test]
+    fn prices_differ_with_their_months() {
+        let price = |key: &str, price: &str, month: &str| json!({ "key": key, "labels": {}, "above": null, "price": price, "per": "unit", "per_month": month });
+        let card = |version: &str, prices: Value| json!({ "version": version, "month": "2026-10", "prices": prices, "content": { "version": version, "price": [{ "meter": "x" }] } });
+        let left = card("a", json!([price("member_count", "5.00", "155.00"), price("api_call", "1.00", "1.00")]));
+        let right = card("b", json!([price("member_count", "6.00", "186.00"), price("api_call", "1.00", "1.00")]));
+        let expected = json!([{ "at": "/price/member_count", "left": "5.00", "right": "6.00", "left_month": "155.00", "right_month": "186.00" }]);
+        assert_eq!(Value::Array(price_differences(&left, &right)), expected);
+        let rest: Vec<Value> = differences(&without_prices(left), &without_prices(right));
+        let at: Vec<&str> = rest.iter().filter_map(|row| row["at"].as_str()).collect();
+        assert_eq!(at, ["/content/version", "/version"]);
     }
 
     #[test]

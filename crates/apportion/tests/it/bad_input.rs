@@ -72,9 +72,9 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
     write(
         folder,
         "rates.toml",
-        "version='v'\ncurrency='USD'\nvalid_from=2020-01-01\n[[price]]\nmeter='api_call'\nprice='1'\ntiers=[{above='1',price='2'}]",
+        "version='v'\ncurrency='USD'\nvalid_from=2020-01-01\n[[price]]\nmeter='api_call'\nprice='1'\ntiers=[{above='0',price='2'}]",
     );
-    check(folder, &["rates", "validate", "rates.toml"], 5, "not_available");
+    check(folder, &["rates", "validate", "rates.toml"], 5, "must ascend");
     write(
         folder,
         "rates.toml",
@@ -204,10 +204,15 @@ fn what_does_not_exist_is_not_found_and_what_comes_later_is_not_available() {
     let folder = folder.path();
     check(folder, &["tenants", "show", "nobody"], 3, "tenant `nobody`");
     check(folder, &["runs", "show", "run-0"], 3, "run-0");
-    check(folder, &["costs", "--view", "current_rates"], 5, "not_available");
+    check(folder, &["costs", "--view", "draft"], 5, "posted, current_rates");
     check(folder, &["costs", "--by", "nonsense"], 5, "unknown key `nonsense`");
     check(folder, &["costs", "--range", "99x"], 5, "`99x` is not a range");
-    for later in [&["period", "list"][..], &["costs", "changes"], &["export", "usage"], &["statement", "2026-10"]] {
+    for later in [
+        &["period", "list"][..],
+        &["costs", "changes"],
+        &["export", "usage", "--format", "parquet"],
+        &["statement", "2026-10"],
+    ] {
         check(folder, later, 5, "not_available");
     }
 }

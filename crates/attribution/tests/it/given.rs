@@ -2,6 +2,7 @@
 
 use attribution::day::{DayInputs, DayOutcome, attribute_day};
 use attribution::fx::FxTable;
+use attribution::graduated::MonthSoFar;
 use attribution::line::{AttributeSet, Cost, LinePart};
 use attribution::usage::{Measure, MeterBook, UsageCell};
 use domain::condition::ChargeAttribute;
@@ -20,6 +21,7 @@ pub struct Given {
     pub usage: Vec<UsageCell>,
     pub active: BTreeSet<Arc<str>>,
     pub card: Option<RateCard>,
+    pub month_so_far: MonthSoFar,
     pub fx: FxTable,
     pub reporting: Currency,
 }
@@ -46,6 +48,7 @@ impl Given {
             usage: Vec::new(),
             active: BTreeSet::new(),
             card: None,
+            month_so_far: MonthSoFar::default(),
             fx: FxTable::default(),
             reporting: Currency::USD,
         }
@@ -124,6 +127,7 @@ impl Given {
             usage: &self.usage,
             active_tenants: &self.active,
             rate_card: self.card.as_ref(),
+            month_so_far: &self.month_so_far,
             meters: &MeterBook::new(builtin()),
             reporting_currency: self.reporting,
             fx: &self.fx,

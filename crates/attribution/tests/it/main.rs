@@ -4,6 +4,8 @@
 mod given;
 /// The golden cases of the split rule.
 mod golden;
+/// Prices that depend on the month's quantity.
+mod graduated;
 /// Conservation, order independence, zero weights, signs.
 mod laws;
 /// Worked examples of every method.

@@ -1,7 +1,7 @@
 //! Reading result columns by name.
 
 use crate::EngineError;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
 use std::sync::Arc;
 
@@ -11,6 +11,13 @@ pub(crate) struct Rows<'b>(pub &'b RecordBatch);
 impl Rows<'_> {
     fn column(&self, name: &str) -> Result<&Arc<dyn Array>, EngineError> {
         self.0.column_by_name(name).ok_or_else(|| unexpected(name, "missing"))
+    }
+
+    /// A column of texts, whatever way the engine holds them.
+    pub(crate) fn text_array(&self, name: &str) -> Result<StringArray, EngineError> {
+        let column =
+            arrow::compute::cast(self.column(name)?, &DataType::Utf8).map_err(|error| unexpected(name, error))?;
+        Ok(column.as_string::<i32>().clone())
     }
 
     /// The texts of a column, whatever way the engine holds them.
@@ -42,6 +49,19 @@ impl Rows<'_> {
         let column =
             self.column(name)?.as_primitive_opt::<Date32Type>().ok_or_else(|| unexpected(name, "not a date"))?;
         Ok(column.iter().map(|day| domain::Day::from_epoch_days(day.unwrap_or_default())).collect())
+    }
+
+    /// The days of a date column, nulls as they are.
+    pub(crate) fn days_or_null(&self, name: &str) -> Result<Vec<Option<domain::Day>>, EngineError> {
+        let column =
+            self.column(name)?.as_primitive_opt::<Date32Type>().ok_or_else(|| unexpected(name, "not a date"))?;
+        Ok(column.iter().map(|day| day.map(domain::Day::from_epoch_days)).collect())
+    }
+
+    /// The truths of a boolean column, null as true: nothing speaks against it.
+    pub(crate) fn truths(&self, name: &str) -> Result<Vec<bool>, EngineError> {
+        let column = self.column(name)?.as_boolean_opt().ok_or_else(|| unexpected(name, "not a truth"))?;
+        Ok(column.iter().map(|truth| truth.unwrap_or(true)).collect())
     }
 
     /// The instants of a timestamp column.

@@ -42,7 +42,7 @@ pub enum View {
     /// The ledger.
     #[default]
     Posted,
-    /// Usage × the current rate card (a later release).
+    /// Usage × the card in force: an estimate.
     CurrentRates,
 }
 
@@ -164,12 +164,16 @@ impl CostQuery {
     /// Returns the question that the query parameters of a request ask.
     ///
     /// # Errors
-    /// [`EngineError::InvalidParameter`] for an unknown parameter, key or word and for contradictions;
-    /// [`EngineError::NotAvailable`] for `view=current_rates`.
+    /// [`EngineError::InvalidParameter`] for an unknown parameter, key or word and for contradictions.
     pub fn parse<K: AsRef<str>, V: AsRef<str>>(given: &[(K, V)], limits: &QueryLimits) -> Result<Self, EngineError> {
         let mut params = Params::new(given)?;
+        let view = params.word("view", &[("posted", View::Posted), ("current_rates", View::CurrentRates)])?;
         let query = Self {
-            range: params.range_or_default(limits)?,
+            // A day of usage is complete as it goes, a day of the ledger when it is over.
+            range: match view {
+                View::Posted => params.range_or_default(limits)?,
+                View::CurrentRates => params.range_to_today_or_default(limits)?,
+            },
             clock: params.word("clock", &[("charged", Clock::Charged), ("billed", Clock::Billed)])?,
             group_by: match params.text("group_by") {
                 None => vec![GroupKey::TENANT],
@@ -178,7 +182,7 @@ impl CostQuery {
             granularity: params.word("granularity", &GRANULARITIES)?,
             filter: Filter::parse(&params.text("filter").unwrap_or_default())?,
             compare_prev: params.word("compare", &[("none", false), ("prev", true)])?,
-            view: params.word("view", &[("posted", View::Posted), ("current_rates", View::CurrentRates)])?,
+            view,
             measure: params
                 .word("measure", &[("amount", Measure::Amount), ("billed_amount", Measure::BilledAmount)])?,
             currency: params.parsed("currency")?,
@@ -194,12 +198,9 @@ impl CostQuery {
     }
 
     fn check(&self) -> Result<(), EngineError> {
-        if self.view == View::CurrentRates {
-            if self.as_of.is_some() {
-                let detail = "`as_of` asks the ledger; current rates have no earlier state, use view=posted";
-                return Err(EngineError::parameter("as_of", detail));
-            }
-            return Err(EngineError::NotAvailable("view=current_rates".to_owned()));
+        if self.view == View::CurrentRates && self.as_of.is_some() {
+            let detail = "`as_of` asks the ledger; current rates have no earlier state, use view=posted";
+            return Err(EngineError::parameter("as_of", detail));
         }
         let needs_previous = matches!(self.sort.key, SortKey::Previous | SortKey::Change);
         if needs_previous && !self.compare_prev {
@@ -282,10 +283,19 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_and_later_features_are_refused() {
+    fn rolling_ranges_of_current_rates_end_today() {
+        let query = parse(&[("view", "current_rates"), ("range", "7d")]).expect("a query");
+        assert_eq!(
+            (query.view, query.range.to_string_pair()),
+            (View::CurrentRates, "2026-11-14 2026-11-20".to_owned())
+        );
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
         let refused = |given: &[(&str, &str)]| parse(given).expect_err("refused");
         assert!(refused(&[("view", "current_rates"), ("as_of", "posting:1")]).contains("as_of"));
-        assert_eq!(refused(&[("view", "current_rates")]), "view=current_rates is not available yet");
+        assert!(refused(&[("view", "draft")]).contains("posted, current_rates"));
         assert!(refused(&[("sort", "-change")]).contains("compare=prev"));
         assert!(refused(&[("sort", "size")]).starts_with("cannot sort by `size`"));
         assert!(refused(&[("clock", "wall")]).contains("charged, billed"));

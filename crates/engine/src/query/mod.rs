@@ -17,6 +17,8 @@ pub mod cost_query;
 pub mod costs;
 /// How much of the cost was measured.
 pub mod coverage;
+/// Usage at the prices of one card.
+pub mod current;
 /// Opaque continuation of a list.
 pub mod cursor;
 /// Entries as they are.
@@ -68,8 +70,11 @@ pub use as_of::{AsOf, Head};
 pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
 pub use cost_lines::CostLineFilter;
 pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
-pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, ReservedTotals};
+pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, ReservedTotals};
 pub use coverage::Coverage;
+pub use current::export::{UsageCsv, UsageDay, UsageExport};
+pub use current::simulate::{RateSimulation, SimulatedRow, SimulationQuery};
+pub use current::{CurrentCard, UnitCosts};
 pub use entries::EntryFilter;
 pub use explain::{ExplainQuery, Explanation};
 pub use filter::Filter;

@@ -3,6 +3,7 @@
 use crate::due::{SeenInputs, TouchedDays};
 use domain::Day;
 use domain::policy::{Basis, CostMetric, Method, Policy, Pool, UNATTRIBUTED_POOL};
+use domain::rates::RateCard;
 use ledger::{ByKey, Cause, Difference, Existing, PoolOfDay, Totals, totals_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,12 +39,13 @@ impl Causes {
         before: Option<&SeenInputs>,
         now: &SeenInputs,
         touched: &TouchedDays,
+        card: &RateCard,
         redefined: Redefined,
     ) -> Self {
         let changed = before.map(|before| Changed {
             policy: before.policy != now.policy,
             lines: touched.lines_since(day, before),
-            usage: touched.usage_since(day, before),
+            usage: touched.priced_usage_since(day, card, before),
             rates: before.rate_card != now.rate_card,
             fx: before.fx != now.fx,
             tenants: before.tenants != now.tenants,

@@ -4,14 +4,16 @@ use super::causes::{Causes, Redefined};
 use super::degraded::DegradedDays;
 use super::existing;
 use super::gaps::{self, DriverDays};
+use super::month::MonthUsage;
 use super::view::RunWarning;
 use crate::books::Books;
-use crate::due::{SeenInputs, TouchedDays};
+use crate::due::{SeenInputs, TouchedDays, ranges_of};
 use crate::inputs::{lines, repeated, usage};
 use crate::{Engine, EngineError};
 use attribution::cells::Consumer;
 use attribution::day::{DayInputs, DayOutcome, Finding, PoolOutcome, attribute_day};
 use attribution::expand::{expand, expand_with_findings};
+use attribution::graduated::MonthSoFar;
 use attribution::line::AttributeSet;
 use attribution::share::Share;
 use domain::condition::UsageAttribute;
@@ -82,6 +84,41 @@ impl Computed {
     }
 }
 
+impl Computed {
+    /// Lists the days after the run that late usage of it prices anew: graduated prices go by the month's quantity.
+    pub(super) fn note_days_left(&mut self, range: DayRange, today: Day) {
+        let last = range.to().month().last_day().min(today.plus(-1));
+        let Some(left) = DayRange::new(range.to().plus(1), last) else { return };
+        let first = range.from().max(range.to().month().first_day());
+        let late = DayRange::new(first, range.to()).into_iter().flat_map(|days| days.days()).filter(|day| {
+            let before = self.before.get(day);
+            self.books.card_on(*day).content.has_tiers()
+                && before.is_some_and(|before| self.touched.usage_since(*day, before))
+        });
+        let Some(late) = late.max() else { return };
+        let moved = left.days().filter(|day| self.touched.has_usage(*day));
+        for days in ranges_of(moved, i32::MAX) {
+            self.warnings.insert(RunWarning {
+                code: "tiers_moved".to_owned(),
+                day: Some(late),
+                pool: None,
+                detail: format!(
+                    "usage came late, and graduated prices go by the month's quantity: {} to {} are due too",
+                    days.from(),
+                    days.to()
+                ),
+            });
+        }
+    }
+}
+
+/// What a day is computed from, beside the books.
+struct Inputs<'i> {
+    lines: &'i [attribution::line::LinePart],
+    usage: &'i [attribution::usage::UsageCell],
+    month_so_far: &'i MonthSoFar,
+}
+
 /// A day's outcome in the ledger's terms.
 struct DayDesired {
     desired: Vec<(EntryKey, Desired)>,
@@ -110,6 +147,7 @@ impl Engine {
         let compared: Vec<&Policy> = policies.iter().copied().chain(earlier).collect();
         let repeated = repeated::first_days(&session, &compared, piece.to()).await?;
         let mut existing: BTreeMap<Day, _> = existing::load(&session, piece).await?.by_day().collect();
+        let mut month = MonthUsage::before(&session, piece, &books, &policies).await?;
         if computed.drivers.is_none() && policies.iter().any(|policy| gaps::watches(policy)) {
             computed.drivers = Some(DriverDays::before(&session, piece.from()).await?);
         }
@@ -120,9 +158,11 @@ impl Engine {
             let (policy, not_made) = expand_with_findings(&version.content, &values);
             note_findings(computed, day, &not_made);
             let (parts, usage) = (lines.days.remove(&day).unwrap_or_default(), cells.remove(&day).unwrap_or_default());
-            let outcome = self.attribute(day, &books, &policy, &parts, &usage, &mut computed.new_tenants);
-            let inputs = inputs_json(computed, lines.imports.get(&day), day);
-            let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &inputs);
+            let inputs = Inputs { lines: &parts, usage: &usage, month_so_far: month.up_to(day, &policy, &books) };
+            let outcome = self.attribute(day, &books, &policy, &inputs, &mut computed.new_tenants);
+            month.keep(day, &usage);
+            let seen = inputs_json(computed, lines.imports.get(&day), day);
+            let wanted = self.in_ledger_terms(run, day, &policy, &books, &outcome, &seen);
             note_findings(computed, day, &outcome.findings);
             let gaps = computed.drivers.as_mut().map(|drivers| drivers.gaps(day, &outcome.pools));
             computed.warnings.extend(gaps.into_iter().flatten());
@@ -134,7 +174,8 @@ impl Engine {
             let earlier = before.and_then(|before| before.policy_in(&books));
             let earlier = earlier.map(|version| expand(&version.content, &values));
             let redefined = Redefined::between(earlier.as_ref(), &policy);
-            let causes = Causes::of_day(day, before, &now, &computed.touched, redefined);
+            let card = &books.card_on(day).content;
+            let causes = Causes::of_day(day, before, &now, &computed.touched, card, redefined);
             computed.seen.insert(day, now);
             add_differences(computed, day, wanted, existing.remove(&day).unwrap_or_default(), causes);
             progress(day);
@@ -148,8 +189,7 @@ impl Engine {
         day: Day,
         books: &Books,
         policy: &Policy,
-        lines: &[attribution::line::LinePart],
-        usage: &[attribution::usage::UsageCell],
+        inputs: &Inputs<'_>,
         new_tenants: &mut BTreeSet<Arc<str>>,
     ) -> DayOutcome {
         let found = RefCell::new(BTreeSet::new());
@@ -168,10 +208,11 @@ impl Engine {
             day,
             day_seconds: self.settings.zone.day_range(day).seconds(),
             policy,
-            lines,
-            usage,
+            lines: inputs.lines,
+            usage: inputs.usage,
             active_tenants: &active,
             rate_card: Some(&*books.card_on(day).content),
+            month_so_far: inputs.month_so_far,
             meters: &books.meters,
             reporting_currency: self.settings.reporting_currency,
             fx: &books.fx,

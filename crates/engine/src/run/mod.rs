@@ -15,6 +15,8 @@ mod existing;
 mod gaps;
 /// Runs under way and who follows them.
 mod hub;
+/// What graduated prices need to know of the month.
+mod month;
 /// Writing one posting, all or nothing.
 mod post;
 /// Caches of the catalog from the lake.
@@ -316,6 +318,7 @@ impl Engine {
             self.compute_piece(&mut computed, run, piece, progress).await?;
             from = to.plus(1);
         }
+        computed.note_days_left(request.range, self.today());
         Ok(computed)
     }
 }

@@ -3,6 +3,7 @@
 use crate::given::{day, money, quantity};
 use attribution::day::{DayInputs, DayOutcome, attribute_day};
 use attribution::fx::FxTable;
+use attribution::graduated::MonthSoFar;
 use attribution::line::{AttributeSet, Cost, LinePart};
 use attribution::usage::{Measure, MeterBook, UsageCell};
 use domain::Currency;
@@ -269,6 +270,7 @@ impl Case {
             usage: &self.cells(&meters),
             active_tenants: &active,
             rate_card: self.rate_card().as_ref(),
+            month_so_far: &MonthSoFar::default(),
             meters: &meters,
             reporting_currency: Currency::USD,
             fx: &fx,

@@ -5,6 +5,7 @@ use super::super::cost_query::Clock;
 use super::super::coverage::{Coverage, CoverageAmounts, CoverageKind};
 use super::super::select::{self, all_of};
 use super::super::{View, pool_days};
+use super::current::CurrentRates;
 use super::scan::Scan;
 use crate::books::Books;
 use crate::due::ranges_of;
@@ -61,6 +62,8 @@ pub struct CostMeta {
     pub ledger_head: Option<String>,
     /// Usage without a price; only current rates have any.
     pub unpriced_metrics: Vec<String>,
+    /// The card, and what the ledger says of the same days; at current rates only.
+    pub current: Option<CurrentRates>,
 }
 
 /// What the entries of a range say, unfiltered but for the scope.
@@ -99,6 +102,7 @@ impl Engine {
             posting: scan.head.posting,
             ledger_head: scan.head.hash.clone().filter(|_| is_full),
             unpriced_metrics: Vec::new(),
+            current: None,
         })
     }
 

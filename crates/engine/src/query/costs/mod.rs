@@ -1,7 +1,7 @@
 //! Cost by any dimension: the answer to [`CostQuery`].
 
 use super::as_of::{AsOf, Head};
-use super::cost_query::{CostQuery, Measure};
+use super::cost_query::{CostQuery, Measure, View};
 use super::params::QueryLimits;
 use super::{cost_query, cursor};
 use crate::{Engine, EngineError};
@@ -10,7 +10,11 @@ use domain::{Currency, Day, DayRange, TenantScope};
 use fold::Folded;
 pub(in crate::query) use fold::bucket_of;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+/// The view at current rates.
+mod current;
 /// Adding up what DataFusion grouped.
 mod fold;
 /// What the answer says about itself.
@@ -20,6 +24,7 @@ mod page;
 /// The query that DataFusion runs.
 mod scan;
 
+pub use current::CurrentRates;
 pub use meta::{Conservation, CostMeta};
 
 /// One row: the cost of one group.
@@ -37,6 +42,8 @@ pub struct CostRow {
     pub previous: Option<Previous>,
     /// First day and cost of every bucket, with a granularity.
     pub series: Option<Vec<(Day, i128)>>,
+    /// Quantities by meter in atoms of 10⁻⁹, at current rates: what counts is summed, of a level it is the last value.
+    pub usage: Option<BTreeMap<Arc<str>, i128>>,
 }
 
 /// Parts of a row's cost, in atoms.
@@ -138,6 +145,13 @@ impl Engine {
     /// For a cursor of another question, a tenant named outside the scope, several currencies where one is
     /// needed, or when a store fails.
     pub async fn costs(&self, scope: &TenantScope, query: &CostQuery) -> Result<CostTable, EngineError> {
+        match query.view {
+            View::Posted => self.posted_costs(scope, query).await,
+            View::CurrentRates => self.costs_at_current_rates(scope, query).await,
+        }
+    }
+
+    async fn posted_costs(&self, scope: &TenantScope, query: &CostQuery) -> Result<CostTable, EngineError> {
         super::select::check_named_tenants(scope, &query.filter)?;
         let (query, mut head, offset) = self.resume(scope, query).await?;
         let session = self.session_now().await?;

@@ -41,6 +41,7 @@ pub(super) fn shape(
             series: buckets.as_ref().map(|buckets| {
                 buckets.iter().map(|day| (*day, group.series.get(day).copied().unwrap_or_default())).collect()
             }),
+            usage: None,
             key: query.group_by.iter().map(ToString::to_string).zip(key).collect(),
         })
         .collect();

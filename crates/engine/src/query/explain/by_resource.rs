@@ -4,6 +4,7 @@ use super::cells::CellKey;
 use attribution::cells::{Consumer, cells_of};
 use attribution::day::DayInputs;
 use attribution::fx::FxTable;
+use attribution::graduated::MonthSoFar;
 use attribution::split::split_exact;
 use attribution::usage::{Measure, MeterBook, UsageCell};
 use domain::condition::Conditions;
@@ -40,6 +41,7 @@ pub(super) fn split_by_resource_share(
         usage: &usage,
         active_tenants: &BTreeSet::new(),
         rate_card: None,
+        month_so_far: &MonthSoFar::default(),
         meters: &MeterBook::default(),
         reporting_currency: Currency::USD,
         fx: &FxTable::default(),

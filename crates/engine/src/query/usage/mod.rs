@@ -25,6 +25,7 @@ use domain::meter::Aggregation;
 use domain::{Day, Instant};
 use fold::{Asked, Fold};
 use std::sync::Arc;
+pub(in crate::query) use sums::UsageNow;
 use sums::{Part, Shape, UsageSum};
 
 /// One quantity.

@@ -49,7 +49,7 @@ impl UsageSum {
 }
 
 /// The usage at one moment: versions of the tables, and the hot rows that they do not have yet.
-pub(super) struct UsageNow {
+pub(in crate::query) struct UsageNow {
     pub pinned: PinnedTable,
     pub snapshots: PinnedTable,
     pub hot: Vec<RecordBatch>,
@@ -77,7 +77,7 @@ pub(super) enum Part {
 
 impl Engine {
     /// Returns the usage as it is now. The hot rows are taken first: what they lack is in the version pinned after them.
-    pub(super) async fn usage_now(&self) -> Result<UsageNow, EngineError> {
+    pub(in crate::query) async fn usage_now(&self) -> Result<UsageNow, EngineError> {
         let hot = self.hot.as_ref().map(|hot| Ok::<_, EngineError>((hot.txn_writer(), hot.snapshot()?))).transpose()?;
         let pinned = self.lake.pin_table(Table::Usage).await?;
         let snapshots = self.lake.pin_table(Table::Snapshots).await?;

@@ -1,0 +1,115 @@
+"""J10: the usage CSV of 2 M rows over HTTP, against DuckDB's COPY of the same rows from the same Parquet files.
+
+A row is a workspace and day with nine metrics and what they cost. Both sides make wide rows of long ones, price them and
+write CSV; Apportion also streams it through a socket to a client that writes it to a file. Answers are compared first: both
+files are read back, and no row may be in one of them only.
+"""
+
+import http.client
+import os
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+
+from common import append_result, cpu_seconds, measure, memory_mib, print_table, run_job, verdict
+from server import TOKEN, Server
+from snapshots import FIELDS, STARTER, days_of, make_snapshots
+
+TENANTS = int(os.environ.get("TENANTS", 10_000))
+DAYS = int(os.environ.get("DAYS", 200))
+THREADS = int(os.environ.get("THREADS", 2))
+ROUNDS = int(os.environ.get("ROUNDS", 3))
+RATIO_MIN, GROWTH_MIB_MAX = 0.5, 64
+PIECE_BYTES = 1 << 20
+
+COLUMNS = ", ".join(f"sum(quantity) FILTER (WHERE metric = '{field}')::DECIMAL(20, 0) AS {field}" for field in FIELDS)
+COST = " + ".join(f"coalesce({field}, 0) * {price}::DECIMAL(18, 15)" for field, price in STARTER.items())
+ROWS = f"""SELECT tenant AS workspace_slug, '' AS workspace_name, snapshot_date, {", ".join(FIELDS)}, {COST} AS cost_usd FROM (
+               SELECT tenant, snapshot_date, {COLUMNS} FROM read_parquet([{{files}}]) GROUP BY tenant, snapshot_date)"""
+
+
+def job(folder: Path, opened: list) -> None:
+    server, files = make_snapshots(folder / "apportion", TENANTS, DAYS)
+    opened.append(server)
+    server.start()
+    server.settle()
+    idle_mib, cpu = memory_mib(server.pid), cpu_seconds(server.pid)
+    ours, theirs = folder / "ours.csv", folder / "theirs.csv"
+    our_seconds = min(export(server, ours) for _ in range(ROUNDS))
+    cpu = (cpu_seconds(server.pid) - cpu) / ROUNDS
+    peak_mib = memory_mib(server.pid, "VmHWM")
+    ended = [measure([sys.executable, __file__, "--peer", str(theirs), *files]) for _ in range(ROUNDS)]
+    compare_answers(ours, theirs)
+    report(our_seconds, cpu, (idle_mib, peak_mib), ours.stat().st_size, ended)
+
+
+def export(server: Server, file: Path) -> float:
+    """Streams the CSV to a file; returns the seconds from request to the last byte."""
+    connection = http.client.HTTPConnection(server.address, timeout=600)
+    begun = time.monotonic()
+    connection.request("GET", f"/api/v1/exports/usage.csv?{days_of(DAYS)}", headers={"Authorization": f"Bearer {TOKEN}"})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        sys.exit(f"the export was refused: {answer.status} {answer.read().decode()[:1000]}")
+    with file.open("wb") as out:
+        while piece := answer.read(PIECE_BYTES):
+            out.write(piece)
+    connection.close()
+    return time.monotonic() - begun
+
+
+def peer(file: str, files: list[str]) -> None:
+    """What DuckDB has to do, in a process of its own so that its memory can be seen."""
+    rows = ROWS.replace("{files}", ", ".join(f"'{name}'" for name in files))
+    with duckdb.connect() as connection:
+        connection.execute(f"SET threads = {THREADS}")
+        begun = time.monotonic()
+        connection.execute(f"COPY ({rows}) TO '{file}' (HEADER, DELIMITER ',')")
+        print(time.monotonic() - begun)
+
+
+def compare_answers(ours: Path, theirs: Path) -> None:
+    types = {"workspace_slug": "TEXT", "workspace_name": "TEXT", "snapshot_date": "DATE"}
+    types |= dict.fromkeys(FIELDS, "DECIMAL(20, 0)") | {"cost_usd": "DECIMAL(38, 15)"}
+    wanted = "SELECT * REPLACE (coalesce(workspace_name, '') AS workspace_name) FROM read_csv('{file}', header = true, columns = {types})"
+    one, other = (wanted.format(file=file, types=types) for file in (ours, theirs))
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 2")
+        (count,) = connection.execute(f"SELECT count(*) FROM ({one})").fetchone()
+        (differing,) = connection.execute(f"SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))").fetchone()
+    if count != TENANTS * DAYS or differing:
+        sys.exit(f"{count} rows, {differing} of them differ: no times are printed for a wrong answer")
+    print(f"answers agree: {count:,} rows are the same in both files")
+
+
+def report(seconds: float, cpu: float, memory: tuple[float, float], size: int, ended: list) -> None:
+    best = min(ended, key=lambda one: float(one.printed))
+    peer_seconds, rows, growth_mib = float(best.printed), TENANTS * DAYS, memory[1] - memory[0]
+    print_table(
+        f"J10, {rows:,} rows, {size / 2**20:.0f} MiB, best of {ROUNDS}",
+        ["wall s", "rows/s", "CPU s", "MiB"],
+        [
+            ("Apportion over HTTP", seconds, rows / seconds, cpu, growth_mib),
+            ("DuckDB COPY (query alone)", peer_seconds, rows / peer_seconds, best.cpu_seconds, best.peak_mib),
+        ],
+    )
+    ratio = peer_seconds / seconds
+    met = verdict(ratio >= RATIO_MIN, growth_mib <= GROWTH_MIB_MAX)
+    print(
+        f"\n{ratio:.2f} × DuckDB (target ≥ {RATIO_MIN}); {growth_mib:.0f} MiB above the {memory[0]:.0f} MiB of the idle server "
+        f"(target ≤ {GROWTH_MIB_MAX}): {met}"
+    )
+    append_result("J10", {
+        "rows": rows, "bytes": size, "threads": THREADS, "apportion_seconds": seconds, "apportion_cpu_seconds": cpu,
+        "idle_mib": round(memory[0]), "peak_mib": round(memory[1]), "duckdb_seconds": peer_seconds,
+        "duckdb_peak_mib": round(best.peak_mib), "ratio": ratio, "target": met,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peer"]:
+        peer(sys.argv[2], sys.argv[3:])
+    else:
+        run_job("J10", job)

@@ -1,0 +1,395 @@
+//! The usage CSV's rows: one for each tenant and snapshot day, day by day, so that memory holds two days.
+
+use super::super::cost_query::View;
+use super::super::params::{Params, QueryLimits};
+use super::super::select::{all_of, charged_in, of_cost};
+use super::super::usage::UsageNow;
+use super::price::{ambiguous, too_much};
+use super::{CurrentCard, state_of};
+use crate::books::Books;
+use crate::inputs::rows::Rows;
+use crate::query::columns::rows;
+use crate::{Engine, EngineError};
+use arrow::array::RecordBatch;
+use attribution::fx::convert_half_even;
+use attribution::reprice::Repricer;
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::prelude::{SessionContext, ident};
+use domain::snapshot::FIELDS;
+use domain::{Currency, Day, DayRange};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+use storage::lake::Table;
+use tokio::task::JoinHandle;
+
+/// What is asked of the usage CSV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageExport {
+    /// The snapshot days.
+    pub range: DayRange,
+    /// Where the cost comes from.
+    pub view: View,
+}
+
+/// One tenant on one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageDay {
+    /// Its slug that day, its id where it has none.
+    pub slug: Arc<str>,
+    /// Its name that day.
+    pub name: Option<Arc<str>>,
+    /// The day.
+    pub date: Day,
+    /// Quantities in atoms of 10⁻⁹, in the order of [`UsageCsv::metrics`]; none where nothing was measured.
+    pub quantities: Vec<Option<i128>>,
+    /// The cost in atoms; none for a day that the ledger says nothing about.
+    pub cost: Option<i128>,
+}
+
+/// The rows, and what is known of all of them before the first.
+pub struct UsageCsv {
+    /// The days.
+    pub range: DayRange,
+    /// Where the cost comes from.
+    pub view: View,
+    /// The nine fields, then further metrics by name.
+    pub metrics: Vec<String>,
+    /// Currency of the costs.
+    pub currency: Currency,
+    /// The card that prices at current rates; none for the ledger's view.
+    pub card: Option<CurrentCard>,
+    /// Metrics of the rows without a price.
+    pub unpriced_metrics: Vec<String>,
+    /// How often a metric is degraded or missing, such as `degraded storage_bytes 12`.
+    pub gaps: Vec<String>,
+    /// Days of the range up to today without a snapshot.
+    pub days_without_rows: Vec<DayRange>,
+    /// The rows, a day at a time.
+    pub days: BoxStream<'static, Result<Vec<UsageDay>, EngineError>>,
+}
+
+impl fmt::Debug for UsageCsv {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("UsageCsv").field("range", &self.range).field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+/// What a state's snapshots of a range are, by metric and quality.
+type Qualities = BTreeMap<(String, String), i64>;
+
+/// The qualities that were counted last: the next export of the same days counts nothing.
+#[derive(Debug, Default)]
+pub(crate) struct KeptQualities(Mutex<Option<(String, Arc<Qualities>)>>);
+
+impl UsageExport {
+    /// Returns what the parameters ask; without a view at current rates, as the seed's CSV.
+    ///
+    /// # Errors
+    /// For an unknown parameter or a value that cannot be used.
+    pub fn from_params(mut params: Params, limits: &QueryLimits) -> Result<Self, EngineError> {
+        let views = [("current_rates", View::CurrentRates), ("posted", View::Posted)];
+        let export = Self { range: params.range_to_today_or_default(limits)?, view: params.word("view", &views)? };
+        params.finish()?;
+        Ok(export)
+    }
+}
+
+impl Engine {
+    /// Returns the rows of every tenant's snapshots, and what the export must say about itself.
+    ///
+    /// # Errors
+    /// When the card cannot be read or a store fails. The rows may end with an error.
+    ///
+    /// # Source
+    /// Spec 4-interfaces, section 3; seed S0-21.
+    pub async fn usage_csv_all_tenants(&self, export: UsageExport) -> Result<UsageCsv, EngineError> {
+        let now = self.usage_now().await?;
+        let books = Arc::new(self.books_now().await?);
+        let session = self.session_for_prices(&now)?;
+        let ledger = self.session_now().await?;
+        let qualities = self.qualities(&session, &now, &books, export.range).await?;
+        let metrics = columns_of(&qualities);
+        let days = days_with_rows(&now, export.range);
+        let card = match export.view {
+            View::CurrentRates => Some(self.current_card(&books)?),
+            View::Posted => None,
+        };
+        let booked = card.as_ref().map_or(self.settings.reporting_currency, |card| card.card.currency);
+        let has_dollars = days.iter().all(|day| books.fx.rate(booked, Currency::USD, *day).is_some());
+        let currency = if booked == Currency::USD || has_dollars { Currency::USD } else { booked };
+        let mut rows = RowsOfDays {
+            engine: self.clone(),
+            reader: Arc::new(Reader { session, books: Arc::clone(&books), metrics: metrics.clone() }),
+            ledger,
+            books,
+            repricer: card.as_ref().map(|card| Repricer::new(Arc::clone(&card.card))),
+            prices: Vec::new(),
+            from: export.range.from(),
+            booked,
+            shown: currency,
+        };
+        rows.find_prices()?;
+        let unpriced_metrics = rows.unpriced(&qualities);
+        let mut left = rows.days_to_read(&now, export.range, &days).into_iter();
+        // While a day is priced and sent, the next one is read.
+        let first = Reader::start(&rows.reader, left.next());
+        let days = try_unfold((rows, left, first), |(mut rows, mut left, reading)| async move {
+            let Some((day, reading)) = reading else { return Ok(None) };
+            let next = Reader::start(&rows.reader, left.next());
+            let quantities = reading.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+            let found = rows.of_day(day, quantities).await?;
+            Ok::<_, EngineError>(Some((found, (rows, left, next))))
+        });
+        Ok(UsageCsv {
+            range: export.range,
+            view: export.view,
+            metrics,
+            currency,
+            card,
+            unpriced_metrics,
+            gaps: gaps_of(&qualities),
+            days_without_rows: self.days_without_rows(&now, export.range),
+            days: days.boxed(),
+        })
+    }
+
+    /// How often each metric was measured how well.
+    async fn qualities(
+        &self,
+        session: &SessionContext,
+        now: &UsageNow,
+        books: &Books,
+        range: DayRange,
+    ) -> Result<Arc<Qualities>, EngineError> {
+        let key = format!("{} {range:?}", state_of(now, books));
+        let kept = || self.kept_qualities.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, found)) = kept().as_ref()
+            && *known == key
+        {
+            return Ok(Arc::clone(found));
+        }
+        let sql = format!(
+            "SELECT metric, quality, count(*) AS \"count\" FROM snapshots WHERE snapshot_date >= DATE '{}' \
+             AND snapshot_date <= DATE '{}' GROUP BY metric, quality",
+            range.from(),
+            range.to()
+        );
+        let mut found = Qualities::new();
+        for batch in session.sql(&sql).await?.collect().await? {
+            let rows = Rows(&batch);
+            let (metrics, qualities, counts) = (rows.texts("metric")?, rows.texts("quality")?, rows.integers("count")?);
+            for row in 0..batch.num_rows() {
+                let text = |column: &[Option<Arc<str>>]| column[row].as_deref().unwrap_or_default().to_owned();
+                found.insert((text(&metrics), text(&qualities)), counts[row]);
+            }
+        }
+        let found = Arc::new(found);
+        *kept() = Some((key, Arc::clone(&found)));
+        Ok(found)
+    }
+
+    fn days_without_rows(&self, now: &UsageNow, range: DayRange) -> Vec<DayRange> {
+        let known: BTreeSet<Day> = days_with_rows(now, range).into_iter().collect();
+        let today = self.today();
+        crate::due::ranges_of(range.days().filter(|day| *day <= today && !known.contains(day)), i32::MAX)
+    }
+}
+
+/// The days of the range that have snapshots, ascending.
+fn days_with_rows(now: &UsageNow, range: DayRange) -> Vec<Day> {
+    let value = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Day>().ok());
+    let days = now.snapshots.files().filter_map(|file| file.partition_values.get("snapshot_date").and_then(value));
+    days.filter(|day| range.contains(*day)).collect::<BTreeSet<Day>>().into_iter().collect()
+}
+
+/// The nine fields, then what else was measured, by name.
+fn columns_of(qualities: &Qualities) -> Vec<String> {
+    let fields = FIELDS.map(|(name, _)| name);
+    let others: BTreeSet<&str> = qualities.keys().map(|(metric, _)| metric.as_str()).collect();
+    let others = others.into_iter().filter(|metric| !fields.contains(metric));
+    fields.into_iter().chain(others).map(str::to_owned).collect()
+}
+
+fn gaps_of(qualities: &Qualities) -> Vec<String> {
+    let gaps = qualities.iter().filter(|((_, quality), _)| quality != "ok");
+    gaps.map(|((metric, quality), count)| format!("{quality} {metric} {count}")).collect()
+}
+
+/// What every day's rows are made with.
+struct RowsOfDays {
+    engine: Engine,
+    reader: Arc<Reader>,
+    ledger: SessionContext,
+    books: Arc<Books>,
+    /// None for the ledger's view.
+    repricer: Option<Repricer>,
+    /// Which row of the card prices each metric.
+    prices: Vec<Option<usize>>,
+    /// The first day of the export; days before it only say where graduated prices stand.
+    from: Day,
+    booked: Currency,
+    shown: Currency,
+}
+
+/// Reads the snapshots of a day.
+struct Reader {
+    session: SessionContext,
+    books: Arc<Books>,
+    metrics: Vec<String>,
+}
+
+/// A day that is being read.
+type Reading = (Day, JoinHandle<Result<Quantities, EngineError>>);
+
+/// A tenant's quantities of a day, by metric.
+type Quantities = BTreeMap<Arc<str>, Vec<Option<i128>>>;
+
+impl Reader {
+    /// Starts to read a day, if there is one.
+    fn start(reader: &Arc<Self>, day: Option<Day>) -> Option<Reading> {
+        let day = day?;
+        let reader = Arc::clone(reader);
+        Some((day, tokio::spawn(async move { reader.quantities(day).await })))
+    }
+
+    /// What was measured of each tenant, its sources added up.
+    async fn quantities(&self, day: Day) -> Result<Quantities, EngineError> {
+        let sql = format!("SELECT tenant, metric, quantity FROM snapshots WHERE snapshot_date = DATE '{day}'");
+        let at: BTreeMap<&str, usize> = self.metrics.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+        let mut found = Quantities::new();
+        let mut batches = self.session.sql(&sql).await?.execute_stream().await?;
+        while let Some(batch) = batches.try_next().await? {
+            self.add(&batch, day, &at, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn add(
+        &self,
+        batch: &RecordBatch,
+        day: Day,
+        at: &BTreeMap<&str, usize>,
+        found: &mut Quantities,
+    ) -> Result<(), EngineError> {
+        let columns = Rows(batch);
+        let (tenants, metrics) = (columns.text_array("tenant")?, columns.text_array("metric")?);
+        let quantities = columns.decimals("quantity")?;
+        // A tenant's metrics lie together.
+        let mut first = 0;
+        while first < batch.num_rows() {
+            let value = tenants.value(first);
+            let next = (first..batch.num_rows()).find(|row| tenants.value(*row) != value);
+            let next = next.unwrap_or(batch.num_rows());
+            let tenant = self.books.tenants.resolve(value, day);
+            let cells = found.entry(tenant).or_insert_with(|| vec![None; self.metrics.len()]);
+            for row in first..next {
+                if let (Some(quantity), Some(at)) = (quantities[row], at.get(metrics.value(row))) {
+                    cells[*at] = Some(cells[*at].unwrap_or(0) + quantity);
+                }
+            }
+            first = next;
+        }
+        Ok(())
+    }
+}
+
+impl RowsOfDays {
+    fn find_prices(&mut self) -> Result<(), EngineError> {
+        let Some(repricer) = &self.repricer else { return Ok(()) };
+        let price = |metric: &String| {
+            let row = repricer.row(metric, |_, _| false);
+            row.map_err(|error| ambiguous(repricer.card(), &error))
+        };
+        self.prices = self.reader.metrics.iter().map(price).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Metrics that were measured and have no price.
+    fn unpriced(&self, qualities: &Qualities) -> Vec<String> {
+        let measured: BTreeSet<&str> = qualities.keys().map(|(metric, _)| metric.as_str()).collect();
+        let without = self.reader.metrics.iter().zip(&self.prices).filter(|(_, price)| price.is_none());
+        without.map(|(metric, _)| metric).filter(|metric| measured.contains(metric.as_str())).cloned().collect()
+    }
+
+    /// The days of the export, and before them those of the month if prices go by the month's quantity.
+    fn days_to_read(&self, now: &UsageNow, range: DayRange, days: &[Day]) -> Vec<Day> {
+        let month = DayRange::new(range.from().month().first_day(), range.from().plus(-1));
+        let is_graduated = self.repricer.as_ref().is_some_and(|repricer| repricer.card().has_tiers());
+        let before = month.filter(|_| is_graduated).map(|month| days_with_rows(now, month)).unwrap_or_default();
+        before.into_iter().chain(days.iter().copied()).collect()
+    }
+
+    async fn of_day(&mut self, day: Day, quantities: Quantities) -> Result<Vec<UsageDay>, EngineError> {
+        let posted = match self.repricer {
+            None => Some(self.posted(day).await?),
+            Some(_) => None,
+        };
+        let seconds = self.engine.settings.zone.day_range(day).seconds();
+        let mut found = Vec::with_capacity(quantities.len());
+        for (tenant, quantities) in quantities {
+            let cost = match &posted {
+                Some(posted) => posted.get(&*tenant).copied(),
+                None => Some(self.price(&tenant, day, seconds, &quantities)?),
+            };
+            if day < self.from {
+                continue;
+            }
+            let fact = self.books.tenants.fact(&tenant, day);
+            let slug = fact.and_then(|fact| fact.slug.clone());
+            found.push(UsageDay {
+                name: fact.and_then(|fact| fact.name.clone()),
+                slug: slug.unwrap_or(tenant),
+                date: day,
+                quantities,
+                cost: cost.map(|cost| self.converted(cost, day)).transpose()?,
+            });
+        }
+        Ok(found)
+    }
+
+    fn price(
+        &mut self,
+        tenant: &Arc<str>,
+        day: Day,
+        seconds: i64,
+        quantities: &[Option<i128>],
+    ) -> Result<i128, EngineError> {
+        let Some(repricer) = &mut self.repricer else { return Ok(0) };
+        let mut cost = 0;
+        for (price, quantity) in self.prices.iter().zip(quantities) {
+            let (Some(row), Some(quantity)) = (price, quantity) else { continue };
+            let amount = match repricer.is_graduated(*row) {
+                true => repricer.graduated(*row, tenant, day, &[*quantity]).map(|parts| parts[0]),
+                false => repricer.amount(*row, *quantity, day, seconds),
+            };
+            cost += amount.map_err(|error| too_much(tenant, error))?;
+        }
+        Ok(cost)
+    }
+
+    /// The ledger's estimates of the day, by tenant.
+    async fn posted(&self, day: Day) -> Result<BTreeMap<String, i128>, EngineError> {
+        let batches = self
+            .ledger
+            .table(Table::Ledger.name())
+            .await?
+            .filter(all_of([of_cost(), charged_in(DayRange::single(day)), ident("memo")]))?
+            .aggregate(vec![ident("tenant")], vec![sum(ident("amount_reporting")).alias("total")])?
+            .collect()
+            .await?;
+        let of_row = |row: super::super::columns::Row<'_>| Some((row.text(0)?.to_owned(), row.atoms(1)));
+        Ok(rows(&batches).filter_map(of_row).collect())
+    }
+
+    fn converted(&self, cost: i128, day: Day) -> Result<i128, EngineError> {
+        if self.booked == self.shown {
+            return Ok(cost);
+        }
+        let rate = self.books.fx.rate(self.booked, self.shown, day);
+        let converted = rate.and_then(|rate| convert_half_even(cost, rate.rate));
+        converted.ok_or_else(|| EngineError::parameter("range", format!("the costs of {day} cannot be converted")))
+    }
+}
