@@ -87,8 +87,6 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let workspaces = open_workspaces(config, &lake, &catalog, Arc::clone(&clock), &node).await?;
     let settings = Settings { node: node.clone(), ..settings(config) };
     let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings)
-        .with_hot(Arc::new(events.clone()));
-    let engine = Engine::new(Arc::new(lake.clone()), Arc::new(catalog.clone()), Arc::clone(&clock), settings(config))
         .with_hot(Arc::new(events.clone()))
         .with_unit_costs(crate::unit_costs::from_environment()?);
     engine.repair().await?;

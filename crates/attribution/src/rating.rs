@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn a_monthly_price_is_the_sum_of_its_days() {
         let row = row("100.00", Per::Month);
-        let days = domain::DayRange::new("2026-02-01".parse().expect("a day"), "2026-02-28".parse().expect("a day"))
-            .expect("a range");
+        let days =
+            DayRange::new("2026-02-01".parse().expect("a day"), "2026-02-28".parse().expect("a day")).expect("a range");
         let sum: i128 = days.days().map(|day| of_day(&row, &day.to_string(), 86_400).expect("small")).sum();
         assert_eq!(sum, row.price.atoms());
         assert_eq!(of_day(&row, "2026-02-01", 86_400), Some(3_571_428_571_428_572));

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn dimensions_stand_where_tables_have_them() {
-        let named: Vec<String> = domain::dimension::PLAIN[1..].iter().map(ToString::to_string).collect();
+        let named: Vec<String> = PLAIN[1..].iter().map(ToString::to_string).collect();
         assert_eq!(named, DIMENSIONS);
     }
 

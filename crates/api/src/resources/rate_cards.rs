@@ -250,14 +250,12 @@ fn to_api_simulation(found: RateSimulation, timezone: &str) -> SimulationBody {
         posted: money(row.posted),
         change: money(row.change),
     };
+    let totals =
+        SimulatedTotalsBody { cost: money(found.cost), posted: money(found.posted), change: money(found.change()) };
     SimulationBody {
         rows: found.rows.into_iter().map(row).collect(),
         tenants: found.tenants,
-        totals: SimulatedTotalsBody {
-            cost: money(found.cost),
-            posted: money(found.posted),
-            change: money(found.change()),
-        },
+        totals,
         range: RangeBody { from: day(found.range.from()), to: day(found.range.to()), timezone: timezone.to_owned() },
         currency: found.currency.to_string(),
         rate_card_version: found.version,

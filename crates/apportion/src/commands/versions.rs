@@ -174,7 +174,7 @@ fn price_differences(left: &Value, right: &Value) -> Vec<Value> {
         rows.into_iter().map(|row| (place(&row), row)).collect()
     };
     let (old, new) = (prices(left), prices(right));
-    let places: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let places: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let told = |row: Option<&Value>, field: &str| row.map_or(Value::Null, |row| row[field].clone());
     let changed = places.into_iter().filter(|place| {
         let facts = |row: Option<&Value>| [told(row, "price"), told(row, "per")];

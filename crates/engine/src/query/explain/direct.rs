@@ -7,6 +7,7 @@ use super::{Asked, policy_of};
 use crate::inputs::lines;
 use crate::{Engine, EngineError};
 use attribution::day::{DayInputs, attribute_day};
+use attribution::graduated::MonthSoFar;
 use attribution::line::{AttributeSet, LinePart};
 use attribution::pool::ComponentKey as LinesKey;
 use domain::policy::{Policy, Pool, Split, Tier};
@@ -75,6 +76,7 @@ impl Engine {
             policy,
             lines,
             usage: &[],
+            month_so_far: &MonthSoFar::default(),
             active_tenants: &BTreeSet::new(),
             rate_card: None,
             meters: &asked.books.meters,
