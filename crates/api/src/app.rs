@@ -4,6 +4,7 @@ use crate::auth::AdminToken;
 use crate::limits::ApiLimits;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
+use crate::resources::settings::PageSettings;
 use crate::streams::Streams;
 use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
@@ -54,6 +55,8 @@ pub struct App {
     pub limits: Arc<ApiLimits>,
     /// Answers that go on.
     pub streams: Streams,
+    /// What pages show of the configuration.
+    pub pages: Arc<PageSettings>,
 }
 
 impl App {

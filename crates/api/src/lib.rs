@@ -51,6 +51,7 @@ pub use app::App;
 pub use auth::{AdminToken, LocalAdmin, Role};
 pub use limits::ApiLimits;
 pub use openapi::openapi;
-pub use routes::{RouteFacts, route_facts, router, router_at};
+pub use resources::settings::{PageSettings, TenantLinkBody};
+pub use routes::{RouteFacts, route_facts, router, router_at, router_with};
 pub use streams::Streams;
 pub use upkeep::Upkeep;

@@ -46,6 +46,8 @@ pub mod pools;
 pub mod rate_cards;
 /// Attribution of a range of days.
 pub mod runs;
+/// What pages show of the configuration, and to whom.
+pub mod settings;
 /// Sources of usage.
 pub mod sources;
 /// What a change says about a tenant, as dated facts.

@@ -114,6 +114,7 @@ impl TestApp {
             admin_token: None,
             streams: Streams::new(limits.live_streams_max),
             upkeep: Arc::default(),
+            pages: Arc::default(),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();
