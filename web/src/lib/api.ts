@@ -8,7 +8,17 @@ export type Problem = Pick<Schemas["Problem"], "code" | "title" | "detail" | "re
 export type Tenant = Schemas["TenantBody"];
 /** A row of costs; the view at current rates also says what was used. */
 export type CostRow = Schemas["CostRowBody"] & { usage?: Record<string, string> };
-export type Costs = Omit<Schemas["CostsBody"], "rows"> & { rows: CostRow[] };
+/** The view at current rates says which card priced it and how far it is from the bill. */
+export interface CurrentMeta {
+  rate_card_version?: string;
+  /** What the ledger holds for the same days, estimates apart. */
+  posted?: string;
+  /** By which factor every price would have to change for the total to be `posted`. */
+  calibration?: string | null;
+  price_warnings?: string[];
+  unknown_keys?: string[];
+}
+export type Costs = Omit<Schemas["CostsBody"], "rows" | "meta"> & { rows: CostRow[]; meta: Schemas["CostMetaBody"] & CurrentMeta };
 
 /** `GET /settings`. */
 export interface Settings {
@@ -27,7 +37,21 @@ export interface SnapshotRun {
   status: string;
   date: string;
   tenants: number;
-  failed: number | unknown[];
+  failed: { tenant: string; reason: string }[];
+  failed_total: number;
+  degraded: number;
+  warnings: string[];
+  error?: string | null;
+}
+
+/** A job of `GET /schedule`. */
+export interface Job {
+  job: string;
+  at: string;
+  timezone: string;
+  next_run_at: string;
+  status?: string | null;
+  error?: string | null;
 }
 
 export interface Page<Row> {
@@ -95,6 +119,23 @@ export class Client {
 
   async post<T>(path: string, query: Query = {}): Promise<T> {
     return (await this.send("POST", path, query, "application/json")).json() as Promise<T>;
+  }
+
+  /** Hands over each server-sent event until the server ends the stream. */
+  async follow(path: string, take: (event: string, data: unknown) => void, signal: AbortSignal): Promise<void> {
+    const answer = await this.send("GET", path, {}, "text/event-stream", signal);
+    const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let kept = "";
+    for (let piece = await reader?.read(); piece && !piece.done; piece = await reader?.read()) {
+      const blocks = (kept + piece.value).split(/\r?\n\r?\n/);
+      kept = blocks.pop() ?? "";
+      for (const block of blocks) {
+        const lines = block.split(/\r?\n/);
+        const field = (name: string) =>
+          lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trim()).join("\n");
+        if (field("data") !== "") take(field("event"), JSON.parse(field("data")));
+      }
+    }
   }
 
   /** Returns a file and the name that the server gives it. */

@@ -1,6 +1,6 @@
 // What the page of costs has loaded. One bounded request for each view; the chart and the snapshots follow.
 
-import type { Client, Costs, Tenant } from "./api.ts";
+import type { Client, Costs, Job, Page, Tenant } from "./api.ts";
 import { type Days, each, length, plus } from "./days.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
@@ -31,6 +31,8 @@ export class CostPage {
   charted = $state.raw<Charted | null>(null);
   /** Whether there is a snapshot of today; null until that is known. */
   hasToday = $state<boolean | null>(null);
+  /** The nightly snapshot job, as the schedule tells of it. */
+  job = $state.raw<Job | null>(null);
   loaded = $state.raw<Days | null>(null);
   isBusy = $state(true);
   error = $state<unknown>(null);
@@ -111,6 +113,10 @@ export class CostPage {
   private async lookForToday(signal: AbortSignal): Promise<void> {
     try {
       const page = await this.client.get<{ rows: unknown[] }>("/snapshots", { from: this.today, to: this.today, limit: 1 }, signal);
+      if (page.rows.length === 0) {
+        const schedule = await this.client.get<Page<Job>>("/schedule", {}, signal).catch(() => ({ rows: [] }));
+        this.job = schedule.rows.find(({ job }) => job === "snapshot") ?? null;
+      }
       this.hasToday = page.rows.length > 0;
     } catch {
       this.hasToday = null;

@@ -76,6 +76,11 @@ export function bytes(text: string | null | undefined, of?: string): string {
   return formatter({ style: "unit", unit, unitDisplay: "short", maximumSignificantDigits: 3 }, of).format(shown as Exact);
 }
 
+/** Returns a factor with four digits. */
+export function factor(text: string, of?: string): string {
+  return formatter({ minimumFractionDigits: 4, maximumFractionDigits: 4 }, of).format(text as Exact);
+}
+
 /** Returns a part of one as percent with one digit. */
 export function percent(text: string | null | undefined, of?: string): string {
   if (text == null || !parse(text)) return "–";
@@ -97,6 +102,12 @@ export function day(text: string, short = false, of?: string): string {
   const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", month: "short", day: "numeric" };
   if (!short) options.year = "numeric";
   return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(`${text}T00:00:00Z`));
+}
+
+/** Returns an instant in a zone, such as `Nov 29, 00:10`. */
+export function instant(text: string, timeZone: string, of?: string): string {
+  const options = { timeZone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(text));
 }
 
 /** Returns the days as one phrase. */

@@ -107,7 +107,7 @@ export class Fixture {
     return {
       rows: rows.slice(0, Number(limit)).map(({ row }) => row),
       totals: { cost: text(total), memo: "0.00" },
-      meta: { range: { from, to, timezone: "UTC" }, currency: "USD", view, as_of: null, data_through: view === "posted" ? last : to, pending_days: 0, policy_versions: ["default"], posting: 41, unpriced_metrics: view === "posted" ? [] : ["change_count_24h", "incident_count_24h", "audit_event_count_24h"] },
+      meta: { range: { from, to, timezone: "UTC" }, currency: "USD", view, as_of: null, data_through: view === "posted" ? last : to, pending_days: 0, policy_versions: ["default"], posting: 41, ...(view === "posted" ? {} : { rate_card_version: "starter", posted: text((total * 98n) / 100n), posted_memo: text((total * 104n) / 100n), calibration: "0.98", price_warnings: [], unknown_keys: [] }), unpriced_metrics: view === "posted" ? [] : ["change_count_24h", "incident_count_24h", "audit_event_count_24h"] },
       next_cursor: null,
     };
   }
@@ -149,6 +149,20 @@ export class Fixture {
     };
   }
 
+  /** A run is under way until its stream of events was read to the end. */
+  answerRuns(route, path, query, json) {
+    const run = (status) => ({ id: "snap-1", status, date: this.today, tenants: status === "running" ? 0 : 23, failed: [{ source: "app", tenant: "bluth", reason: "statement timeout" }], failed_total: 1, degraded: 0, warnings: [], requested_by: "tok-1", created_at: `${this.today}T15:00:00Z` });
+    if (path === "/snapshots/runs") return json({ rows: this.running ? [run("running")] : [], next_cursor: null });
+    if (path === "/snapshots/run") {
+      this.running = true;
+      return json(run("running"), 202);
+    }
+    [this.withToday, this.isEmpty, this.running] = [true, false, false];
+    const event = (name, data) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+    const progress = [8, 16, 24].map((done) => event("progress", { id: "snap-1", status: "running", done, total: 24 }));
+    return route.fulfill({ status: 200, contentType: "text/event-stream", body: progress.join("") + event("done", run("succeeded")) });
+  }
+
   csv({ from, to }) {
     const head = `workspace_slug,workspace_name,snapshot_date,${METRICS.join(",")},cost_usd`;
     const lines = this.days(from, to).flatMap((day) => this.tenants.map(({ slug: name }, index) => [name, name, day, ...METRICS.map((metric) => this.metricsOf(index, day)[metric]), text(this.cost(index, day))].join(",")));
@@ -163,16 +177,14 @@ export class Fixture {
     this.calls.push(`${route.request().method()} ${path}`);
     const json = (body, status = 200) => route.fulfill({ status, contentType: status < 400 ? "application/json" : "application/problem+json", body: JSON.stringify(body) });
     const refusal = { code: "platform_admin_required", title: "Platform admin required", status: 403, detail: "only a platform admin may do this", request_id: "req-1" };
-    const foreign = this.role !== "platform_admin" && (this.own === null || query.view === "current_rates");
+    const foreign = this.role !== "platform_admin" && this.own === null;
     if (path === "/settings") return json(this.settings());
     if (path === "/tenants") return json({ rows: this.tenants.slice(Number(query.cursor ?? 0), Number(query.cursor ?? 0) + 1000), next_cursor: Number(query.cursor ?? 0) + 1000 < this.tenants.length ? String(Number(query.cursor ?? 0) + 1000) : null });
     if (foreign) return json(refusal, 403);
     if (path === "/costs") return json(this.costs(query));
     if (path === "/snapshots") return json(this.snapshots(query));
-    if (path === "/snapshots/run") {
-      [this.withToday, this.isEmpty] = [true, false];
-      return json({ id: "snap-1", status: "succeeded", date: query.date, tenants: this.tenants.length, failed: 0 });
-    }
+    if (path === "/schedule") return json({ rows: [{ job: "snapshot", at: "00:10", timezone: "UTC", next_run_at: "2026-11-29T00:10:00Z", attempts: 0 }], next_cursor: null });
+    if (path.startsWith("/snapshots/run")) return this.answerRuns(route, path, query, json);
     if (path === "/exports/usage.csv") {
       const compact = (day) => day.replaceAll("-", "");
       return route.fulfill({ status: 200, contentType: "text/csv", headers: { "content-disposition": `attachment; filename="vigilo-usage-${compact(query.from)}-${compact(query.to)}.csv"` }, body: this.csv(query) });
