@@ -16,6 +16,8 @@
     if (parent) parent.append(node);
     return node;
   };
+  // A text in which `this` is code.
+  const prose = (text, place) => text.split("`").forEach((piece, at) => make(at % 2 === 1 ? "code" : "span", piece, place));
   const link = (text, href, parent) => {
     make("a", text, parent).href = href;
   };
@@ -29,9 +31,10 @@
     rows.forEach((cells) => {
       const row = make("tr", "", body);
       cells.forEach((cell, at) => {
-        const place = make(at === 0 ? "th" : "td", typeof cell === "string" ? cell : "", row);
+        const place = make(at === 0 ? "th" : "td", at === 0 ? cell : "", row);
         if (at === 0) place.scope = "row";
-        if (typeof cell === "function") cell(place);
+        else if (typeof cell === "function") cell(place);
+        else prose(cell, place);
       });
     });
   };
@@ -93,7 +96,7 @@
       make("span", method.toUpperCase(), entry, `method ${method}`);
       make("span", path.replace("/api/v1", ""), entry);
       const node = article(id, method, path);
-      make("p", [operation.summary, operation.description].filter(Boolean).join(" "), node);
+      prose([operation.summary, operation.description].filter(Boolean).join(" "), make("p", "", node));
       make("p", `For ${operation["x-access"]}`, node, "access");
       if (operation.parameters?.length) {
         table("Parameters", ["name", "in", "meaning"], operation.parameters.map((parameter) =>
@@ -114,13 +117,13 @@
     const id = `problem-${kind.code}`;
     link(kind.code, `#${id}`, make("li", "", problems));
     const node = article(id, "", kind.code);
-    make("p", `${kind.status} ${kind.title}. ${kind.meaning}`, node);
+    prose(`${kind.status} ${kind.title}. ${kind.meaning}`, make("p", "", node));
   });
   const schemas = group("Schemas", "schemas");
   Object.entries(api.components.schemas).forEach(([name, schema]) => {
     link(name, `#schema-${name}`, make("li", "", schemas));
     const node = article(`schema-${name}`, "", name);
-    if (schema.description) make("p", schema.description, node);
+    if (schema.description) prose(schema.description, make("p", "", node));
     const members = Object.entries(schema.properties || {});
     if (members.length) {
       table("Members", ["name", "type", "meaning"], members.map(([member, of]) => [member, type(of), of.description || ""]), node);
