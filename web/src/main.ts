@@ -8,5 +8,8 @@ import "./style.css";
 theme.start();
 router.start();
 void session.restore();
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") void session.refresh();
+});
 const target = document.getElementById("app");
 if (target) mount(App, { target });

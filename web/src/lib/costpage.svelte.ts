@@ -40,17 +40,14 @@ export class CostPage {
   chartError = $state<unknown>(null);
   private stop = new AbortController();
 
-  constructor(
-    private readonly client: Client,
-    private readonly today: string,
-  ) {}
+  constructor(private readonly client: Client) {}
 
   private query(view: View, days: Days) {
     return { from: days.from, to: days.to, view, filter: FILTERS[view] };
   }
 
   /** Loads both views of the days, then what decorates them. */
-  async load(days: Days, view: View): Promise<void> {
+  async load(days: Days, view: View, today: string): Promise<void> {
     this.stop.abort();
     const stop = new AbortController();
     this.stop = stop;
@@ -71,7 +68,7 @@ export class CostPage {
     this.isBusy = false;
     // Without rates of today the page shows what was posted.
     const shown = estimate.status === "rejected" && posted.status === "fulfilled" ? "posted" : view;
-    await Promise.all([this.chart(days, shown), this.measure(days, stop.signal), this.lookForToday(stop.signal)]);
+    await Promise.all([this.chart(days, shown), this.measure(days, stop.signal), this.lookForToday(today, stop.signal)]);
   }
 
   private async names(signal: AbortSignal): Promise<Map<string, Tenant>> {
@@ -110,9 +107,9 @@ export class CostPage {
     }
   }
 
-  private async lookForToday(signal: AbortSignal): Promise<void> {
+  private async lookForToday(today: string, signal: AbortSignal): Promise<void> {
     try {
-      const page = await this.client.get<{ rows: unknown[] }>("/snapshots", { from: this.today, to: this.today, limit: 1 }, signal);
+      const page = await this.client.get<{ rows: unknown[] }>("/snapshots", { from: today, to: today, limit: 1 }, signal);
       if (page.rows.length === 0) {
         const schedule = await this.client.get<Page<Job>>("/schedule", {}, signal).catch(() => ({ rows: [] }));
         this.job = schedule.rows.find(({ job }) => job === "snapshot") ?? null;

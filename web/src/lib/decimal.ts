@@ -32,8 +32,12 @@ function aligned(a: Decimal, b: Decimal): [bigint, bigint, number] {
 /** Returns a negative, zero or positive number; what is no decimal comes first. */
 export function compare(a: string | null | undefined, b: string | null | undefined): number {
   const [left, right] = [parse(a), parse(b)];
-  if (!left || !right) return Number(left !== null) - Number(right !== null);
-  const [x, y] = aligned(left, right);
+  return left && right ? compareParsed(left, right) : Number(left !== null) - Number(right !== null);
+}
+
+/** Returns the same of decimals that were parsed before. */
+export function compareParsed(a: Decimal, b: Decimal): number {
+  const [x, y] = a.scale === b.scale ? [a.units, b.units] : aligned(a, b);
   return x < y ? -1 : x > y ? 1 : 0;
 }
 

@@ -39,6 +39,13 @@ class Session {
     sessionStorage.setItem(KEY, token);
   }
 
+  /** Asks again who this is and what day it is; a tab may have been left open overnight. */
+  async refresh(): Promise<void> {
+    const client = this.client;
+    const fresh = await client?.settings().catch(() => null);
+    if (fresh && this.client === client) this.settings = fresh;
+  }
+
   close(ended = false): void {
     sessionStorage.removeItem(KEY);
     this.client = null;

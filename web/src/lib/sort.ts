@@ -1,6 +1,6 @@
 // Sorting by several columns; the first one decides, the others break ties.
 
-import { compare } from "./decimal.ts";
+import { type Decimal, compareParsed, parse } from "./decimal.ts";
 
 /** A column and its direction. */
 export interface SortKey {
@@ -47,16 +47,23 @@ export function sorted<Row>(
     const column = columns.find(({ id }) => id === key.column);
     return column ? [{ column, factor: key.descending ? -1 : 1 }] : [];
   });
-  return rows.toSorted((a, b) => {
-    for (const { column, factor } of used) {
-      const [x, y] = [column.value(a), column.value(b)];
-      if (x == null || y == null) {
-        if (x != null || y != null) return x == null ? 1 : -1;
+  // Values are read once for each row, not once for each comparison.
+  const read = ({ column }: { column: SortColumn<Row> }, row: Row): string | Decimal | null => {
+    const value = column.value(row);
+    return value == null ? null : column.isText ? value : parse(value);
+  };
+  const entries = rows.map((row) => ({ row, values: used.map((key) => read(key, row)) }));
+  entries.sort((a, b) => {
+    for (const [at, { factor }] of used.entries()) {
+      const [x, y] = [a.values[at] ?? null, b.values[at] ?? null];
+      if (x === null || y === null) {
+        if (x !== y) return x === null ? 1 : -1;
         continue;
       }
-      const order = column.isText ? collator.compare(x, y) : compare(x, y);
+      const order = typeof x === "string" || typeof y === "string" ? collator.compare(String(x), String(y)) : compareParsed(x, y);
       if (order !== 0) return order * factor;
     }
-    return collator.compare(tie(a), tie(b));
+    return collator.compare(tie(a.row), tie(b.row));
   });
+  return entries.map(({ row }) => row);
 }
