@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 JOB ?= J4
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test fix setup openapi bench soak audit
+.PHONY: help run test fix setup web openapi bench soak audit
 
 help: ## List these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,15 +15,19 @@ help: ## List these tasks
 run: ## Build the server, start it with demo data and print URL, token and leaderboard
 	@scripts/run
 
-test: ## Everything CI runs: format, tidy, clippy, tests, OpenAPI drift, Python checks, cargo-deny
+test: ## Everything CI runs: format, tidy, clippy, tests, pages, OpenAPI drift, Python checks, cargo-deny
 	@scripts/test
 
 fix: ## Format and apply the machine-made fixes of clippy
 	cargo fmt --all
 	cargo clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
 
-setup: ## Install what `make test` needs: Debian packages, Python venv, cargo-nextest, cargo-deny
+setup: ## Install what `make test` needs: Debian packages, Node, Python venv, cargo-nextest, cargo-deny
 	@scripts/setup test
+
+web: ## Build the pages into web/dist; `make run` and `make test` do so themselves
+	@scripts/setup run
+	@scripts/web
 
 openapi: ## Write openapi.json anew from the code
 	@cargo xtask openapi

@@ -2,7 +2,12 @@
 
 // Renders openapi.json. Everything is set as text, so nothing in the document can become markup.
 (async () => {
-  const answer = await fetch("../api/v1/openapi.json");
+  const about = document.getElementById("about");
+  const answer = await fetch("../api/v1/openapi.json").catch(() => null);
+  if (!answer?.ok) {
+    about.textContent = "The document could not be loaded. Reload the page to try again.";
+    return;
+  }
   const api = await answer.json();
   const make = (tag, text, parent, className) => {
     const node = document.createElement(tag);
@@ -11,77 +16,125 @@
     if (parent) parent.append(node);
     return node;
   };
-  const table = (head, rows, parent) => {
+  // A text in which `this` is code.
+  const prose = (text, place) => text.split("`").forEach((piece, at) => make(at % 2 === 1 ? "code" : "span", piece, place));
+  const link = (text, href, parent) => {
+    make("a", text, parent).href = href;
+  };
+  // A cell is a text, or a function that fills it. The first one names its row.
+  const table = (caption, head, rows, parent) => {
     const node = make("table", "", parent);
-    const line = make("tr", "", node);
-    head.forEach((text) => make("th", text, line));
+    make("caption", caption, node);
+    const line = make("tr", "", make("thead", "", node));
+    head.forEach((text) => (make("th", text, line).scope = "col"));
+    const body = make("tbody", "", node);
     rows.forEach((cells) => {
-      const row = make("tr", "", node);
-      cells.forEach((text) => make("td", text, row));
+      const row = make("tr", "", body);
+      cells.forEach((cell, at) => {
+        const place = make(at === 0 ? "th" : "td", at === 0 ? cell : "", row);
+        if (at === 0) place.scope = "row";
+        else if (typeof cell === "function") cell(place);
+        else prose(cell, place);
+      });
     });
   };
-  const nameOf = (schema) => {
-    if (!schema) return "";
-    if (schema.$ref) return schema.$ref.split("/").pop();
-    if (schema.oneOf) return schema.oneOf.map(nameOf).join(" or ");
-    const type = [].concat(schema.type || "any").join(" or ");
-    return schema.items ? `list of ${nameOf(schema.items)}` : type;
+  // Writes a schema's type; what has a name leads to it.
+  const type = (schema) => (place) => {
+    if (!schema) return;
+    if (schema.$ref) {
+      const name = schema.$ref.split("/").pop();
+      link(name, `#schema-${name}`, place);
+      return;
+    }
+    const any = schema.oneOf || schema.anyOf;
+    if (any) {
+      any.forEach((one, at) => {
+        if (at > 0) place.append(" or ");
+        type(one)(place);
+      });
+      return;
+    }
+    const words = [].concat(schema.type || "any").join(" or ");
+    if (schema.items) {
+      place.append(`${[].concat(schema.type).includes("null") ? "null or " : ""}list of `);
+      type(schema.items)(place);
+    } else if (schema.additionalProperties && typeof schema.additionalProperties === "object") {
+      place.append("map of ");
+      type(schema.additionalProperties)(place);
+    } else {
+      place.append(schema.enum ? schema.enum.join(" or ") : words);
+    }
   };
 
-  document.getElementById("about").textContent = `${api.info.description} Version ${api.info.version}.`;
+  about.textContent = `${api.info.description} Version ${api.info.version}. `;
+  link("openapi.json", "../api/v1/openapi.json", about);
   const operations = Object.entries(api.paths).flatMap(([path, item]) =>
     ["get", "post", "put", "delete"].filter((method) => item[method]).map((method) => ({ path, method, operation: item[method] })));
   const tags = [...new Set(operations.flatMap(({ operation }) => operation.tags || []))];
   const index = document.getElementById("index");
-  const routes = document.getElementById("routes");
+  const main = document.getElementById("routes");
+  const article = (id, method, title) => {
+    const node = make("article", "", main);
+    node.id = id;
+    const heading = make("h3", "", node);
+    if (method) make("span", method.toUpperCase(), heading, `method ${method}`);
+    make("code", title, heading);
+    return node;
+  };
+  const group = (title, id) => {
+    make("h2", title, main).id = id;
+    link(title, `#${id}`, make("h2", "", index));
+    return make("ul", "", index);
+  };
+
   tags.forEach((tag) => {
-    make("h2", tag, routes).id = `tag-${tag}`;
-    const list = make("ul", "", index);
+    const list = group(tag, `tag-${tag}`);
     operations.filter(({ operation }) => (operation.tags || []).includes(tag)).forEach(({ path, method, operation }) => {
       const id = operation.operationId;
-      const link = make("a", `${method.toUpperCase()} ${path}`, make("li", "", list));
-      link.href = `#${id}`;
-      const heading = make("h3", "", routes);
-      heading.id = id;
-      make("span", method.toUpperCase(), heading, "method");
-      make("code", path, heading);
-      make("p", [operation.summary, operation.description].filter(Boolean).join(" "), routes);
-      make("p", `For: ${operation["x-access"]}`, routes, "access");
-      if (operation.parameters) {
-        table(["parameter", "in", "", "meaning"], operation.parameters.map((parameter) =>
-          [parameter.name, parameter.in, parameter.required ? "required" : "", parameter.description || ""]), routes);
+      const entry = make("a", "", make("li", "", list));
+      entry.href = `#${id}`;
+      make("span", method.toUpperCase(), entry, `method ${method}`);
+      make("span", path.replace("/api/v1", ""), entry);
+      const node = article(id, method, path);
+      prose([operation.summary, operation.description].filter(Boolean).join(" "), make("p", "", node));
+      make("p", `For ${operation["x-access"]}`, node, "access");
+      if (operation.parameters?.length) {
+        table("Parameters", ["name", "in", "meaning"], operation.parameters.map((parameter) =>
+          [parameter.name, parameter.in + (parameter.required ? ", required" : ""), parameter.description || ""]), node);
       }
       if (operation.requestBody) {
-        table(["body", "schema"], Object.entries(operation.requestBody.content).map(([type, content]) =>
-          [type, nameOf(content.schema)]), routes);
+        table("Body", ["content", "schema"], Object.entries(operation.requestBody.content).map(([content, body]) =>
+          [content, type(body.schema)]), node);
       }
-      table(["answer", "content", "schema"], Object.entries(operation.responses).flatMap(([status, response]) => {
+      table("Answers", ["status", "content", "schema"], Object.entries(operation.responses).flatMap(([status, response]) => {
         const content = Object.entries(response.content || {});
-        return content.length ? content.map(([type, body]) => [status, type, nameOf(body.schema)]) : [[status, "", response.description]];
-      }), routes);
+        return content.length ? content.map(([name, body]) => [status, name, type(body.schema)]) : [[status, "", response.description]];
+      }), node);
     });
   });
-  const problems = document.getElementById("problems");
-  make("h2", "Problems", problems);
+  const problems = group("Problems", "problems");
   api["x-problems"].forEach((kind) => {
-    const heading = make("h3", "", problems);
-    heading.id = `problem-${kind.code}`;
-    make("span", String(kind.status), heading, "method");
-    make("code", kind.code, heading);
-    make("p", kind.meaning, problems);
+    const id = `problem-${kind.code}`;
+    link(kind.code, `#${id}`, make("li", "", problems));
+    const node = article(id, "", kind.code);
+    prose(`${kind.status} ${kind.title}. ${kind.meaning}`, make("p", "", node));
   });
-  const schemas = document.getElementById("schemas");
-  make("h2", "Schemas", schemas);
+  const schemas = group("Schemas", "schemas");
   Object.entries(api.components.schemas).forEach(([name, schema]) => {
-    make("h3", name, schemas).id = `schema-${name}`;
-    if (schema.description) make("p", schema.description, schemas);
+    link(name, `#schema-${name}`, make("li", "", schemas));
+    const node = article(`schema-${name}`, "", name);
+    if (schema.description) prose(schema.description, make("p", "", node));
     const members = Object.entries(schema.properties || {});
     if (members.length) {
-      table(["member", "type", "meaning"], members.map(([member, type]) =>
-        [member, nameOf(type), type.description || ""]), schemas);
+      table("Members", ["name", "type", "meaning"], members.map(([member, of]) => [member, type(of), of.description || ""]), node);
     } else {
-      make("pre", JSON.stringify(schema, null, 2), schemas);
+      make("pre", JSON.stringify(schema, null, 2), node);
     }
   });
-  if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+  // The address was read before its target was there.
+  if (location.hash) {
+    const { hash } = location;
+    history.replaceState(null, "", location.pathname);
+    location.replace(hash);
+  }
 })();

@@ -6,6 +6,7 @@ use crate::limits::ApiLimits;
 use crate::memory::EventMemory;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
+use crate::resources::settings::PageSettings;
 use crate::schedule::ScheduledJob;
 use crate::streams::Streams;
 use crate::upkeep::Upkeep;
@@ -68,6 +69,8 @@ pub struct App {
     pub export_prefix: Arc<str>,
     /// Answers that go on.
     pub streams: Streams,
+    /// What pages show of the configuration.
+    pub pages: Arc<PageSettings>,
 }
 
 impl App {

@@ -10,7 +10,7 @@ use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports, fixed_costs,
     fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, schedule,
-    snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
+    settings, snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -156,6 +156,7 @@ fn facts() -> Vec<Route> {
 /// What the organisation decides.
 fn decisions() -> Vec<Route> {
     vec![
+        route(CostReader, routes!(settings::show_settings)),
         route(AdminReader, routes!(tenants::list_tenants)),
         route(AdminReader, routes!(tenants::show_tenant)),
         route(PlatformAdmin, routes!(tenants::put_tenant)),
@@ -198,6 +199,14 @@ pub fn router(app: App) -> Router {
 /// # Panics
 /// If the path is not one: it begins with `/` and holds no `{`, `}` or `*`.
 pub fn router_at(app: App, base_path: &str) -> Router {
+    router_with(app, base_path, Router::new())
+}
+
+/// Returns the service of all routes and of pages beside them, below a path; `/` is none.
+///
+/// # Panics
+/// If the path is not one: it begins with `/` and holds no `{`, `}` or `*`; or if a page has the address of a route.
+pub fn router_with(app: App, base_path: &str, pages: Router<App>) -> Router {
     let base = base_path.trim_end_matches('/');
     let around = Around { limits: Arc::clone(&app.limits), base: BasePath(base.into()) };
     let mut router: Router<App> = Router::new();
@@ -206,6 +215,7 @@ pub fn router_at(app: App, base_path: &str) -> Router {
         let around = Guard { app: app.clone(), access, is_stream, body };
         router = router.route(&route.path, route.made.2.route_layer(from_fn_with_state(around, guard)));
     }
+    router = router.merge(pages);
     if !base.is_empty() {
         // A route of a nested `/` answers without the last slash only.
         router = Router::new().nest(base, router).route(&format!("{base}/"), get(health::home));

@@ -1,12 +1,14 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
-use crate::config::{Config, DurationText, IngestMetric, Limits, SizeText, TenantsUnknown, postgres_sources};
+use crate::config::{
+    Config, DurationText, IngestMetric, Limits, SizeText, TenantLink, TenantsUnknown, postgres_sources,
+};
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::memory::EventMemory;
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, Streams, Upkeep};
+use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
@@ -118,10 +120,12 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),
+        pages: Arc::new(page_settings(config)),
     };
     app.set_up_events().await.map_err(conflict)?;
     let holds_the_lock = axum::Extension(Arc::new(folder));
-    let served = api::router_at(app.clone(), &config.server.base_path).layer(holds_the_lock.clone());
+    let base_path = &config.server.base_path;
+    let served = api::router_with(app.clone(), base_path, ui::pages(base_path)).layer(holds_the_lock.clone());
     let router = api::router(app.clone()).layer(holds_the_lock);
     Ok(LocalStore { app, node, router, served, events, streams, first_token })
 }
@@ -207,6 +211,16 @@ fn settings(config: &Config) -> Settings {
         disclose_pools: config.privacy.disclose_pools,
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
+    }
+}
+
+fn page_settings(config: &Config) -> PageSettings {
+    let link = |link: &TenantLink| TenantLinkBody { label: link.label.clone(), url: link.url.clone() };
+    PageSettings {
+        name: config.org.name.clone(),
+        tenant_word: config.org.tenant_word.clone(),
+        snapshot: config.schedule.snapshot.to_string(),
+        tenant_links: config.ui.tenant_link.iter().map(link).collect(),
     }
 }
 

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("collectors", 3),
     ("engine", 3),
     ("api", 4),
+    ("ui", 4),
     ("apportion", 5),
 ];
 

@@ -61,11 +61,11 @@ pub async fn openapi_json(BasePath(base): BasePath, query: QueryPairs) -> Result
     json(&document)
 }
 
-/// Leads to the page of this document.
-#[utoipa::path(get, path = "/", tag = "health", responses((status = 303, description = "To /docs/api")))]
+/// Leads to the page that fits the caller: to signing in, or on from there.
+#[utoipa::path(get, path = "/", tag = "health", responses((status = 303, description = "To /login, which leads on")))]
 pub async fn home(BasePath(base): BasePath, query: QueryPairs) -> Result<Redirect, ApiError> {
     query.none()?;
-    Ok(Redirect::to(&format!("{base}/docs/api")))
+    Ok(Redirect::to(&format!("{base}/login")))
 }
 
 /// Shows this document to people.

@@ -50,6 +50,8 @@ pub mod rate_cards;
 pub mod runs;
 /// What is done once a day.
 pub mod schedule;
+/// What pages show of the configuration, and to whom.
+pub mod settings;
 /// Measuring the workspaces of applications now.
 pub mod snapshot_runs;
 /// What was measured of tenants, day by day.

@@ -183,6 +183,8 @@ fn table() -> Vec<Row> {
         Row("PUT", "/api/v1/fx-rates", Finance, vec![
             send("own", "/api/v1/fx-rates", "text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,1.05\n", 200),
             send("malformed", "/api/v1/fx-rates", "text/csv", "x\ny\n", 400)]),
+        Row("GET", "/api/v1/settings", Costs, vec![
+            get("own", "/api/v1/settings", 200), get("malformed", "/api/v1/settings?x=1", 400)]),
         Row("GET", "/api/v1/tenants", Readers, plain("/api/v1/tenants")),
         Row("GET", "/api/v1/tenants/{id}", Readers, vec![
             get("own", "/api/v1/tenants/acme", 200), get("other", "/api/v1/tenants/globex", 200),

@@ -133,6 +133,7 @@ impl TestApp {
             upkeep: Arc::default(),
             known_tokens: KnownTokens::default(),
             schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
+            pages: Arc::default(),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();

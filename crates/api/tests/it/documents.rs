@@ -72,7 +72,7 @@ async fn the_document_and_its_page_are_served_to_anybody() {
         app.call("GET", path, None, "", "").await.expect(200);
     }
     let home = app.call("GET", "/", None, "", "").await.expect(303);
-    assert_eq!(home.header("location"), "/docs/api");
+    assert_eq!(home.header("location"), "/login");
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn below_a_base_path_every_address_begins_with_it() {
         app.call(method, path, Some(&app.admin), "application/json", body).await
     };
     for path in ["/cost", "/cost/"] {
-        assert_eq!(call("GET", path, "").await.expect(303).header("location"), "/cost/docs/api", "{path}");
+        assert_eq!(call("GET", path, "").await.expect(303).header("location"), "/cost/login", "{path}");
     }
     call("GET", "/cost/docs/api", "").await.expect(200);
     let run = call("POST", "/cost/api/v1/runs", r#"{"from":"2026-11-18","to":"2026-11-18"}"#).await.expect(202);

@@ -113,6 +113,10 @@ async fn load(context: &Context, client: &Client, demo: &Demo, folder: &Path, co
     }
     let report = import::import_events(client, Body::from(demo.events.clone())).await?;
     say(&format!("imported {} usage events", plain(&report["accepted"])));
+    for (night, body) in &demo.snapshots {
+        client.json(Call::put(format!("/snapshots/{night}")).query("source", "app").json(body)).await?;
+    }
+    say(&format!("stored {} nightly snapshots of the workspaces", demo.snapshots.len()));
     for range in [demo.sample_days, demo.days] {
         let body = json!({ "from": range.from().to_string(), "to": range.to().to_string() });
         say(&format!("attributing {} to {} ...", range.from(), range.to()));

@@ -16,7 +16,7 @@ mod units;
 pub use load::{Loaded, load};
 pub use postgres::postgres_sources;
 pub use prometheus::{PresetName, PrometheusKeys, QueryKeys, prometheus_sources};
-pub use schema::{AfterImport, Config, IngestMetric, Limits, Schedule, TenantsUnknown};
+pub use schema::{AfterImport, Config, IngestMetric, Limits, Schedule, TenantLink, TenantsUnknown};
 pub use units::{DurationText, SizeText};
 
 /// The configuration file that `init` writes: every key with its default and what it means.

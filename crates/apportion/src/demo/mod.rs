@@ -85,6 +85,8 @@ pub struct Demo {
     pub sources: Vec<Source>,
     /// Usage events as NDJSON.
     pub events: String,
+    /// What the application measured in the night of each day, as the API takes it.
+    pub snapshots: Vec<(Day, Value)>,
     /// Pools and rules.
     pub policy: String,
     /// Days of the generated data.
@@ -110,6 +112,7 @@ impl Demo {
                 Source { name: "focus-sample", files: vec![sample] },
             ],
             events: usage.events,
+            snapshots: usage.snapshots,
             policy: policy(plan, &tenants),
             days: plan.range(),
             sample_days: DayRange::new(day(SAMPLE_DAYS.0), day(SAMPLE_DAYS.1)).expect("in order"),
@@ -126,6 +129,11 @@ impl Demo {
             std::fs::write(folder.join(&file.name), &file.text)?;
         }
         std::fs::write(folder.join("usage.ndjson"), &self.events)?;
+        let snapshots = folder.join("snapshots");
+        std::fs::create_dir_all(&snapshots)?;
+        for (night, body) in &self.snapshots {
+            std::fs::write(snapshots.join(format!("{night}.json")), body.to_string())?;
+        }
         std::fs::write(folder.join("fx.csv"), &self.fx_csv)?;
         std::fs::write(folder.join("policy.toml"), &self.policy)?;
         std::fs::write(folder.join("rates.toml"), RATES)?;

@@ -1,10 +1,11 @@
-//! Usage events: what the clusters, the log platform, the models and the application measured.
+//! Usage: events of the clusters, the log platform and the models, and nightly snapshots of the application.
 
 use super::tenants::Tenant;
 use super::{Plan, busy_percent, micros, vary};
 use domain::Day;
 use rand::Rng as _;
 use rand::rngs::StdRng;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -22,6 +23,8 @@ const MODELS: [(&str, &str, i64); 4] = [
 pub struct Usage {
     /// CloudEvents, one per line.
     pub events: String,
+    /// What the application measured in the night of each day, as the API takes it.
+    pub snapshots: Vec<(Day, Value)>,
     /// What the models' tokens cost by day, at the rate card's prices; their bill is made from it.
     pub model_micros: BTreeMap<Day, i64>,
 }
@@ -54,9 +57,11 @@ impl Writer {
 pub fn generate(plan: &Plan, tenants: &[Tenant]) -> Usage {
     let mut random = plan.random(2);
     let mut writer = Writer { text: String::new(), count: 0 };
-    let mut model_micros = BTreeMap::new();
+    let (mut model_micros, mut snapshots) = (BTreeMap::new(), Vec::new());
     for day in plan.range().days() {
         let busy = busy_percent(plan, day);
+        // What a night counts is the day before.
+        let (night, mut rows) = (day.plus(1), Vec::new());
         let near_end = plan.last_day.epoch_days() - day.epoch_days() < RUNS_AWAY_DAYS;
         for (number, tenant) in tenants.iter().enumerate() {
             let grown = if tenant.runs_away && near_end { 4 } else { 1 };
@@ -68,10 +73,11 @@ pub fn generate(plan: &Plan, tenants: &[Tenant]) -> Usage {
             if number % 3 == 0 {
                 *model_micros.entry(day).or_insert(0) += model_events(&mut writer, &mut random, tenant, day, size);
             }
-            workspace_events(&mut writer, &mut random, tenant, day, size);
+            rows.push(workspace(&mut random, tenant, night, size));
         }
+        snapshots.push((night, json!({ "rows": rows })));
     }
-    Usage { events: writer.text, model_micros }
+    Usage { events: writer.text, snapshots, model_micros }
 }
 
 /// The four meters of a cluster. `size` is 10,000 for an average tenant on an average day.
@@ -105,16 +111,16 @@ fn model_events(writer: &mut Writer, random: &mut StdRng, tenant: &Tenant, day: 
     cost
 }
 
-/// What the application itself counts; priced by the rate card as an internal estimate.
-fn workspace_events(writer: &mut Writer, random: &mut StdRng, tenant: &Tenant, day: Day, size: i64) {
-    let members = 3 + tenant.size_percent / 4;
-    writer.value("member_count", &tenant.id, day, "", members * 1_000_000);
-    writer.value("api_call_count_24h", &tenant.id, day, "", vary(random, size * 40) * 1_000_000);
-    writer.value(
-        "storage_bytes",
-        &tenant.id,
-        day,
-        "",
-        tenant.size_percent * random.random_range(90..110) * 10_000_000 * 1_000,
-    );
+/// What the application measures of itself in a night; priced by the rate card as an internal estimate.
+fn workspace(random: &mut StdRng, tenant: &Tenant, night: Day, size: i64) -> Value {
+    let (calls, storage) = (vary(random, size * 40), tenant.size_percent * random.random_range(90..110) * 1_000_000);
+    let metrics = json!({
+        "member_count": (3 + tenant.size_percent / 4).to_string(),
+        "api_call_count_24h": calls.to_string(),
+        "storage_bytes": storage.to_string(),
+        "monitored_host_count": (1 + tenant.size_percent / 10).to_string(),
+        "webhook_delivery_count_24h": (calls / 60).to_string(),
+        "celery_task_count_24h": (calls / 9).to_string(),
+    });
+    json!({ "tenant": tenant.id, "metrics": metrics, "taken_at": format!("{night}T00:10:00Z") })
 }

@@ -1,0 +1,130 @@
+// What the page of costs has loaded. One bounded request for each view; the chart and the snapshots follow.
+
+import type { Client, Costs, Job, Page, Tenant } from "./api.ts";
+import { type Days, each, length, plus } from "./days.ts";
+import type { SnapshotRow } from "./metrics.ts";
+import { type Series, layersOf, type Layer } from "./chart.ts";
+import { SNAPSHOT_ROWS_MAX, type View } from "./leaderboard.ts";
+
+const ROWS_MAX = 10_000;
+const TOP = 5;
+/** Steps are measured by the days before. */
+const DAYS_BEFORE = 14;
+
+/** The filter of what S0 shows: measured usage at current rates, and what the ledger has of it. */
+const FILTERS: Record<View, string> = { current_rates: "origin:snapshot", posted: "memo:true" };
+/** A dimension with one value under that filter: its series is the total. */
+const WHOLE: Record<View, string> = { current_rates: "origin", posted: "memo" };
+
+interface Charted {
+  view: View;
+  days: Days;
+  top: { id: string; series: Series }[];
+  total: Series;
+}
+
+export class CostPage {
+  estimate = $state.raw<Costs | null>(null);
+  posted = $state.raw<Costs | null>(null);
+  snapshots = $state.raw<SnapshotRow[] | null>(null);
+  tenants = $state.raw<Map<string, Tenant>>(new Map());
+  charted = $state.raw<Charted | null>(null);
+  /** Whether there is a snapshot of today; null until that is known. */
+  hasToday = $state<boolean | null>(null);
+  /** The nightly snapshot job, as the schedule tells of it. */
+  job = $state.raw<Job | null>(null);
+  loaded = $state.raw<Days | null>(null);
+  isBusy = $state(true);
+  error = $state<unknown>(null);
+  estimateError = $state<unknown>(null);
+  chartError = $state<unknown>(null);
+  private stop = new AbortController();
+
+  constructor(private readonly client: Client) {}
+
+  private query(view: View, days: Days) {
+    return { from: days.from, to: days.to, view, filter: FILTERS[view] };
+  }
+
+  /** Loads both views of the days, then what decorates them. */
+  async load(days: Days, view: View, today: string): Promise<void> {
+    this.stop.abort();
+    const stop = new AbortController();
+    this.stop = stop;
+    this.isBusy = true;
+    [this.error, this.estimateError] = [null, null];
+    const ask = (of: View) =>
+      this.client.costs({ ...this.query(of, days), group_by: "tenant", compare: "prev", limit: ROWS_MAX }, stop.signal);
+    const [estimate, posted, names] = await Promise.allSettled([ask("current_rates"), ask("posted"), this.names(stop.signal)]);
+    if (stop.signal.aborted) return;
+    this.estimate = estimate.status === "fulfilled" ? estimate.value : null;
+    this.posted = posted.status === "fulfilled" ? posted.value : null;
+    if (names.status === "fulfilled") this.tenants = names.value;
+    // One view alone is still worth showing; without both there is nothing.
+    if (estimate.status === "rejected") this.estimateError = estimate.reason;
+    if (estimate.status === "rejected" && posted.status === "rejected") this.error = estimate.reason;
+    this.snapshots = null;
+    this.loaded = days;
+    this.isBusy = false;
+    // Without rates of today the page shows what was posted.
+    const shown = estimate.status === "rejected" && posted.status === "fulfilled" ? "posted" : view;
+    await Promise.all([this.chart(days, shown), this.measure(days, stop.signal), this.lookForToday(today, stop.signal)]);
+  }
+
+  private async names(signal: AbortSignal): Promise<Map<string, Tenant>> {
+    if (this.tenants.size > 0) return this.tenants;
+    const rows = await this.client.all<Tenant>("/tenants", {}, ROWS_MAX / 1000, signal);
+    return new Map(rows.map((tenant) => [tenant.id, tenant]));
+  }
+
+  /** Loads the daily series of the largest rows and of the total. */
+  async chart(days: Days, view: View): Promise<void> {
+    const signal = this.stop.signal;
+    this.chartError = null;
+    const query = { ...this.query(view, days), granularity: "day" };
+    try {
+      const [top, whole] = await Promise.all([
+        this.client.costs({ ...query, group_by: "tenant", limit: TOP }, signal),
+        this.client.costs({ ...query, group_by: WHOLE[view], limit: 1 }, signal),
+      ]);
+      const series = top.rows.map((row) => ({ id: row.key.tenant ?? "", series: (row.series ?? []) as Series }));
+      this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series };
+    } catch (error) {
+      if (!signal.aborted) this.chartError = error;
+    }
+  }
+
+  /** Reads the snapshots of all rows, unless they are too many. */
+  private async measure(days: Days, signal: AbortSignal): Promise<void> {
+    const known = Math.max(this.estimate?.rows.length ?? 0, this.posted?.rows.length ?? 0, 1);
+    if (known * (length(days) + DAYS_BEFORE) > SNAPSHOT_ROWS_MAX) return;
+    try {
+      const query = { from: plus(days.from, -DAYS_BEFORE), to: days.to };
+      const rows = await this.client.snapshots(query, SNAPSHOT_ROWS_MAX / 1000, signal);
+      if (!signal.aborted) this.snapshots = rows;
+    } catch {
+      // Averages, peaks and steps stay away; the sums of the first request are shown without them.
+    }
+  }
+
+  private async lookForToday(today: string, signal: AbortSignal): Promise<void> {
+    try {
+      const page = await this.client.get<{ rows: unknown[] }>("/snapshots", { from: today, to: today, limit: 1 }, signal);
+      if (page.rows.length === 0) {
+        const schedule = await this.client.get<Page<Job>>("/schedule", {}, signal).catch(() => ({ rows: [] }));
+        this.job = schedule.rows.find(({ job }) => job === "snapshot") ?? null;
+      }
+      this.hasToday = page.rows.length > 0;
+    } catch {
+      this.hasToday = null;
+    }
+  }
+
+  /** Returns the chart's layers and days, or null while they are not those of the page. */
+  layers(name: (id: string) => string): { layers: Layer[]; days: string[]; view: View } | null {
+    if (!this.charted) return null;
+    const { top, total, days, view } = this.charted;
+    const all = each(days);
+    return { layers: layersOf(top.map((row) => ({ ...row, name: name(row.id) })), total, all), days: all, view };
+  }
+}

@@ -1,0 +1,63 @@
+// Days as `YYYY-MM-DD`. Where a day begins is decided by the server; here days are only counted.
+
+/** Inclusive days. */
+export interface Days {
+  from: string;
+  to: string;
+}
+
+const DAY_MS = 86_400_000;
+const FORM = /^\d{4}-\d{2}-\d{2}$/;
+/** Most days that a range may have, as the server's default allows. */
+export const DAYS_MAX = 3660;
+/** The periods that are one click away, in days. */
+export const PERIODS = [7, 30, 90, 365] as const;
+
+const number = (day: string): number => Math.round(Date.parse(`${day}T00:00:00Z`) / DAY_MS);
+
+/** Returns whether the text is a day of the calendar. */
+export function isDay(text: string): boolean {
+  return FORM.test(text) && !Number.isNaN(Date.parse(`${text}T00:00:00Z`)) && plus(text, 0) === text;
+}
+
+/** Returns the day so many days later. */
+export function plus(day: string, days: number): string {
+  return new Date((number(day) + days) * DAY_MS).toISOString().slice(0, 10);
+}
+
+/** Returns how many days the range has. */
+export function length({ from, to }: Days): number {
+  return number(to) - number(from) + 1;
+}
+
+/** Returns every day of the range. */
+export function each(days: Days): string[] {
+  return Array.from({ length: Math.max(0, length(days)) }, (_, index) => plus(days.from, index));
+}
+
+/** Returns the days of `30d`, `2026-10` or `2026-10-01..2026-10-31`, or null when the text says none. */
+export function range(text: string, today: string): Days | null {
+  const rolling = /^(\d{1,4})d$/.exec(text);
+  if (rolling) {
+    const days = Number(rolling[1]);
+    return days >= 1 && days <= DAYS_MAX ? { from: plus(today, 1 - days), to: today } : null;
+  }
+  if (/^\d{4}-\d{2}$/.test(text)) {
+    const from = `${text}-01`;
+    return isDay(from) ? { from, to: plus(`${plus(from, 31).slice(0, 7)}-01`, -1) } : null;
+  }
+  const [from, to, more] = text.split("..");
+  if (from === undefined || to === undefined || more !== undefined || !isDay(from) || !isDay(to)) return null;
+  return from <= to && length({ from, to }) <= DAYS_MAX ? { from, to } : null;
+}
+
+/** Returns the range as the address shows it. */
+export function text({ from, to }: Days): string {
+  return `${from}..${to}`;
+}
+
+/** Returns the range of equal length after (1) or before (-1) this one. */
+export function shifted(days: Days, by: 1 | -1): Days {
+  const step = length(days) * by;
+  return { from: plus(days.from, step), to: plus(days.to, step) };
+}

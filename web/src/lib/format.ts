@@ -1,0 +1,123 @@
+// Numbers and days as people of this locale write them. Decimal text is handed on as text, so no digit is lost.
+
+import { compare, divide, minus, parse, sign } from "./decimal.ts";
+
+/** What `Intl` prints exactly: the type of its argument names only numbers and numeric literals. */
+type Exact = Intl.StringNumericLiteral;
+
+const locale = (): string[] => (typeof navigator === "undefined" ? ["en-US"] : [...navigator.languages]);
+const cache = new Map<string, Intl.NumberFormat>();
+
+function formatter(options: Intl.NumberFormatOptions, of?: string): Intl.NumberFormat {
+  const key = JSON.stringify([options, of]);
+  let found = cache.get(key);
+  if (!found) {
+    found = new Intl.NumberFormat(of ?? locale(), options);
+    cache.set(key, found);
+  }
+  return found;
+}
+
+/** Returns money in its minor units, such as `$12,480.11`; less than one of them, but not nothing, is `<$0.01`. */
+export function money(text: string | null | undefined, currency: string, of?: string): string {
+  if (text == null || !parse(text)) return "–";
+  const options: Intl.NumberFormatOptions = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
+  const format = formatter(options, of);
+  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
+  const minor = digits === 0 ? "1" : `0.${"0".repeat(digits - 1)}1`;
+  const bare = text.replace(/^-/, "");
+  if (sign(text) !== 0 && compare(bare, minor) < 0) {
+    return `${sign(text) < 0 ? "−" : ""}<${format.format(minor as Exact)}`;
+  }
+  return format.format(text as Exact);
+}
+
+/** Returns the marks of an axis: without minor units where none of them needs any. */
+export function marks(texts: readonly string[], currency: string, of?: string): string[] {
+  const isWhole = texts.every((text) => !text.includes("."));
+  const options: Intl.NumberFormatOptions = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
+  if (isWhole) Object.assign(options, { minimumFractionDigits: 0, maximumFractionDigits: 0 });
+  return texts.map((text) => formatter(options, of).format(text as Exact));
+}
+
+/** Returns money with its sign, for changes. */
+export function change(text: string | null | undefined, currency: string, of?: string): string {
+  if (text == null) return "–";
+  const shown = money(text, currency, of);
+  return sign(text) > 0 ? `+${shown}` : shown.replace(/^-/, "−");
+}
+
+/** Returns money with every digit that is known, for a tooltip. */
+export function exact(text: string | null | undefined, currency: string): string {
+  return text == null ? "" : `${text} ${currency}`;
+}
+
+/** Returns a quantity: whole below a million, then shortened. */
+export function quantity(text: string | null | undefined, of?: string): string {
+  if (text == null || !parse(text)) return "–";
+  const bare = text.replace(/^-/, "");
+  const isLong = compare(bare, "1000000") >= 0;
+  const options: Intl.NumberFormatOptions = isLong
+    ? { notation: "compact", maximumSignificantDigits: 3 }
+    : { maximumFractionDigits: 2 };
+  return formatter(options, of).format(text as Exact);
+}
+
+const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte"];
+
+/** Returns bytes in the largest decimal unit that leaves at least one. */
+export function bytes(text: string | null | undefined, of?: string): string {
+  if (text == null || !parse(text)) return "–";
+  const bare = text.replace(/^-/, "");
+  let place = 0;
+  while (place < BYTE_UNITS.length - 1 && compare(bare, `1${"000".repeat(place + 1)}`) >= 0) place += 1;
+  const shown = place === 0 ? text : (divide(text, `1${"000".repeat(place)}`, 3) ?? text);
+  const unit = BYTE_UNITS[place] ?? "byte";
+  return formatter({ style: "unit", unit, unitDisplay: "short", maximumSignificantDigits: 3 }, of).format(shown as Exact);
+}
+
+/** Returns a factor with four digits. */
+export function factor(text: string, of?: string): string {
+  return formatter({ minimumFractionDigits: 4, maximumFractionDigits: 4 }, of).format(text as Exact);
+}
+
+/** Returns a part of one as percent with one digit. */
+export function percent(text: string | null | undefined, of?: string): string {
+  if (text == null || !parse(text)) return "–";
+  const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 } as const;
+  return formatter(options, of).format(text as Exact);
+}
+
+/** Returns how much more `now` is than `before` as percent with its sign; null when there was nothing before. */
+export function growth(now: string, before: string | null | undefined, of?: string): string | null {
+  if (before == null || sign(before) <= 0) return null;
+  const part = divide(now, before, 6);
+  if (part === null) return null;
+  const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" } as const;
+  return formatter(options, of).format(minus(part, "1") as Exact);
+}
+
+/** Returns the day, such as `Nov 27, 2026`, or `Nov 27` in short. */
+export function day(text: string, short = false, of?: string): string {
+  const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", month: "short", day: "numeric" };
+  if (!short) options.year = "numeric";
+  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(`${text}T00:00:00Z`));
+}
+
+/** Returns an instant in a zone, such as `Nov 29, 00:10`. */
+export function instant(text: string, timeZone: string, of?: string): string {
+  const options = { timeZone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(text));
+}
+
+/** Returns the days as one phrase. */
+export function days(from: string, to: string, of?: string): string {
+  const options = { timeZone: "UTC", month: "short", day: "numeric", year: "numeric" } as const;
+  const at = (text: string) => new Date(`${text}T00:00:00Z`);
+  return new Intl.DateTimeFormat(of ?? locale(), options).formatRange(at(from), at(to));
+}
+
+/** Returns the word with a capital. */
+export function capital(word: string): string {
+  return word.slice(0, 1).toLocaleUpperCase() + word.slice(1);
+}

@@ -1,0 +1,148 @@
+// The rows and columns of the leaderboard, made from what the API answers.
+
+import type { CostRow, Costs, Tenant } from "./api.ts";
+import * as format from "./format.ts";
+import { type MetricTotal, type SnapshotRow, inOrder, isBytes, label, total } from "./metrics.ts";
+import { plus } from "./days.ts";
+import type { SortColumn } from "./sort.ts";
+
+export type View = "current_rates" | "posted";
+
+/** One workspace, or a reserved consumer of the posted view. */
+export interface Row {
+  id: string;
+  name: string;
+  slug: string;
+  isReserved: boolean;
+  cost: string | null;
+  share: string | null;
+  previous: string | null;
+  change: string | null;
+  metrics: Record<string, MetricTotal>;
+}
+
+/** A column: how it is compared and how it is shown. */
+export interface Column extends SortColumn<Row> {
+  head: string;
+  about: string;
+  kind: "name" | "metric" | "cost" | "change" | "share";
+}
+
+/** Most snapshot rows that are read for the whole table; beyond that only expanded rows show averages, peaks and steps. */
+export const SNAPSHOT_ROWS_MAX = 20_000;
+
+const RESERVED: Record<string, string> = {
+  __unattributed__: "Unattributed",
+  __idle__: "Idle",
+  __overhead__: "Overhead",
+  __variance__: "Variance",
+  __unconsumed__: "Unconsumed",
+};
+
+const NOTHING: MetricTotal = { value: null, average: null, peak: null, flawed: 0, steps: [] };
+
+/** Returns the rows of one view. `snapshots` is null where there are too many to read. */
+export function rowsOf(
+  costs: Costs | null,
+  estimate: Costs | null,
+  tenants: ReadonlyMap<string, Tenant>,
+  snapshots: readonly SnapshotRow[] | null,
+  from: string,
+): Row[] {
+  const costRows = new Map((costs?.rows ?? []).map((row) => [row.key.tenant ?? "", row]));
+  const usage = new Map((estimate?.rows ?? []).map((row) => [row.key.tenant ?? "", row.usage ?? {}]));
+  const measured = byTenant(snapshots ?? []);
+  const ids = new Set([...costRows.keys(), ...usage.keys(), ...measured.keys()]);
+  const metrics = metricsOf(estimate, snapshots);
+  return [...ids].map((id) => {
+    const rows = measured.get(id);
+    const used = usage.get(id) ?? {};
+    const totals = metrics.map((metric): [string, MetricTotal] => [
+      metric,
+      rows ? total(rows, metric, from, (day, days) => plus(day, -days)) : { ...NOTHING, value: used[metric] ?? null },
+    ]);
+    return { ...named(id, tenants.get(id)), ...costsOf(costRows.get(id)), metrics: Object.fromEntries(totals) };
+  });
+}
+
+function byTenant(rows: readonly SnapshotRow[]): Map<string, SnapshotRow[]> {
+  const found = new Map<string, SnapshotRow[]>();
+  for (const row of rows) {
+    const group = found.get(row.tenant);
+    if (group) group.push(row);
+    else found.set(row.tenant, [row]);
+  }
+  return found;
+}
+
+function named(id: string, tenant: Tenant | undefined): Pick<Row, "id" | "name" | "slug" | "isReserved"> {
+  const reserved = RESERVED[id];
+  return { id, name: reserved ?? tenant?.name ?? id, slug: tenant?.slug ?? id, isReserved: reserved !== undefined };
+}
+
+function costsOf(row: CostRow | undefined): Pick<Row, "cost" | "share" | "previous" | "change"> {
+  return {
+    cost: row?.cost ?? null,
+    share: row?.share ?? null,
+    previous: row?.previous ?? null,
+    change: row?.change ?? null,
+  };
+}
+
+/** Returns the metrics that have a column. */
+export function metricsOf(estimate: Costs | null, snapshots: readonly SnapshotRow[] | null): string[] {
+  const used = (estimate?.rows ?? []).flatMap((row) => Object.keys(row.usage ?? {}));
+  const measured = (snapshots ?? []).flatMap((row) => Object.keys(row.metrics));
+  return inOrder([...used, ...measured]);
+}
+
+/** Returns the columns; share of total is the last one. */
+export function columnsOf(metrics: readonly string[], word: string, currency: string, before: string): Column[] {
+  return [
+    { id: "workspace", head: format.capital(word), about: "", kind: "name", isText: true, value: (row) => row.name },
+    ...metrics.map((metric): Column => ({
+      id: metric,
+      head: label(metric),
+      about: metric.endsWith("_24h") ? "Sum over the period" : "Last value of the period",
+      kind: "metric",
+      isText: false,
+      value: (row) => row.metrics[metric]?.value,
+    })),
+    { id: "cost", head: `Cost (${currency})`, about: "", kind: "cost", isText: false, value: (row) => row.cost },
+    { id: "change", head: "Change", about: `Compared with ${before}`, kind: "change", isText: false, value: (row) => row.change },
+    { id: "share", head: "% of total", about: "Part of the organisation's total", kind: "share", isText: false, value: (row) => row.share },
+  ];
+}
+
+/** Returns a metric's value as the table shows it. */
+export function shown(metric: string, value: string | null | undefined): string {
+  return isBytes(metric) ? format.bytes(value) : format.quantity(value);
+}
+
+/** Returns what stands behind a metric's value, for a tooltip. */
+export function behind(metric: string, totals: MetricTotal): string {
+  if (totals.value === null) return "Not measured in this period";
+  const lines = [totals.value];
+  if (totals.average !== null) lines.push(`daily average ${shown(metric, totals.average)}`);
+  if (totals.peak !== null) lines.push(`peak ${shown(metric, totals.peak.value)} on ${format.day(totals.peak.day)}`);
+  if (totals.flawed > 0) lines.push(`${totals.flawed} days degraded or missing`);
+  if (totals.steps.length > 0) lines.push(`step on ${totals.steps.map((day) => format.day(day, true)).join(", ")}`);
+  return lines.join("\n");
+}
+
+/** Returns the links of a workspace; addresses that are no web pages are left out. */
+export function linksOf(links: readonly { label: string; url: string }[], slug: string): { label: string; url: string }[] {
+  return links.flatMap(({ label: text, url }) => {
+    const filled = url.replaceAll("{slug}", encodeURIComponent(slug));
+    return URL.canParse(filled) && /^https?:$/.test(new URL(filled).protocol) ? [{ label: text, url: filled }] : [];
+  });
+}
+
+/** Returns the rows without which the search would be empty: name, id and slug count. */
+export function matching(rows: readonly Row[], search: string): Row[] {
+  const words = search.trim().toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  return rows.filter((row) => {
+    const text = `${row.name} ${row.id} ${row.slug}`.toLocaleLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+}

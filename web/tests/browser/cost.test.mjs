@@ -1,0 +1,336 @@
+// `/platform/cost` with answers of the API as the interface describes them, in front of the real binary's pages.
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
+import { Fixture, RUNAWAY } from "./fixtures.mjs";
+import { startDemo } from "./server.mjs";
+
+let server;
+let browser;
+before(async () => ([server, browser] = await Promise.all([startDemo(), launch()])));
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** Opens the page over a fixture, waits for its rows, runs, and expects no fault. */
+async function on(fixture, address, run, options = {}) {
+  const opened = await open(browser, server, options);
+  const { page, faults } = opened;
+  await page.route("**/api/v1/**", (route) => fixture.answer(route));
+  try {
+    await page.goto(`${server.url}${address}`);
+    await run(page, opened);
+    assert.deepEqual(faults, []);
+  } finally {
+    await opened.close();
+  }
+}
+
+const rows = (page) => page.locator("tbody tr.row");
+const names = (page) => page.locator("tbody button.name").allInnerTexts();
+const exact = (page, column) => page.locator(`tbody td.${column}`).evaluateAll((cells) => cells.map((cell) => cell.dataset.exact));
+const loaded = (page) => rows(page).first().waitFor();
+const query = (page) => new URL(page.url()).search;
+const head = (page, name) => page.getByRole("columnheader", { name, exact: true });
+
+test("the leaderboard is the API's answer: most expensive first, every digit kept, shares at the right", async () => {
+  const fixture = new Fixture();
+  await on(fixture, "/platform/cost", async (page) => {
+    await loaded(page);
+    const answer = fixture.costs({ from: "2026-10-30", to: "2026-11-28", view: "current_rates", limit: "10000" });
+    assert.deepEqual(await exact(page, "cost"), answer.rows.map((row) => row.cost));
+    assert.equal((await names(page))[0], "Acme");
+    const heads = await page.locator("thead th").allInnerTexts();
+    assert.match(heads.at(-1), /% of total/);
+    assert.ok(heads.some((text) => text.replace(/\s+/g, " ").includes("API calls / 24h")), heads.join());
+    assert.ok(heads.some((text) => text.includes("Cost (USD)")));
+    assert.equal(await head(page, "Cost (USD)").getAttribute("aria-sort"), "descending");
+    const widths = await page.locator("td.share .fill").evaluateAll((bars) => bars.map((bar) => bar.getBoundingClientRect().width));
+    assert.ok(widths[0] > widths[1] && widths.at(-1) > 0, widths.join());
+    const shown = Number(answer.totals.cost).toLocaleString("en-US", { style: "currency", currency: "USD" });
+    assert.equal(await page.locator(".views [aria-pressed=true] strong").innerText(), shown);
+  });
+});
+
+test("every column sorts, a second click turns it, Shift adds one; the address keeps it", async () => {
+  await on(new Fixture(), "/platform/cost", async (page) => {
+    await loaded(page);
+    for (const column of await page.locator("thead th button").all()) {
+      await column.click();
+      assert.match(await column.locator("..").getAttribute("aria-sort"), /ascending|descending/);
+      const first = await names(page);
+      await column.click();
+      const second = await names(page);
+      assert.notDeepEqual(first, second, await column.innerText());
+    }
+    await head(page, "Workspace").getByRole("button").click();
+    assert.deepEqual((await names(page)).slice(0, 2), ["Acme", "Aperture Science"]);
+    assert.equal(query(page), "?s=workspace");
+    await head(page, "Incidents / 24h").getByRole("button").click();
+    await head(page, "Cost (USD)").getByRole("button").click({ modifiers: ["Shift"] });
+    assert.equal(query(page), "?s=-incident_count_24h,-cost");
+    const order = await names(page);
+    await page.reload();
+    await loaded(page);
+    await page.waitForFunction(() => document.querySelectorAll("thead th").length > 5);
+    assert.deepEqual(await names(page), order);
+  });
+});
+
+test("periods, a month, a custom range and the arrows choose the days; wrong days say why", async () => {
+  await on(new Fixture(), "/platform/cost", async (page) => {
+    await loaded(page);
+    const asked = () => page.locator(".said").innerText();
+    for (const [period, from] of [["7 days", "Nov 22"], ["90 days", "Aug 31"], ["365 days", "Nov 29, 2025"], ["30 days", "Oct 30"]]) {
+      await page.getByRole("button", { name: period, exact: true }).click();
+      assert.ok((await asked()).startsWith(from), `${period}: ${await asked()}`);
+    }
+    assert.equal(query(page), "", "the default leaves no trace");
+    await page.getByRole("button", { name: "Custom range" }).click();
+    await page.getByRole("button", { name: "October 2026" }).click();
+    assert.equal(query(page), "?r=2026-10");
+    assert.match(await asked(), /Oct 1 . 31, 2026/);
+    await page.getByRole("button", { name: "Custom range" }).click();
+    await page.getByLabel("From").fill("2026-11-10");
+    await page.getByLabel("To, included").fill("2026-11-09");
+    assert.equal(await page.getByText("The last day lies before the first.").count(), 1);
+    assert.ok(await page.getByRole("button", { name: "Show", exact: true }).isDisabled());
+    await page.getByLabel("To, included").fill("2026-11-12");
+    await page.getByRole("button", { name: "Show", exact: true }).click();
+    assert.equal(query(page), "?r=2026-11-10..2026-11-12");
+    await page.locator("body").press("ArrowLeft");
+    assert.equal(query(page), "?r=2026-11-07..2026-11-09");
+    await page.goBack();
+    assert.equal(query(page), "?r=2026-11-10..2026-11-12");
+  });
+});
+
+test("both totals stand side by side with the factor between them; posted is one click away", async () => {
+  const fixture = new Fixture();
+  await on(fixture, "/platform/cost", async (page) => {
+    await loaded(page);
+    const days = { from: "2026-10-30", to: "2026-11-28", limit: "10000" };
+    const [estimate, posted] = ["current_rates", "posted"].map((view) => fixture.costs({ ...days, view }));
+    const titles = await page.locator(".views strong").evaluateAll((all) => all.map((strong) => strong.title));
+    assert.deepEqual(titles, [`${estimate.totals.cost} USD`, `${posted.totals.cost} USD`]);
+    const facts = await page.locator(".facts dd").allInnerTexts();
+    assert.deepEqual(facts.slice(0, 2), [Number(estimate.meta.posted).toLocaleString("en-US", { style: "currency", currency: "USD" }), "× 0.9800"]);
+    assert.equal(await page.getByText("estimate, not a bill").count(), 2);
+    await page.getByRole("button", { name: /^Posted/ }).click();
+    assert.equal(query(page), "?view=posted");
+    assert.deepEqual(await exact(page, "cost"), posted.rows.map((row) => row.cost));
+  });
+});
+
+test("a row expands to a line per metric, with its step and the workspace's links", async () => {
+  const fixture = new Fixture();
+  await on(fixture, `/platform/cost?r=90d`, async (page) => {
+    await loaded(page);
+    const mark = page.locator("tr.row", { hasText: "Initech" }).getByRole("img", { name: /^step on / });
+    await mark.first().waitFor();
+    await page.getByRole("button", { name: "Initech" }).click();
+    assert.match(query(page), /x=initech/);
+    const lines = page.locator(".detail figure");
+    await lines.nth(8).waitFor();
+    assert.equal(await lines.count(), 9);
+    const calls = page.locator(".detail").getByRole("img", { name: /^API calls \/ 24h, 90 days: last .*, highest .*, step on Nov 19, 2026$/ });
+    assert.equal(await calls.count(), 1, RUNAWAY.metric);
+    const links = page.getByRole("list", { name: "Links of Initech" }).getByRole("link");
+    assert.equal(await links.count(), 1);
+    assert.equal(await links.first().getAttribute("href"), "https://app.example/initech/integrations");
+    assert.equal(await links.first().getAttribute("rel"), "noopener noreferrer");
+    await page.getByRole("button", { name: "Initech" }).click();
+    assert.equal(await page.locator(".detail").count(), 0);
+  });
+});
+
+test("counters say average and peak, degraded values are marked, names stay text", async () => {
+  await on(new Fixture(), "/platform/cost", async (page) => {
+    await loaded(page);
+    const cell = page.locator("tr.row", { hasText: "Acme" }).locator('td[data-label="API calls / 24h"]');
+    await page.waitForFunction(() => document.querySelector('td[data-label="API calls / 24h"]')?.title.includes("peak"));
+    assert.match(await cell.getAttribute("title"), /^\d+\ndaily average .+\npeak .+ on .+2026$/);
+    const degraded = page.locator("tr.row", { hasText: "Hooli" }).getByRole("img", { name: "1 days degraded or missing" });
+    assert.equal(await degraded.count(), 1);
+    assert.ok((await names(page)).includes("Monsters & Sons <b>"));
+  });
+});
+
+test("Export CSV gives the server's file under the server's name", async () => {
+  const fixture = new Fixture();
+  await on(fixture, "/platform/cost?r=2026-10", async (page) => {
+    await loaded(page);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export CSV" }).click()]);
+    assert.equal(download.suggestedFilename(), "vigilo-usage-20261001-20261031.csv");
+    assert.equal(await readFile(await download.path(), "utf8"), fixture.csv({ from: "2026-10-01", to: "2026-10-31" }));
+  });
+});
+
+test("a run that is under way is followed after a reload as well", async () => {
+  const fixture = new Fixture({ withToday: false });
+  fixture.running = true;
+  await on(fixture, "/platform/cost", async (page) => {
+    await page.getByText("23 workspaces measured, 1 not.").waitFor();
+    assert.ok(fixture.calls.includes("GET /snapshots/runs/snap-1/events"));
+    assert.ok(!fixture.calls.includes("POST /snapshots/run"));
+  });
+});
+
+test("nothing for today says why and runs the job; the page is whole again in two clicks", async () => {
+  const fixture = new Fixture({ isEmpty: true, withToday: false });
+  await on(fixture, "/platform/cost", async (page) => {
+    await page.getByText("The leaderboard is empty for today: the snapshot job runs at 00:10 UTC, next Nov 29, 00:10.").waitFor();
+    await page.getByText("Nothing was measured in these days").waitFor();
+    await expectAccessible(page, "empty");
+    await page.getByRole("button", { name: "Run now" }).click();
+    await loaded(page);
+    await page.getByText("23 workspaces measured, 1 not.").waitFor();
+    await page.getByText("bluth: statement timeout").waitFor();
+    assert.equal(await page.getByText("The leaderboard is empty for today").count(), 0);
+    assert.ok(fixture.calls.includes("POST /snapshots/run"));
+    assert.equal(await rows(page).count(), 24);
+  });
+});
+
+test("a failed question says what the server said, with its request id, and can be asked again", async () => {
+  const fixture = new Fixture();
+  let fails = true;
+  const answer = fixture.answer.bind(fixture);
+  const problem = { code: "unavailable", title: "Unavailable", status: 503, detail: "the question took too long", request_id: "req-77" };
+  fixture.answer = (route) => {
+    if (!fails || !route.request().url().includes("/costs?")) return answer(route);
+    return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify(problem) });
+  };
+  await on(fixture, "/platform/cost", async (page) => {
+    await page.getByText("req-77").first().waitFor();
+    fails = false;
+    await page.getByRole("button", { name: "Try again" }).first().click();
+    await loaded(page);
+  }, { allow: /status of 503/ });
+});
+
+test("everything can be done by keyboard", async () => {
+  await on(new Fixture(), "/platform/cost", async (page) => {
+    await loaded(page);
+    const body = page.locator("body");
+    await body.press("j");
+    await body.press("j");
+    assert.equal(await page.evaluate(() => document.activeElement.innerText), "Globex");
+    await page.keyboard.press("Enter");
+    await page.locator(".detail").waitFor();
+    await page.keyboard.press("k");
+    assert.equal(await page.evaluate(() => document.activeElement.innerText), "Acme");
+    await page.keyboard.press("/");
+    await page.keyboard.type("way");
+    await page.waitForFunction(() => document.querySelectorAll("tbody tr.row").length === 1);
+    assert.deepEqual(await names(page), ["Wayne Enterprises"]);
+    await page.keyboard.press("Escape");
+    await page.waitForFunction(() => document.querySelectorAll("tbody tr.row").length === 24);
+    await page.evaluate(() => document.activeElement.blur());
+    await page.keyboard.press("?");
+    await page.getByRole("heading", { name: "Keyboard" }).waitFor();
+    await page.keyboard.press("Escape");
+    const download = page.waitForEvent("download");
+    await page.keyboard.press("e");
+    await download;
+    await page.keyboard.press("g");
+    await page.keyboard.press("u");
+    await page.getByRole("heading", { name: "Usage" }).waitFor();
+  });
+});
+
+test("what is copied has every digit", async () => {
+  const fixture = new Fixture();
+  await on(fixture, "/platform/cost", async (page) => {
+    await loaded(page);
+    const copied = await page.evaluate(() => {
+      const line = document.querySelector("tbody tr.row");
+      const range = document.createRange();
+      range.selectNode(line);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      const event = new ClipboardEvent("copy", { clipboardData: new DataTransfer(), bubbles: true, cancelable: true });
+      line.querySelector("td").dispatchEvent(event);
+      return event.clipboardData.getData("text/plain");
+    });
+    const first = fixture.costs({ from: "2026-10-30", to: "2026-11-28", view: "current_rates" }).rows[0];
+    assert.ok(copied.split("\t").includes(first.cost), copied);
+    assert.ok(copied.split("\t").includes(first.usage.api_call_count_24h), copied);
+  });
+});
+
+test("a tab that was left open overnight shows the new day when it is looked at again", async () => {
+  const fixture = new Fixture();
+  await on(fixture, "/platform/cost?r=7d", async (page) => {
+    await loaded(page);
+    assert.match(await page.locator(".said").innerText(), /Nov 22 . 28, 2026/);
+    fixture.today = "2026-11-29";
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await page.locator(".said", { hasText: /Nov 23 . 29, 2026/ }).waitFor();
+  });
+});
+
+test("others than platform admins are told so, and nothing is asked for them", async () => {
+  for (const role of [{ role: "finance" }, { role: "tenant_owner", own: ["acme"] }]) {
+    const fixture = new Fixture(role);
+    await on(fixture, "/platform/cost", async (page) => {
+      await page.getByText("platform_admin_required").waitFor();
+      assert.deepEqual(fixture.calls, ["GET /settings"]);
+      assert.equal(await page.getByRole("button", { name: "Export CSV" }).count(), 0);
+      await expectAccessible(page, role.role);
+    });
+  }
+});
+
+test("ten thousand workspaces: only rows in sight are drawn, and sorting answers at once", async () => {
+  const fixture = new Fixture({ tenants: 10_000 });
+  const answers = new Map();
+  fixture.costs = (query) => {
+    const key = `${query.view}${query.granularity}${query.group_by}`;
+    if (!answers.has(key)) {
+      const rows = query.granularity ? [] : fixture.tenants.map(({ id }, index) => ({ key: { tenant: id }, cost: `${(index * 7919) % 10_007}.25`, share: "0.000100", previous: "1.00", change: "1.00", usage: { member_count: String(index % 97) } }));
+      answers.set(key, { rows, totals: { cost: "50035000.00", memo: "0.00" }, meta: { range: {}, currency: "USD", view: query.view, unpriced_metrics: [] }, next_cursor: null });
+    }
+    return answers.get(key);
+  };
+  const begun = performance.now();
+  await on(fixture, "/platform/cost", async (page) => {
+    await loaded(page);
+    console.log(`first rows of 10,000: ${(performance.now() - begun).toFixed(0)} ms, with the start of a browser's context`);
+    assert.equal(await page.getByRole("table").first().getAttribute("aria-rowcount"), "10001");
+    assert.ok((await rows(page).count()) < 100);
+    const took = await page.evaluate(async () => {
+      const button = [...document.querySelectorAll("thead th button")].find((candidate) => candidate.innerText.includes("Members"));
+      const begun = performance.now();
+      button.click();
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+      return performance.now() - begun;
+    });
+    console.log(`sorting 10,000 rows: ${took.toFixed(0)} ms`);
+    assert.ok(took < 1000, `${took} ms`);
+    await page.locator(".scroll[aria-label*=table]").last().evaluate((box) => (box.scrollTop = box.scrollHeight));
+    await page.waitForFunction(() => [...document.querySelectorAll("tbody tr.row")].some((row) => row.getAttribute("aria-rowindex") === "10001"));
+    assert.ok((await rows(page).count()) < 100);
+  });
+});
+
+for (const scheme of ["light", "dark"]) {
+  for (const width of [1280, 320]) {
+    test(`axe finds nothing and nothing scrolls sideways: ${scheme}, ${width} px`, async () => {
+      await on(new Fixture({ withToday: false }), "/platform/cost?x=initech", async (page) => {
+        await loaded(page);
+        await page.locator(".detail figure").nth(8).waitFor();
+        await page.locator("svg[role=img]").first().waitFor();
+        await expectAccessible(page, `${scheme} ${width}`);
+        await expectNoSidewaysScroll(page, `${scheme} ${width}`);
+        await picture(page, `cost-${scheme}-${width}`);
+        if (width === 1280) {
+          await page.getByRole("button", { name: "Custom range" }).click();
+          await expectAccessible(page, `custom range, ${scheme}`);
+        }
+      }, { width, height: 800, scheme });
+    });
+  }
+}

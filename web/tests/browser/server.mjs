@@ -1,0 +1,54 @@
+// The real binary in a temporary folder, on a free port: with demo data, or empty and below a base path.
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+/** What the binary prints once it serves: `demo` in two columns, `serve` in two sentences. */
+const SAID = { url: /^(?:url|listening on)\s+(\S+)$/, token: /^(?:token|platform admin token, shown once:)\s+(\S+)$/ };
+
+async function start(folder, args) {
+  const { APPORTION_BIN } = process.env;
+  if (!APPORTION_BIN) throw new Error("APPORTION_BIN names the binary to be tested; `scripts/test web` sets it");
+  const child = spawn(APPORTION_BIN, [...args, "--listen", "127.0.0.1:0"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+  let errors = "";
+  child.stderr.on("data", (text) => (errors += text));
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const said = {};
+  await new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      for (const [name, form] of Object.entries(SAID)) said[name] ??= form.exec(line)?.[1];
+      if (said.url && said.token) resolve();
+    });
+    ended.then((code) => reject(new Error(`the server ended with ${code}: ${errors}`)));
+  });
+  const stop = async () => {
+    child.kill("SIGTERM");
+    await ended;
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { ...said, stop };
+}
+
+const temporary = () => mkdtemp(join(tmpdir(), "apportion-web-"));
+
+/** Returns `{ url, token, stop }` of a server with demo data. */
+export async function startDemo() {
+  const folder = await temporary();
+  return start(folder, ["demo", "--tenants", "12", "--days", "30", "--folder", join(folder, "demo"), "--quiet"]);
+}
+
+/** Returns `{ url, token, stop }` of a server without data, below a base path. */
+export async function startEmpty(basePath) {
+  const folder = await temporary();
+  await writeFile(join(folder, "apportion.toml"), `[server]\nbase_path = "${basePath}"\nexporter_listen = "127.0.0.1:0"\n`);
+  return start(folder, ["serve"]);
+}
+
+/** Asks the API of a server. */
+export async function ask(server, path, { token = server.token, method = "GET", body } = {}) {
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const answer = await fetch(`${server.url}/api/v1${path}`, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
+  return answer.json();
+}

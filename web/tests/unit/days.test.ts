@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { each, isDay, length, plus, range, shifted, text } from "../../src/lib/days.ts";
+
+const TODAY = "2026-11-28";
+
+test("a rolling range ends today and has so many days", () => {
+  expect(range("30d", TODAY)).toEqual({ from: "2026-10-30", to: TODAY });
+  expect(range("1d", TODAY)).toEqual({ from: TODAY, to: TODAY });
+});
+
+test("a month and two days are ranges as well", () => {
+  expect(range("2026-02", TODAY)).toEqual({ from: "2026-02-01", to: "2026-02-28" });
+  expect(range("2028-02", TODAY)).toEqual({ from: "2028-02-01", to: "2028-02-29" });
+  expect(range("2026-12", TODAY)).toEqual({ from: "2026-12-01", to: "2026-12-31" });
+  expect(range("2026-10-01..2026-10-31", TODAY)).toEqual({ from: "2026-10-01", to: "2026-10-31" });
+});
+
+test("what is no range is none", () => {
+  for (const wrong of ["", "0d", "9999d", "2026-13", "2026-02-30..2026-03-01", "2026-10-02..2026-10-01", "2026-10-01", "a..b", "1..2..3", "1900-01-01..2026-01-01"]) {
+    expect(range(wrong, TODAY), wrong).toBeNull();
+  }
+});
+
+test("days are counted across months, leap days and changes of the clock", () => {
+  expect(plus("2028-02-28", 1)).toBe("2028-02-29");
+  expect(plus("2026-03-01", -1)).toBe("2026-02-28");
+  expect(length({ from: "2026-03-01", to: "2026-03-31" })).toBe(31);
+  expect(each({ from: "2026-03-28", to: "2026-03-30" })).toEqual(["2026-03-28", "2026-03-29", "2026-03-30"]);
+  expect([isDay("2026-02-29"), isDay("2028-02-29"), isDay("2026-2-1")]).toEqual([false, true, false]);
+});
+
+test("the period before ends where this one begins", () => {
+  const days = { from: "2026-11-01", to: "2026-11-30" };
+  expect(shifted(days, -1)).toEqual({ from: "2026-10-02", to: "2026-10-31" });
+  expect(text(shifted(shifted(days, -1), 1))).toBe("2026-11-01..2026-11-30");
+});

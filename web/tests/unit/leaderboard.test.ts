@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import type { Costs, Tenant } from "../../src/lib/api.ts";
+import { layersOf, line, ticks } from "../../src/lib/chart.ts";
+import { columnsOf, linksOf, matching, rowsOf } from "../../src/lib/leaderboard.ts";
+
+const costs = (rows: object[]): Costs => ({ rows } as unknown as Costs);
+const tenants = new Map([["acme", { id: "acme", name: "Acme", slug: "acme-inc" } as Tenant]]);
+
+test("a row is a workspace with what it cost and used, also when only one of the two is known", () => {
+  const estimate = costs([{ key: { tenant: "acme" }, cost: "5.00", share: "1.000000", usage: { api_call_count_24h: "7" } }]);
+  const posted = costs([{ key: { tenant: "acme" }, cost: "4.00", share: "0.8" }, { key: { tenant: "__unattributed__" }, cost: "1.00", share: "0.2" }]);
+  const rows = rowsOf(posted, estimate, tenants, null, "2026-11-01");
+  expect(rows.map(({ name, cost, isReserved }) => [name, cost, isReserved])).toEqual([["Acme", "4.00", false], ["Unattributed", "1.00", true]]);
+  expect(rows[0]?.metrics.api_call_count_24h?.value).toBe("7");
+});
+
+test("share of the total is the last column", () => {
+  expect(columnsOf(["member_count"], "workspace", "USD", "").map(({ head }) => head)).toEqual(["Workspace", "Members", "Cost (USD)", "Change", "% of total"]);
+});
+
+test("a search looks at name, id and slug, every word of it", () => {
+  const rows = rowsOf(costs([{ key: { tenant: "acme" } }, { key: { tenant: "globex" } }]), null, tenants, null, "2026-11-01");
+  expect(matching(rows, "ACME inc").map(({ id }) => id)).toEqual(["acme"]);
+  expect(matching(rows, " ").length).toBe(2);
+});
+
+test("links lead to web pages only, and a slug cannot become an address", () => {
+  const links = [{ label: "I", url: "https://app.example/{slug}/x" }, { label: "J", url: "javascript:alert('{slug}')" }, { label: "R", url: "/{slug}" }];
+  expect(linksOf(links, "a/../b?c")).toEqual([{ label: "I", url: "https://app.example/a%2F..%2Fb%3Fc/x" }]);
+});
+
+test("what the largest do not have is other, to the last digit", () => {
+  const days = ["2026-11-01", "2026-11-02"];
+  const top = [{ id: "a", name: "A", series: [["2026-11-01", "0.1"], ["2026-11-02", "0.2"]] }];
+  const layers = layersOf(top, [["2026-11-01", "0.3"], ["2026-11-02", "0.2"]], days);
+  expect(layers.map(({ name, total, values }) => [name, total, values])).toEqual([["A", "0.3", ["0.1", "0.2"]], ["Other", "0.2", ["0.2", "0.0"]]]);
+});
+
+test("marks of an axis are round, begin at zero and cover the top", () => {
+  expect(ticks("4300")).toEqual(["0", "2000", "4000", "6000"]);
+  expect(ticks("0.07")).toEqual(["0", "0.02", "0.04", "0.06", "0.08"]);
+  expect(ticks("0")).toEqual(["0"]);
+});
+
+test("a line has gaps where nothing was measured", () => {
+  expect(line(["0", "10", null, "5"], 30, 10)).toBe("M0.0 10.0L10.0 0.0M30.0 5.0");
+});
