@@ -13,7 +13,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use built::{ASSETS, Asset, INDEX};
+use built::{ASSETS, INDEX};
 
 /// Addresses that the application in the browser knows; every other one stays 404.
 pub const PAGES: [&str; 3] = ["/login", "/platform/cost", "/settings/usage"];
