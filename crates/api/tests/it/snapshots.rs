@@ -87,6 +87,32 @@ async fn pages_show_one_state() {
 }
 
 #[tokio::test]
+async fn pages_of_any_size_go_over_days_with_and_without_rows() {
+    let app = TestApp::start().await;
+    let mut expected = Vec::new();
+    for day in ["2026-10-25", "2026-10-26", "2026-11-01", "2026-11-02", "2026-11-03", "2026-11-17", "2026-11-20"] {
+        put(&app, day, "app", &json!([row("acme", "1", "1"), row("globex", "2", "1")])).await;
+        expected.extend([format!("{day} acme app 1"), format!("{day} globex app 2")]);
+    }
+    let own: Vec<String> = expected.iter().filter(|row| row.contains("globex")).cloned().collect();
+    for limit in 1..=expected.len() + 1 {
+        for (query, expected) in [("range=90d", &expected), ("range=90d&tenant=globex", &own)] {
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("?{query}&limit={limit}{cursor}");
+                let page = listed(&app, &path).await;
+                assert!(page.len() <= limit, "{path}");
+                seen.extend(page);
+                let next = app.get(&format!("/snapshots{path}")).await.expect(200).json()["next_cursor"].clone();
+                let Some(next) = next.as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            assert_eq!(seen, *expected, "{query}, {limit} rows a page");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_stored_is_refused_and_nothing_is() {
     let app = TestApp::start().await;
     let check = async |path: &str, body: Value, status: u16, code: &str| {

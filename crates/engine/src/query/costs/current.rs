@@ -1,7 +1,7 @@
 //! The view at current rates: an estimate beside the ledger.
 
 use super::super::cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
-use super::super::current::{Asked, CurrentCard, PricedCell, last_day_with_rows, state_of};
+use super::super::current::{Asked, CurrentCard, PricedCell, days_with_rows, state_of};
 use super::super::cursor;
 use super::super::filter::Filter;
 use super::super::keys::{Column, GroupKey};
@@ -115,8 +115,8 @@ impl Engine {
             currency,
             view: View::CurrentRates,
             data_through: [
-                last_day_with_rows(&now.pinned, "usage_date", query.range),
-                last_day_with_rows(&now.snapshots, "snapshot_date", query.range),
+                days_with_rows(&now.pinned, "usage_date", query.range).last().copied(),
+                days_with_rows(&now.snapshots, "snapshot_date", query.range).last().copied(),
             ]
             .into_iter()
             .flatten()
