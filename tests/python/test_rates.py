@@ -120,6 +120,13 @@ def test_the_command_line_prints_the_numbers_of_the_api(server):
     assert {row["key"]["tenant"]: Decimal(row["cost"]) for row in answer["rows"]} == by_workspace(rows)
     shown = server.store.run("rates", "show", "starter", "--server", f"http://{server.address}", "--token", TOKEN).stdout
     assert "5.00 per member and snapshot-day = " in shown
+    (server.store.folder / "draft.toml").write_text(
+        'version = "draft"\ncurrency = "USD"\nvalid_from = 2026-12-01\n'
+        '[[price]]\nmeter = "member_count"\nprice = "6.00"\nper = "unit"\n'
+    )
+    valid = server.store.run("rates", "validate", "draft.toml", "--server", f"http://{server.address}", "--token", TOKEN)
+    assert "rate card draft, USD, valid from 2026-12-01" in valid.stdout
+    assert "6.00 per member and snapshot-day = " in valid.stdout
 
 
 def test_another_value_of_the_environment_prices_the_whole_history_after_a_restart(server):

@@ -287,4 +287,10 @@ async fn every_price_is_shown_with_its_month() {
     assert_eq!((&card["prices"][1]["per_month"], &card["month"]), (&json!("3.10"), &json!("2026-10")));
     assert_eq!(app.get("/rate-cards/starter").await.expect(200).json()["month"], "2026-11");
     app.get("/rate-cards/starter?month=10").await.expect_problem(400, "invalid_parameter");
+    let draft = json!({ "version": "draft", "currency": "USD", "valid_from": "2026-12-01",
+        "price": [{ "meter": "member_count", "price": "6.00", "per": "unit" }] });
+    let valid = app.post("/rate-cards/validate?month=2026-10", &draft).await.expect(200).json();
+    assert_eq!(valid["prices"][0]["text"], "6.00 per member and snapshot-day = 186.00 per member in October 2026");
+    let said = [&valid["version"], &valid["currency"], &valid["month"], &valid["names"][0], &valid["valid"]];
+    assert_eq!(said, [&json!("draft"), &json!("USD"), &json!("2026-10"), &json!("member_count"), &json!(true)]);
 }
