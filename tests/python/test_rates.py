@@ -7,6 +7,7 @@ import random
 from decimal import Decimal
 from fractions import Fraction
 
+import duckdb
 import pytest
 from live_server import TOKEN, Server
 
@@ -115,6 +116,14 @@ def test_the_command_line_prints_the_numbers_of_the_api(server):
     assert rows_of(server.store.run("export", "usage", *remote).stdout.replace("\n", "\r\n").replace("\r\r\n", "\r\n")) == rows
     lines = server.store.run("export", "usage", "--format", "ndjson", *remote).stdout.splitlines()
     assert [{name: value or "" for name, value in json.loads(line).items()} for line in lines] == rows
+    server.store.run("export", "usage", "--format", "parquet", "--file", "usage.parquet", *remote)
+    table = duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(server.store.folder / "usage.parquet")])
+    assert [column[0] for column in table.description] == HEADER.split(",")
+    read = [dict(zip(HEADER.split(","), values, strict=True)) for values in table.fetchall()]
+    texts = ("workspace_slug", "workspace_name", "snapshot_date")
+    typed = [{name: text if name in texts else Decimal(text or 0) for name, text in row.items()} for row in rows]
+    shown = [{name: str(value or "") if name in texts else value or Decimal(0) for name, value in row.items()} for row in read]
+    assert shown == typed
     costs = ["costs", "--view", "current_rates", "--filter", "origin:snapshot", "--top", "1000", "-o", "json", *remote]
     answer = json.loads(server.store.run(*costs).stdout)
     assert {row["key"]["tenant"]: Decimal(row["cost"]) for row in answer["rows"]} == by_workspace(rows)
