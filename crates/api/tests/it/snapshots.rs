@@ -66,6 +66,23 @@ async fn a_tenant_has_what_was_sent_last_and_others_keep_theirs() {
 }
 
 #[tokio::test]
+async fn sources_tell_who_sends_and_who_never_did() {
+    let app = TestApp::start().await;
+    let rows = json!([row("acme", "3", "10"), row("globex", "5", "20")]);
+    for (day, source) in [("2026-11-19", "cron"), (DAY, "cron"), (DAY, "cron")] {
+        put(&app, day, source, &rows).await;
+    }
+    let sources = app.get("/sources").await.expect(200).json()["rows"].clone();
+    let shown = |at: usize| ["name", "kind", "state", "rows", "through"].map(|key| sources[at][key].clone());
+    assert_eq!(json!(shown(0)), json!(["declared", "http_snapshot", "never", 0, null]));
+    let through = "2026-11-19T00:00:00Z";
+    assert_eq!(json!(shown(1)), json!(["cron", "http_snapshot", "ok", 4, through]), "what changed nothing is not new");
+    for name in ["declared", "cron"] {
+        app.post(&format!("/sources/{name}/refresh"), &Value::Null).await.expect_problem(400, "invalid_parameter");
+    }
+}
+
+#[tokio::test]
 async fn pages_show_one_state() {
     let app = TestApp::start().await;
     let rows: Vec<Value> = (0..5).map(|at| row(&format!("t{at}"), "1", "1")).collect();

@@ -33,7 +33,7 @@ pub const LEASE: Duration = Duration::from_secs(20);
 /// Kind of the sources whose workspaces are measured here.
 const MEASURED: &str = collectors::workspaces::KIND;
 /// Kind of the sources that send their snapshots themselves.
-const SENT: &str = "http_snapshot";
+const SENT: &str = collectors::snapshots::senders::KIND;
 
 /// A schedule that knows what was imported before it started.
 pub struct Scheduler {
