@@ -67,6 +67,8 @@ pub struct SnapshotRunBody {
     pub warnings: Vec<String>,
     /// Why a source was not measured.
     pub error: Option<String>,
+    /// Whether the database of a source was not reached, or let nobody in.
+    pub unreachable: bool,
     /// Who asked for it.
     pub requested_by: String,
     /// When it began.
@@ -271,6 +273,7 @@ fn to_api_run(run: &SnapshotRun) -> SnapshotRunBody {
         degraded: run.found.degraded,
         warnings: run.found.warnings.clone(),
         error: run.error.clone(),
+        unreachable: run.found.unreachable,
         requested_by: run.found.requested_by.clone(),
         created_at: instant(run.created_at),
         finished_at: run.finished_at.map(instant),

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use collectors::snapshots::senders;
 use collectors::sources::{Asked, QueryReport, RefreshReport, SourceStatus};
-use collectors::workspaces::SnapshotRun;
+use collectors::workspaces::{SnapshotRun, WorkspacesError};
 use domain::Instant;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -162,7 +162,7 @@ pub async fn refresh_source(
         }
         let run = match dry_run {
             true => app.workspaces.try_out(None, Some(&name)).await?,
-            false => app.run_snapshots(None, &admin.actor).await?,
+            false => app.measure_now(&name, &admin.actor).await?,
         };
         return json(&to_api_measured(&name, dry_run, &run));
     }
@@ -179,6 +179,16 @@ impl App {
     /// Returns whether a source of this name is read from here.
     pub(crate) fn reads(&self, source: &str) -> bool {
         self.sources.has(source) || self.workspaces.has(source)
+    }
+
+    /// Measures the workspaces of every application today, and fails if those of this source could not be measured.
+    async fn measure_now(&self, source: &str, requested_by: &str) -> Result<SnapshotRun, ApiError> {
+        let run = self.run_snapshots(None, requested_by).await?;
+        let status = self.workspaces.statuses().await?.into_iter().find(|status| status.name == source);
+        match status.and_then(|status| status.last_error) {
+            Some(reason) => Err(WorkspacesError::NotMeasured { source_name: source.to_owned(), reason }.into()),
+            None => Ok(run),
+        }
     }
 
     /// Returns how the sources fared that send their snapshots themselves.
