@@ -63,6 +63,15 @@ async fn all_usage_is_priced_by_the_card_in_force_and_the_ledger_stands_beside()
 }
 
 #[tokio::test]
+async fn a_table_for_spreadsheets_has_a_column_for_each_meter() {
+    let app = given().await;
+    let answer = app.csv("GET", &format!("/costs?view=current_rates&{DAYS}&filter=tenant:acme")).await.expect(200);
+    let expected = "tenant,cost,share,usage.api_call_count_24h,usage.member_count,usage.storage_bytes\r\n\
+                    acme,41.25,1.000000,3000000,4,0\r\n";
+    assert_eq!(answer.text, expected);
+}
+
+#[tokio::test]
 async fn estimates_are_grouped_split_over_days_compared_and_paged() {
     let app = given().await;
     app.given_usage(&[("c", "globex", "2026-11-19", "member_count", "2")]).await;
