@@ -183,7 +183,7 @@ pub struct CostMetaBody {
     pub ledger_head: Option<Option<String>>,
     /// Usage without a price.
     pub unpriced_metrics: Vec<String>,
-    /// What the amounts are; with `view=current_rates` only, as the next six.
+    /// What the amounts are; with `view=current_rates` only, as the next seven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The card that priced all usage; that of the environment has the hash of its content.
@@ -206,6 +206,10 @@ pub struct CostMetaBody {
     /// Keys of the environment's card that price no known meter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_keys: Option<Vec<String>>,
+    /// How often a metric of the snapshots of these days is degraded or missing, such as `degraded storage_bytes 12`;
+    /// absent for tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Vec<String>>,
 }
 
 /// Cost by any dimension.
@@ -308,6 +312,7 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         calibration: current.map(|current| current.calibration.map(factor)),
         price_warnings: current.map(|current| current.card.price_warnings.clone()),
         unknown_keys: current.map(|current| current.card.unknown_keys.clone()),
+        gaps: current.and_then(|current| current.gaps.clone()),
     }
 }
 

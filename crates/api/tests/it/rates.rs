@@ -56,6 +56,8 @@ async fn all_usage_is_priced_by_the_card_in_force_and_the_ledger_stands_beside()
     assert_eq!(meta["label"], "at current rates: estimate, not a bill");
     assert_eq!((&meta["posted"], &meta["posted_memo"]), (&json!("92.502"), &json!("46.251")));
     assert_eq!(meta["calibration"], "2", "twice the prices would make the bill");
+    assert_eq!(meta["gaps"], json!(["degraded storage_bytes 1"]));
+    assert!(current(&app, "&filter=origin:events").await["meta"].get("gaps").is_none(), "no snapshot is behind these");
     assert_eq!(meta["unpriced_metrics"], json!(["change_count_24h"]));
     assert_eq!((&meta["data_through"], &meta["posting"]), (&json!("2026-11-19"), &json!(1)));
     let posted = app.get(&format!("/costs?{DAYS}&filter=memo:true")).await.expect(200).json();
@@ -107,6 +109,7 @@ async fn only_the_platform_admin_prices_everybody_and_owners_their_own() {
     let own = app.get_as(&owner, &format!("/costs?view=current_rates&{DAYS}")).await.expect(200);
     assert!(!own.text.contains("globex"), "{}", own.text);
     assert_eq!(costs(&own.json(), "tenant"), ["acme 41.25"]);
+    assert!(own.json()["meta"].get("gaps").is_none(), "others are counted in it");
     let path = format!("/costs?view=current_rates&{DAYS}&filter=tenant:globex");
     app.get_as(&owner, &path).await.expect_problem(404, "tenant_not_found");
 }

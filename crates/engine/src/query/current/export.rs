@@ -171,24 +171,19 @@ impl Engine {
         {
             return Ok(Arc::clone(found));
         }
-        let sql = format!(
-            "SELECT metric, quality, count(*) AS \"count\" FROM snapshots WHERE snapshot_date >= DATE '{}' \
-             AND snapshot_date <= DATE '{}' GROUP BY metric, quality",
-            range.from(),
-            range.to()
-        );
-        let mut found = Qualities::new();
-        for batch in session.sql(&sql).await?.collect().await? {
-            let rows = Rows(&batch);
-            let (metrics, qualities, counts) = (rows.texts("metric")?, rows.texts("quality")?, rows.integers("count")?);
-            for row in 0..batch.num_rows() {
-                let text = |column: &[Option<Arc<str>>]| column[row].as_deref().unwrap_or_default().to_owned();
-                found.insert((text(&metrics), text(&qualities)), counts[row]);
-            }
-        }
-        let found = Arc::new(found);
+        let found = Arc::new(counted(session, range, "").await?);
         *kept() = Some((key, Arc::clone(&found)));
         Ok(found)
+    }
+
+    /// Returns how often a metric of these days is degraded or missing, such as `degraded storage_bytes 12`. Files without
+    /// such rows are not read.
+    pub(in crate::query) async fn snapshot_gaps_all_tenants(
+        &self,
+        session: &SessionContext,
+        range: DayRange,
+    ) -> Result<Vec<String>, EngineError> {
+        Ok(gaps_of(&counted(session, range, "AND quality <> 'ok'").await?))
     }
 
     fn days_without_rows(&self, now: &UsageNow, range: DayRange) -> Vec<DayRange> {
@@ -196,6 +191,26 @@ impl Engine {
         let today = self.today();
         crate::due::ranges_of(range.days().filter(|day| *day <= today && !known.contains(day)), i32::MAX)
     }
+}
+
+/// How often each metric of these days was measured how well, of the rows that fulfil the condition.
+async fn counted(session: &SessionContext, range: DayRange, condition: &str) -> Result<Qualities, EngineError> {
+    let sql = format!(
+        "SELECT metric, quality, count(*) AS \"count\" FROM snapshots WHERE snapshot_date >= DATE '{}' \
+         AND snapshot_date <= DATE '{}' {condition} GROUP BY metric, quality",
+        range.from(),
+        range.to()
+    );
+    let mut found = Qualities::new();
+    for batch in session.sql(&sql).await?.collect().await? {
+        let rows = Rows(&batch);
+        let (metrics, qualities, counts) = (rows.texts("metric")?, rows.texts("quality")?, rows.integers("count")?);
+        for row in 0..batch.num_rows() {
+            let text = |column: &[Option<Arc<str>>]| column[row].as_deref().unwrap_or_default().to_owned();
+            found.insert((text(&metrics), text(&qualities)), counts[row]);
+        }
+    }
+    Ok(found)
 }
 
 /// The days of the range that have snapshots.
