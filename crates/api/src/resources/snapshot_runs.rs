@@ -1,7 +1,7 @@
 //! Measuring the workspaces of applications now.
 
 use super::ledger::PageParams;
-use crate::access::PlatformAdmin;
+use crate::access::{PlatformAdmin, PlatformAdminOnly};
 use crate::app::App;
 use crate::around::BasePath;
 use crate::convert::{day, instant};
@@ -158,7 +158,7 @@ pub async fn start_snapshot_run(
 #[utoipa::path(get, path = "/api/v1/snapshots/runs", tag = "snapshots", params(PageParams),
     responses((status = 200, body = Page<SnapshotRunBody>)))]
 pub async fn list_snapshot_runs(
-    _admin: PlatformAdmin,
+    _admin: PlatformAdminOnly,
     State(app): State<App>,
     query: QueryPairs,
     asked: ListAsked,
@@ -174,7 +174,7 @@ pub async fn list_snapshot_runs(
 #[utoipa::path(get, path = "/api/v1/snapshots/runs/{id}", tag = "snapshots",
     params(("id" = String, Path, description = "Id of the run")), responses((status = 200, body = SnapshotRunBody)))]
 pub async fn show_snapshot_run(
-    _admin: PlatformAdmin,
+    _admin: PlatformAdminOnly,
     State(app): State<App>,
     Id(id): Id,
     query: QueryPairs,
@@ -189,7 +189,7 @@ pub async fn show_snapshot_run(
     params(("id" = String, Path, description = "Id of the run")),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub async fn follow_snapshot_run(
-    _admin: PlatformAdmin,
+    _admin: PlatformAdminOnly,
     State(app): State<App>,
     Id(id): Id,
     query: QueryPairs,
