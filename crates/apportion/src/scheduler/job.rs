@@ -110,8 +110,9 @@ async fn attribute_and_tidy(client: &Client, expires_events: bool) -> Result<()>
 async fn collect(client: &Client) -> Result<()> {
     let mut failed = Vec::new();
     for source in client.all_rows("/sources", &[]).await? {
-        // Workspaces of applications are measured by a job of their own.
-        if source["kind"] == collectors::workspaces::KIND {
+        // Workspaces of applications are measured by a job of their own; who sends snapshots is not read at all.
+        let kind = source["kind"].as_str().unwrap_or_default();
+        if [collectors::workspaces::KIND, collectors::snapshots::senders::KIND].contains(&kind) {
             continue;
         }
         let name = source["name"].as_str().unwrap_or_default();
