@@ -5,20 +5,18 @@ use crate::access::{PlatformAdmin, PlatformAdminOnly};
 use crate::app::App;
 use crate::around::BasePath;
 use crate::convert::{day, instant};
+use crate::follow::{event, follow, lost};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs, day_of, flag};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use collectors::workspaces::{Begun, RunProgress, RunState, SnapshotRun};
 use domain::Day;
 use engine::query::cursor;
-use futures::Stream;
 use serde::Serialize;
-use std::convert::Infallible;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use utoipa::{IntoParams, ToSchema};
 
 const RUNS: &str = "snapshot-runs";
@@ -198,47 +196,12 @@ pub async fn follow_snapshot_run(
     // Followed before it is looked up: a run that ends in between has its end told all the same.
     let follower = app.workspaces.follow(&id);
     let run = app.workspaces.run(&id).await?;
-    Ok(Sse::new(progress(app, run.id, follower)).keep_alive(KeepAlive::default()).into_response())
+    Ok(follow(follower, move |step| progress_event(&id, step), async move { end_of(&app, &run.id).await }))
 }
 
-/// What a follower waits for next.
-enum Follow {
-    Progress(Receiver<RunProgress>),
-    End,
-    Over,
-}
-
-fn progress(
-    app: App,
-    id: String,
-    follower: Option<Receiver<RunProgress>>,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = follower.map_or(Follow::End, Follow::Progress);
-    futures::stream::unfold((app, id, start), |(app, id, follow)| async move {
-        if let Follow::Over = follow {
-            return None;
-        }
-        if let Follow::Progress(mut receiver) = follow
-            && let Some(step) = next_of(&mut receiver).await
-        {
-            let status = RunState::Running.as_str().to_owned();
-            let body = SnapshotProgressBody { id: id.clone(), status, done: step.done, total: step.total };
-            return Some((Ok(event("progress", &body)), (app, id, Follow::Progress(receiver))));
-        }
-        let event = end_of(&app, &id).await;
-        Some((Ok(event), (app, id, Follow::Over)))
-    })
-}
-
-/// The newest progress; none once the run is over.
-async fn next_of(receiver: &mut Receiver<RunProgress>) -> Option<RunProgress> {
-    loop {
-        match receiver.recv().await {
-            Ok(step) => return Some(step),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return None,
-        }
-    }
+fn progress_event(id: &str, step: RunProgress) -> Event {
+    let status = RunState::Running.as_str().to_owned();
+    event("progress", &SnapshotProgressBody { id: id.to_owned(), status, done: step.done, total: step.total })
 }
 
 /// Waits until the run is over, wherever it runs, and tells its end.
@@ -247,13 +210,9 @@ async fn end_of(app: &App, id: &str) -> Event {
         Ok(run) => event("done", &to_api_run(&run)),
         Err(error) => {
             tracing::error!(run.id = id, ?error, "snapshot run {id} cannot be looked up");
-            Event::default().event("error").data("{\"status\":\"failed\"}")
+            lost()
         }
     }
-}
-
-fn event(name: &str, body: &impl Serialize) -> Event {
-    Event::default().event(name).data(serde_json::to_string(body).expect("a run is plain JSON"))
 }
 
 /// Returns a run as the wire shows it.
