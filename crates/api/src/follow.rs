@@ -43,3 +43,28 @@ pub(crate) fn event(name: &str, body: &impl Serialize) -> Event {
 pub(crate) fn lost() -> Event {
     Event::default().event("error").data("{\"status\":\"failed\"}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::to_bytes;
+    use tokio::sync::broadcast;
+
+    async fn check(follower: Option<Receiver<u32>>, expected: &str) {
+        let told = |step: u32| Event::default().data(step.to_string());
+        let answer = follow(follower, told, async { Event::default().data("end") });
+        let bytes = to_bytes(answer.into_body(), 1_000).await.expect("events");
+        assert_eq!(String::from_utf8(bytes.to_vec()).expect("UTF-8"), expected);
+    }
+
+    #[tokio::test]
+    async fn steps_come_before_the_end_and_the_oldest_are_missed_by_who_is_slow() {
+        let (sender, receiver) = broadcast::channel(2);
+        for step in 1..=3 {
+            sender.send(step).expect("somebody follows");
+        }
+        drop(sender);
+        check(Some(receiver), "data: 2\n\ndata: 3\n\ndata: end\n\n").await;
+        check(None, "data: end\n\n").await;
+    }
+}
