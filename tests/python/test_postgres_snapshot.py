@@ -16,7 +16,7 @@ from postgres_server import Postgres
 from workspaces_database import PASSWORD, SUPERUSER, connect, make_application
 
 COUNT = 200
-FAILURE, PARTIAL = 1, 7
+FAILURE, UNREACHABLE, PARTIAL = 1, 6, 7
 WAIT_SECONDS_MAX = 60
 LIST = "SELECT id, slug, name, plan FROM app.workspaces WHERE active"
 EVENT = "SELECT count(*) FROM app.{} WHERE at >= :from AND at < :to"
@@ -335,11 +335,14 @@ def test_a_database_that_cannot_be_reached_or_lets_nobody_in_fails_the_run_and_c
     store.run("snapshot", "run")
     before, right = stored(store), (store.folder / "apportion.toml").read_text()
     port = application.postgres.port
-    for wrong, says in ((f":{port}/", "cannot be reached"), (f"/{application.database}", "does not exist")):
-        text = right.replace(wrong, ":1/" if says == "cannot be reached" else "/nowhere")
-        (store.folder / "apportion.toml").write_text(text)
-        done = store.run("snapshot", "run", exit_code=FAILURE)
+    away = (f":{port}/", ":1/", "cannot be reached", UNREACHABLE)
+    nowhere = (f"/{application.database}", "/nowhere", "does not exist", FAILURE)
+    for wrong, other, says, code in (away, nowhere):
+        (store.folder / "apportion.toml").write_text(right.replace(wrong, other))
+        done = store.run("snapshot", "run", exit_code=code)
         assert says in done.stderr, done.stderr
+        refused = store.run("sources", "refresh", "app", exit_code=UNREACHABLE)
+        assert "source_failed" in refused.stderr and says in refused.stderr, refused.stderr
         no_secret(done.stderr, done.stdout)
         source = store.json("sources", "list")["rows"][0]
         assert source["state"] == "stale" and says in source["last_error"]

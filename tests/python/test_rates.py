@@ -7,6 +7,7 @@ import random
 from decimal import Decimal
 from fractions import Fraction
 
+import duckdb
 import pytest
 from live_server import TOKEN, Server
 
@@ -115,11 +116,26 @@ def test_the_command_line_prints_the_numbers_of_the_api(server):
     assert rows_of(server.store.run("export", "usage", *remote).stdout.replace("\n", "\r\n").replace("\r\r\n", "\r\n")) == rows
     lines = server.store.run("export", "usage", "--format", "ndjson", *remote).stdout.splitlines()
     assert [{name: value or "" for name, value in json.loads(line).items()} for line in lines] == rows
+    server.store.run("export", "usage", "--format", "parquet", "--file", "usage.parquet", *remote)
+    table = duckdb.connect().execute("SELECT * FROM read_parquet(?)", [str(server.store.folder / "usage.parquet")])
+    assert [column[0] for column in table.description] == HEADER.split(",")
+    read = [dict(zip(HEADER.split(","), values, strict=True)) for values in table.fetchall()]
+    texts = ("workspace_slug", "workspace_name", "snapshot_date")
+    typed = [{name: text if name in texts else Decimal(text or 0) for name, text in row.items()} for row in rows]
+    shown = [{name: str(value or "") if name in texts else value or Decimal(0) for name, value in row.items()} for row in read]
+    assert shown == typed
     costs = ["costs", "--view", "current_rates", "--filter", "origin:snapshot", "--top", "1000", "-o", "json", *remote]
     answer = json.loads(server.store.run(*costs).stdout)
     assert {row["key"]["tenant"]: Decimal(row["cost"]) for row in answer["rows"]} == by_workspace(rows)
     shown = server.store.run("rates", "show", "starter", "--server", f"http://{server.address}", "--token", TOKEN).stdout
     assert "5.00 per member and snapshot-day = " in shown
+    (server.store.folder / "draft.toml").write_text(
+        'version = "draft"\ncurrency = "USD"\nvalid_from = 2026-12-01\n'
+        '[[price]]\nmeter = "member_count"\nprice = "6.00"\nper = "unit"\n'
+    )
+    valid = server.store.run("rates", "validate", "draft.toml", "--server", f"http://{server.address}", "--token", TOKEN)
+    assert "rate card draft, USD, valid from 2026-12-01" in valid.stdout
+    assert "6.00 per member and snapshot-day = " in valid.stdout
 
 
 def test_another_value_of_the_environment_prices_the_whole_history_after_a_restart(server):

@@ -45,6 +45,8 @@ pub struct App {
     pub sources: Sources,
     /// Applications whose workspaces are measured.
     pub workspaces: Workspaces,
+    /// Sources that the configuration says send their snapshots themselves.
+    pub snapshot_senders: Arc<[String]>,
     /// How many events each tenant may send.
     pub rates: Arc<EventRates>,
     /// How much memory events in work may take.

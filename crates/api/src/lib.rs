@@ -24,6 +24,8 @@ mod codes;
 mod convert;
 /// Recurring costs as cost lines, up to date before anything reads them.
 mod fixed;
+/// How a run goes on, as server-sent events.
+mod follow;
 /// Writes that may be repeated.
 mod idempotency;
 /// Tokens that were looked up lately, for while the catalog is away.

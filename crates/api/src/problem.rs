@@ -519,7 +519,7 @@ impl IntoResponse for ApiError {
                 self,
                 Self::Unavailable(_)
                     | Self::Source(SourceError::Pull { .. })
-                    | Self::Workspaces(WorkspacesError::Measure(_))
+                    | Self::Workspaces(WorkspacesError::Measure(_) | WorkspacesError::NotMeasured { .. })
             );
             let detail = match self.damaged_file() {
                 Some(file) => damage_text(file),

@@ -211,6 +211,9 @@ fn flatten(row: &Value) -> Map<String, Value> {
     for (name, value) in object {
         match value {
             Value::Object(inner) if name == "key" => flat.extend(inner.clone()),
+            Value::Object(inner) if name == "usage" => {
+                flat.extend(inner.iter().map(|(meter, quantity)| (format!("usage.{meter}"), quantity.clone())));
+            }
             _ => {
                 flat.insert(name.clone(), value.clone());
             }
@@ -219,13 +222,15 @@ fn flatten(row: &Value) -> Map<String, Value> {
     flat
 }
 
-/// Members of cost rows that are too long for a table; JSON has them.
-const LONG: [&str; 2] = ["series", "usage"];
+/// Whether a member of cost rows is too long for a table; the other formats have it.
+fn is_long(name: &str) -> bool {
+    name == "series" || name.starts_with("usage.")
+}
 
 fn chosen_columns(rows: &[Map<String, Value>], wanted: &[&str], is_table: bool) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in rows.iter().flat_map(Map::keys) {
-        let is_shown = !is_table || !LONG.contains(&name.as_str());
+        let is_shown = !is_table || !is_long(name);
         if is_shown && !all.contains(name) {
             all.push(name.clone());
         }
@@ -342,6 +347,9 @@ mod tests {
     fn csv_quotes_and_defuses_formulas() {
         let expected = "tenant,cost,share,series\r\nacme,52.622950819672131,0.526230,\"[[\"\"2026-11-01\"\",\"\"1.00\"\"]]\"\r\n\"'=evil, inc\",-7.00,,\r\n";
         check(Format::Csv, false, COSTS, expected);
+        let used = r#"{"rows":[{"key":{"tenant":"acme"},"cost":"1.00","usage":{"member_count":"3"}}]}"#;
+        check(Format::Csv, false, used, "tenant,cost,usage.member_count\r\nacme,1.00,3\r\n");
+        check(Format::Table, false, used, " TENANT  COST\n acme    1.00\n");
     }
 
     #[test]

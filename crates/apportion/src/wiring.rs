@@ -10,6 +10,7 @@ use api::memory::EventMemory;
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep};
 use collectors::ImportLimits;
+use collectors::snapshots::senders;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
 use domain::{Clock, Instant};
@@ -108,6 +109,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
         workspaces,
+        snapshot_senders: snapshot_senders(config),
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         event_memory: EventMemory::new(config.limits.events_memory.bytes()),
         dimension_map,
@@ -149,6 +151,12 @@ async fn open_workspaces(
     let workspaces = Workspaces::new(postgres_sources(config)?, context);
     workspaces.repair().await?;
     Ok(workspaces)
+}
+
+/// Returns the applications that the configuration says send their snapshots themselves.
+fn snapshot_senders(config: &Config) -> Arc<[String]> {
+    let sends = config.sources.iter().filter(|source| source.kind == senders::KIND);
+    sends.map(|source| source.name.clone()).collect()
 }
 
 /// Opens the log of events; what it holds beyond the tables is visible from the start.

@@ -11,7 +11,7 @@ use axum::response::Response;
 use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::{IntoParams, ToSchema};
 
 /// The query parameters of `/costs`.
@@ -183,7 +183,7 @@ pub struct CostMetaBody {
     pub ledger_head: Option<Option<String>>,
     /// Usage without a price.
     pub unpriced_metrics: Vec<String>,
-    /// What the amounts are; with `view=current_rates` only, as the next six.
+    /// What the amounts are; with `view=current_rates` only, as the next seven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The card that priced all usage; that of the environment has the hash of its content.
@@ -206,6 +206,10 @@ pub struct CostMetaBody {
     /// Keys of the environment's card that price no known meter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_keys: Option<Vec<String>>,
+    /// How often a metric of the snapshots of these days is degraded or missing, such as `degraded storage_bytes 12`;
+    /// absent for tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Vec<String>>,
 }
 
 /// Cost by any dimension.
@@ -308,6 +312,7 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         calibration: current.map(|current| current.calibration.map(factor)),
         price_warnings: current.map(|current| current.card.price_warnings.clone()),
         unknown_keys: current.map(|current| current.card.unknown_keys.clone()),
+        gaps: current.and_then(|current| current.gaps.clone()),
     }
 }
 
@@ -332,12 +337,19 @@ pub(super) fn to_api_coverage(coverage: Coverage) -> CoverageBody {
     }
 }
 
-/// A table for spreadsheets: a column per grouped key, one per number, one per bucket of the series.
+/// Column of a meter's quantities: no number of a row is called so.
+fn usage_column(meter: &str) -> String {
+    format!("usage.{meter}")
+}
+
+/// A table for spreadsheets: a column per grouped key, one per number, one per meter used, one per bucket of the series.
 fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>), ApiError> {
     let mut columns: Vec<String> = query.group_by.iter().map(ToString::to_string).collect();
     let numbers = ["cost", "direct", "amortized", "pending", "share", "previous", "change"];
     let buckets = body.rows.first().and_then(|row| row.series.as_ref()).into_iter().flatten();
     let buckets: Vec<String> = buckets.map(|(date, _)| date.clone()).collect();
+    let used = body.rows.iter().flat_map(|row| row.usage.iter().flatten());
+    let meters: BTreeSet<&str> = used.map(|(meter, _)| meter.as_str()).collect();
     let mut rows = Vec::new();
     for row in &body.rows {
         let Value::Object(numbers) =
@@ -347,6 +359,8 @@ fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>)
         };
         let mut flat = row.key.clone();
         flat.extend(numbers.into_iter().filter(|(name, _)| !matches!(name.as_str(), "key" | "series" | "usage")));
+        let used = row.usage.iter().flatten();
+        flat.extend(used.map(|(meter, quantity)| (usage_column(meter), Value::String(quantity.clone()))));
         flat.extend(row.series.iter().flatten().map(|(date, cost)| (date.clone(), Value::String(cost.clone()))));
         rows.push(Value::Object(flat));
     }
@@ -358,6 +372,7 @@ fn flat(body: &CostsBody, query: &CostQuery) -> Result<(Vec<String>, Vec<Value>)
         })
     };
     columns.extend(numbers.iter().filter(|name| has(name)).map(|name| (*name).to_owned()));
+    columns.extend(meters.into_iter().map(usage_column));
     columns.extend(buckets);
     Ok((columns, rows))
 }

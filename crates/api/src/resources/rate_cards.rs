@@ -93,6 +93,20 @@ pub struct RateCardBody {
     pub prices: Vec<MonthPriceBody>,
 }
 
+/// A rate card that can be used, with the month of each price.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ValidRateCardBody {
+    /// What validations have in common.
+    #[serde(flatten)]
+    pub valid: ValidBody,
+    /// Currency of the prices.
+    pub currency: String,
+    /// The month.
+    pub month: String,
+    /// Every price, tiers after their first one.
+    pub prices: Vec<MonthPriceBody>,
+}
+
 /// Over which usage a draft is evaluated.
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -284,27 +298,35 @@ pub async fn publish_rate_card(
     published_answer(&published)
 }
 
-/// Says whether a rate card can be used; nothing is stored.
-#[utoipa::path(post, path = "/api/v1/rate-cards/validate", tag = "rate-cards",
+/// Says whether a rate card can be used, and what each price means in a month; nothing is stored.
+#[utoipa::path(post, path = "/api/v1/rate-cards/validate", tag = "rate-cards", params(MonthParams),
     request_body(content((String = "application/toml"), (Object = "application/json"))),
-    responses((status = 200, body = ValidBody)))]
+    responses((status = 200, body = ValidRateCardBody)))]
 pub async fn validate_rate_card(
     _admin: PlatformAdmin,
     State(app): State<App>,
     query: QueryPairs,
     body: Text,
 ) -> Result<Response, ApiError> {
-    query.none()?;
+    let mut params = query.params()?;
+    let month = params.parsed::<Month>("month")?.unwrap_or_else(|| app.today().month());
+    params.finish()?;
     let text = toml_of(&body)?;
     let card = app.engine.validate_rate_card(&text, FILE).await?;
     let refusal = app.engine.refusal_of_rate_card(&text, &card).await?;
-    json(&ValidBody {
-        valid: true,
-        version: card.version,
-        valid_from: day(card.valid_from),
-        names: card.prices.into_iter().map(|price| price.meter).collect(),
-        rows: None,
-        shared_drivers: Vec::new(),
-        refusal: refusal.as_ref().map(to_api_refusal),
+    let books = app.engine.books_now().await?;
+    json(&ValidRateCardBody {
+        currency: card.currency.to_string(),
+        month: month.to_string(),
+        prices: app.engine.month_prices(&card, &books, month).into_iter().map(to_api_price).collect(),
+        valid: ValidBody {
+            valid: true,
+            version: card.version,
+            valid_from: day(card.valid_from),
+            names: card.prices.into_iter().map(|price| price.meter).collect(),
+            rows: None,
+            shared_drivers: Vec::new(),
+            refusal: refusal.as_ref().map(to_api_refusal),
+        },
     })
 }

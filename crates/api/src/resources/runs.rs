@@ -6,21 +6,19 @@ use crate::app::App;
 use crate::around::BasePath;
 use crate::body::Json;
 use crate::convert::{day, instant};
+use crate::follow::{event, follow, lost};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs, flag};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use domain::{Day, DayRange};
 use engine::query::cursor;
 use engine::run::{RunProgress, RunRequest, RunStatus, RunView, RunWarning};
-use futures::Stream;
 use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use utoipa::{IntoParams, ToSchema};
 
 /// How often the progress of a run of another process is looked up.
@@ -273,45 +271,7 @@ pub async fn follow_run(
     // Followed before it is looked up: a run that ends in between has its end told all the same.
     let follower = app.engine.follow(&id);
     let run = app.engine.run(&id).await?;
-    let stream = progress(app, run, follower);
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
-}
-
-/// What a follower waits for next.
-enum Follow {
-    Progress(Receiver<RunProgress>),
-    Poll,
-    Over,
-}
-
-fn progress(
-    app: App,
-    run: RunView,
-    follower: Option<Receiver<RunProgress>>,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = follower.map_or(Follow::Poll, Follow::Progress);
-    futures::stream::unfold((app, run.id, start), |(app, id, follow)| async move {
-        match follow {
-            Follow::Over => None,
-            Follow::Progress(mut receiver) => loop {
-                match receiver.recv().await {
-                    Ok(step) => {
-                        let event = progress_event(&step);
-                        return Some((Ok(event), (app, id, Follow::Progress(receiver))));
-                    }
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => {
-                        let event = end_of(&app, &id).await;
-                        return Some((Ok(event), (app, id, Follow::Over)));
-                    }
-                }
-            },
-            Follow::Poll => {
-                let event = end_of(&app, &id).await;
-                Some((Ok(event), (app, id, Follow::Over)))
-            }
-        }
-    })
+    Ok(follow(follower, |step| progress_event(&step), async move { end_of(&app, &run.id).await }))
 }
 
 fn progress_event(step: &RunProgress) -> Event {
@@ -332,12 +292,8 @@ async fn end_of(app: &App, id: &str) -> Event {
             Ok(run) => return event("done", &to_api_run(&run)),
             Err(error) => {
                 tracing::error!(run.id = id, ?error, "run {id} cannot be looked up");
-                return Event::default().event("error").data("{\"status\":\"failed\"}");
+                return lost();
             }
         }
     }
-}
-
-fn event(name: &str, body: &impl Serialize) -> Event {
-    Event::default().event(name).data(serde_json::to_string(body).expect("a run is plain JSON"))
 }

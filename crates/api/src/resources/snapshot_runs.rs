@@ -1,24 +1,22 @@
 //! Measuring the workspaces of applications now.
 
 use super::ledger::PageParams;
-use crate::access::PlatformAdmin;
+use crate::access::{PlatformAdmin, PlatformAdminOnly};
 use crate::app::App;
 use crate::around::BasePath;
 use crate::convert::{day, instant};
+use crate::follow::{event, follow, lost};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs, day_of, flag};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use collectors::workspaces::{Begun, RunProgress, RunState, SnapshotRun};
 use domain::Day;
 use engine::query::cursor;
-use futures::Stream;
 use serde::Serialize;
-use std::convert::Infallible;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use utoipa::{IntoParams, ToSchema};
 
 const RUNS: &str = "snapshot-runs";
@@ -67,6 +65,8 @@ pub struct SnapshotRunBody {
     pub warnings: Vec<String>,
     /// Why a source was not measured.
     pub error: Option<String>,
+    /// Whether the database of a source was not reached, or let nobody in.
+    pub unreachable: bool,
     /// Who asked for it.
     pub requested_by: String,
     /// When it began.
@@ -156,7 +156,7 @@ pub async fn start_snapshot_run(
 #[utoipa::path(get, path = "/api/v1/snapshots/runs", tag = "snapshots", params(PageParams),
     responses((status = 200, body = Page<SnapshotRunBody>)))]
 pub async fn list_snapshot_runs(
-    _admin: PlatformAdmin,
+    _admin: PlatformAdminOnly,
     State(app): State<App>,
     query: QueryPairs,
     asked: ListAsked,
@@ -172,7 +172,7 @@ pub async fn list_snapshot_runs(
 #[utoipa::path(get, path = "/api/v1/snapshots/runs/{id}", tag = "snapshots",
     params(("id" = String, Path, description = "Id of the run")), responses((status = 200, body = SnapshotRunBody)))]
 pub async fn show_snapshot_run(
-    _admin: PlatformAdmin,
+    _admin: PlatformAdminOnly,
     State(app): State<App>,
     Id(id): Id,
     query: QueryPairs,
@@ -187,7 +187,7 @@ pub async fn show_snapshot_run(
     params(("id" = String, Path, description = "Id of the run")),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub async fn follow_snapshot_run(
-    _admin: PlatformAdmin,
+    _admin: PlatformAdminOnly,
     State(app): State<App>,
     Id(id): Id,
     query: QueryPairs,
@@ -196,47 +196,12 @@ pub async fn follow_snapshot_run(
     // Followed before it is looked up: a run that ends in between has its end told all the same.
     let follower = app.workspaces.follow(&id);
     let run = app.workspaces.run(&id).await?;
-    Ok(Sse::new(progress(app, run.id, follower)).keep_alive(KeepAlive::default()).into_response())
+    Ok(follow(follower, move |step| progress_event(&id, step), async move { end_of(&app, &run.id).await }))
 }
 
-/// What a follower waits for next.
-enum Follow {
-    Progress(Receiver<RunProgress>),
-    End,
-    Over,
-}
-
-fn progress(
-    app: App,
-    id: String,
-    follower: Option<Receiver<RunProgress>>,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = follower.map_or(Follow::End, Follow::Progress);
-    futures::stream::unfold((app, id, start), |(app, id, follow)| async move {
-        if let Follow::Over = follow {
-            return None;
-        }
-        if let Follow::Progress(mut receiver) = follow
-            && let Some(step) = next_of(&mut receiver).await
-        {
-            let status = RunState::Running.as_str().to_owned();
-            let body = SnapshotProgressBody { id: id.clone(), status, done: step.done, total: step.total };
-            return Some((Ok(event("progress", &body)), (app, id, Follow::Progress(receiver))));
-        }
-        let event = end_of(&app, &id).await;
-        Some((Ok(event), (app, id, Follow::Over)))
-    })
-}
-
-/// The newest progress; none once the run is over.
-async fn next_of(receiver: &mut Receiver<RunProgress>) -> Option<RunProgress> {
-    loop {
-        match receiver.recv().await {
-            Ok(step) => return Some(step),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return None,
-        }
-    }
+fn progress_event(id: &str, step: RunProgress) -> Event {
+    let status = RunState::Running.as_str().to_owned();
+    event("progress", &SnapshotProgressBody { id: id.to_owned(), status, done: step.done, total: step.total })
 }
 
 /// Waits until the run is over, wherever it runs, and tells its end.
@@ -245,13 +210,9 @@ async fn end_of(app: &App, id: &str) -> Event {
         Ok(run) => event("done", &to_api_run(&run)),
         Err(error) => {
             tracing::error!(run.id = id, ?error, "snapshot run {id} cannot be looked up");
-            Event::default().event("error").data("{\"status\":\"failed\"}")
+            lost()
         }
     }
-}
-
-fn event(name: &str, body: &impl Serialize) -> Event {
-    Event::default().event(name).data(serde_json::to_string(body).expect("a run is plain JSON"))
 }
 
 /// Returns a run as the wire shows it.
@@ -271,6 +232,7 @@ fn to_api_run(run: &SnapshotRun) -> SnapshotRunBody {
         degraded: run.found.degraded,
         warnings: run.found.warnings.clone(),
         error: run.error.clone(),
+        unreachable: run.found.unreachable,
         requested_by: run.found.requested_by.clone(),
         created_at: instant(run.created_at),
         finished_at: run.finished_at.map(instant),

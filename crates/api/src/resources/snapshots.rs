@@ -9,7 +9,7 @@ use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
-use collectors::snapshots::{SnapshotContext, TenantSnapshot, read_quantity, replace_snapshots};
+use collectors::snapshots::{SnapshotContext, TenantSnapshot, read_quantity, replace_snapshots, senders};
 use domain::snapshot::{Measured, Measurement, Quality, SnapshotKind};
 use domain::time::MICROS_PER_SECOND;
 use domain::toml_text::DecimalText;
@@ -165,6 +165,10 @@ pub async fn put_snapshots(
     let sent = Sent { source, day, now: app.now() };
     let (tenants, rounded_values) = sent.snapshots_of(&body.text)?;
     let replaced = replace_snapshots(&app.snapshot_context(), &sent.source, day, &tenants).await?;
+    if !app.reads(&sent.source) {
+        let new = if replaced.changed { replaced.tenants } else { 0 };
+        senders::note(app.catalog(), &sent.source, day, new, app.now()).await?;
+    }
     let stored = SnapshotsStored {
         source: sent.source,
         snapshot_date: day.to_string(),

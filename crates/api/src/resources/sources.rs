@@ -9,8 +9,9 @@ use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
+use collectors::snapshots::senders;
 use collectors::sources::{Asked, QueryReport, RefreshReport, SourceStatus};
-use collectors::workspaces::SnapshotRun;
+use collectors::workspaces::{SnapshotRun, WorkspacesError};
 use domain::Instant;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -20,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 pub struct SourceBody {
     /// Its name in the configuration.
     pub name: String,
-    /// prometheus or postgres_snapshot.
+    /// prometheus, postgres_snapshot or http_snapshot.
     pub kind: String,
     /// ok; stale if the last pull failed or is long ago; never if none succeeded.
     pub state: String,
@@ -117,7 +118,8 @@ pub struct QueryReportBody {
     pub rounded_values: u64,
 }
 
-/// Returns the sources of usage and how each fared, each kind in the order of the configuration.
+/// Returns the sources of usage and how each fared, each kind in the order of the configuration; also those that sent
+/// snapshots without being declared.
 #[utoipa::path(get, path = "/api/v1/sources", tag = "sources", params(PageParams), responses((status = 200, body = Page<SourceBody>)))]
 pub async fn list_sources(
     _reader: AdminReader,
@@ -128,6 +130,7 @@ pub async fn list_sources(
     let page = query.page(&app.list_limits())?;
     let mut sources = app.sources.list().await?;
     sources.extend(app.workspaces.statuses().await?);
+    sources.extend(app.senders().await?);
     Page::of_all(sources, &page, "sources", to_api_source)?.answer(&asked)
 }
 
@@ -148,6 +151,10 @@ pub async fn refresh_source(
     let from = from.map_err(|error| ApiError::parameter("from", error.to_string()))?;
     let dry_run = params.word("dry_run", &[("false", false), ("true", true)])?;
     params.finish()?;
+    if app.senders().await?.iter().any(|sender| sender.name == name) {
+        let detail = format!("source `{name}` sends its snapshots itself; there is nothing to read");
+        return Err(ApiError::parameter("name", detail));
+    }
     if app.workspaces.has(&name) {
         if from.is_some() {
             let detail = "workspaces are measured a day at a time; say which with POST /snapshots/run?date=";
@@ -155,7 +162,7 @@ pub async fn refresh_source(
         }
         let run = match dry_run {
             true => app.workspaces.try_out(None, Some(&name)).await?,
-            false => app.run_snapshots(None, &admin.actor).await?,
+            false => app.measure_now(&name, &admin.actor).await?,
         };
         return json(&to_api_measured(&name, dry_run, &run));
     }
@@ -166,6 +173,30 @@ pub async fn refresh_source(
         app.record(&admin, "source.refresh", &name, crate::audit::NOTHING, Some(&facts)).await?;
     }
     json(&body)
+}
+
+impl App {
+    /// Returns whether a source of this name is read from here.
+    pub(crate) fn reads(&self, source: &str) -> bool {
+        self.sources.has(source) || self.workspaces.has(source)
+    }
+
+    /// Measures the workspaces of every application today, and fails if those of this source could not be measured.
+    async fn measure_now(&self, source: &str, requested_by: &str) -> Result<SnapshotRun, ApiError> {
+        let run = self.run_snapshots(None, requested_by).await?;
+        let status = self.workspaces.statuses().await?.into_iter().find(|status| status.name == source);
+        match status.and_then(|status| status.last_error) {
+            Some(reason) => Err(WorkspacesError::NotMeasured { source_name: source.to_owned(), reason }.into()),
+            None => Ok(run),
+        }
+    }
+
+    /// Returns how the sources fared that send their snapshots themselves.
+    async fn senders(&self) -> Result<Vec<SourceStatus>, ApiError> {
+        let mut found = senders::statuses(self.catalog(), &self.snapshot_senders, self.zone(), self.now()).await?;
+        found.retain(|sender| !self.reads(&sender.name));
+        Ok(found)
+    }
 }
 
 fn to_api_source(status: &SourceStatus) -> SourceBody {

@@ -160,10 +160,10 @@ fn table() -> Vec<Row> {
         Row("POST", "/api/v1/snapshots/run", Platform, vec![
             get("missing", "/api/v1/snapshots/run?date=2026-11-20&wait=true", 409),
             get("malformed", "/api/v1/snapshots/run?date=2026-11-32", 400)]),
-        Row("GET", "/api/v1/snapshots/runs", Platform, plain("/api/v1/snapshots/runs")),
-        Row("GET", "/api/v1/snapshots/runs/{id}", Platform, vec![
+        Row("GET", "/api/v1/snapshots/runs", PlatformOnly, plain("/api/v1/snapshots/runs")),
+        Row("GET", "/api/v1/snapshots/runs/{id}", PlatformOnly, vec![
             get("missing", "/api/v1/snapshots/runs/none", 404), get("malformed", "/api/v1/snapshots/runs/%ff", 400)]),
-        Row("GET", "/api/v1/snapshots/runs/{id}/events", Platform, vec![
+        Row("GET", "/api/v1/snapshots/runs/{id}/events", PlatformOnly, vec![
             get("missing", "/api/v1/snapshots/runs/none/events", 404),
             get("malformed", "/api/v1/snapshots/runs/%ff/events", 400)]),
         Row("GET", "/api/v1/snapshots", Snapshots, vec![

@@ -118,6 +118,7 @@ impl TestApp {
             events,
             sources,
             workspaces,
+            snapshot_senders: Arc::new(["declared".to_owned()]),
             rates: Arc::new(EventRates::new(10_000)),
             metrics: Arc::default(),
             event_memory: EventMemory::new(limits.events_memory_bytes_max),

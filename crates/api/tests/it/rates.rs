@@ -56,10 +56,21 @@ async fn all_usage_is_priced_by_the_card_in_force_and_the_ledger_stands_beside()
     assert_eq!(meta["label"], "at current rates: estimate, not a bill");
     assert_eq!((&meta["posted"], &meta["posted_memo"]), (&json!("92.502"), &json!("46.251")));
     assert_eq!(meta["calibration"], "2", "twice the prices would make the bill");
+    assert_eq!(meta["gaps"], json!(["degraded storage_bytes 1"]));
+    assert!(current(&app, "&filter=origin:events").await["meta"].get("gaps").is_none(), "no snapshot is behind these");
     assert_eq!(meta["unpriced_metrics"], json!(["change_count_24h"]));
     assert_eq!((&meta["data_through"], &meta["posting"]), (&json!("2026-11-19"), &json!(1)));
     let posted = app.get(&format!("/costs?{DAYS}&filter=memo:true")).await.expect(200).json();
     assert_eq!(costs(&posted, "tenant"), costs(&answer, "tenant"), "the same card was posted");
+}
+
+#[tokio::test]
+async fn a_table_for_spreadsheets_has_a_column_for_each_meter() {
+    let app = given().await;
+    let answer = app.csv("GET", &format!("/costs?view=current_rates&{DAYS}&filter=tenant:acme")).await.expect(200);
+    let expected = "tenant,cost,share,usage.api_call_count_24h,usage.member_count,usage.storage_bytes\r\n\
+                    acme,41.25,1.000000,3000000,4,0\r\n";
+    assert_eq!(answer.text, expected);
 }
 
 #[tokio::test]
@@ -98,6 +109,7 @@ async fn only_the_platform_admin_prices_everybody_and_owners_their_own() {
     let own = app.get_as(&owner, &format!("/costs?view=current_rates&{DAYS}")).await.expect(200);
     assert!(!own.text.contains("globex"), "{}", own.text);
     assert_eq!(costs(&own.json(), "tenant"), ["acme 41.25"]);
+    assert!(own.json()["meta"].get("gaps").is_none(), "others are counted in it");
     let path = format!("/costs?view=current_rates&{DAYS}&filter=tenant:globex");
     app.get_as(&owner, &path).await.expect_problem(404, "tenant_not_found");
 }
@@ -287,4 +299,10 @@ async fn every_price_is_shown_with_its_month() {
     assert_eq!((&card["prices"][1]["per_month"], &card["month"]), (&json!("3.10"), &json!("2026-10")));
     assert_eq!(app.get("/rate-cards/starter").await.expect(200).json()["month"], "2026-11");
     app.get("/rate-cards/starter?month=10").await.expect_problem(400, "invalid_parameter");
+    let draft = json!({ "version": "draft", "currency": "USD", "valid_from": "2026-12-01",
+        "price": [{ "meter": "member_count", "price": "6.00", "per": "unit" }] });
+    let valid = app.post("/rate-cards/validate?month=2026-10", &draft).await.expect(200).json();
+    assert_eq!(valid["prices"][0]["text"], "6.00 per member and snapshot-day = 186.00 per member in October 2026");
+    let said = [&valid["version"], &valid["currency"], &valid["month"], &valid["names"][0], &valid["valid"]];
+    assert_eq!(said, [&json!("draft"), &json!("USD"), &json!("2026-10"), &json!("member_count"), &json!(true)]);
 }

@@ -181,6 +181,13 @@ async fn o1_answers_to_writes_are_documented_too() {
             json!({ "version": "d", "currency": "USD", "valid_from": DAY, "price": [{ "meter": "member_count", "price": "1", "per": "unit" }] }),
             "200",
         ),
+        (
+            "POST",
+            "/rate-cards/validate",
+            "?month=2026-10",
+            json!({ "version": "d", "currency": "USD", "valid_from": DAY, "price": [{ "meter": "member_count", "price": "1", "per": "unit" }] }),
+            "200",
+        ),
         ("POST", "/cost-attribution/all/attribute", "?date=2026-11-18", Value::Null, "200"),
     ];
     for (method, path, query, body, status) in writes {

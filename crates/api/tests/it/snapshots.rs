@@ -66,6 +66,23 @@ async fn a_tenant_has_what_was_sent_last_and_others_keep_theirs() {
 }
 
 #[tokio::test]
+async fn sources_tell_who_sends_and_who_never_did() {
+    let app = TestApp::start().await;
+    let rows = json!([row("acme", "3", "10"), row("globex", "5", "20")]);
+    for (day, source) in [("2026-11-19", "cron"), (DAY, "cron"), (DAY, "cron")] {
+        put(&app, day, source, &rows).await;
+    }
+    let sources = app.get("/sources").await.expect(200).json()["rows"].clone();
+    let shown = |at: usize| ["name", "kind", "state", "rows", "through"].map(|key| sources[at][key].clone());
+    assert_eq!(json!(shown(0)), json!(["declared", "http_snapshot", "never", 0, null]));
+    let through = "2026-11-19T00:00:00Z";
+    assert_eq!(json!(shown(1)), json!(["cron", "http_snapshot", "ok", 4, through]), "what changed nothing is not new");
+    for name in ["declared", "cron"] {
+        app.post(&format!("/sources/{name}/refresh"), &Value::Null).await.expect_problem(400, "invalid_parameter");
+    }
+}
+
+#[tokio::test]
 async fn pages_show_one_state() {
     let app = TestApp::start().await;
     let rows: Vec<Value> = (0..5).map(|at| row(&format!("t{at}"), "1", "1")).collect();
@@ -84,6 +101,32 @@ async fn pages_show_one_state() {
     assert_eq!(seen[1][0]["metrics"]["member_count"], "1", "as it was when the first page was read");
     assert_eq!(listed(&app, "").await.len(), 6);
     app.get("/snapshots?cursor=00").await.expect_problem(400, "invalid_parameter");
+}
+
+#[tokio::test]
+async fn pages_of_any_size_go_over_days_with_and_without_rows() {
+    let app = TestApp::start().await;
+    let mut expected = Vec::new();
+    for day in ["2026-10-25", "2026-10-26", "2026-11-01", "2026-11-02", "2026-11-03", "2026-11-17", "2026-11-20"] {
+        put(&app, day, "app", &json!([row("acme", "1", "1"), row("globex", "2", "1")])).await;
+        expected.extend([format!("{day} acme app 1"), format!("{day} globex app 2")]);
+    }
+    let own: Vec<String> = expected.iter().filter(|row| row.contains("globex")).cloned().collect();
+    for limit in 1..=expected.len() + 1 {
+        for (query, expected) in [("range=90d", &expected), ("range=90d&tenant=globex", &own)] {
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("?{query}&limit={limit}{cursor}");
+                let page = listed(&app, &path).await;
+                assert!(page.len() <= limit, "{path}");
+                seen.extend(page);
+                let next = app.get(&format!("/snapshots{path}")).await.expect(200).json()["next_cursor"].clone();
+                let Some(next) = next.as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            assert_eq!(seen, *expected, "{query}, {limit} rows a page");
+        }
+    }
 }
 
 #[tokio::test]

@@ -68,10 +68,23 @@ fn summary_of(answer: &Value) -> String {
             plain(&meta["posted_memo"]),
             meta["calibration"].as_str().unwrap_or("none")
         ));
-        let unpriced = meta["unpriced_metrics"].as_array().filter(|metrics| !metrics.is_empty());
-        if let Some(metrics) = unpriced {
-            let names: Vec<String> = metrics.iter().map(plain).collect();
-            text.push_str(&format!("without a price, counted as 0: {}\n", names.join(", ")));
+        text.push_str(&findings_of(meta));
+    }
+    text
+}
+
+/// Returns what is to be said of the prices at current rates.
+fn findings_of(meta: &Value) -> String {
+    let listed = |key: &str| meta[key].as_array().map_or(&[][..], Vec::as_slice).iter().map(plain);
+    let mut text: String = listed("price_warnings").map(|warning| format!("look at this price: {warning}\n")).collect();
+    for (key, said) in [
+        ("unpriced_metrics", "without a price, counted as 0"),
+        ("unknown_keys", "priced, but no meter is called so"),
+        ("gaps", "not measured, or not well"),
+    ] {
+        let names: Vec<String> = listed(key).collect();
+        if !names.is_empty() {
+            text.push_str(&format!("{said}: {}\n", names.join(", ")));
         }
     }
     text
@@ -108,6 +121,23 @@ mod tests {
         let expected = "\n2026-10-21 to 2026-11-19 (UTC), USD: cost 48210.55 · idle 144.48\n\
                         imported cost lines 48210.55, difference 0.00\n";
         assert_eq!(summary_of(&answer), expected);
+    }
+
+    #[test]
+    fn the_summary_names_the_card_and_what_looks_wrong_with_it() {
+        let answer = serde_json::json!({
+            "meta": { "label": "at current rates: estimate, not a bill", "rate_card_version": "v1", "posted": "2.00",
+                      "posted_memo": "1.00", "calibration": null, "price_warnings": ["api_call goes from 1 to 100"],
+                      "unpriced_metrics": ["change_count_24h", "logins_24h"], "unknown_keys": ["api_cal"],
+                      "gaps": ["degraded storage_bytes 12"] },
+        });
+        let expected = "at current rates: estimate, not a bill (rate card v1); posted 2.00, posted estimates 1.00, \
+                        calibration factor none\n\
+                        look at this price: api_call goes from 1 to 100\n\
+                        without a price, counted as 0: change_count_24h, logins_24h\n\
+                        priced, but no meter is called so: api_cal\n\
+                        not measured, or not well: degraded storage_bytes 12\n";
+        assert!(summary_of(&answer).ends_with(expected), "{}", summary_of(&answer));
     }
 
     #[test]

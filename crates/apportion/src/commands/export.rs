@@ -3,7 +3,7 @@
 use super::{Context, parquet};
 use crate::cli::{ExportArgs, ExportCommand, ExportFormat, Format};
 use crate::client::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::output::{Output, take_rows};
 use crate::progress::spinner;
 use anyhow::{Context as _, Result};
@@ -61,11 +61,8 @@ const USAGE_HEADERS: [(&str, &str); 4] = [
     ("apportion-unpriced-metrics", "without a price"),
 ];
 
-/// Writes the usage CSV as it comes, or each of its rows as JSON.
+/// Writes the usage CSV as it comes, or its rows as JSON or Parquet.
 async fn usage(context: &Context, view: Option<String>, args: &ExportArgs) -> Result<Exit> {
-    if args.format == ExportFormat::Parquet {
-        return Err(Failure::not_available("`export usage --format parquet`").into());
-    }
     let client = context.client().await?;
     let call = Call::get("/exports/usage.csv").queries(context.days()).maybe("view", view).accept("text/csv");
     let answer = client.send(call).await?;
@@ -74,29 +71,48 @@ async fn usage(context: &Context, view: Option<String>, args: &ExportArgs) -> Re
             context.output.note(&format!("{said}: {value}"));
         }
     }
-    let mut out = sink_of(args)?;
-    let mut lines = (args.format == ExportFormat::Ndjson).then(JsonLines::default);
     let mut pieces = answer.stream();
+    if args.format == ExportFormat::Csv {
+        let mut out = sink_of(args)?;
+        while let Some(piece) = pieces.try_next().await? {
+            out.write_all(&piece)?;
+        }
+        out.flush()?;
+        return Ok(Exit::Ok);
+    }
+    let (mut csv, mut sink) = (CsvRows::default(), None);
     while let Some(piece) = pieces.try_next().await? {
-        match &mut lines {
-            Some(lines) => lines.write(&piece, &mut out)?,
-            None => out.write_all(&piece)?,
+        let rows = csv.take(&piece)?;
+        if sink.is_none() && !csv.columns.is_empty() {
+            sink = Some(usage_sink(args, &csv.columns)?);
+        }
+        if let Some(sink) = sink.as_mut().filter(|_| !rows.is_empty()) {
+            sink.write(&rows)?;
         }
     }
-    out.flush()?;
+    sink.context("the server's CSV has no header")?.finish()?;
     Ok(Exit::Ok)
 }
 
-/// Makes JSON of a CSV that arrives in pieces.
+fn usage_sink(args: &ExportArgs, columns: &[String]) -> Result<Sink> {
+    let out = sink_of(args)?;
+    Ok(match args.format {
+        ExportFormat::Parquet => Sink::Parquet(Box::new(parquet::Sink::of_usage(columns, out)?)),
+        format => Sink::Text { out, format, columns: columns.to_vec() },
+    })
+}
+
+/// The rows of a CSV that arrives in pieces.
 #[derive(Default)]
-struct JsonLines {
+struct CsvRows {
     columns: Vec<String>,
     /// What follows the last whole row.
     rest: Vec<u8>,
 }
 
-impl JsonLines {
-    fn write(&mut self, piece: &[u8], out: &mut impl Write) -> Result<()> {
+impl CsvRows {
+    /// Returns the rows that are whole with this piece; an empty cell is null.
+    fn take(&mut self, piece: &[u8]) -> Result<Vec<Value>> {
         self.rest.extend_from_slice(piece);
         // A row ends where a line ends outside quotes.
         let (mut in_quotes, mut end) = (false, 0);
@@ -109,6 +125,7 @@ impl JsonLines {
         }
         let whole: Vec<u8> = self.rest.drain(..end).collect();
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&whole[..]);
+        let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.context("the server's CSV cannot be read")?;
             if self.columns.is_empty() {
@@ -119,10 +136,9 @@ impl JsonLines {
                 let value = if text.is_empty() { Value::Null } else { Value::String(text.to_owned()) };
                 (name.clone(), value)
             };
-            let row: serde_json::Map<String, Value> = self.columns.iter().zip(&record).map(cell).collect();
-            writeln!(out, "{}", Value::Object(row))?;
+            rows.push(Value::Object(self.columns.iter().zip(&record).map(cell).collect()));
         }
-        Ok(())
+        Ok(rows)
     }
 }
 
@@ -197,15 +213,37 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn rows_that_arrive_in_pieces_become_json() {
+    fn rows_that_arrive_in_pieces_are_whole() {
         let text = b"a,b\r\n1,\"x\r\ny\"\r\n2,\r\n";
         for cut in 0..text.len() {
-            let (mut lines, mut out) = (JsonLines::default(), Vec::new());
-            lines.write(&text[..cut], &mut out).expect("written");
-            lines.write(&text[cut..], &mut out).expect("written");
-            let expected = "{\"a\":\"1\",\"b\":\"x\\r\\ny\"}\n{\"a\":\"2\",\"b\":null}\n";
-            assert_eq!(String::from_utf8(out).expect("UTF-8"), expected, "cut at {cut}");
+            let mut csv = CsvRows::default();
+            let mut rows = csv.take(&text[..cut]).expect("rows");
+            rows.extend(csv.take(&text[cut..]).expect("rows"));
+            let expected = [json!({ "a": "1", "b": "x\r\ny" }), json!({ "a": "2", "b": null })];
+            assert_eq!(rows, expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn usage_becomes_parquet_with_exact_numbers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("usage.parquet");
+        let text = b"workspace_slug,workspace_name,snapshot_date,storage_bytes,cost_usd\r\n\
+                     acme,,2026-10-01,2.5,0.000000000000001\r\nglobex,\"G, Inc\",2026-10-01,,\r\n";
+        let mut csv = CsvRows::default();
+        let rows = csv.take(text).expect("rows");
+        let args = ExportArgs { format: ExportFormat::Parquet, file: Some(file.clone()) };
+        let mut sink = usage_sink(&args, &csv.columns).expect("a file");
+        sink.write(&rows).expect("written");
+        sink.finish().expect("written");
+        let file = std::fs::File::open(file).expect("a file");
+        let builder = ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
+        let batch = builder.build().expect("Parquet").next().expect("a batch").expect("rows");
+        let shown = arrow::util::pretty::pretty_format_batches(&[batch]).expect("text").to_string();
+        let cells = |line: &str| line.split('|').map(str::trim).collect::<Vec<_>>().join("|");
+        let lines: Vec<String> = shown.lines().filter(|line| line.starts_with('|')).map(cells).collect();
+        assert_eq!(lines[1], "|acme||2026-10-01|2.500000000|0.000000000000001|");
+        assert_eq!(lines[2], "|globex|G, Inc|2026-10-01|||");
     }
 
     #[test]

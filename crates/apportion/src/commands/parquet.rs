@@ -1,15 +1,15 @@
-//! Rows of the API as Parquet, with the column types of their table.
+//! Rows of the API as Parquet, with the column types of their table or of the usage CSV.
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::file::properties::WriterProperties;
 use anyhow::{Context as _, Result};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
 use serde_json::Value;
 use std::io::Write;
 use std::sync::Arc;
-use storage::lake::Table;
+use storage::lake::{Table, schemas};
 
 /// Writes pages of rows as one Parquet file.
 pub struct Sink {
@@ -24,8 +24,24 @@ impl Sink {
     /// The file cannot be written.
     pub fn new(table: Table, out: Box<dyn Write + Send>) -> Result<Self> {
         let stored = table.schema();
-        let fields: Vec<Field> =
-            stored.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        Self::of(stored.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect(), out)
+    }
+
+    /// Returns a file of the usage CSV's columns: slug, name, day, the quantities, and the cost as the last one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn of_usage(columns: &[String], out: Box<dyn Write + Send>) -> Result<Self> {
+        let kind = |at: usize| match at {
+            0 | 1 => DataType::Utf8,
+            2 => DataType::Date32,
+            _ if at + 1 == columns.len() => schemas::money(),
+            _ => schemas::quantity(),
+        };
+        Self::of(columns.iter().enumerate().map(|(at, name)| Field::new(name, kind(at), true)).collect(), out)
+    }
+
+    fn of(fields: Vec<Field>, out: Box<dyn Write + Send>) -> Result<Self> {
         let schema = Arc::new(Schema::new(fields));
         let compression = Compression::ZSTD(ZstdLevel::default());
         let properties = WriterProperties::builder().set_compression(compression).build();

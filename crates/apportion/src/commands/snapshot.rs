@@ -62,14 +62,15 @@ fn warnings_of(run: &Value) -> Vec<String> {
     lines
 }
 
-/// Returns how the process ends after a run: 7 if single workspaces were not measured.
+/// Returns how the process ends after a run: 7 if single workspaces were not measured, 6 if a database was not reached.
 ///
 /// # Errors
 /// The run failed.
 fn exit_of_run(run: &Value) -> Result<Exit> {
     if run["status"] == "failed" {
         let reason = run["error"].as_str().unwrap_or("no workspace was measured");
-        return Err(Failure::new(Exit::Failure, format!("the snapshot failed: {reason}")).into());
+        let exit = if run["unreachable"] == true { Exit::Unreachable } else { Exit::Failure };
+        return Err(Failure::new(exit, format!("the snapshot failed: {reason}")).into());
     }
     let is_whole = run["failed_total"].as_u64() == Some(0);
     Ok(if is_whole { Exit::Ok } else { Exit::Partial })
@@ -78,10 +79,12 @@ fn exit_of_run(run: &Value) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::exit_of_error;
 
-    fn check(run: &str, expected: Result<Exit, &str>, lines: &[&str]) {
+    fn check(run: &str, expected: Result<Exit, (Exit, &str)>, lines: &[&str]) {
         let run: Value = serde_json::from_str(run).expect("JSON");
-        assert_eq!(exit_of_run(&run).map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{run}");
+        let found = exit_of_run(&run).map_err(|error| (exit_of_error(&error), error.to_string()));
+        assert_eq!(found, expected.map_err(|(exit, text)| (exit, text.to_owned())), "{run}");
         assert_eq!(warnings_of(&run), lines);
     }
 
@@ -95,7 +98,12 @@ mod tests {
         );
         check(
             r#"{"status":"failed","failed":[],"failed_total":0,"error":"refused"}"#,
-            Err("the snapshot failed: refused"),
+            Err((Exit::Failure, "the snapshot failed: refused")),
+            &[],
+        );
+        check(
+            r#"{"status":"failed","failed":[],"failed_total":0,"error":"away","unreachable":true}"#,
+            Err((Exit::Unreachable, "the snapshot failed: away")),
             &[],
         );
     }

@@ -52,7 +52,7 @@ async fn simulate(context: &Context, file: &Path, top: Option<u32>) -> Result<Ex
 /// The columns of a card's prices.
 const PRICE_COLUMNS: [&str; 7] = ["key", "labels", "above", "price", "per", "per_month", "text"];
 
-/// Prints a version; of a rate card every price with its month.
+/// Prints a version, or one that could be published; of a rate card every price with its month.
 fn print_version(context: &Context, kind: Kind, answer: &Value) -> Result<()> {
     if kind == Kind::Policy || context.output.format != Format::Table {
         return context.output.answer(answer, &[]);
@@ -88,7 +88,7 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
             let client = context.client().await?;
             let call = Call::post(format!("{}/validate", kind.route())).queries(context.days());
             let answer = client.json(call.body(TOML, Body::from(text))).await?;
-            context.output.answer(&answer, &[])?;
+            print_version(context, kind, &answer)?;
             let refusal = refusal_line(&answer, context.globals.yes);
             for warning in shared_lines(&answer).into_iter().chain(refused_lines(&answer)).chain(refusal) {
                 context.output.warn(&warning);

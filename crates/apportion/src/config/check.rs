@@ -1,8 +1,9 @@
 //! What is refused when configuration is read, beyond what types refuse.
 
 use super::load::{Origin, leaves};
-use super::schema::{Config, HTTP_SNAPSHOT};
+use super::schema::Config;
 use crate::exit::{Exit, Failure};
+use collectors::snapshots::senders;
 use std::collections::BTreeMap;
 use toml::Value;
 
@@ -41,10 +42,10 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
 
 /// Refuses a source of snapshots by HTTP that has more than a usable name.
 fn check_http_snapshots(config: &Config) -> Result<(), String> {
-    for source in config.sources.iter().filter(|source| source.kind == HTTP_SNAPSHOT) {
+    for source in config.sources.iter().filter(|source| source.kind == senders::KIND) {
         let refused = |problem: &str| Err(format!("[[source]] \"{}\": {problem}", source.name.escape_debug()));
         if let Some(key) = source.rest.keys().next() {
-            return refused(&format!("unknown key `{key}`; a source of kind {HTTP_SNAPSHOT} has a name only"));
+            return refused(&format!("unknown key `{key}`; a source of kind {} has a name only", senders::KIND));
         }
         if let Err(error) = collectors::snapshots::check_source(&source.name) {
             return refused(&error.to_string());

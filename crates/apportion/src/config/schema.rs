@@ -2,6 +2,7 @@
 
 use super::units::{DurationText, SizeText, TimeOfDay};
 use crate::exit::Failure;
+use collectors::snapshots::senders;
 use domain::meter::MeterKind;
 use domain::{Currency, Price, Weight, Zone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -386,9 +387,6 @@ pub struct TenantLink {
     pub url: String,
 }
 
-/// Kind of a source that sends its snapshots itself; it has a name and no other keys.
-pub(super) const HTTP_SNAPSHOT: &str = "http_snapshot";
-
 /// A source: a Prometheus server, an application's database, one that sends snapshots, or a collector of a later release.
 /// Its own keys are kept as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -467,7 +465,7 @@ impl Config {
         if is_remote(&self.storage.catalog) && !is_database {
             return Err(Failure::not_available("storage.catalog on a server other than postgres://"));
         }
-        let known = [super::prometheus::KIND, collectors::workspaces::KIND, HTTP_SNAPSHOT];
+        let known = [super::prometheus::KIND, collectors::workspaces::KIND, senders::KIND];
         let is_known = |source: &&Source| known.contains(&source.kind.as_str());
         if let Some(other) = self.sources.iter().find(|source| !is_known(source)) {
             let what = format!("`[[source]]` of kind `{}` (collectors)", other.kind);

@@ -1,4 +1,5 @@
 use crate::client::{Call, Client, percent_encode};
+use crate::sources::is_collected;
 use anyhow::{Result, bail};
 use domain::Day;
 use futures::FutureExt as _;
@@ -110,8 +111,7 @@ async fn attribute_and_tidy(client: &Client, expires_events: bool) -> Result<()>
 async fn collect(client: &Client) -> Result<()> {
     let mut failed = Vec::new();
     for source in client.all_rows("/sources", &[]).await? {
-        // Workspaces of applications are measured by a job of their own.
-        if source["kind"] == collectors::workspaces::KIND {
+        if !source["kind"].as_str().is_some_and(is_collected) {
             continue;
         }
         let name = source["name"].as_str().unwrap_or_default();

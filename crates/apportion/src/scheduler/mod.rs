@@ -16,6 +16,7 @@ pub use nightly::Post;
 
 use crate::client::Client;
 use crate::config::{Config, Schedule};
+use crate::sources::is_collected;
 use anyhow::Result;
 use api::ScheduledJob;
 use domain::{Clock as _, Daily};
@@ -32,8 +33,6 @@ const POLL: Duration = Duration::from_secs(2);
 pub const LEASE: Duration = Duration::from_secs(20);
 /// Kind of the sources whose workspaces are measured here.
 const MEASURED: &str = collectors::workspaces::KIND;
-/// Kind of the sources that send their snapshots themselves.
-const SENT: &str = "http_snapshot";
 
 /// A schedule that knows what was imported before it started.
 pub struct Scheduler {
@@ -124,7 +123,7 @@ pub fn scheduled(config: &Config) -> Vec<ScheduledJob> {
     let jobs = [
         (kinds().any(|kind| kind == MEASURED), "snapshot", snapshot),
         (true, "attribute", attribute),
-        (kinds().any(|kind| kind != MEASURED && kind != SENT), "collect", collect),
+        (kinds().any(is_collected), "collect", collect),
     ];
     let wanted = jobs.into_iter().filter(|(is_wanted, ..)| *is_wanted);
     wanted.map(|(_, name, at)| ScheduledJob { name, daily: Daily::at_minutes(at.minutes()) }).collect()

@@ -23,6 +23,12 @@ const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// Seconds of an hour.
 const HOUR: u64 = 3600;
 
+/// Returns whether sources of this kind are read by the collection: workspaces of applications are measured by a job of
+/// their own, and who sends snapshots is not read at all.
+pub fn is_collected(kind: &str) -> bool {
+    ![collectors::workspaces::KIND, collectors::snapshots::senders::KIND].contains(&kind)
+}
+
 /// Returns the sources of the configuration.
 ///
 /// # Errors

@@ -30,8 +30,7 @@ impl SourceSchedule {
         loop {
             match self.client.all_rows("/sources", &[]).await {
                 Ok(mut sources) => {
-                    // Workspaces of applications are measured once a day, by another schedule.
-                    sources.retain(|source| source["kind"] != collectors::workspaces::KIND);
+                    sources.retain(|source| source["kind"].as_str().is_some_and(super::is_collected));
                     if sources.is_empty() {
                         return;
                     }

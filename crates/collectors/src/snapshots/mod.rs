@@ -4,6 +4,9 @@
 //! measurement failed, keeps what it has. One commit does all of it, or nothing happens. The same measurements again
 //! change nothing.
 
+/// Applications that send their snapshots themselves.
+pub mod senders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -97,6 +97,12 @@ impl Sources {
         Ok(statuses)
     }
 
+    /// Returns whether a source of this name is among them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.source.name == name)
+    }
+
     /// Reads a source up to the last hour that rests long enough, and returns what became of it.
     ///
     /// # Errors

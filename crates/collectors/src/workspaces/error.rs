@@ -61,6 +61,12 @@ pub enum MeasureError {
 }
 
 impl MeasureError {
+    /// Returns whether the database was not reached, or let nobody in.
+    fn is_unreachable(&self) -> bool {
+        use ReadError::{Lost, TimedOut, Unauthorized, Unreachable};
+        matches!(self, Self::Read { error: Unreachable(_) | Unauthorized(_) | Lost(_) | TimedOut(_), .. })
+    }
+
     pub(super) fn read(doing: impl Into<String>) -> impl FnOnce(ReadError) -> Self {
         move |error| Self::Read { doing: doing.into(), error }
     }
@@ -88,10 +94,25 @@ pub enum WorkspacesError {
     /// Nothing was measured.
     #[error(transparent)]
     Measure(#[from] MeasureError),
+    /// A run is over that could not measure the source.
+    #[error("source `{source_name}`: {reason}")]
+    NotMeasured {
+        /// Its name.
+        source_name: String,
+        /// Why.
+        reason: String,
+    },
     /// What was measured was not stored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+}
+
+impl WorkspacesError {
+    /// Returns whether the application's database was not reached, or let nobody in.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Measure(error) if error.is_unreachable())
+    }
 }

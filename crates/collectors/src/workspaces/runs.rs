@@ -100,6 +100,8 @@ pub struct RunFound {
     pub failed_total: usize,
     /// What somebody should look at.
     pub warnings: Vec<String>,
+    /// Whether the database of a source was not reached, or let nobody in.
+    pub unreachable: bool,
 }
 
 /// How many workspaces of a run are done.
@@ -287,7 +289,10 @@ impl Workspaces {
             before.fetch_add(told.load(Ordering::Relaxed), Ordering::Relaxed);
             let nothing = of_source.tenants == 0 && of_source.failed_total > 0;
             let error = match measured {
-                Err(error) => Some(error.to_string()),
+                Err(error) => {
+                    of_source.unreachable = error.is_unreachable();
+                    Some(error.to_string())
+                }
                 Ok(()) if nothing => Some(format!("none of {} workspaces was measured", of_source.failed_total)),
                 Ok(()) => None,
             };
@@ -407,6 +412,7 @@ impl RunFound {
         self.degraded += other.degraded;
         self.failed_total += other.failed_total;
         self.warnings.extend(other.warnings);
+        self.unreachable |= other.unreachable;
         self.failed.extend(other.failed);
         self.failed.truncate(FAILED_LISTED_MAX);
     }
@@ -514,6 +520,7 @@ mod tests {
         );
         let error = ended.error.clone().unwrap_or_default();
         assert!(error.starts_with("source `app`: connecting: the database cannot be reached"), "{error}");
+        assert!(ended.found.unreachable);
         assert!(follower.recv().await.is_err(), "its channel is closed");
         assert_eq!(workspaces.run(&ended.id).await.expect("a run"), ended);
         assert_eq!(workspaces.wait_for(&ended.id).await.expect("over"), ended);

@@ -2,17 +2,14 @@ use super::error::WorkspacesError;
 use super::runs::{RunFound, SnapshotRun};
 use super::source::PostgresSource;
 use super::{KIND, Workspaces};
-use crate::sources::{Notes, SourceState, SourceStatus};
+use crate::snapshots::senders::{EVERY_SECONDS, state_of};
+use crate::sources::{Notes, SourceStatus};
 use domain::{Day, Instant};
 use serde::{Deserialize, Serialize};
 use storage::catalog::{CatalogError, SourceRow};
 
 /// Longest error that is kept.
 const ERROR_LETTERS_MAX: usize = 500;
-/// How often a source is read, in seconds.
-const EVERY_SECONDS: u64 = 86_400;
-/// A source that was not read for so long is stale: one night may be late.
-const STALE_MICROS: i64 = 2 * 86_400 * domain::time::MICROS_PER_SECOND;
 
 /// The catalog's `cursor_json`: what the last run found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -83,11 +80,7 @@ fn status_of(
     SourceStatus {
         name: source.name.clone(),
         kind: KIND,
-        state: match last_success_at {
-            None => SourceState::Never,
-            Some(success) if last_error.is_some() || success.plus_micros(STALE_MICROS) < now => SourceState::Stale,
-            Some(_) => SourceState::Ok,
-        },
+        state: state_of(last_success_at, last_error.is_some(), now),
         every_seconds: EVERY_SECONDS,
         settle_seconds: 0,
         last_started_at: at(|row| row.last_started_at),

@@ -4,6 +4,7 @@
 //! metrics; the tenant is the one that the measured value stands for on that day.
 
 use super::Page;
+use super::current::days_with_rows;
 use super::cursor;
 use super::params::{Params, QueryLimits, shorten};
 use super::select::{self, all_of};
@@ -107,15 +108,17 @@ impl Engine {
             query.cursor.as_ref().map(|text| cursor::decode(&question, text)).transpose()?;
         let (version, after) = place.map_or((None, None), |place| (Some(place.version), Some(place.after)));
         let pinned = self.pin_snapshots(version).await?;
-        let own = self.own_rows(&pinned, "snapshot_date", *range, scope, tenant.as_deref()).await?;
-        let Some(own) = own else { return Ok(nothing) };
         let first = after.as_ref().map_or(range.from(), |after| after.day);
+        let Some(rest) = DayRange::new(first, range.to()) else { return Ok(nothing) };
+        let own = self.own_rows(&pinned, "snapshot_date", rest, scope, tenant.as_deref()).await?;
+        let Some(own) = own else { return Ok(nothing) };
+        let days: Vec<Day> = days_with_rows(&pinned, "snapshot_date", rest).into_iter().collect();
         let conditions = [own, in_days(first, range.to())];
         let conditions = conditions.into_iter().chain(after.as_ref().map(later));
         let condition =
             all_of(conditions.chain(source.as_ref().map(|source| ident("source").eq(lit(source.as_str())))));
         let asked = AskedSnapshots { question, pinned, condition };
-        let mut places = self.snapshot_places(&asked, *limit + 1).await?;
+        let mut places = self.snapshot_places(&asked, &days, *limit + 1).await?;
         let has_more = *limit < places.len();
         places.truncate(*limit);
         let Some(last) = places.last() else { return Ok(nothing) };
@@ -138,11 +141,33 @@ impl Engine {
         }
     }
 
-    /// The first places of the list, in its order.
-    async fn snapshot_places(&self, asked: &AskedSnapshots, count: usize) -> Result<Vec<SnapshotPlace>, EngineError> {
+    /// The first places of the list, in its order. Only as many of the days are read as that takes, or twice as many.
+    async fn snapshot_places(
+        &self,
+        asked: &AskedSnapshots,
+        days: &[Day],
+        count: usize,
+    ) -> Result<Vec<SnapshotPlace>, EngineError> {
+        let (mut places, mut left, mut at_once) = (Vec::new(), days, 1_usize);
+        while places.len() < count && !left.is_empty() {
+            let (now, later) = left.split_at(at_once.min(left.len()));
+            places.extend(self.places_between(asked, now[0], now[now.len() - 1], count - places.len()).await?);
+            (left, at_once) = (later, 2 * at_once);
+        }
+        Ok(places)
+    }
+
+    async fn places_between(
+        &self,
+        asked: &AskedSnapshots,
+        first: Day,
+        last: Day,
+        count: usize,
+    ) -> Result<Vec<SnapshotPlace>, EngineError> {
         let order = PLACE.map(|name| ident(name).sort(true, true)).to_vec();
         let found = self
             .snapshot_table(asked)?
+            .filter(in_days(first, last))?
             .aggregate(PLACE.map(ident).to_vec(), vec![])?
             .sort(order)?
             .limit(0, Some(count))?

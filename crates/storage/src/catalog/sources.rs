@@ -32,6 +32,15 @@ impl Catalog {
         Ok(sqlx::query_as("SELECT * FROM sources WHERE name = $1").bind(name).fetch_optional(&self.read).await?)
     }
 
+    /// Returns what is known of every source of a kind.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sources_of_kind(&self, kind: &str) -> Result<Vec<SourceRow>, CatalogError> {
+        let query = sqlx::query_as("SELECT * FROM sources WHERE kind = $1 ORDER BY name");
+        Ok(query.bind(kind).fetch_all(&self.read).await?)
+    }
+
     /// Replaces what is known of a source.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The view at current rates: an estimate beside the ledger.
 
 use super::super::cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
-use super::super::current::{Asked, CurrentCard, PricedCell, last_day_with_rows, state_of};
+use super::super::current::{Asked, CurrentCard, PricedCell, days_with_rows, state_of};
 use super::super::cursor;
 use super::super::filter::Filter;
 use super::super::keys::{Column, GroupKey};
@@ -14,6 +14,7 @@ use attribution::usage::Measure as Measured;
 use datafusion::prelude::SessionContext;
 use domain::meter::{Aggregation, MeterKind};
 use domain::money::ATOMS_PER_UNIT;
+use domain::snapshot::ORIGIN_SNAPSHOT;
 use domain::{Currency, Day, DayRange, TenantScope};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub struct CurrentRates {
     /// By which factor the prices would have to change for the total to be `posted`, in atoms of 10⁻¹⁵; none when one
     /// of both is not positive.
     pub calibration: Option<i128>,
+    /// How often a metric of the snapshots behind it is degraded or missing; none for tenants.
+    pub gaps: Option<Vec<String>>,
 }
 
 /// Where a page begins, and the state that all pages show.
@@ -105,6 +108,11 @@ impl Engine {
             false => None,
         };
         let posted = self.posted_costs(scope, &posted_beside(&query, currency)).await?;
+        let shows_gaps = *scope == TenantScope::All && reads_snapshots(&query.filter);
+        let gaps = match shows_gaps {
+            true => Some(self.snapshot_gaps_all_tenants(&session, query.range).await?),
+            false => None,
+        };
         let Estimate { groups, usage, unpriced } = current;
         let cost = groups.values().map(|group| group.cost).sum();
         let reserved = (*scope == TenantScope::All).then(ReservedTotals::default);
@@ -115,8 +123,8 @@ impl Engine {
             currency,
             view: View::CurrentRates,
             data_through: [
-                last_day_with_rows(&now.pinned, "usage_date", query.range),
-                last_day_with_rows(&now.snapshots, "snapshot_date", query.range),
+                days_with_rows(&now.pinned, "usage_date", query.range).last().copied(),
+                days_with_rows(&now.snapshots, "snapshot_date", query.range).last().copied(),
             ]
             .into_iter()
             .flatten()
@@ -129,6 +137,7 @@ impl Engine {
                 posted: posted.totals.cost,
                 posted_memo: posted.totals.memo,
                 calibration: calibration(posted.totals.cost, cost),
+                gaps,
                 card,
             }),
             ..posted.meta
@@ -247,6 +256,12 @@ fn check_question(query: &CostQuery) -> Result<(), EngineError> {
         return Err(EngineError::parameter("sort", "usage at current rates has no tiers; sort by cost, key or change"));
     }
     Ok(())
+}
+
+/// Whether usage of snapshots passes the filter.
+fn reads_snapshots(filter: &Filter) -> bool {
+    let mut of_origin = filter.terms.iter().filter(|term| term.key == GroupKey::Column(Column::Origin));
+    of_origin.all(|term| term.holds(ORIGIN_SNAPSHOT))
 }
 
 /// The question to the ledger whose totals stand beside the estimate: what entries do not carry is left out.

@@ -5,7 +5,7 @@ use super::super::params::{Params, QueryLimits};
 use super::super::select::{all_of, charged_in, of_cost};
 use super::super::usage::UsageNow;
 use super::price::{ambiguous, too_much};
-use super::{CurrentCard, state_of};
+use super::{CurrentCard, days_with_rows, state_of};
 use crate::books::Books;
 use crate::inputs::rows::Rows;
 use crate::query::columns::rows;
@@ -112,7 +112,7 @@ impl Engine {
         let ledger = self.session_now().await?;
         let qualities = self.qualities(&session, &now, &books, export.range).await?;
         let metrics = columns_of(&qualities);
-        let days = days_with_rows(&now, export.range);
+        let days = snapshot_days(&now, export.range);
         let card = match export.view {
             View::CurrentRates => Some(self.current_card(&books)?),
             View::Posted => None,
@@ -171,38 +171,51 @@ impl Engine {
         {
             return Ok(Arc::clone(found));
         }
-        let sql = format!(
-            "SELECT metric, quality, count(*) AS \"count\" FROM snapshots WHERE snapshot_date >= DATE '{}' \
-             AND snapshot_date <= DATE '{}' GROUP BY metric, quality",
-            range.from(),
-            range.to()
-        );
-        let mut found = Qualities::new();
-        for batch in session.sql(&sql).await?.collect().await? {
-            let rows = Rows(&batch);
-            let (metrics, qualities, counts) = (rows.texts("metric")?, rows.texts("quality")?, rows.integers("count")?);
-            for row in 0..batch.num_rows() {
-                let text = |column: &[Option<Arc<str>>]| column[row].as_deref().unwrap_or_default().to_owned();
-                found.insert((text(&metrics), text(&qualities)), counts[row]);
-            }
-        }
-        let found = Arc::new(found);
+        let found = Arc::new(counted(session, range, "").await?);
         *kept() = Some((key, Arc::clone(&found)));
         Ok(found)
     }
 
+    /// Returns how often a metric of these days is degraded or missing, such as `degraded storage_bytes 12`. Files without
+    /// such rows are not read.
+    pub(in crate::query) async fn snapshot_gaps_all_tenants(
+        &self,
+        session: &SessionContext,
+        range: DayRange,
+    ) -> Result<Vec<String>, EngineError> {
+        Ok(gaps_of(&counted(session, range, "AND quality <> 'ok'").await?))
+    }
+
     fn days_without_rows(&self, now: &UsageNow, range: DayRange) -> Vec<DayRange> {
-        let known: BTreeSet<Day> = days_with_rows(now, range).into_iter().collect();
+        let known = snapshot_days(now, range);
         let today = self.today();
         crate::due::ranges_of(range.days().filter(|day| *day <= today && !known.contains(day)), i32::MAX)
     }
 }
 
-/// The days of the range that have snapshots, ascending.
-fn days_with_rows(now: &UsageNow, range: DayRange) -> Vec<Day> {
-    let value = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Day>().ok());
-    let days = now.snapshots.files().filter_map(|file| file.partition_values.get("snapshot_date").and_then(value));
-    days.filter(|day| range.contains(*day)).collect::<BTreeSet<Day>>().into_iter().collect()
+/// How often each metric of these days was measured how well, of the rows that fulfil the condition.
+async fn counted(session: &SessionContext, range: DayRange, condition: &str) -> Result<Qualities, EngineError> {
+    let sql = format!(
+        "SELECT metric, quality, count(*) AS \"count\" FROM snapshots WHERE snapshot_date >= DATE '{}' \
+         AND snapshot_date <= DATE '{}' {condition} GROUP BY metric, quality",
+        range.from(),
+        range.to()
+    );
+    let mut found = Qualities::new();
+    for batch in session.sql(&sql).await?.collect().await? {
+        let rows = Rows(&batch);
+        let (metrics, qualities, counts) = (rows.texts("metric")?, rows.texts("quality")?, rows.integers("count")?);
+        for row in 0..batch.num_rows() {
+            let text = |column: &[Option<Arc<str>>]| column[row].as_deref().unwrap_or_default().to_owned();
+            found.insert((text(&metrics), text(&qualities)), counts[row]);
+        }
+    }
+    Ok(found)
+}
+
+/// The days of the range that have snapshots.
+fn snapshot_days(now: &UsageNow, range: DayRange) -> BTreeSet<Day> {
+    days_with_rows(&now.snapshots, "snapshot_date", range)
 }
 
 /// The nine fields, then what else was measured, by name.
@@ -315,10 +328,10 @@ impl RowsOfDays {
     }
 
     /// The days of the export, and before them those of the month if prices go by the month's quantity.
-    fn days_to_read(&self, now: &UsageNow, range: DayRange, days: &[Day]) -> Vec<Day> {
+    fn days_to_read(&self, now: &UsageNow, range: DayRange, days: &BTreeSet<Day>) -> Vec<Day> {
         let month = DayRange::new(range.from().month().first_day(), range.from().plus(-1));
         let is_graduated = self.repricer.as_ref().is_some_and(|repricer| repricer.card().has_tiers());
-        let before = month.filter(|_| is_graduated).map(|month| days_with_rows(now, month)).unwrap_or_default();
+        let before = month.filter(|_| is_graduated).map(|month| snapshot_days(now, month)).unwrap_or_default();
         before.into_iter().chain(days.iter().copied()).collect()
     }
 

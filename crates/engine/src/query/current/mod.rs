@@ -24,6 +24,7 @@ use crate::{Engine, EngineError};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use domain::{Day, DayRange};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedTable, Table};
 
@@ -51,9 +52,9 @@ pub(in crate::query) fn state_of(now: &UsageNow, books: &Books) -> String {
     format!("{usage}.{snapshots}.{}.{tenants}.{}", now.additions, books.meters_recorded)
 }
 
-/// Returns the last day of the range that has rows in the table, hot rows aside.
-pub(in crate::query) fn last_day_with_rows(pinned: &PinnedTable, column: &str, range: DayRange) -> Option<Day> {
+/// Returns the days of the range that have rows in the table, hot rows aside; `column` is its partition.
+pub(in crate::query) fn days_with_rows(pinned: &PinnedTable, column: &str, range: DayRange) -> BTreeSet<Day> {
     let day_of = |value: &Option<String>| value.as_deref().and_then(|text| text.parse::<Day>().ok());
     let days = pinned.files().filter_map(|file| file.partition_values.get(column).and_then(day_of));
-    days.filter(|day| range.contains(*day)).max()
+    days.filter(|day| range.contains(*day)).collect()
 }

@@ -231,6 +231,11 @@ async fn what_is_known_of_a_source_is_replaced() {
     assert_eq!(catalog.source("east").await.unwrap(), Some(failed));
     let ended = SourceRow { last_success_at: Some(120), row_count: 7, cursor_json: Some("{}".to_owned()), ..begun };
     catalog.put_source(&ended).await.unwrap();
-    assert_eq!(catalog.source("east").await.unwrap(), Some(ended));
+    assert_eq!(catalog.source("east").await.unwrap(), Some(ended.clone()));
     assert_eq!(catalog.source("west").await.unwrap(), None);
+    let sent = SourceRow { name: "cron".to_owned(), kind: "http_snapshot".to_owned(), ..SourceRow::default() };
+    catalog.put_source(&sent).await.unwrap();
+    assert_eq!(catalog.sources_of_kind("prometheus").await.unwrap(), [ended]);
+    assert_eq!(catalog.sources_of_kind("http_snapshot").await.unwrap(), [sent]);
+    assert_eq!(catalog.sources_of_kind("vercel").await.unwrap(), []);
 }
