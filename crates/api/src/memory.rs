@@ -60,9 +60,10 @@ impl EventShare {
     /// # Errors
     /// [`ApiError::EventsBusy`] if others hold them now, [`ApiError::TooLarge`] if there are not as many for one request.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        let more = self.bytes.div_ceil(STEP_BYTES).saturating_sub(self.steps());
+        let bytes = self.bytes.saturating_add(bytes);
+        let more = bytes.div_ceil(STEP_BYTES).saturating_sub(self.steps());
         if more == 0 {
+            self.bytes = bytes;
             return Ok(());
         }
         let steps_max = self.memory.steps_max;
@@ -73,6 +74,7 @@ impl EventShare {
         let permits = u32::try_from(more).expect("there are at most as many steps as a u32 counts");
         let taken = Arc::clone(&self.memory.free).try_acquire_many_owned(permits).map_err(|_| ApiError::EventsBusy)?;
         self.of_request.fetch_add(more, Ordering::Relaxed);
+        self.bytes = bytes;
         match &mut self.held {
             Some(held) => held.merge(taken),
             None => self.held = Some(taken),

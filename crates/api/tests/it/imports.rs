@@ -21,7 +21,7 @@ async fn a_set_of_files_is_one_import_and_repeats_change_nothing() {
     let again = import(&body).await.expect(200).json();
     assert_eq!((&again["unchanged"], &again["import_id"]), (&json!(true), &report["import_id"]));
     let problem = import(&format!("{}--B--\r\n", part("a.csv", &one))).await.expect_problem(409, "would_shrink");
-    assert_eq!(problem["errors"][0]["pointer"], "a 2026-11");
+    assert_eq!(problem["errors"][0]["pointer"], "payer 2026-11");
     assert_eq!(app.get("/imports").await.json()["rows"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/cost-lines?range=2026-11").await.json()["rows"].as_array().unwrap().len(), 2);
     assert_eq!(std::fs::read_dir(&app.app.spool).unwrap().count(), 0, "uploads are removed");

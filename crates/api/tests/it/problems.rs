@@ -26,7 +26,6 @@ async fn every_problem_has_the_same_members() {
 async fn what_does_not_exist_is_a_problem_too() {
     let app = TestApp::start().await;
     app.get("/nothing").await.expect_problem(404, "not_found");
-    app.get("/snapshots").await.expect_problem(404, "not_found");
     app.get("/runs/none").await.expect_problem(404, "not_found");
     app.get("/policies/none").await.expect_problem(404, "not_found");
     app.get("/tenants/none").await.expect_problem(404, "tenant_not_found");

@@ -59,15 +59,15 @@ fn fact_of(workspace: &Workspace, before: NewTenantFact) -> NewTenantFact {
 /// The fact that holds today as one that begins today and ends before what is entered for later.
 fn next_fact(facts: &[TenantFactRow], id: &str, today: Day) -> NewTenantFact {
     let day = today.to_string();
+    let later = facts.iter().map(|fact| fact.valid_from.as_str()).filter(|from| day.as_str() < *from).min();
+    let before_later = later.and_then(|from| from.parse::<Day>().ok()).map(|from| from.plus(-1).to_string());
     let Some(known) = fact_on(facts, &day) else {
-        return NewTenantFact { valid_from: day, ..NewTenantFact::system(id) };
+        return NewTenantFact { valid_from: day, valid_to: before_later, ..NewTenantFact::system(id) };
     };
     // What the system noted when it met the id says nothing, on any day.
     if facts.iter().all(|fact| fact.entered_by == "system") {
         return NewTenantFact { valid_from: ALWAYS.to_owned(), ..known.to_new() };
     }
-    let later = facts.iter().map(|fact| fact.valid_from.as_str()).filter(|from| day.as_str() < *from).min();
-    let before_later = later.and_then(|from| from.parse::<Day>().ok()).map(|from| from.plus(-1).to_string());
     let valid_to = match (known.valid_to.clone(), before_later) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

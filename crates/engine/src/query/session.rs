@@ -31,10 +31,12 @@ impl Engine {
     /// # Errors
     /// When DataFusion refuses its limits.
     pub fn empty_session(&self) -> Result<SessionContext, EngineError> {
-        let config = SessionConfig::new()
+        let mut config = SessionConfig::new()
             .with_target_partitions(self.settings.threads.max(1))
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(true);
+        // DataFusion 55 fails where a projection under a union names one column several times, as that of snapshots does.
+        config.options_mut().optimizer.enable_leaf_expression_pushdown = false;
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))
