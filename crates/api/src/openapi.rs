@@ -90,6 +90,7 @@ fn add_csv(content: &mut Map<String, Value>) {
         "CostLinesBody",
         "CoverageAnswerBody",
         "OverheadBody",
+        "UnitCostsBody",
     ];
     let Some(schema) = content.get("application/json").map(|json| &json["schema"]) else { return };
     let name = schema["$ref"].as_str().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::limits::BodySize;
 use crate::resources::{
     audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports, fixed_costs,
     fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, schedule,
-    settings, snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
+    settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -103,6 +103,7 @@ fn costs() -> Vec<Route> {
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
         route(AdminReader, routes!(overhead::show_overhead)),
+        route(AdminReader, routes!(unit_costs::list_unit_costs)),
         route(AdminReader, routes!(ledger::list_entries)),
         route(AdminReader, routes!(ledger::list_postings)),
         route(AdminReader, routes!(ledger::show_proof)),

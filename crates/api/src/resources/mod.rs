@@ -64,6 +64,8 @@ mod tenant_facts;
 pub mod tenants;
 /// Who may ask.
 pub mod tokens;
+/// What a merged pull request and a completed workflow cost (S3).
+pub mod unit_costs;
 /// How much was used.
 pub mod usage;
 /// How much was used, as it happens.

@@ -97,6 +97,8 @@ fn table() -> Vec<Row> {
             get("malformed", "/api/v1/explain?tenant=%ff&date=2026-11-18", 400)]),
         Row("GET", "/api/v1/coverage", Readers, plain("/api/v1/coverage")),
         Row("GET", "/api/v1/overhead", Readers, plain("/api/v1/overhead")),
+        Row("GET", "/api/v1/unit-costs", Readers, vec![
+            get("own", "/api/v1/unit-costs?by=repo", 200), get("malformed", "/api/v1/unit-costs?by=tenant", 400)]),
         Row("GET", "/api/v1/ledger/entries", Readers, vec![
             get("own", "/api/v1/ledger/entries?tenant=acme", 200), get("malformed", "/api/v1/ledger/entries?posting=x", 400)]),
         Row("GET", "/api/v1/ledger/postings", Readers, plain("/api/v1/ledger/postings")),

@@ -22,4 +22,5 @@ mod snapshots;
 mod streams;
 mod tenants;
 mod tokens;
+mod unit_costs;
 mod worked_example;

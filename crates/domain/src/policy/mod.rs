@@ -1,5 +1,7 @@
 //! Pools and rules: who pays for what. One TOML file is one version.
 
+/// What the work of a task class should not cost more than.
+mod cap;
 /// What contradicts itself.
 mod check;
 /// Pools and how they are shared out.
@@ -7,6 +9,7 @@ mod pool;
 /// What a pool, tier, basis or method can be.
 mod words;
 
+pub use cap::{Cap, CapPer};
 pub use check::pool_name_problem;
 pub use pool::{Capacity, FixedCost, OneOrMany, Pool, Split};
 pub use words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
@@ -14,6 +17,7 @@ pub use words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Norma
 use crate::Day;
 use crate::condition::{ChargeAttribute, Conditions, Template, UsageAttribute};
 use crate::toml_text::{TomlError, parse_toml};
+use cap::check_caps;
 use check::{check_rule, invalid};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -35,6 +39,9 @@ pub struct Policy {
     /// The pools in order; the first that matches a line takes it.
     #[serde(default, rename = "pool")]
     pub pools: Vec<Pool>,
+    /// What the work of task classes should not cost more than.
+    #[serde(default, rename = "cap")]
+    pub caps: Vec<Cap>,
 }
 
 /// Maps what a line or usage row carries to a tenant.
@@ -106,6 +113,7 @@ impl Policy {
         for rule in &self.tenant_rules {
             check_rule(rule)?;
         }
+        check_caps(&self.caps)?;
         for pool in &mut self.pools {
             pool.fill_defaults();
         }
