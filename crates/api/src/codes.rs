@@ -67,6 +67,7 @@ pub(crate) fn metering_code(error: &MeteringError) -> &'static str {
         | MeteringError::Folder { .. }
         | MeteringError::InvalidMap { .. }
         | MeteringError::InvalidMetric { .. }
+        | MeteringError::InvalidAdapter { .. }
         | MeteringError::Damaged { .. }
         | MeteringError::Lake(_)
         | MeteringError::Query(_)

@@ -57,6 +57,7 @@ problems! {
     "invalid_json" 400 "Invalid JSON": "The body is not JSON, has a key twice, or is nested too deeply.";
     "not_available" 400 "Not available yet": "A later release brings it.";
     "unauthenticated" 401 "No usable token": "No token, or one that is wrong, revoked or expired. Send `Authorization: Bearer <token>`.";
+    "bad_signature" 401 "Not signed": "The delivery is not signed with the secret of the adapter; the sender and `[[ingest.adapter]]` must have the same.";
     "forbidden" 403 "Not allowed": "The token's role or scopes do not allow this.";
     "platform_admin_required" 403 "Platform admin required": "Only the platform's admin may do this.";
     "not_found" 404 "Not found": "There is no such thing or no such route.";
@@ -159,6 +160,9 @@ pub enum ApiError {
     /// No usable token.
     #[error("send a valid token as `Authorization: Bearer <token>`")]
     Unauthenticated,
+    /// A delivery is not signed with the adapter's secret.
+    #[error("the delivery is not signed with the secret of `[[ingest.adapter]]` of kind {0}")]
+    BadSignature(&'static str),
     /// The role may not do this.
     #[error("the token's role may not do this")]
     Forbidden,
@@ -307,6 +311,7 @@ impl ApiError {
         }
         match self {
             Self::Unauthenticated => "unauthenticated",
+            Self::BadSignature(_) => "bad_signature",
             Self::Forbidden | Self::OutOfScope | Self::TokenExceedsCaller(_) => "forbidden",
             Self::PlatformAdminRequired => "platform_admin_required",
             Self::Parameter { .. } => "invalid_parameter",

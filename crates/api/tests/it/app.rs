@@ -119,6 +119,7 @@ impl TestApp {
             sources,
             workspaces,
             rates: Arc::new(EventRates::new(10_000)),
+            adapters: Arc::default(),
             metrics: Arc::default(),
             event_memory: EventMemory::new(limits.events_memory_bytes_max),
             metric_streams,
