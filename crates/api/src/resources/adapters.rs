@@ -78,9 +78,9 @@ pub async fn post_langfuse(
     request_body(content((String = "application/json"))),
     responses((status = 200, body = AdapterBody)))]
 pub async fn post_github(State(app): State<App>, query: QueryPairs, request: Request) -> Result<Response, ApiError> {
+    query.none()?;
     let kind = AdapterKind::Github;
     let secret = app.adapters.secret(kind)?;
-    query.none()?;
     refuse_form(request.headers())?;
     let signature = header(request.headers(), GITHUB_SIGNATURE).ok_or(ApiError::BadSignature(kind.as_str()))?;
     let text = text_of(request, &app, BodySize::Json).await?;
@@ -97,9 +97,9 @@ pub async fn post_github(State(app): State<App>, query: QueryPairs, request: Req
     request_body(content((String = "application/json"))),
     responses((status = 200, body = AdapterBody)))]
 pub async fn post_gitlab(State(app): State<App>, query: QueryPairs, request: Request) -> Result<Response, ApiError> {
+    query.none()?;
     let kind = AdapterKind::Gitlab;
     let secret = app.adapters.secret(kind)?;
-    query.none()?;
     refuse_form(request.headers())?;
     let token = header(request.headers(), GITLAB_TOKEN).filter(|token| secret.is(token));
     token.ok_or(ApiError::BadSignature(kind.as_str()))?;

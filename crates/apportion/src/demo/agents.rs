@@ -192,7 +192,7 @@ mod tests {
         usage.events.clear();
         let before: i64 = usage.model_micros.values().sum();
         add(&plan, &tenants, &mut usage);
-        assert!(before < usage.model_micros.values().sum(), "the models' bill holds the agents' tokens");
+        assert!(before < usage.model_micros.values().sum::<i64>(), "the models' bill holds the agents' tokens");
         usage.events.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 

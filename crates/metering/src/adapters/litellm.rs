@@ -40,8 +40,10 @@ fn tokens_of(record: &Value) -> Result<Tokens, Unusable> {
         path.extend_from_slice(names);
         at(record, &path)
     };
-    let read = usage(&["cache_read_input_tokens"]).or_else(|| usage(&["prompt_tokens_details", "cached_tokens"]));
-    let cache_read = tokens("cache_read_input_tokens", read)?;
+    // The same number in the words of two providers; one of them may stand at 0.
+    let read = tokens("cache_read_input_tokens", usage(&["cache_read_input_tokens"]))?;
+    let cached = tokens("cached_tokens", usage(&["prompt_tokens_details", "cached_tokens"]))?;
+    let cache_read = read.max(cached);
     let cache_write = tokens("cache_creation_input_tokens", usage(&["cache_creation_input_tokens"]))?;
     let prompt = tokens("prompt_tokens", at(record, &["prompt_tokens"]))?;
     let output = tokens("completion_tokens", at(record, &["completion_tokens"]))?;
@@ -118,7 +120,8 @@ mod tests {
     #[test]
     fn cached_tokens_may_stand_in_the_details_alone() {
         let mut record = logged();
-        record["metadata"]["usage_object"] = json!({ "prompt_tokens_details": { "cached_tokens": 400 } });
+        record["metadata"]["usage_object"] =
+            json!({ "cache_read_input_tokens": 0, "prompt_tokens_details": { "cached_tokens": 400 } });
         check(
             &record,
             &[

@@ -252,7 +252,7 @@ mod tests {
     use serde_json::json;
 
     fn rule(given: &[(&str, &[&str])], pattern: Option<&str>) -> Result<AdapterRule, String> {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
         let given = given.iter().map(|(name, texts)| ((*name).to_owned(), owned(texts))).collect();
         AdapterRule::new(AdapterKind::Github, &given, pattern).map_err(|error| error.to_string())
     }
