@@ -3,7 +3,9 @@
 use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
-use crate::codes::{catalog_code, engine_code, metering_code, snapshot_code, source_code, workspaces_code};
+use crate::codes::{
+    catalog_code, engine_code, metering_code, shrink_error, snapshot_code, source_code, workspaces_code,
+};
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
 use axum::body::Body;
@@ -408,23 +410,6 @@ fn damage_text(file: &str) -> String {
 fn not_run_code(code: &str) -> &str {
     let is_known = PROBLEMS.iter().any(|kind| kind.code == code && matches!(kind.status, 400 | 422));
     if is_known { code } else { "not_run" }
-}
-
-fn shrink_error(key: &collectors::error::Shrink) -> ProblemError {
-    ProblemError {
-        pointer: format!("{} {}", key.billing_account, key.billing_period),
-        code: "would_shrink".to_owned(),
-        message: format!(
-            "{} to {} rows, {} to {} {} billed (sum of magnitudes), net {} to {}",
-            key.rows_before,
-            key.rows_after,
-            key.billed_before,
-            key.billed_after,
-            key.currency,
-            key.net_before.as_deref().unwrap_or("unknown"),
-            key.net_after,
-        ),
-    }
 }
 
 /// How the caller wants to be told of an error.
