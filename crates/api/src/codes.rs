@@ -1,6 +1,7 @@
 //! Which problem an error of another crate is.
 
-use crate::problem::ApiError;
+use crate::problem::{ApiError, ProblemError};
+use collectors::error::Shrink;
 use collectors::snapshots::SnapshotError;
 use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
@@ -67,6 +68,7 @@ pub(crate) fn metering_code(error: &MeteringError) -> &'static str {
         | MeteringError::Folder { .. }
         | MeteringError::InvalidMap { .. }
         | MeteringError::InvalidMetric { .. }
+        | MeteringError::InvalidAdapter { .. }
         | MeteringError::Damaged { .. }
         | MeteringError::Lake(_)
         | MeteringError::Query(_)
@@ -110,6 +112,24 @@ pub(crate) fn workspaces_code(error: &WorkspacesError) -> &'static str {
         WorkspacesError::Measure(_) | WorkspacesError::NotMeasured { .. } => "source_failed",
         WorkspacesError::Snapshot(error) => snapshot_code(error),
         WorkspacesError::Catalog(error) => catalog_code(error),
+    }
+}
+
+/// What an import would lose of one key.
+pub(crate) fn shrink_error(key: &Shrink) -> ProblemError {
+    ProblemError {
+        pointer: format!("{} {}", key.billing_account, key.billing_period),
+        code: "would_shrink".to_owned(),
+        message: format!(
+            "{} to {} rows, {} to {} {} billed (sum of magnitudes), net {} to {}",
+            key.rows_before,
+            key.rows_after,
+            key.billed_before,
+            key.billed_after,
+            key.currency,
+            key.net_before.as_deref().unwrap_or("unknown"),
+            key.net_after,
+        ),
     }
 }
 

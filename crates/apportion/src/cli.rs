@@ -202,7 +202,7 @@ pub enum Preset {
     Saas,
     /// Teams on shared clusters
     Kubernetes,
-    /// Workflows of coding agents (not available yet)
+    /// Workflows of coding agents
     AgentWorkflows,
     /// Teams on a shared log platform
     LogPlatform,

@@ -1,11 +1,13 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
 use crate::config::{
-    Config, DurationText, IngestMetric, Limits, SizeText, TenantLink, TenantsUnknown, postgres_sources,
+    Config, DurationText, IngestMetric, Limits, SizeText, TenantLink, TenantsUnknown, adapter_rules, adapter_secrets,
+    postgres_sources,
 };
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
+use api::adapters::AdapterSetup;
 use api::memory::EventMemory;
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep};
@@ -83,6 +85,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let dimension_map = DimensionMap::new(&config.ingest.map).map_err(conflict)?;
     let metrics = metric_map(config)?;
     metrics.check(&metering::publish::meters(&catalog).await?).map_err(conflict)?;
+    let adapters = AdapterSetup::new(adapter_rules(config)?, adapter_secrets(config)?);
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
@@ -105,6 +108,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         imports: Imports::open(&folder.imports()).map_err(explain)?,
         import_limits: import_limits(&config.limits),
         events: events.clone(),
+        adapters: Arc::new(adapters),
         metrics: Arc::new(metrics),
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,

@@ -1,5 +1,7 @@
 //! One file per resource: its handlers, its shapes on the wire, its conversions.
 
+/// Payloads of other programs: webhooks and exports.
+pub mod adapters;
 /// Who changed what.
 pub mod audit_log;
 /// Shared clusters and what a tenant paid for them (S2).
