@@ -158,7 +158,7 @@ mod tests {
         check(
             Kind::Policy,
             &format!("{head}[[pool]]\nname='a'\nselect={{}}\nsplit={{method='window'}}"),
-            "not_available: p.toml: pool \"a\": cost carried by events and method `window` is not available yet",
+            "p.toml: pool \"a\": method `window` needs `source`: the events that carry the cost",
         );
         check(
             Kind::Rates,

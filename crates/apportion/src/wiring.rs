@@ -10,6 +10,7 @@ use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, Streams, Upkeep};
 use collectors::ImportLimits;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
+use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -207,8 +208,13 @@ fn settings(config: &Config) -> Settings {
         disclose_pools: config.privacy.disclose_pools,
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
+        window_grace_micros: seconds(&config.window.grace).saturating_mul(MICROS_PER_SECOND),
+        window_micros_max: seconds(&config.window.max).saturating_mul(MICROS_PER_SECOND).min(LONGEST_WINDOW_MICROS),
     }
 }
+
+/// What a window may last that has a length of its own; one that ends with an event is no longer.
+const LONGEST_WINDOW_MICROS: i64 = domain::policy::WINDOW_DAYS_MAX * 86_400 * MICROS_PER_SECOND;
 
 fn upkeep(config: &Config) -> Upkeep {
     let rule = CompactionRule {
