@@ -22,4 +22,5 @@ mod snapshots;
 mod streams;
 mod tenants;
 mod tokens;
+mod windows;
 mod worked_example;
