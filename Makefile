@@ -28,7 +28,7 @@ setup: ## Install what `make test` needs: Debian packages, Python venv, cargo-ne
 openapi: ## Write openapi.json anew from the code
 	@cargo xtask openapi
 
-bench: ## Measure one job against a peer: `make bench JOB=J4` (J1, J2, J3, J4, J11, J12)
+bench: ## Measure one job against a peer: `make bench JOB=J4` (J1 to J5, J8 to J12)
 	@scripts/setup bench
 	@scripts/bench $(JOB)
 
