@@ -157,7 +157,7 @@ fn amortized(cost: CostEvent, terms: &Terms<'_>, now: Instant) -> Amortized {
             ended.map_or(latest, |ended| ended.min(latest))
         }
     };
-    let reads = if names_nothing { &[] } else { terms.reads.within(cost.key.as_deref(), cost.time, end) };
+    let reads: &[Read] = if names_nothing { &[] } else { terms.reads.within(cost.key.as_deref(), cost.time, end) };
     let (mut weights, mut counted) = (BTreeMap::new(), 0);
     for read in reads {
         let Some(consumer) = &terms.consumers[read.who] else { continue };

@@ -303,7 +303,7 @@ impl TouchedDays {
         Ok(())
     }
 
-    /// Whoever sends events may name no meter, so the days are those of the files; a retraction adds none and names them.
+    /// No meter may take an event, so the days are those of the files; a retraction adds none and names them.
     fn add_events(&mut self, record: &CommitRecord) -> Result<(), EngineError> {
         add_days(&mut self.events, record)?;
         let parsed = |day: &String| day.parse::<Day>().map_err(|error| crate::books::corrupt("event_date", &error));
@@ -458,6 +458,38 @@ mod tests {
         assert!(is_due("", "2026-11-05", 6) && !is_due("", "2026-11-05", 7) && !is_due("", "2026-11-06", 6));
         assert!(is_due(tiers, "2026-11-30", 6) && !is_due(tiers, "2026-11-30", 7));
         assert!(!is_due(tiers, "2026-11-04", 6) && !is_due(tiers, "2026-12-01", 6));
+    }
+
+    #[tokio::test]
+    async fn events_count_for_the_days_whose_windows_reach_them_and_dropped_days_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let says = [
+            serde_json::json!({ "kind": "retraction", "touched_days": ["2026-11-05"] }),
+            serde_json::json!({ "kind": "retention", "before": "2026-10-03", "days": ["2026-10-01", "2026-10-02"] }),
+        ];
+        for metadata in says {
+            let pinned = engine.lake.pin_table(Table::UsageEvents).await.expect("pinned");
+            let mut commit = Commit::new(engine.clock.now(), "test");
+            commit.metadata = metadata;
+            engine.lake.commit(&pinned, commit).await.expect("committed");
+        }
+        let pinned = engine.lake.pin().await.expect("pinned");
+        let touched = engine.touched_days(&pinned).await.expect("read");
+        assert_eq!(*touched.expired(), ["2026-10-01", "2026-10-02"].map(day).into());
+        let books = engine.books_now().await.expect("books");
+        let seen = |events| SeenInputs { events, ..SeenInputs::of_day(day("2026-11-04"), &books, &pinned) };
+        let text = "version='v'\nvalid_from=2026-01-01\n[[pool]]\nname='a'\nsource={event_type='c',cost='$.c',currency='USD'}\n\
+                    split={method='window',event_type='r',window='24h'}";
+        let policy = Policy::read("p", text).expect("a valid policy");
+        let is_read_anew = |on: &str, events| {
+            touched.events_since(reach(&policy, day(on), &engine.settings).expect("it has windows"), &seen(events))
+        };
+        let days = ["2026-11-03", "2026-11-04", "2026-11-05", "2026-11-06"];
+        assert_eq!(days.map(|on| is_read_anew(on, 0)), [false, true, true, false]);
+        assert_eq!(days.map(|on| is_read_anew(on, pinned.table(Table::UsageEvents).version())), [false; 4]);
+        assert_eq!(reach(&Policy::builtin(), day("2026-11-04"), &engine.settings), None);
+        assert_eq!(engine.events_needed_from().await.expect("read"), None);
     }
 
     async fn touch(engine: &Engine, days: &[&str], at: &str) {

@@ -68,14 +68,6 @@ pub enum PolicyError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// A later release brings it.
-    #[error("{place}: {what} is not available yet")]
-    NotAvailable {
-        /// `pool "x"`.
-        place: String,
-        /// What is asked for.
-        what: String,
-    },
 }
 
 /// Name of the pool of lines that no pool takes.
@@ -101,7 +93,7 @@ impl Policy {
     /// Returns the policy with its defaults filled in.
     ///
     /// # Errors
-    /// [`PolicyError::Invalid`] or [`PolicyError::NotAvailable`] for the first pool that cannot be used.
+    /// [`PolicyError::Invalid`] for the first pool that cannot be used.
     pub fn checked(mut self) -> Result<Self, PolicyError> {
         if self.version.is_empty() || self.version.len() > 100 {
             return Err(invalid("policy", "the version must have 1 to 100 bytes"));

@@ -1,6 +1,7 @@
 //! Costs that are caused once and used by many: the events that carry them, and the windows in which they are used.
 
 use crate::Currency;
+use crate::time::MICROS_PER_SECOND;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json_path::JsonPath;
@@ -9,7 +10,6 @@ use std::str::FromStr;
 
 /// Longest window with a length of its own, in days: raw events are kept as long as a window may need them.
 pub const WINDOW_DAYS_MAX: i64 = 35;
-const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_MAX: i64 = WINDOW_DAYS_MAX * 86_400 * MICROS_PER_SECOND;
 /// How a window that ends with an event is written.
 const UNTIL: &str = "until:";

@@ -45,7 +45,7 @@ impl Engine {
         let lines = loaded.days.remove(&date).unwrap_or_default();
         let known_until = self.tenants_known_until(asked, &run).await?;
         let tenants = self.catalog.tenant_book_all_tenants(known_until).await?;
-        Ok(self.shares_of_lines(asked, &only_direct(&policy, pool), pool, (&lines, windows), &tenants))
+        Ok(self.shares_of_lines(asked, &only_direct(&policy, pool), pool, (lines.as_slice(), windows), &tenants))
     }
 
     /// Until when facts about tenants were recorded that the run saw; a later run that found the same saw more.
