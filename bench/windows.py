@@ -63,7 +63,7 @@ class Store:
 
     def balances(self) -> dict[str, Fraction]:
         """What the ledger says of each day."""
-        return self.query("ledger", 'SELECT charge_date::VARCHAR, sum(amount)::VARCHAR FROM read_parquet(?) GROUP BY 1')
+        return self.query("ledger", "SELECT charge_date::VARCHAR, sum(amount)::VARCHAR FROM read_parquet(?) GROUP BY 1")
 
     def costs(self) -> dict[str, Fraction]:
         """What the events say that the gathers of each day cost."""

@@ -455,3 +455,47 @@ fn scalar(path: &JsonPath, data: &Value) -> Option<String> {
     };
     Some(text).filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_scalar_is_a_key_or_a_number_and_nothing_else_is() {
+        let read = |path: &str, data: &str| {
+            scalar(&JsonPath::parse(path).expect("a path"), &serde_json::from_str(data).expect("JSON"))
+        };
+        let data = r#"{"id":"g","n":0.1000000000000000000001,"deep":{"id":7},"all":[1,2],"none":null,"empty":""}"#;
+        for (path, expected) in [
+            ("$.id", Some("g")),
+            ("$.n", Some("0.1000000000000000000001")),
+            ("$.deep.id", Some("7")),
+            ("$.deep", None),
+            ("$.all[*]", None),
+            ("$.none", None),
+            ("$.empty", None),
+            ("$.missing", None),
+        ] {
+            assert_eq!(read(path, data).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn windows_reach_into_the_days_after_the_cost() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let settings = Settings { zone: "Europe/Berlin".parse().expect("a zone"), ..Settings::default() };
+        let reached_to = |window: &str| {
+            let text = format!(
+                "version='v'\nvalid_from=2026-01-01\n[[pool]]\nname='a'\nsource={{event_type='c',cost='$.c',currency='USD'}}\n\
+                 split={{method='window',event_type='r',window='{window}'}}"
+            );
+            let policy = Policy::read("p", &text).expect("a valid policy");
+            reach(&policy, day("2026-10-24"), &settings).expect("it has windows").to().to_string()
+        };
+        // The 25th has 25 hours, so that many from its midnight do not reach the 26th; an event ends a window after 24
+        // hours at the latest.
+        let windows = ["1s", "1h", "24h", "25h", "26h", "until:cooled"];
+        let expected = ["2026-10-25", "2026-10-25", "2026-10-25", "2026-10-25", "2026-10-26", "2026-10-25"];
+        assert_eq!(windows.map(reached_to), expected);
+    }
+}
