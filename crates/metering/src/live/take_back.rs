@@ -106,8 +106,8 @@ impl EventLog {
         self.name_days(&days).await
     }
 
-    /// Says in the log of `usage_events` of which days events do not count any more: their rows stay where they are, and
-    /// what looks at events has to look again.
+    /// Says in the log of `usage_events` of which days events do not count any more: their rows stay where they are,
+    /// and what looks at events has to look again.
     async fn name_days(&self, days: &BTreeSet<Day>) -> Result<(), MeteringError> {
         if days.is_empty() {
             return Ok(());
