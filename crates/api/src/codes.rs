@@ -5,7 +5,6 @@ use collectors::error::Shrink;
 use collectors::snapshots::SnapshotError;
 use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
-use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
 use metering::MeteringError;
@@ -17,7 +16,7 @@ use storage::catalog::CatalogError;
 pub(crate) fn engine_code(error: &EngineError) -> &'static str {
     match error {
         EngineError::InvalidParameter { .. } => "invalid_parameter",
-        EngineError::NotAvailable(_) | EngineError::Policy(PolicyError::NotAvailable { .. }) => "not_available",
+        EngineError::NotAvailable(_) => "not_available",
         EngineError::TenantNotFound(_) => "tenant_not_found",
         EngineError::ClusterNotFound(_) => "cluster_not_found",
         EngineError::NotAttributed { .. } => "not_attributed",
@@ -25,7 +24,7 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::RunInProgress { .. } => "run_in_progress",
         EngineError::VersionInUse { .. } => "version_in_use",
         EngineError::SuspiciousPrice(_) => "suspicious_price",
-        EngineError::Policy(PolicyError::Toml(_) | PolicyError::Invalid { .. }) => "invalid_policy",
+        EngineError::Policy(_) => "invalid_policy",
         EngineError::Rates(RateError::Toml(_) | RateError::Invalid { .. }) => "invalid_rate_card",
         EngineError::Catalog(error) => catalog_code(error),
         EngineError::Corrupt { .. } | EngineError::Lake(_) | EngineError::Query(_) => "internal",

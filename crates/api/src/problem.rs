@@ -370,7 +370,6 @@ impl ApiError {
                     one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
                 }
                 PolicyError::Invalid { place, problem } => one(place, problem.clone()),
-                PolicyError::NotAvailable { place, .. } => one(place, error.to_string()),
             },
             Self::Engine(EngineError::Rates(error)) => match error {
                 RateError::Toml(error) => {

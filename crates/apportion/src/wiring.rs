@@ -15,6 +15,7 @@ use collectors::ImportLimits;
 use collectors::snapshots::senders;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
+use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -223,6 +224,8 @@ fn settings(config: &Config) -> Settings {
         disclose_pools: config.privacy.disclose_pools,
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
+        window_grace_micros: seconds(&config.window.grace).saturating_mul(MICROS_PER_SECOND),
+        window_micros_max: seconds(&config.window.max).saturating_mul(MICROS_PER_SECOND).min(LONGEST_WINDOW_MICROS),
     }
 }
 
@@ -235,6 +238,8 @@ fn page_settings(config: &Config) -> PageSettings {
         tenant_links: config.ui.tenant_link.iter().map(link).collect(),
     }
 }
+/// What a window may last that has a length of its own; one that ends with an event is no longer.
+const LONGEST_WINDOW_MICROS: i64 = domain::policy::WINDOW_DAYS_MAX * 86_400 * MICROS_PER_SECOND;
 
 fn upkeep(config: &Config) -> Upkeep {
     let rule = CompactionRule {

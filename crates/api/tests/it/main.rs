@@ -24,4 +24,5 @@ mod streams;
 mod tenants;
 mod tokens;
 mod unit_costs;
+mod windows;
 mod worked_example;
