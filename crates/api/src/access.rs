@@ -16,6 +16,8 @@ use std::ops::Deref;
 pub enum Access {
     /// Anybody, without a token.
     Public,
+    /// Whoever signs with the secret of the adapter, without a token.
+    Signed,
     /// Who reads every tenant's costs, and tenants for their own.
     CostReader,
     /// The platform's admin, and tenants for their own; others are told that they are not the platform's admin.
@@ -34,8 +36,9 @@ pub enum Access {
 
 impl Access {
     /// Every access.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Public,
+        Self::Signed,
         Self::CostReader,
         Self::SnapshotReader,
         Self::AdminReader,
@@ -50,6 +53,7 @@ impl Access {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "anybody",
+            Self::Signed => "whoever signs with the secret of the adapter",
             Self::CostReader => "platform_admin, finance, admin; tenant_owner and tenant_viewer for their own tenants",
             Self::SnapshotReader => "platform_admin; tenant_owner and tenant_viewer for their own tenants",
             Self::AdminReader => "platform_admin, finance, admin",
@@ -63,7 +67,7 @@ impl Access {
     #[must_use]
     pub fn allows(self, role: Role) -> bool {
         match self {
-            Self::Public => true,
+            Self::Public | Self::Signed => true,
             Self::CostReader => role.reads_all_tenants() || role.is_of_tenant(),
             Self::SnapshotReader => role == Role::PlatformAdmin || role.is_of_tenant(),
             Self::AdminReader => role.reads_all_tenants(),
@@ -71,6 +75,12 @@ impl Access {
             Self::EventWriter => matches!(role, Role::PlatformAdmin | Role::Ingest),
             Self::PlatformAdmin | Self::PlatformAdminOnly => role == Role::PlatformAdmin,
         }
+    }
+
+    /// Returns whether a caller must send a token.
+    #[must_use]
+    pub fn needs_token(self) -> bool {
+        !matches!(self, Self::Public | Self::Signed)
     }
 
     /// Refuses a role that may not call the route.

@@ -1,5 +1,6 @@
 //! What handlers work with.
 
+use crate::adapters::AdapterSetup;
 use crate::auth::AdminToken;
 use crate::known_tokens::KnownTokens;
 use crate::limits::ApiLimits;
@@ -37,6 +38,8 @@ pub struct App {
     pub import_limits: ImportLimits,
     /// Events as they happen.
     pub events: EventLog,
+    /// `[[ingest.adapter]]`.
+    pub adapters: Arc<AdapterSetup>,
     /// `[[ingest.metric]]`.
     pub metrics: Arc<MetricMap>,
     /// What was counted last of cumulative metrics.

@@ -163,7 +163,7 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response, ApiError> {
-    if guard.access == Access::Public {
+    if !guard.access.needs_token() {
         return Ok(next.run(request).await);
     }
     let (mut parts, body) = request.into_parts();

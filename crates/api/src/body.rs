@@ -76,7 +76,8 @@ pub(crate) fn content_type(headers: &HeaderMap) -> String {
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-async fn text_of(request: Request, app: &App, size: BodySize) -> Result<String, ApiError> {
+/// Returns the body as text, not compressed and not longer than bodies of its kind may be.
+pub(crate) async fn text_of(request: Request, app: &App, size: BodySize) -> Result<String, ApiError> {
     refuse_encoding(request.headers())?;
     let (limit, key) = size.bytes_max(&app.limits);
     let mut bytes = Vec::new();

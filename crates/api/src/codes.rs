@@ -1,10 +1,10 @@
 //! Which problem an error of another crate is.
 
-use crate::problem::ApiError;
+use crate::problem::{ApiError, ProblemError};
+use collectors::error::Shrink;
 use collectors::snapshots::SnapshotError;
 use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
-use domain::policy::PolicyError;
 use domain::rates::RateError;
 use engine::EngineError;
 use metering::MeteringError;
@@ -16,7 +16,7 @@ use storage::catalog::CatalogError;
 pub(crate) fn engine_code(error: &EngineError) -> &'static str {
     match error {
         EngineError::InvalidParameter { .. } => "invalid_parameter",
-        EngineError::NotAvailable(_) | EngineError::Policy(PolicyError::NotAvailable { .. }) => "not_available",
+        EngineError::NotAvailable(_) => "not_available",
         EngineError::TenantNotFound(_) => "tenant_not_found",
         EngineError::ClusterNotFound(_) => "cluster_not_found",
         EngineError::NotAttributed { .. } => "not_attributed",
@@ -24,7 +24,7 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::RunInProgress { .. } => "run_in_progress",
         EngineError::VersionInUse { .. } => "version_in_use",
         EngineError::SuspiciousPrice(_) => "suspicious_price",
-        EngineError::Policy(PolicyError::Toml(_) | PolicyError::Invalid { .. }) => "invalid_policy",
+        EngineError::Policy(_) => "invalid_policy",
         EngineError::Rates(RateError::Toml(_) | RateError::Invalid { .. }) => "invalid_rate_card",
         EngineError::Catalog(error) => catalog_code(error),
         EngineError::Corrupt { .. } | EngineError::Lake(_) | EngineError::Query(_) => "internal",
@@ -67,6 +67,7 @@ pub(crate) fn metering_code(error: &MeteringError) -> &'static str {
         | MeteringError::Folder { .. }
         | MeteringError::InvalidMap { .. }
         | MeteringError::InvalidMetric { .. }
+        | MeteringError::InvalidAdapter { .. }
         | MeteringError::Damaged { .. }
         | MeteringError::Lake(_)
         | MeteringError::Query(_)
@@ -110,6 +111,24 @@ pub(crate) fn workspaces_code(error: &WorkspacesError) -> &'static str {
         WorkspacesError::Measure(_) | WorkspacesError::NotMeasured { .. } => "source_failed",
         WorkspacesError::Snapshot(error) => snapshot_code(error),
         WorkspacesError::Catalog(error) => catalog_code(error),
+    }
+}
+
+/// What an import would lose of one key.
+pub(crate) fn shrink_error(key: &Shrink) -> ProblemError {
+    ProblemError {
+        pointer: format!("{} {}", key.billing_account, key.billing_period),
+        code: "would_shrink".to_owned(),
+        message: format!(
+            "{} to {} rows, {} to {} {} billed (sum of magnitudes), net {} to {}",
+            key.rows_before,
+            key.rows_after,
+            key.billed_before,
+            key.billed_after,
+            key.currency,
+            key.net_before.as_deref().unwrap_or("unknown"),
+            key.net_after,
+        ),
     }
 }
 

@@ -6,6 +6,8 @@
 
 /// Who may call a route, as types of handler signatures.
 pub mod access;
+/// Adapters of the configuration, and how their deliveries are signed.
+pub mod adapters;
 /// What handlers work with.
 pub mod app;
 /// What happens around every handler: request id, access, panics, problems, ETag, headers.

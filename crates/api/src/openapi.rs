@@ -48,7 +48,7 @@ fn to_api_kind(kind: &crate::problem::ProblemKind) -> Value {
 /// Adds what every operation has: who may call it, its errors, CSV beside JSON lists.
 fn complete(operation: &mut Value, access: Access, method: &str) {
     operation["x-access"] = json!(access.as_str());
-    operation["security"] = if access == Access::Public { json!([]) } else { json!([{ SCHEME: [] }]) };
+    operation["security"] = if access.needs_token() { json!([{ SCHEME: [] }]) } else { json!([]) };
     let problem = json!({
         "description": "A problem",
         "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } }
@@ -67,7 +67,7 @@ fn complete(operation: &mut Value, access: Access, method: &str) {
     }
     responses.insert("4XX".to_owned(), problem.clone());
     responses.insert("5XX".to_owned(), problem);
-    if method != "get" && access != Access::Public {
+    if method != "get" && access.needs_token() {
         let key = json!({
             "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string" },
             "description": "A repeat with the same key gets the first answer; another request with it is refused."
@@ -90,6 +90,7 @@ fn add_csv(content: &mut Map<String, Value>) {
         "CostLinesBody",
         "CoverageAnswerBody",
         "OverheadBody",
+        "UnitCostsBody",
     ];
     let Some(schema) = content.get("application/json").map(|json| &json["schema"]) else { return };
     let name = schema["$ref"].as_str().unwrap_or_default();

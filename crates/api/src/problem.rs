@@ -3,7 +3,9 @@
 use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
-use crate::codes::{catalog_code, engine_code, metering_code, snapshot_code, source_code, workspaces_code};
+use crate::codes::{
+    catalog_code, engine_code, metering_code, shrink_error, snapshot_code, source_code, workspaces_code,
+};
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
 use axum::body::Body;
@@ -57,6 +59,7 @@ problems! {
     "invalid_json" 400 "Invalid JSON": "The body is not JSON, has a key twice, or is nested too deeply.";
     "not_available" 400 "Not available yet": "A later release brings it.";
     "unauthenticated" 401 "No usable token": "No token, or one that is wrong, revoked or expired. Send `Authorization: Bearer <token>`.";
+    "bad_signature" 401 "Not signed": "The delivery is not signed with the secret of the adapter; the sender and `[[ingest.adapter]]` must have the same.";
     "forbidden" 403 "Not allowed": "The token's role or scopes do not allow this.";
     "platform_admin_required" 403 "Platform admin required": "Only the platform's admin may do this.";
     "not_found" 404 "Not found": "There is no such thing or no such route.";
@@ -159,6 +162,9 @@ pub enum ApiError {
     /// No usable token.
     #[error("send a valid token as `Authorization: Bearer <token>`")]
     Unauthenticated,
+    /// A delivery is not signed with the adapter's secret.
+    #[error("the delivery is not signed with the secret of `[[ingest.adapter]]` of kind {0}")]
+    BadSignature(&'static str),
     /// The role may not do this.
     #[error("the token's role may not do this")]
     Forbidden,
@@ -307,6 +313,7 @@ impl ApiError {
         }
         match self {
             Self::Unauthenticated => "unauthenticated",
+            Self::BadSignature(_) => "bad_signature",
             Self::Forbidden | Self::OutOfScope | Self::TokenExceedsCaller(_) => "forbidden",
             Self::PlatformAdminRequired => "platform_admin_required",
             Self::Parameter { .. } => "invalid_parameter",
@@ -363,7 +370,6 @@ impl ApiError {
                     one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
                 }
                 PolicyError::Invalid { place, problem } => one(place, problem.clone()),
-                PolicyError::NotAvailable { place, .. } => one(place, error.to_string()),
             },
             Self::Engine(EngineError::Rates(error)) => match error {
                 RateError::Toml(error) => {
@@ -403,23 +409,6 @@ fn damage_text(file: &str) -> String {
 fn not_run_code(code: &str) -> &str {
     let is_known = PROBLEMS.iter().any(|kind| kind.code == code && matches!(kind.status, 400 | 422));
     if is_known { code } else { "not_run" }
-}
-
-fn shrink_error(key: &collectors::error::Shrink) -> ProblemError {
-    ProblemError {
-        pointer: format!("{} {}", key.billing_account, key.billing_period),
-        code: "would_shrink".to_owned(),
-        message: format!(
-            "{} to {} rows, {} to {} {} billed (sum of magnitudes), net {} to {}",
-            key.rows_before,
-            key.rows_after,
-            key.billed_before,
-            key.billed_after,
-            key.currency,
-            key.net_before.as_deref().unwrap_or("unknown"),
-            key.net_after,
-        ),
-    }
 }
 
 /// How the caller wants to be told of an error.

@@ -2,15 +2,16 @@
 
 use crate::access::Access;
 use crate::access::Access::{
-    AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public, SnapshotReader,
+    AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public, Signed,
+    SnapshotReader,
 };
 use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
-    audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports, fixed_costs,
-    fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs, schedule,
-    settings, snapshot_runs, snapshots, sources, tenants, tokens, usage, usage_live,
+    adapters, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports,
+    fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs,
+    schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -103,6 +104,7 @@ fn costs() -> Vec<Route> {
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
         route(AdminReader, routes!(overhead::show_overhead)),
+        route(AdminReader, routes!(unit_costs::list_unit_costs)),
         route(AdminReader, routes!(ledger::list_entries)),
         route(AdminReader, routes!(ledger::list_postings)),
         route(AdminReader, routes!(ledger::show_proof)),
@@ -130,6 +132,10 @@ fn facts() -> Vec<Route> {
         route(AdminReader, routes!(cost_lines::list_cost_lines)),
         upload(PlatformAdmin, routes!(event_imports::import_event_file)),
         batch(EventWriter, routes!(events::post_events)),
+        batch(EventWriter, routes!(adapters::post_litellm)),
+        batch(EventWriter, routes!(adapters::post_langfuse)),
+        route(Signed, routes!(adapters::post_github)),
+        route(Signed, routes!(adapters::post_gitlab)),
         batch(EventWriter, routes!(metrics::post_otlp_metrics)),
         batch(EventWriter, routes!(metrics::post_remote_write)),
         route(CostReader, routes!(event_list::list_events)),

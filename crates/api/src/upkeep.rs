@@ -59,7 +59,7 @@ impl App {
         if !dry_run {
             self.metric_streams.forget_unseen(self.now()).await?;
         }
-        let kept_from = self.engine.events_needed_from().map_or(kept_from, |needed| needed.min(kept_from));
+        let kept_from = self.engine.events_needed_from().await?.map_or(kept_from, |needed| needed.min(kept_from));
         Ok((kept_from, self.events.expire_events(kept_from, dry_run).await?))
     }
 

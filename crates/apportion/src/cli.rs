@@ -137,6 +137,8 @@ pub enum Command {
     Export(ExportCommand),
     /// How much of the cost was attributed by measurement, by proxy or not at all
     Coverage,
+    /// Cost per merged pull request and per completed workflow
+    UnitCosts(UnitCostsArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script
@@ -200,7 +202,7 @@ pub enum Preset {
     Saas,
     /// Teams on shared clusters
     Kubernetes,
-    /// Workflows of coding agents (not available yet)
+    /// Workflows of coding agents
     AgentWorkflows,
     /// Teams on a shared log platform
     LogPlatform,
@@ -284,6 +286,32 @@ pub struct CostsArgs {
     /// `minor` rounds to minor units
     #[arg(long)]
     pub round: Option<String>,
+    /// As known then: a time, a day, or posting:12
+    #[arg(long, value_name = "T")]
+    pub as_of: Option<String>,
+    /// Column to sort by, `-` in front for descending
+    #[arg(long, allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// Only so many rows
+    #[arg(long, value_name = "N")]
+    pub top: Option<u32>,
+    /// Continue where `next_cursor` says
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+/// Flags of `unit-costs`.
+#[derive(Debug, Args)]
+pub struct UnitCostsArgs {
+    /// workflow, repo or task_class
+    #[arg(long, default_value = "workflow", value_name = "DIMENSION")]
+    pub by: String,
+    /// period (cost of the days) or merged (life-time cost of what was merged in them)
+    #[arg(long)]
+    pub cohort: Option<String>,
+    /// tiered, workflow_local (direct only) or marginal (overhead divided too)
+    #[arg(long)]
+    pub mode: Option<String>,
     /// As known then: a time, a day, or posting:12
     #[arg(long, value_name = "T")]
     pub as_of: Option<String>,

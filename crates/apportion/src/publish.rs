@@ -39,10 +39,8 @@ impl Kind {
     pub fn check(self, file: &Path, text: &str) -> Result<(), Failure> {
         let name = file.display().to_string();
         let refused = |error: String| {
-            let unavailable = error.ends_with("is not available yet");
             let place = if error.starts_with(&name) { String::new() } else { format!("{name}: ") };
-            let code = if unavailable { "not_available: " } else { "" };
-            Failure::new(Exit::Conflict, format!("{code}{place}{error}"))
+            Failure::new(Exit::Conflict, format!("{place}{error}"))
         };
         match self {
             Self::Policy => Policy::read(&name, text).map(|_| ()).map_err(|error| refused(error.to_string())),
@@ -158,7 +156,7 @@ mod tests {
         check(
             Kind::Policy,
             &format!("{head}[[pool]]\nname='a'\nselect={{}}\nsplit={{method='window'}}"),
-            "not_available: p.toml: pool \"a\": cost carried by events and method `window` is not available yet",
+            "p.toml: pool \"a\": method `window` needs `source`: the events that carry the cost",
         );
         check(
             Kind::Rates,

@@ -1,11 +1,13 @@
 //! The one place that chooses back ends, opens stores and builds the router.
 
 use crate::config::{
-    Config, DurationText, IngestMetric, Limits, SizeText, TenantLink, TenantsUnknown, postgres_sources,
+    Config, DurationText, IngestMetric, Limits, SizeText, TenantLink, TenantsUnknown, adapter_rules, adapter_secrets,
+    postgres_sources,
 };
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
+use api::adapters::AdapterSetup;
 use api::memory::EventMemory;
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep};
@@ -13,6 +15,7 @@ use collectors::ImportLimits;
 use collectors::snapshots::senders;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
+use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
@@ -83,6 +86,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let dimension_map = DimensionMap::new(&config.ingest.map).map_err(conflict)?;
     let metrics = metric_map(config)?;
     metrics.check(&metering::publish::meters(&catalog).await?).map_err(conflict)?;
+    let adapters = AdapterSetup::new(adapter_rules(config)?, adapter_secrets(config)?);
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
@@ -105,6 +109,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         imports: Imports::open(&folder.imports()).map_err(explain)?,
         import_limits: import_limits(&config.limits),
         events: events.clone(),
+        adapters: Arc::new(adapters),
         metrics: Arc::new(metrics),
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
@@ -219,6 +224,8 @@ fn settings(config: &Config) -> Settings {
         disclose_pools: config.privacy.disclose_pools,
         reject_unknown_tenants: config.tenants.unknown == TenantsUnknown::Reject,
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
+        window_grace_micros: seconds(&config.window.grace).saturating_mul(MICROS_PER_SECOND),
+        window_micros_max: seconds(&config.window.max).saturating_mul(MICROS_PER_SECOND).min(LONGEST_WINDOW_MICROS),
     }
 }
 
@@ -231,6 +238,8 @@ fn page_settings(config: &Config) -> PageSettings {
         tenant_links: config.ui.tenant_link.iter().map(link).collect(),
     }
 }
+/// What a window may last that has a length of its own; one that ends with an event is no longer.
+const LONGEST_WINDOW_MICROS: i64 = domain::policy::WINDOW_DAYS_MAX * 86_400 * MICROS_PER_SECOND;
 
 fn upkeep(config: &Config) -> Upkeep {
     let rule = CompactionRule {

@@ -6,10 +6,11 @@ use crate::fx::{FxRate, FxTable, convert_half_even, convert_parts};
 use crate::graduated::MonthSoFar;
 use crate::line::LinePart;
 use crate::pool::{Amounts, Component, ComponentKey, Components, Taken, Trail, take_lines};
-use crate::recover::{memo, recover};
+use crate::recover::{Own, exactly_rated, memo, rated_total, recover};
 use crate::share::{Converted, Parts, Share, share, share_out};
 use crate::unattributed::unattributed;
 use crate::usage::{MeterBook, UsageCell};
+use crate::window::{WindowPool, WindowSummary, windowed};
 use domain::meter::Category;
 use domain::money::MONEY_ATOMS_MAX;
 use domain::policy::{Basis, Follow, Method, Policy, Pool, Tier};
@@ -35,6 +36,8 @@ pub struct DayInputs<'a> {
     pub lines: &'a [LinePart],
     /// What was measured on the day.
     pub usage: &'a [UsageCell],
+    /// The cost events of the day and who used them, by the pool whose cost they carry.
+    pub windows: &'a BTreeMap<String, WindowPool>,
     /// Tenants that a person entered and that are active on the day.
     pub active_tenants: &'a BTreeSet<Arc<str>>,
     /// The rate card that applies.
@@ -85,6 +88,12 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A use or a cost event says nothing where a number is looked for.
+    pub fn unreadable_event(pool: &Pool, event: &str, what: &str) -> Self {
+        let detail = format!("event {event} has no readable {what}; it counts as 0");
+        Self { code: "unreadable_event", pool: pool.name.clone(), detail }
+    }
+
     pub(crate) fn negative_driver(pool: &Pool, consumer: &Consumer, meter: &str, value: i128) -> Self {
         let scale = if meter == "cost" { domain::money::MONEY_SCALE } else { domain::quantity::QUANTITY_SCALE };
         let value = domain::decimal::format_scaled(value, scale, 0);
@@ -132,6 +141,8 @@ pub struct PoolOutcome {
     pub shares: Vec<Share>,
     /// The same by trail, only when a later pool follows it.
     pub trailed: Vec<(Share, Trail)>,
+    /// What its windows look like, if it has any and was run.
+    pub window: Option<WindowSummary>,
     /// Why it was not run, if so; then there are no shares.
     pub not_run: Option<NotRun>,
 }
@@ -237,13 +248,18 @@ impl Runner<'_, '_> {
             components: Vec::new(),
             shares: Vec::new(),
             trailed: Vec::new(),
+            window: None,
             not_run: None,
         };
-        let computed =
-            if pool.basis() == Basis::Rated { self.rated(pool, findings) } else { self.billed(pool, findings) };
+        let computed = match pool.basis() {
+            Basis::Rated => self.rated(pool, findings),
+            Basis::Event => self.windowed(pool, findings),
+            Basis::Billed | Basis::Adjustment => self.billed(pool, findings),
+        };
         match computed.and_then(within_bounds) {
             Ok((components, shares, trailed)) => {
-                (outcome.components, outcome.shares, outcome.trailed) = (components, shares, trailed)
+                (outcome.components, outcome.shares, outcome.trailed) = (components, shares, trailed);
+                outcome.window = self.inputs.windows.get(&pool.name).map(WindowPool::summary);
             }
             Err(not_run) => {
                 outcome.not_run = Some(not_run);
@@ -314,10 +330,22 @@ impl Runner<'_, '_> {
     fn rated(&self, pool: &Pool, findings: &mut Vec<Finding>) -> Result<Computed, NotRun> {
         let cells = cells_of(pool, self.inputs, findings)?;
         let card = self.inputs.rate_card.expect("a rated pool without a card is not run");
+        let own = Own {
+            is_empty: cells.cells.is_empty(),
+            total: rated_total(&cells),
+            currency: card.currency,
+            shares: &|converted, total| Ok(exactly_rated(converted, &cells, total)),
+        };
         match pool.is_memo() {
-            true => memo(self.inputs, &cells, card.currency),
-            false => recover(self.inputs, &cells, card.currency, self.components(), self.trailed),
+            true => memo(self.inputs, &own),
+            false => recover(self.inputs, &own, self.components(), self.trailed),
         }
+    }
+
+    fn windowed(&self, pool: &Pool, findings: &mut Vec<Finding>) -> Result<Computed, NotRun> {
+        let none = WindowPool::nothing(self.inputs.reporting_currency);
+        let window = self.inputs.windows.get(&pool.name).unwrap_or(&none);
+        windowed(self.inputs, pool, window, self.components(), self.trailed, findings)
     }
 }
 
@@ -378,7 +406,7 @@ pub(crate) fn convert(inputs: &DayInputs<'_>, amount: i128, from: Currency, to: 
 }
 
 /// The rate of the day; none between equal currencies, nor where it is missing and there is nothing to convert.
-fn rate_between(
+pub(crate) fn rate_between(
     inputs: &DayInputs<'_>,
     from: Currency,
     to: Currency,

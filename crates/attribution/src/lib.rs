@@ -1,6 +1,6 @@
 //! Decides who pays how much: pure functions from a day's inputs to exact shares.
 //!
-//! Owns: the split rule, spreading over days, pools, drivers, rating, idle cost, conversion.
+//! Owns: the split rule, spreading over days, pools, drivers, rating, idle cost, windows, conversion.
 //! Never: I/O, async, the clock, floats, access rights. A function here can be checked by hand.
 //! Start reading at [`split`], then [`day`]; the formulas and a worked example are in `docs/method.md`.
 
@@ -40,3 +40,5 @@ pub mod spread;
 mod unattributed;
 /// Quantities of a day, and how they fold into one.
 pub mod usage;
+/// Costs that events carry, and who used each of them in time.
+pub mod window;

@@ -1,4 +1,4 @@
-//! Pools whose consumers pay what their usage is rated at: estimates, and pools that recover lines.
+//! Pools whose consumers pay what their usage is worth, whatever a bill says: estimates, and pools that recover lines.
 
 use crate::cells::{Cells, magnitude};
 use crate::day::{Computed, DayInputs, NotRun, convert, convert_all};
@@ -11,42 +11,52 @@ use domain::tenant::VARIANCE;
 use num_bigint::BigUint;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns an estimate: each consumer's rated amount, in the card's currency.
-pub(crate) fn memo(inputs: &DayInputs<'_>, cells: &Cells, currency: Currency) -> Result<Computed, NotRun> {
-    if cells.cells.is_empty() {
+/// Divides what usage is worth, converted into the component's currency, between consumers.
+pub(crate) type OwnShares<'f> = dyn Fn(&Converted<'_>, i128) -> Result<Vec<Share>, NotRun> + 'f;
+
+/// What usage is worth by itself, before any bill is looked at.
+pub(crate) struct Own<'f> {
+    /// Whether there is nothing to pay for.
+    pub(crate) is_empty: bool,
+    /// What all of it is worth.
+    pub(crate) total: Result<i128, NotRun>,
+    /// In which currency.
+    pub(crate) currency: Currency,
+    /// Who pays.
+    pub(crate) shares: &'f OwnShares<'f>,
+}
+
+/// Returns an estimate: what each consumer's usage is worth, in its own currency.
+pub(crate) fn memo(inputs: &DayInputs<'_>, own: &Own<'_>) -> Result<Computed, NotRun> {
+    if own.is_empty {
         return Ok(Computed::default());
     }
-    let total = rated_total(cells)?;
+    let total = own.total.clone()?;
     let component = Component { amounts: Amounts { amount: total, billed: 0 }, ..Component::default() };
-    let components = Components::from([(ComponentKey::usage(currency), component)]);
+    let components = Components::from([(ComponentKey::usage(own.currency), component)]);
     let pool_components = convert_all(inputs, &components)?;
     let (key, component) = components.first_key_value().expect("one component");
     let fx = pool_components[0].fx;
     let converted = Converted { key, component, reporting: pool_components[0].reporting, rate: fx.map(|fx| fx.rate) };
-    let shares = exactly_rated(&converted, cells, total);
+    let shares = (own.shares)(&converted, total)?;
     Ok((pool_components, shares, Vec::new()))
 }
 
-/// Returns the rated amounts in the currency of the lines, and what is left of the lines as `__variance__`.
+/// Returns the worth of usage in the currency of the lines, and what is left of the lines as `__variance__`.
 pub(crate) fn recover(
     inputs: &DayInputs<'_>,
-    cells: &Cells,
-    card_currency: Currency,
+    own: &Own<'_>,
     mut components: Components,
     trailed: bool,
 ) -> Result<Computed, NotRun> {
-    if cells.cells.is_empty() && components.is_empty() {
+    if own.is_empty && components.is_empty() {
         return Ok(Computed::default());
     }
-    let currencies: BTreeSet<Currency> = components.keys().map(|key| key.currency).collect();
-    if currencies.len() > 1 {
-        return Err(NotRun::new("currency_mixed", format!("the lines it recovers are in {currencies:?}")));
-    }
-    let currency = currencies.first().copied().unwrap_or(card_currency);
+    let currency = currency_of(&components)?.unwrap_or(own.currency);
     let trails = if trailed { trails_of_usage(&components) } else { BTreeMap::new() };
     let usage = ComponentKey::usage(currency);
     components.entry(usage.clone()).or_default();
-    let recovered = convert(inputs, rated_total(cells)?, card_currency, currency)?;
+    let recovered = convert(inputs, own.total.clone()?, own.currency, currency)?;
     let pool_components = convert_all(inputs, &components)?;
     let (mut shares, mut by_trail) = (Vec::new(), Vec::new());
     for (entry, (key, component)) in pool_components.iter().zip(&components) {
@@ -58,12 +68,12 @@ pub(crate) fn recover(
         };
         if *key == usage {
             let reporting = convert(inputs, recovered, currency, inputs.reporting_currency)?;
-            let rated = exactly_rated(&Converted { reporting, ..converted }, cells, recovered);
-            let rated = rated.into_iter().map(|share| Share { billed: share.amount, ..share }).collect::<Vec<_>>();
+            let paid = (own.shares)(&Converted { reporting, ..converted }, recovered)?;
+            let paid = paid.into_iter().map(|share| Share { billed: share.amount, ..share }).collect::<Vec<_>>();
             if trailed {
-                by_trail.extend(rated.iter().flat_map(|share| over_trails(share, &trails)));
+                by_trail.extend(paid.iter().flat_map(|share| over_trails(share, &trails)));
             }
-            shares.extend(rated);
+            shares.extend(paid);
             (left.amount, left.billed, left.reporting) =
                 (left.amount - recovered, left.billed - recovered, left.reporting - reporting);
         }
@@ -72,7 +82,17 @@ pub(crate) fn recover(
     Ok((pool_components.into_iter().filter(|entry| entry.lines > 0).collect(), shares, by_trail))
 }
 
-fn rated_total(cells: &Cells) -> Result<i128, NotRun> {
+/// The one currency of the lines, if there are any.
+pub(crate) fn currency_of(components: &Components) -> Result<Option<Currency>, NotRun> {
+    let currencies: BTreeSet<Currency> = components.keys().map(|key| key.currency).collect();
+    if currencies.len() > 1 {
+        return Err(NotRun::new("currency_mixed", format!("the lines it recovers are in {currencies:?}")));
+    }
+    Ok(currencies.first().copied())
+}
+
+/// What all cells are rated at together.
+pub(crate) fn rated_total(cells: &Cells) -> Result<i128, NotRun> {
     let total = cells.cells.values().filter_map(|cell| cell.rated).try_fold(0_i128, i128::checked_add);
     total
         .filter(|total| total.abs() <= MONEY_ATOMS_MAX)
@@ -80,7 +100,7 @@ fn rated_total(cells: &Cells) -> Result<i128, NotRun> {
 }
 
 /// One share per cell that *is* its rated amount, or its split of `total` when that was converted.
-fn exactly_rated(converted: &Converted<'_>, cells: &Cells, total: i128) -> Vec<Share> {
+pub(crate) fn exactly_rated(converted: &Converted<'_>, cells: &Cells, total: i128) -> Vec<Share> {
     let weights = cells.weights();
     let zeros = || vec![0; weights.len()];
     let amounts = split_exact(total, &weights).unwrap_or_else(zeros);

@@ -42,6 +42,8 @@ pub struct Share {
     pub reason: Option<&'static str>,
     /// Whether the share moves to tier overhead.
     pub overhead: bool,
+    /// Whether a window is still open, so that later uses can change it.
+    pub pending: bool,
 }
 
 /// A component with its converted amount.
@@ -114,6 +116,7 @@ pub(crate) fn share(
         pool_amount: converted.component.amounts.amount,
         reason: cell.reason,
         overhead: cell.overhead,
+        pending: false,
     }
 }
 

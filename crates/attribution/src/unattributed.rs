@@ -30,6 +30,7 @@ pub(crate) fn unattributed(inputs: &DayInputs<'_>, taken: &Taken) -> Option<Pool
         components,
         shares,
         trailed,
+        window: None,
         not_run,
     })
 }

@@ -1,8 +1,10 @@
 //! Which days must run: derived from what changed since each day's last run, never remembered.
 
 use crate::books::{Books, Version};
+use crate::inputs::windows::{INPUTS_EXPIRED, has_windows, reach};
 use crate::{Engine, EngineError};
-use domain::policy::Policy;
+use attribution::day::PoolOutcome;
+use domain::policy::{Method, Policy};
 use domain::rates::RateCard;
 use domain::{Day, DayRange, Instant};
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,15 @@ pub struct SeenInputs {
     pub fx: i64,
     /// When the newest meter was recorded.
     pub meters: i64,
+    /// Version of the table `usage_events`; it matters where the policy has windows.
+    #[serde(default)]
+    pub events: u64,
+    /// When the first pending cost of the day becomes final, in microseconds since 1970.
+    #[serde(default)]
+    pub ripens_at: Option<i64>,
+    /// Whether a window pool of the day is not final, so that its events may not be dropped.
+    #[serde(default)]
+    pub awaits_events: bool,
 }
 
 impl SeenInputs {
@@ -47,7 +58,28 @@ impl SeenInputs {
             tenants: books.tenants.recorded_up_to().map_or(0, Instant::micros),
             fx: books.fx_recorded,
             meters: books.meters_recorded,
+            events: pinned.table(Table::UsageEvents).version(),
+            ripens_at: None,
+            awaits_events: false,
         }
+    }
+
+    /// Returns the same with what became of the day's windows.
+    #[must_use]
+    pub(crate) fn with_windows(self, pools: &[PoolOutcome]) -> Self {
+        let windows = || pools.iter().filter(|pool| pool.method == Method::Window);
+        let ripens_at = windows().filter_map(|pool| pool.window?.ripens_at).min();
+        let waits = |pool: &PoolOutcome| pool.not_run.as_ref().is_some_and(|not_run| not_run.code != INPUTS_EXPIRED);
+        Self {
+            ripens_at: ripens_at.map(Instant::micros),
+            awaits_events: ripens_at.is_some() || windows().any(waits),
+            ..self
+        }
+    }
+
+    /// Returns whether a pending cost of the day has become final since.
+    pub(crate) fn has_ripened(&self, now: Instant) -> bool {
+        self.ripens_at.is_some_and(|at| at <= now.micros())
     }
 
     /// Returns the policy that was seen, unless its version was replaced since.
@@ -107,9 +139,11 @@ impl Engine {
         let books = self.books_now().await?;
         let seen = self.seen_inputs(None).await?;
         let touched = self.touched_days(&pinned).await?;
-        let today = self.today();
+        let (today, instant) = (self.today(), self.clock.now());
         let mut days = DueDays::default();
-        for day in touched.all().into_iter().chain(seen.keys().copied()).collect::<BTreeSet<Day>>() {
+        let reach = |day: Day| reach(&books.policy_on(day).content, day, &self.settings);
+        let with_events = touched.events.keys().copied().filter(|day| reach(*day).is_some());
+        for day in touched.all().into_iter().chain(with_events).chain(seen.keys().copied()).collect::<BTreeSet<Day>>() {
             if day >= today {
                 continue;
             }
@@ -119,7 +153,12 @@ impl Engine {
             };
             let now = SeenInputs::of_day(day, &books, &pinned);
             let card = &books.card_on(day).content;
-            if touched.since(day, before) || touched.priced_usage_since(day, card, before) {
+            let is_read_anew = reach(day).is_some_and(|days| touched.events_since(days, before));
+            if touched.since(day, before)
+                || touched.priced_usage_since(day, card, before)
+                || is_read_anew
+                || before.has_ripened(instant)
+            {
                 days.due.push(day);
             } else if !before.same_catalog(&now) {
                 let trails = day >= today.plus(-self.settings.trailing_days);
@@ -127,6 +166,25 @@ impl Engine {
             }
         }
         Ok(days)
+    }
+
+    /// Returns the first day whose raw events something will still read, if there is one: a window pool of that day has
+    /// pending costs, could not be run, or must run again. Days from there on keep their events.
+    ///
+    /// # Source
+    /// Spec 2-model, section 4: raw events are kept until every window pool that may read them is final.
+    ///
+    /// # Errors
+    /// When catalog or lake fail.
+    pub async fn events_needed_from(&self) -> Result<Option<Day>, EngineError> {
+        let books = self.books_now().await?;
+        if !books.policies().iter().any(|version| has_windows(&version.content)) {
+            return Ok(None);
+        }
+        let seen = self.seen_inputs(None).await?;
+        let waiting = seen.iter().find(|(_, seen)| seen.awaits_events).map(|(day, _)| *day);
+        let due = self.due_days().await?.due.into_iter().find(|day| has_windows(&books.policy_on(*day).content));
+        Ok(waiting.into_iter().chain(due).min())
     }
 
     /// Returns the days of the range whose cost lines changed since their last run, or that have lines and were
@@ -193,6 +251,9 @@ pub(crate) struct TouchedDays {
     cost_lines: BTreeMap<Day, u64>,
     usage: BTreeMap<Day, u64>,
     snapshots: BTreeMap<Day, u64>,
+    events: BTreeMap<Day, u64>,
+    /// Days whose raw events were dropped.
+    expired: BTreeSet<Day>,
     contents: BTreeMap<String, String>,
     /// When each version of `cost_lines` was committed.
     committed: BTreeMap<u64, Instant>,
@@ -206,6 +267,7 @@ struct ReadUpTo {
     cost_lines: u64,
     usage: u64,
     snapshots: u64,
+    events: u64,
 }
 
 fn versions(pinned: &PinnedLake) -> ReadUpTo {
@@ -214,6 +276,7 @@ fn versions(pinned: &PinnedLake) -> ReadUpTo {
         cost_lines: version(Table::CostLines),
         usage: version(Table::Usage),
         snapshots: version(Table::Snapshots),
+        events: version(Table::UsageEvents),
     }
 }
 
@@ -233,15 +296,47 @@ impl TouchedDays {
         for record in pinned.table(Table::Snapshots).commits_since(read.map(|read| read.snapshots)).await? {
             add_days(&mut self.snapshots, &record)?;
         }
+        for record in pinned.table(Table::UsageEvents).commits_since(read.map(|read| read.events)).await? {
+            self.add_events(&record)?;
+        }
         self.read_up_to = Some(versions(pinned));
+        Ok(())
+    }
+
+    /// No meter may take an event, so the days are those of the files; a retraction adds none and names them.
+    fn add_events(&mut self, record: &CommitRecord) -> Result<(), EngineError> {
+        add_days(&mut self.events, record)?;
+        let parsed = |day: &String| day.parse::<Day>().map_err(|error| crate::books::corrupt("event_date", &error));
+        for day in record.partitions.iter().map(parsed) {
+            self.events.insert(day?, record.version);
+        }
+        let dropped = record.metadata.get("days").filter(|_| is_expiry(record));
+        for item in dropped.and_then(serde_json::Value::as_array).into_iter().flatten() {
+            let days = read_days(item).ok_or_else(|| crate::books::corrupt("the days of an expiry", item))?;
+            self.expired.extend(days.days());
+        }
         Ok(())
     }
 
     /// Whether nothing was read that the pinned versions do not have.
     fn lies_before(&self, pinned: &PinnedLake) -> bool {
-        let ReadUpTo { cost_lines, usage, snapshots } = versions(pinned);
-        self.read_up_to
-            .is_none_or(|read| read.cost_lines <= cost_lines && read.usage <= usage && read.snapshots <= snapshots)
+        let now = versions(pinned);
+        self.read_up_to.is_none_or(|read| {
+            read.cost_lines <= now.cost_lines
+                && read.usage <= now.usage
+                && read.snapshots <= now.snapshots
+                && read.events <= now.events
+        })
+    }
+
+    /// Returns the days whose raw events were dropped.
+    pub(crate) fn expired(&self) -> &BTreeSet<Day> {
+        &self.expired
+    }
+
+    /// Returns whether events of the days came after those that the run saw.
+    pub(crate) fn events_since(&self, days: DayRange, seen: &SeenInputs) -> bool {
+        self.events.range(days.from()..=days.to()).any(|(_, version)| *version > seen.events)
     }
 
     /// Returns the version of `cost_lines` that was the newest at the instant.
@@ -286,6 +381,11 @@ impl TouchedDays {
         let is_newer = |days: &BTreeMap<Day, u64>, seen: u64| days.get(&day).is_some_and(|version| *version > seen);
         is_newer(&self.usage, seen.usage) || is_newer(&self.snapshots, seen.snapshots)
     }
+}
+
+/// Commits that dropped raw events say so with this word.
+fn is_expiry(record: &CommitRecord) -> bool {
+    record.metadata.get("kind").and_then(serde_json::Value::as_str) == Some("retention")
 }
 
 fn add_days(days: &mut BTreeMap<Day, u64>, record: &CommitRecord) -> Result<(), EngineError> {
@@ -349,12 +449,47 @@ mod tests {
             tenants: 0,
             fx: 0,
             meters: 0,
+            events: 0,
+            ripens_at: None,
+            awaits_events: false,
         };
         let is_due = |tiers: &str, on: &str, usage| touched.priced_usage_since(day(on), &card(tiers), &seen(usage));
         let tiers = "tiers=[{above='1',price='2'}]";
         assert!(is_due("", "2026-11-05", 6) && !is_due("", "2026-11-05", 7) && !is_due("", "2026-11-06", 6));
         assert!(is_due(tiers, "2026-11-30", 6) && !is_due(tiers, "2026-11-30", 7));
         assert!(!is_due(tiers, "2026-11-04", 6) && !is_due(tiers, "2026-12-01", 6));
+    }
+
+    #[tokio::test]
+    async fn events_count_for_the_days_whose_windows_reach_them_and_dropped_days_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let says = [
+            serde_json::json!({ "kind": "retraction", "touched_days": ["2026-11-05"] }),
+            serde_json::json!({ "kind": "retention", "before": "2026-10-03", "days": ["2026-10-01", "2026-10-02"] }),
+        ];
+        for metadata in says {
+            let pinned = engine.lake.pin_table(Table::UsageEvents).await.expect("pinned");
+            let mut commit = Commit::new(engine.clock.now(), "test");
+            commit.metadata = metadata;
+            engine.lake.commit(&pinned, commit).await.expect("committed");
+        }
+        let pinned = engine.lake.pin().await.expect("pinned");
+        let touched = engine.touched_days(&pinned).await.expect("read");
+        assert_eq!(*touched.expired(), ["2026-10-01", "2026-10-02"].map(day).into());
+        let books = engine.books_now().await.expect("books");
+        let seen = |events| SeenInputs { events, ..SeenInputs::of_day(day("2026-11-04"), &books, &pinned) };
+        let text = "version='v'\nvalid_from=2026-01-01\n[[pool]]\nname='a'\nsource={event_type='c',cost='$.c',currency='USD'}\n\
+                    split={method='window',event_type='r',window='24h'}";
+        let policy = Policy::read("p", text).expect("a valid policy");
+        let is_read_anew = |on: &str, events| {
+            touched.events_since(reach(&policy, day(on), &engine.settings).expect("it has windows"), &seen(events))
+        };
+        let days = ["2026-11-03", "2026-11-04", "2026-11-05", "2026-11-06"];
+        assert_eq!(days.map(|on| is_read_anew(on, 0)), [false, true, true, false]);
+        assert_eq!(days.map(|on| is_read_anew(on, pinned.table(Table::UsageEvents).version())), [false; 4]);
+        assert_eq!(reach(&Policy::builtin(), day("2026-11-04"), &engine.settings), None);
+        assert_eq!(engine.events_needed_from().await.expect("read"), None);
     }
 
     async fn touch(engine: &Engine, days: &[&str], at: &str) {

@@ -23,6 +23,10 @@ pub struct Settings {
     pub reject_unknown_tenants: bool,
     /// Longest range of days one query may ask for.
     pub range_days_max: i32,
+    /// How long after its end a window waits for late uses, in microseconds.
+    pub window_grace_micros: i64,
+    /// How long a window is that ends with an event which does not come, in microseconds.
+    pub window_micros_max: i64,
 }
 
 impl Default for Settings {
@@ -37,6 +41,8 @@ impl Default for Settings {
             disclose_pools: false,
             reject_unknown_tenants: false,
             range_days_max: 3660,
+            window_grace_micros: 3_600_000_000,
+            window_micros_max: 24 * 3_600_000_000,
         }
     }
 }

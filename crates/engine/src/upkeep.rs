@@ -2,7 +2,6 @@
 
 use crate::query::columns::rows;
 use crate::{Engine, EngineError};
-use domain::Day;
 use futures::TryStreamExt;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,14 +35,5 @@ impl Engine {
             }
         }
         Ok(cited)
-    }
-
-    /// Returns the first day whose raw events something will still read, if there is one.
-    ///
-    /// Nothing does yet: runs read `usage`. A window pool that is not final reads the events from its first pending cost
-    /// event on, and this is where it says so.
-    #[must_use]
-    pub const fn events_needed_from(&self) -> Option<Day> {
-        None
     }
 }

@@ -56,6 +56,14 @@ pub enum MeteringError {
         /// What is wrong.
         problem: String,
     },
+    /// An element of `[[ingest.adapter]]` cannot be used.
+    #[error("ingest.adapter `{adapter}`: {problem}")]
+    InvalidAdapter {
+        /// Its kind.
+        adapter: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// What the lake or the catalog holds is not what was written.
     #[error("{what} cannot be read back: {problem}; run `apportion ledger verify` and restore the file from a backup")]
     Damaged {

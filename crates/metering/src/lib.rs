@@ -1,10 +1,13 @@
 //! Turns events into usage: reading, checking, metering, rolling up, each event exactly once.
 //!
-//! Owns: CloudEvents, tenant and dimension rules of events, meters, the hourly roll-up, event files.
+//! Owns: CloudEvents, tenant and dimension rules of events, adapters of foreign payloads, meters, the hourly roll-up, event
+//! files.
 //! Never: bills, pools, the ledger, HTTP, the wall clock, floats beyond the text of a pushed metric. Time and
 //! configuration are parameters.
 //! Start reading at [`intake`], which takes one event after the other; [`import`] feeds it from a file.
 
+/// Payloads of other programs as events: merged pull requests, tokens of model calls.
+pub mod adapters;
 /// Stored events that came before their meter.
 pub mod backfill;
 /// The identity and the content of an event, as hashes.

@@ -11,6 +11,7 @@ use crate::query::QueryPairs;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use domain::TenantScope;
 use futures::StreamExt;
 use metering::MeteringError;
 use metering::import::{EventReader, Item, is_compressed, read_whole, reading_bytes_max};
@@ -47,7 +48,7 @@ pub struct EventsBody {
 }
 
 /// One refused event.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RefusedEventBody {
     /// Its number in the batch, from 0.
     pub index: u64,
@@ -116,13 +117,37 @@ pub async fn post_events(
     if let Some(event) = binary {
         body = structured(event, body, share.part()).await?;
     }
-    for _ in 1..PREPARED_TIMES_MAX {
-        match take(&app, &writer, (&body, &share), atomic).await {
-            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
-            taken => return taken,
-        }
-    }
-    take(&app, &writer, (&body, &share), atomic).await
+    let (outcome, is_single) = take(&app, writer.scope(), (&body, &share), atomic).await?;
+    answer(outcome, is_single)
+}
+
+/// Takes events that were made of something else, one per line, and returns what became of each.
+pub(crate) async fn take_lines(
+    app: &App,
+    scope: &TenantScope,
+    lines: String,
+    share: &EventShare,
+) -> Result<EventsBody, ApiError> {
+    let body = Body { bytes: lines.into_bytes().into(), encoding: Encoding::Plain, shape: Shape::Lines };
+    let (outcome, _) = take(app, scope, (&body, share), false).await?;
+    Ok(outcome)
+}
+
+/// Returns the text of a body, decompressed, and the memory that it takes until it is read.
+pub(crate) async fn read_text(app: &App, request: Request) -> Result<(String, EventShare), ApiError> {
+    let encoding = Encoding::of(&request)?;
+    let Received { bytes, share } = read(app, request).await?;
+    let body = Body { bytes: bytes.into(), encoding, shape: Shape::Lines };
+    let (limit, mut of_text) = (app.limits.events_decoded_bytes_max, share.part());
+    let decoded = move || {
+        check_encoding(&body)?;
+        grow_to_read(&mut of_text, &body.bytes, limit)?;
+        let bytes = read_whole(body.bytes, limit).map_err(|error| limited(error, limit))?;
+        of_text.grow(PARSED_FACTOR * bytes.len())?;
+        let text = String::from_utf8(bytes).map_err(|_| ApiError::body("", "the body is not UTF-8"))?;
+        Ok::<_, ApiError>((text, of_text))
+    };
+    tokio::task::spawn_blocking(decoded).await.map_err(|error| ApiError::Internal(error.to_string()))?
 }
 
 /// Returns the same event as it would be in structured mode.
@@ -146,14 +171,30 @@ struct Body {
     shape: Shape,
 }
 
-/// Prepares the events by the rules and meters of this moment, and stores them.
+/// Stores the events, whatever meters begin to apply meanwhile; says as well whether it is a request with one event.
 async fn take(
     app: &App,
-    writer: &EventWriter,
+    scope: &TenantScope,
     (body, share): (&Body, &EventShare),
     atomic: bool,
-) -> Result<Response, ApiError> {
-    let mut preparer = app.events.preparer(writer.scope().clone());
+) -> Result<(EventsBody, bool), ApiError> {
+    for _ in 1..PREPARED_TIMES_MAX {
+        match take_once(app, scope, (body, share), atomic).await {
+            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
+            taken => return taken,
+        }
+    }
+    take_once(app, scope, (body, share), atomic).await
+}
+
+/// Prepares the events by the rules and meters of this moment, and stores them.
+async fn take_once(
+    app: &App,
+    scope: &TenantScope,
+    (body, share): (&Body, &EventShare),
+    atomic: bool,
+) -> Result<(EventsBody, bool), ApiError> {
+    let mut preparer = app.events.preparer(scope.clone());
     let (limits, share, body) = (Arc::clone(&app.limits), share.part(), body.clone());
     let offers = move || offer(&mut preparer, body, &limits, share);
     let offers = tokio::task::spawn_blocking(offers).await.map_err(|error| ApiError::Internal(error.to_string()))??;
@@ -166,7 +207,7 @@ async fn take(
     app.rates.take(prepared.iter().map(PreparedEvent::tenant), app.now())?;
     let outcome = decide(app, (prepared, indexes), known, refused, atomic).await?;
     drop(share);
-    answer(outcome, is_single)
+    Ok((outcome, is_single))
 }
 
 /// What the body holds.

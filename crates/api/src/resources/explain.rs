@@ -8,7 +8,9 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
-use engine::query::explain::{BillImport, Change, ExplainedCell, ExplainedComponent, ExplainedPool};
+use engine::query::explain::{
+    BillImport, Change, ExplainedCell, ExplainedComponent, ExplainedCost, ExplainedPool, ExplainedWindow,
+};
 use engine::query::{Explanation, explain::ExplainQuery};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -79,9 +81,63 @@ pub struct ExplainedPoolBody {
     /// The bills that went in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bills: Option<Vec<BillImportBody>>,
+    /// Its windows: what was caused on the day, until when it could be used, and who did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<ExplainedWindowBody>,
     /// Imports and versions that the run read, with the hashes of their contents.
     #[schema(value_type = Vec<Object>)]
     pub inputs: Vec<serde_json::Value>,
+}
+
+/// The rule of a window pool, and the costs that the tenant used.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExplainedWindowBody {
+    /// Type of the events that carry the cost.
+    pub cost_event_type: String,
+    /// Type of the events that use it.
+    pub event_type: String,
+    /// Where a use names the cost; null when every use counts.
+    pub key: Option<String>,
+    /// Length, or the event that ends a window.
+    pub window: String,
+    /// What a use weighs: `consumer`, `read` or a meter.
+    pub each: String,
+    /// How long after its end a window waits for late uses.
+    pub grace_seconds: i64,
+    /// Whether the raw events are still stored; without them nothing more can be told.
+    pub events_stored: bool,
+    /// How many costs of the day the tenant used.
+    pub costs_used: usize,
+    /// The first of them by time.
+    pub shown: Vec<ExplainedCostBody>,
+}
+
+/// One cost event and what the tenant has to do with it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExplainedCostBody {
+    /// When it was caused.
+    pub time: String,
+    /// Its key.
+    pub key: Option<String>,
+    /// The first instant after its window.
+    pub ends_at: String,
+    /// `pending` or `final`.
+    pub status: String,
+    /// Currency of cost and part.
+    pub currency: String,
+    /// What it cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+    /// How many consumers used it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<usize>,
+    /// Weight of all uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_weight: Option<String>,
+    /// Weight of the tenant's uses.
+    pub weight: String,
+    /// The tenant's part.
+    pub part: String,
 }
 
 /// The shares of one component of the pool's amount.
@@ -243,7 +299,34 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
         disclosed: pool.disclosed,
         tenants: pool.tenants,
         bills: pool.bills.map(|bills| bills.into_iter().map(to_api_bill).collect()),
+        window: pool.window.map(to_api_window),
         inputs: inputs(&pool.inputs),
+    }
+}
+
+fn to_api_window(window: ExplainedWindow) -> ExplainedWindowBody {
+    let cost = |cost: ExplainedCost| ExplainedCostBody {
+        time: cost.time.to_string(),
+        key: cost.key,
+        ends_at: cost.ends_at.to_string(),
+        status: cost.status.to_owned(),
+        currency: cost.currency.to_string(),
+        cost: cost.cost.map(money),
+        readers: cost.readers,
+        total_weight: cost.total_weight.map(quantity),
+        weight: quantity(cost.weight),
+        part: money(cost.part),
+    };
+    ExplainedWindowBody {
+        cost_event_type: window.cost_event_type,
+        event_type: window.event_type,
+        key: window.key,
+        window: window.window,
+        each: window.each,
+        grace_seconds: window.grace_seconds,
+        events_stored: window.events_stored,
+        costs_used: window.costs_used,
+        shown: window.shown.into_iter().map(cost).collect(),
     }
 }
 

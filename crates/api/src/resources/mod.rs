@@ -1,5 +1,7 @@
 //! One file per resource: its handlers, its shapes on the wire, its conversions.
 
+/// Payloads of other programs: webhooks and exports.
+pub mod adapters;
 /// Who changed what.
 pub mod audit_log;
 /// Shared clusters and what a tenant paid for them (S2).
@@ -64,6 +66,8 @@ mod tenant_facts;
 pub mod tenants;
 /// Who may ask.
 pub mod tokens;
+/// What a merged pull request and a completed workflow cost (S3).
+pub mod unit_costs;
 /// How much was used.
 pub mod usage;
 /// How much was used, as it happens.

@@ -23,7 +23,7 @@ pub struct PoolBody {
     pub kind: String,
     /// direct, amortized or overhead.
     pub tier: String,
-    /// billed or rated: where its amount comes from.
+    /// billed, event or rated: where its amount comes from.
     pub basis: String,
     /// Whether it is an internal estimate beside the money.
     pub memo: bool,

@@ -97,6 +97,8 @@ fn table() -> Vec<Row> {
             get("malformed", "/api/v1/explain?tenant=%ff&date=2026-11-18", 400)]),
         Row("GET", "/api/v1/coverage", Readers, plain("/api/v1/coverage")),
         Row("GET", "/api/v1/overhead", Readers, plain("/api/v1/overhead")),
+        Row("GET", "/api/v1/unit-costs", Readers, vec![
+            get("own", "/api/v1/unit-costs?by=repo", 200), get("malformed", "/api/v1/unit-costs?by=tenant", 400)]),
         Row("GET", "/api/v1/ledger/entries", Readers, vec![
             get("own", "/api/v1/ledger/entries?tenant=acme", 200), get("malformed", "/api/v1/ledger/entries?posting=x", 400)]),
         Row("GET", "/api/v1/ledger/postings", Readers, plain("/api/v1/ledger/postings")),
@@ -138,6 +140,13 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/usage/live?meter=log_queries&filter=tenant:globex", 200),
             get("missing", "/api/v1/usage/live?meter=log_queries&filter=tenant:nobody", 200),
             get("malformed", "/api/v1/usage/live", 400)]),
+        Row("POST", "/api/v1/events/litellm", Events, vec![
+            send("own", "/api/v1/events/litellm", JSON, "[]", 200), send("malformed", "/api/v1/events/litellm", JSON, "{", 400)]),
+        Row("POST", "/api/v1/events/langfuse", Events, vec![
+            send("own", "/api/v1/events/langfuse", JSON, "[]", 200), send("malformed", "/api/v1/events/langfuse", JSON, "{", 400)]),
+        // Nothing is configured here, so there is nothing to sign for.
+        Row("POST", "/api/v1/webhooks/github", Anybody, vec![send("own", "/api/v1/webhooks/github", JSON, "{}", 404)]),
+        Row("POST", "/api/v1/webhooks/gitlab", Anybody, vec![send("own", "/api/v1/webhooks/gitlab", JSON, "{}", 404)]),
         Row("POST", "/api/v1/otlp/v1/metrics", Events, vec![
             send("own", "/api/v1/otlp/v1/metrics", JSON, "{}", 200), send("malformed", "/api/v1/otlp/v1/metrics", JSON, "{", 400)]),
         Row("POST", "/api/v1/write", Events, vec![

@@ -120,6 +120,7 @@ impl TestApp {
             workspaces,
             snapshot_senders: Arc::new(["declared".to_owned()]),
             rates: Arc::new(EventRates::new(10_000)),
+            adapters: Arc::default(),
             metrics: Arc::default(),
             event_memory: EventMemory::new(limits.events_memory_bytes_max),
             metric_streams,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod adapters;
 mod app;
 mod backfill;
 mod documents;
@@ -22,4 +23,6 @@ mod snapshots;
 mod streams;
 mod tenants;
 mod tokens;
+mod unit_costs;
+mod windows;
 mod worked_example;

@@ -31,6 +31,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
         }
         false => domain::meter::builtin(),
     };
+    crate::config::adapter_secrets(&config)?;
     crate::wiring::metric_map(&config)?.check(&meters).map_err(|error| refused(&error))?;
     let mut warnings = check_sources(&config, &meters)?;
     let mut rates = None;

@@ -11,11 +11,17 @@ use std::path::Path;
 const SAAS: &str = include_str!("../../../../examples/policies/saas.toml");
 const KUBERNETES: &str = include_str!("../../../../examples/policies/kubernetes.toml");
 const LOG_PLATFORM: &str = include_str!("../../../../examples/policies/log-platform.toml");
+const AGENT_WORKFLOWS: &str = include_str!("../../../../examples/policies/agent-workflows.toml");
+/// What the preset `agent-workflows` adds to the configuration, as a comment.
+const AGENT_ADAPTERS: &str = include_str!("../../../../examples/agent-workflows/adapters.toml");
 /// What the preset `kubernetes` adds to the configuration, as a comment.
 const KUBERNETES_SOURCE: &str = include_str!("../../../../examples/sources/kubernetes.toml");
 /// What the preset `saas` adds to the configuration, as a comment.
 const POSTGRES_SOURCE: &str = include_str!("../../../../examples/sources/postgres.toml");
-/// Rate card and meters that every preset starts with.
+/// Rate card and meters of the preset `agent-workflows`.
+const AGENT_RATES: &str = include_str!("../../../../examples/agent-workflows/rates.toml");
+const AGENT_METERS: &str = include_str!("../../../../examples/agent-workflows/meters.toml");
+/// Rate card and meters that every other preset starts with.
 const RATES: &str = include_str!("../../../../examples/rates.toml");
 const METERS: &str = include_str!("../../../../examples/meters.toml");
 
@@ -35,14 +41,19 @@ fn write_files(folder: &Path, preset: Preset) -> Result<Vec<&'static str>> {
         Preset::Saas => SAAS,
         Preset::Kubernetes => KUBERNETES,
         Preset::LogPlatform => LOG_PLATFORM,
-        Preset::AgentWorkflows => return Err(Failure::not_available("the preset `agent-workflows`").into()),
+        Preset::AgentWorkflows => AGENT_WORKFLOWS,
     };
     let config = match preset {
         Preset::Kubernetes => format!("{DEFAULT_TOML}{KUBERNETES_SOURCE}"),
         Preset::Saas => format!("{DEFAULT_TOML}{POSTGRES_SOURCE}"),
-        Preset::LogPlatform | Preset::AgentWorkflows => DEFAULT_TOML.to_owned(),
+        Preset::AgentWorkflows => format!("{DEFAULT_TOML}{AGENT_ADAPTERS}"),
+        Preset::LogPlatform => DEFAULT_TOML.to_owned(),
     };
-    let files = [("apportion.toml", &*config), ("policy.toml", policy), ("rates.toml", RATES), ("meters.toml", METERS)];
+    let (rates, meters) = match preset {
+        Preset::AgentWorkflows => (AGENT_RATES, AGENT_METERS),
+        Preset::Saas | Preset::Kubernetes | Preset::LogPlatform => (RATES, METERS),
+    };
+    let files = [("apportion.toml", &*config), ("policy.toml", policy), ("rates.toml", rates), ("meters.toml", meters)];
     let existing: Vec<&str> = files.iter().map(|(name, _)| *name).filter(|name| folder.join(name).exists()).collect();
     if !existing.is_empty() {
         let message = format!("{} exist already; nothing was written, move them away first", existing.join(", "));
@@ -71,7 +82,7 @@ mod tests {
             Policy::read(&path.display().to_string(), &text).unwrap_or_else(|error| panic!("{error}"));
             seen += 1;
         }
-        assert!(seen >= 7, "only {seen} examples");
+        assert!(seen >= 8, "only {seen} examples");
     }
 
     #[test]
@@ -102,8 +113,34 @@ mod tests {
 
     #[test]
     fn rates_and_meters_are_valid() {
-        RateCard::read("rates.toml", RATES).expect("valid rates");
-        read_meters("meters.toml", METERS).expect("valid meters");
+        for (rates, meters) in [(RATES, METERS), (AGENT_RATES, AGENT_METERS)] {
+            RateCard::read("rates.toml", rates).expect("valid rates");
+            read_meters("meters.toml", meters).expect("valid meters");
+        }
+    }
+
+    #[test]
+    fn the_adapters_of_the_agents_preset_are_valid_once_they_are_no_comment() {
+        let lines = AGENT_ADAPTERS.lines().skip(5).map(|line| format!("{}\n", line.trim_start_matches("# ")));
+        let text: String = lines.filter(|line| line != "#\n").collect();
+        let config: crate::config::Config = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        crate::config::adapter_rules(&config).expect("valid adapters");
+        assert_eq!((config.ingest.adapters.len(), config.ingest.metrics.len()), (2, 1));
+        let meters = read_meters("meters.toml", AGENT_METERS).expect("valid meters");
+        crate::wiring::metric_map(&config).expect("valid metrics").check(&meters).expect("metrics that are counted");
+        toml::from_str::<crate::config::Config>(&format!("{DEFAULT_TOML}{AGENT_ADAPTERS}")).expect("a comment");
+    }
+
+    #[test]
+    fn every_direct_quantity_of_an_agent_has_a_price_and_cached_tokens_their_own() {
+        let card = RateCard::read("rates.toml", AGENT_RATES).expect("valid rates");
+        for meter in ["llm_tokens", "sandbox_seconds", "mcp_reads", "reviewer_minutes"] {
+            assert!(card.prices.iter().any(|price| price.meter == meter), "{meter}");
+        }
+        let classes = |cache: &str| {
+            card.prices.iter().filter(|price| price.labels.get("cache").is_some_and(|class| class == cache)).count()
+        };
+        assert_eq!((classes("read"), classes("write")), (2, 2));
     }
 
     #[test]
@@ -118,9 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_preset_is_refused() {
+    fn the_agents_preset_has_rates_and_meters_of_its_own() {
         let folder = tempfile::tempdir().expect("a folder");
-        let error = write_files(folder.path(), Preset::AgentWorkflows).expect_err("refused");
-        assert!(error.to_string().starts_with("not_available"));
+        assert_eq!(write_files(folder.path(), Preset::AgentWorkflows).expect("written").len(), 4);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("readable");
+        assert!(read("meters.toml").contains("llm_failed_calls") && read("rates.toml").contains("reviewer_minutes"));
+        assert!(
+            read("policy.toml").contains("until:vm.cooled") && read("apportion.toml").contains("# kind = \"litellm\"")
+        );
     }
 }

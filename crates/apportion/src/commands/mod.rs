@@ -40,6 +40,8 @@ mod sources;
 mod tenants;
 /// `tokens`.
 mod tokens;
+/// `unit-costs`.
+mod unit_costs;
 /// `rates` and `policy`.
 mod versions;
 
@@ -122,6 +124,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Costs(args) => costs::run(context, args).await,
         Command::Explain(args) => costs::explain(context, args).await,
         Command::Coverage => costs::coverage(context).await,
+        Command::UnitCosts(args) => unit_costs::run(context, args).await,
         Command::Lake(command) => lake::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Rates(command) => versions::rates(context, command).await,

@@ -20,6 +20,10 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
         let problem = "is not a path; write / or /costs: one / before each part of letters, digits, -, . and _";
         return refuse("server.base_path", problem);
     }
+    if let Err(failure) = super::adapters::adapter_rules(config) {
+        let origin = origins.get("ingest.adapter.0.kind").unwrap_or(&Origin::Default);
+        return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
+    }
     if let Err(failure) = super::prometheus::prometheus_sources(config) {
         // Sources stand in the file only.
         let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);

@@ -1,5 +1,7 @@
 //! `apportion.toml`, environment and flags, with the origin of each value.
 
+/// The rules and secrets of `[[ingest.adapter]]`.
+mod adapters;
 /// What is refused when configuration is read, beyond what types refuse.
 mod check;
 /// Reads file, environment and flags into one configuration.
@@ -13,6 +15,7 @@ mod schema;
 /// Durations, sizes and times of day as they are written in configuration.
 mod units;
 
+pub use adapters::{adapter_rules, adapter_secrets};
 pub use load::{Loaded, load};
 pub use postgres::postgres_sources;
 pub use prometheus::{PresetName, PrometheusKeys, QueryKeys, prometheus_sources};

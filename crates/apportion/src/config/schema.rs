@@ -160,6 +160,9 @@ sections! {
         /// Metrics that are counted when OpenTelemetry or Prometheus pushes them.
         #[serde(rename = "metric", skip_serializing_if = "Vec::is_empty")]
         metrics: Vec<IngestMetric> = Vec::new(),
+        /// Other programs whose payloads become events.
+        #[serde(rename = "adapter", skip_serializing_if = "Vec::is_empty")]
+        adapters: Vec<IngestAdapter> = Vec::new(),
     }
     /// What is kept how long.
     Retention {
@@ -314,6 +317,59 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         OneOrMany::One(name) => vec![name],
         OneOrMany::Many(names) => names,
     })
+}
+
+/// Another program whose payloads become events, and where its dimensions stand.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestAdapter {
+    /// Which program.
+    pub kind: AdapterWord,
+    /// Secret of its webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// File that holds the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// The tenant, or JSONPaths to it, tried in this order.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub tenant: Vec<String>,
+    /// The same for the user.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub user: Vec<String>,
+    /// The same for the workflow.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub workflow: Vec<String>,
+    /// What of that text is the id of the workflow: what stands for the `*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_pattern: Option<String>,
+    /// The same for the repo.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub repo: Vec<String>,
+    /// The same for the task class.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub task_class: Vec<String>,
+}
+
+/// It holds a secret, so it prints its kind only.
+impl std::fmt::Debug for IngestAdapter {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("IngestAdapter").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// A program that an adapter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterWord {
+    /// Webhooks of GitHub.
+    Github,
+    /// Webhooks of GitLab.
+    Gitlab,
+    /// Logs of a LiteLLM proxy.
+    Litellm,
+    /// Exports of Langfuse.
+    Langfuse,
 }
 
 /// What happens to a tenant nobody entered.

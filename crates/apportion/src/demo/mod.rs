@@ -1,5 +1,7 @@
 //! Seeded sample data: the same plan gives the same bytes. Amounts are whole numbers of millionths; no floats.
 
+/// Workflows of coding agents.
+mod agents;
 /// Two providers' bills in FOCUS.
 mod bills;
 /// Forty tenants with names and plans.
@@ -19,6 +21,8 @@ use std::path::Path;
 
 /// Policy with `@name@` where a value of the plan belongs.
 const POLICY: &str = include_str!("policy.toml");
+/// Meters: those of the preset for agents.
+const METERS: &str = include_str!("../../../../examples/agent-workflows/meters.toml");
 /// Rate card.
 const RATES: &str = include_str!("rates.toml");
 /// Real, anonymised bills of September 2024 (FOCUS sample data, CC-BY-4.0).
@@ -99,7 +103,8 @@ impl Demo {
     /// Returns the data of a plan.
     pub fn generate(plan: &Plan) -> Self {
         let tenants = tenants::generate(plan);
-        let usage = usage::generate(plan, &tenants);
+        let mut usage = usage::generate(plan, &tenants);
+        agents::add(plan, &tenants, &mut usage);
         let [aws, google] = bills::generate(plan, &tenants, &usage.model_micros);
         let sample = File { name: "focus-sample.csv".to_owned(), text: SAMPLE.to_owned() };
         let day = |text: &str| text.parse::<Day>().expect("a constant day");
@@ -137,6 +142,7 @@ impl Demo {
         std::fs::write(folder.join("fx.csv"), &self.fx_csv)?;
         std::fs::write(folder.join("policy.toml"), &self.policy)?;
         std::fs::write(folder.join("rates.toml"), RATES)?;
+        std::fs::write(folder.join("meters.toml"), METERS)?;
         // With it, every command works in the folder: `apportion costs --by pool`.
         std::fs::write(folder.join("apportion.toml"), "[org]\nname = \"Demo\"\n")?;
         Ok(())
@@ -213,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_uses_every_method_but_window() {
+    fn the_policy_uses_every_method() {
         let demo = Demo::generate(&plan());
         let policy = Policy::read("policy.toml", &demo.policy).expect("a valid policy");
         let used: BTreeSet<Method> = policy.pools.iter().map(|pool| pool.method()).collect();
@@ -225,6 +231,7 @@ mod tests {
             Method::Fixed,
             Method::Rated,
             Method::ByCost,
+            Method::Window,
             Method::None,
         ];
         assert_eq!(used, BTreeSet::from(all));
@@ -232,6 +239,19 @@ mod tests {
             policy.pools.iter().any(|pool| pool.recovers.is_some()) && policy.pools.iter().any(|pool| pool.is_memo())
         );
         RateCard::read("rates.toml", RATES).expect("a valid rate card");
+    }
+
+    #[test]
+    fn the_pools_of_the_agents_are_those_of_the_preset() {
+        let demo = Demo::generate(&plan());
+        let demo = Policy::read("policy.toml", &demo.policy).expect("a valid policy");
+        let preset = include_str!("../../../../examples/policies/agent-workflows.toml");
+        let preset = Policy::read("agent-workflows.toml", preset).expect("a valid policy");
+        for name in ["sandbox", "mcp-reads", "review", "gather", "knowledge-graph", "probe", "sandbox-warm-up"] {
+            let of = |policy: &Policy| policy.pools.iter().find(|pool| pool.name == name).cloned();
+            assert!(of(&preset).is_some(), "{name}");
+            assert_eq!(of(&demo), of(&preset));
+        }
     }
 
     #[test]

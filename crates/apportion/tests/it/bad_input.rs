@@ -61,7 +61,10 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
             "[[pool]]\nname = 'a'\nselect = {}\nsplit = { method = 'weighted', weights = { m = '-1' } }",
             "policy.toml:6:",
         ),
-        ("[[pool]]\nname = 'a'\nselect = {}\nsplit = { method = 'window', event_type = 'e' }", "not_available"),
+        (
+            "[[pool]]\nname = 'a'\nselect = {}\nsplit = { method = 'window', event_type = 'e' }",
+            "method `window` needs `source`",
+        ),
     ] {
         write(folder, "policy.toml", &format!("{HEAD}{pools}"));
         check(folder, &["check"], 5, message);

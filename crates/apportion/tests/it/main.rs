@@ -1,5 +1,7 @@
 //! The real binary, run as a person would.
 
+/// The preset for agents: decision rules, events in, entries out.
+mod agents;
 /// Exit codes and messages for bad input.
 mod bad_input;
 /// The demo, checked against its own files.

@@ -5,6 +5,7 @@ use attribution::fx::FxTable;
 use attribution::graduated::MonthSoFar;
 use attribution::line::{AttributeSet, Cost, LinePart};
 use attribution::usage::{Measure, MeterBook, UsageCell};
+use attribution::window::WindowPool;
 use domain::condition::ChargeAttribute;
 use domain::dimension::{Dimension, Dimensions};
 use domain::meter::{MeterKind, builtin};
@@ -19,6 +20,7 @@ pub struct Given {
     pub policy: Policy,
     pub lines: Vec<LinePart>,
     pub usage: Vec<UsageCell>,
+    pub windows: BTreeMap<String, WindowPool>,
     pub active: BTreeSet<Arc<str>>,
     pub card: Option<RateCard>,
     pub month_so_far: MonthSoFar,
@@ -46,6 +48,7 @@ impl Given {
             policy,
             lines: Vec::new(),
             usage: Vec::new(),
+            windows: BTreeMap::new(),
             active: BTreeSet::new(),
             card: None,
             month_so_far: MonthSoFar::default(),
@@ -125,6 +128,7 @@ impl Given {
             policy: &self.policy,
             lines: &self.lines,
             usage: &self.usage,
+            windows: &self.windows,
             active_tenants: &self.active,
             rate_card: self.card.as_ref(),
             month_so_far: &self.month_so_far,

@@ -12,3 +12,5 @@ mod laws;
 mod methods;
 /// A slow reference that random days must equal.
 mod oracle;
+/// Costs that events carry, and who used them in time.
+mod windows;

@@ -21,12 +21,6 @@ impl Pool {
         if let Some(problem) = pool_name_problem(&self.name) {
             return Err(self.invalid(problem));
         }
-        if self.source.is_some() || self.method() == Method::Window {
-            return Err(PolicyError::NotAvailable {
-                place: self.place(),
-                what: "cost carried by events and method `window`".to_owned(),
-            });
-        }
         if self.name.contains("{each}") != self.for_each.is_some() {
             return Err(self.invalid("`{each}` in the name and `for_each` go together"));
         }
@@ -34,11 +28,13 @@ impl Pool {
         if origins.iter().filter(|given| **given).count() > 1 {
             return Err(self.invalid("give one of `select`, `recovers` and `fixed`"));
         }
-        if self.recovers.is_some() && self.method() != Method::Rated {
-            return Err(self.invalid("`recovers` needs method `rated`"));
+        self.check_source()?;
+        let is_valued = matches!(self.method(), Method::Rated | Method::Window);
+        if self.recovers.is_some() && !is_valued {
+            return Err(self.invalid("`recovers` needs method `rated` or `window`"));
         }
-        if self.is_memo() && self.method() != Method::Rated {
-            return Err(self.invalid("nothing is selected: add `select`, `recovers` or `fixed`, or use method `rated` for an internal estimate"));
+        if self.is_memo() && !is_valued {
+            return Err(self.invalid("nothing is selected: add `select`, `recovers` or `fixed`, or use method `rated` or `window` for an internal estimate"));
         }
         let Some(split) = &self.split else {
             return Err(self.invalid("`split` is missing; only a pool of tier overhead may leave it out"));
@@ -47,6 +43,43 @@ impl Pool {
             return Err(self.invalid("`by` must start with `tenant`"));
         }
         self.check_method(split)
+    }
+
+    fn check_source(&self) -> Result<(), PolicyError> {
+        let is_window = self.method() == Method::Window;
+        let Some(source) = &self.source else {
+            return if is_window {
+                Err(self.invalid("method `window` needs `source`: the events that carry the cost"))
+            } else {
+                Ok(())
+            };
+        };
+        if !is_window {
+            return Err(self.invalid("`source` goes with method `window`"));
+        }
+        if self.select.is_some() || self.fixed.is_some() {
+            return Err(self.invalid("`source` goes with `recovers` or stands alone"));
+        }
+        let given =
+            [source.cost.is_some(), source.currency.is_some(), source.meter.is_some(), source.quantity.is_some()];
+        match given {
+            [true, true, false, false] | [false, false, true, true] => Ok(()),
+            _ => Err(self.invalid("`source` has `cost` and `currency`, or `meter` and `quantity`")),
+        }
+    }
+
+    fn check_window(&self, split: &Split) -> Result<(), PolicyError> {
+        if split.event_type.as_deref().unwrap_or_default().is_empty() {
+            return Err(self.invalid("method `window` needs `event_type`: the events that use the cost"));
+        }
+        if split.window.is_none() {
+            return Err(self.invalid("method `window` needs `window`: a length, or until:<event type>"));
+        }
+        let has_key = self.source.as_ref().is_some_and(|source| source.key.is_some());
+        if has_key != split.key.is_some() {
+            return Err(self.invalid("`source` and `split` both have a `key`, or neither has"));
+        }
+        Ok(())
     }
 
     fn check_method(&self, split: &Split) -> Result<(), PolicyError> {
@@ -59,10 +92,10 @@ impl Pool {
             ("percent", !split.percent.is_empty(), split.method == Method::Fixed),
             ("follow", split.follow.is_some(), split.method == Method::ByCost),
             ("where", split.given_drivers.is_some(), reads_usage(split.method)),
-            ("event_type", split.event_type.is_some(), false),
-            ("key", split.key.is_some(), false),
-            ("window", split.window.is_some(), false),
-            ("each", split.each.is_some(), false),
+            ("event_type", split.event_type.is_some(), split.method == Method::Window),
+            ("key", split.key.is_some(), split.method == Method::Window),
+            ("window", split.window.is_some(), split.method == Method::Window),
+            ("each", split.each.is_some(), split.method == Method::Window),
         ];
         if let Some((key, ..)) = given.iter().find(|(_, given, fits)| *given && !fits) {
             return Err(self.invalid(&format!("`{key}` does not go with method `{}`", split.method.as_str())));
@@ -88,6 +121,7 @@ impl Pool {
             {
                 Err(self.invalid("`of` of method `even` is `active` or `users`"))
             }
+            Method::Window if self.capacity.is_empty() => self.check_window(split),
             Method::None if self.tier != Tier::Overhead => Err(self.invalid("method `none` is for tier overhead only")),
             _ if !self.capacity.is_empty()
                 && split.method != Method::Weighted
@@ -122,7 +156,7 @@ impl Pool {
 }
 
 fn reads_usage(method: Method) -> bool {
-    matches!(method, Method::Weighted | Method::Proportional | Method::Even | Method::Rated)
+    matches!(method, Method::Weighted | Method::Proportional | Method::Even | Method::Rated | Method::Window)
 }
 
 /// Tenants, and `__idle__` for what was paid for and not used.

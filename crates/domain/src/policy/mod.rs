@@ -1,19 +1,26 @@
 //! Pools and rules: who pays for what. One TOML file is one version.
 
+/// What the work of a task class should not cost more than.
+mod cap;
 /// What contradicts itself.
 mod check;
 /// Pools and how they are shared out.
 mod pool;
+/// Costs that events carry, and the windows in which they are used.
+mod window;
 /// What a pool, tier, basis or method can be.
 mod words;
 
+pub use cap::{Cap, CapPer};
 pub use check::pool_name_problem;
 pub use pool::{Capacity, FixedCost, OneOrMany, Pool, Split};
+pub use window::{Each, EventPath, EventSource, WINDOW_DAYS_MAX, WindowError, WindowLength};
 pub use words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
 
 use crate::Day;
 use crate::condition::{ChargeAttribute, Conditions, Template, UsageAttribute};
 use crate::toml_text::{TomlError, parse_toml};
+use cap::check_caps;
 use check::{check_rule, invalid};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -35,6 +42,9 @@ pub struct Policy {
     /// The pools in order; the first that matches a line takes it.
     #[serde(default, rename = "pool")]
     pub pools: Vec<Pool>,
+    /// What the work of task classes should not cost more than.
+    #[serde(default, rename = "cap")]
+    pub caps: Vec<Cap>,
 }
 
 /// Maps what a line or usage row carries to a tenant.
@@ -65,14 +75,6 @@ pub enum PolicyError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// A later release brings it.
-    #[error("{place}: {what} is not available yet")]
-    NotAvailable {
-        /// `pool "x"`.
-        place: String,
-        /// What is asked for.
-        what: String,
-    },
 }
 
 /// Name of the pool of lines that no pool takes.
@@ -98,7 +100,7 @@ impl Policy {
     /// Returns the policy with its defaults filled in.
     ///
     /// # Errors
-    /// [`PolicyError::Invalid`] or [`PolicyError::NotAvailable`] for the first pool that cannot be used.
+    /// [`PolicyError::Invalid`] for the first pool that cannot be used.
     pub fn checked(mut self) -> Result<Self, PolicyError> {
         if self.version.is_empty() || self.version.len() > 100 {
             return Err(invalid("policy", "the version must have 1 to 100 bytes"));
@@ -106,6 +108,7 @@ impl Policy {
         for rule in &self.tenant_rules {
             check_rule(rule)?;
         }
+        check_caps(&self.caps)?;
         for pool in &mut self.pools {
             pool.fill_defaults();
         }
@@ -242,7 +245,7 @@ mod tests {
         );
         check(
             "[[pool]]\nname='a'\nsplit={method='even'}",
-            "pool \"a\": nothing is selected: add `select`, `recovers` or `fixed`, or use method `rated` for an internal estimate",
+            "pool \"a\": nothing is selected: add `select`, `recovers` or `fixed`, or use method `rated` or `window` for an internal estimate",
         );
         check(
             "[[pool]]\nname='a'\nselect={}\nsplit={method='none'}",
@@ -251,7 +254,7 @@ mod tests {
         check("[[pool]]\nname='a'\nselct={}", "policy.toml:5:1: unknown key `selct`; did you mean `select`?");
         check(
             "[[pool]]\nname='a'\nselect={}\nsplit={method='window',event_type='x'}",
-            "pool \"a\": cost carried by events and method `window` is not available yet",
+            "pool \"a\": method `window` needs `source`: the events that carry the cost",
         );
         check(
             "[[pool]]\nname='a'\nselect={}\nsplit={method='by_cost',of=['b']}\n[[pool]]\nname='b'\nselect={}\nsplit={method='by_cost',of=['a']}",
@@ -278,6 +281,43 @@ mod tests {
         check(
             "[[tenant_rule]]\nwhen={}\ntenant='{subaccount}'",
             "tenant_rule \"{subaccount}\": unknown condition key `subaccount`; did you mean `sub_account`?",
+        );
+    }
+
+    #[test]
+    fn a_window_has_cost_events_and_events_that_use_them() {
+        let window = |pool: &str, source: &str, split: &str, expected: &str| {
+            check(&format!("[[pool]]\nname='a'\n{pool}source={{{source}}}\nsplit={{{split}}}"), expected);
+        };
+        let (cost, reads) =
+            ("event_type='g',cost='$.usd',currency='USD'", "method='window',event_type='r',window='24h'");
+        window("tier='amortized'\n", cost, reads, "ok");
+        window("recovers={provider='X'}\n", cost, &format!("{reads},each='read',where={{cluster='c'}}"), "ok");
+        let keyed = (format!("{cost},key='$.id'"), format!("{reads},key='$.gather.id'"));
+        window("", &keyed.0, &keyed.1, "ok");
+        window("", "event_type='g',meter='sandbox_seconds',quantity='$.s'", reads, "ok");
+        window("", cost, "method='window',event_type='r',window='until:cooled',each='sandbox_seconds'", "ok");
+        let refused =
+            |source: &str, split: &str, problem: &str| window("", source, split, &format!("pool \"a\": {problem}"));
+        refused(&keyed.0, reads, "`source` and `split` both have a `key`, or neither has");
+        refused("event_type='g'", reads, "`source` has `cost` and `currency`, or `meter` and `quantity`");
+        refused(&format!("{cost},meter='m'"), reads, "`source` has `cost` and `currency`, or `meter` and `quantity`");
+        refused("event_type='g',meter='m'", reads, "`source` has `cost` and `currency`, or `meter` and `quantity`");
+        refused(
+            cost,
+            "method='window',event_type='r'",
+            "method `window` needs `window`: a length, or until:<event type>",
+        );
+        refused(
+            cost,
+            "method='window',window='1h'",
+            "method `window` needs `event_type`: the events that use the cost",
+        );
+        refused(cost, "method='rated'", "`source` goes with method `window`");
+        window("select={}\n", cost, reads, "pool \"a\": `source` goes with `recovers` or stands alone");
+        check(
+            "[[pool]]\nname='a'\nselect={}\nsplit={method='even',window='1h'}",
+            "pool \"a\": `window` does not go with method `even`",
         );
     }
 

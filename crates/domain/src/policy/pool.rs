@@ -1,5 +1,6 @@
 //! Pools and how they are shared out.
 
+use super::window::{Each, EventPath, EventSource, WindowLength};
 use super::words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
 use crate::condition::{ChargeAttribute, Conditions, Pattern, UsageAttribute};
 use crate::dimension::Dimension;
@@ -28,9 +29,9 @@ pub struct Pool {
     /// Cost lines that rated amounts recover.
     #[serde(default)]
     pub recovers: Option<Conditions<ChargeAttribute>>,
-    /// Events that carry the cost (a later release).
+    /// Events that carry the cost.
     #[serde(default)]
-    pub source: Option<serde_json::Value>,
+    pub source: Option<EventSource>,
     /// A recurring cost that this pool takes.
     #[serde(default)]
     pub fixed: Option<FixedCost>,
@@ -151,18 +152,18 @@ pub struct Split {
     /// Restricts the drivers; a cluster that does not say otherwise reads its own usage.
     #[serde(skip)]
     pub drivers: Conditions<UsageAttribute>,
-    /// `window` (a later release): the consuming events.
+    /// `window`: type of the events that use the cost.
     #[serde(default)]
     pub event_type: Option<String>,
-    /// `window`: the key.
+    /// `window`: where they name the cost that they use.
     #[serde(default)]
-    pub key: Option<String>,
-    /// `window`: its length.
+    pub key: Option<EventPath>,
+    /// `window`: how long a cost may be used.
     #[serde(default)]
-    pub window: Option<String>,
-    /// `window`: what each read weighs.
+    pub window: Option<WindowLength>,
+    /// `window`: what a use weighs; one for each consumer if left out.
     #[serde(default)]
-    pub each: Option<String>,
+    pub each: Option<Each>,
 }
 
 impl Pool {
@@ -175,7 +176,11 @@ impl Pool {
     /// Returns where the pool's amount comes from.
     #[must_use]
     pub fn basis(&self) -> Basis {
-        if self.select.is_some() || self.fixed.is_some() { Basis::Billed } else { Basis::Rated }
+        match (&self.select, &self.fixed, &self.source) {
+            (Some(_), ..) | (_, Some(_), _) => Basis::Billed,
+            (None, None, Some(_)) => Basis::Event,
+            (None, None, None) => Basis::Rated,
+        }
     }
 
     /// Returns whether the pool is an internal estimate beside the money.

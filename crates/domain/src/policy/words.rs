@@ -178,7 +178,7 @@ pub enum Method {
     Rated,
     /// By what other pools cost them.
     ByCost,
-    /// By who read it within a window (a later release).
+    /// By who used it within a window.
     Window,
     /// Not at all.
     None,

@@ -10,3 +10,5 @@ pub mod repeated;
 pub(crate) mod rows;
 /// Quantities by day.
 pub mod usage;
+/// Events that carry cost, and those that use it.
+pub(crate) mod windows;

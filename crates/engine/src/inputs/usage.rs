@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 use domain::condition::{Pattern, UsageAttribute};
 use domain::dimension::{Dimension, Dimensions};
 use domain::meter::{Aggregation, Meter, MeterKind};
-use domain::policy::{Capacity, Policy, Pool};
+use domain::policy::{Capacity, Method, Policy, Pool};
 use domain::{Day, DayRange, TenantId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -157,7 +157,8 @@ impl Shape {
         let mut needed = BTreeSet::from([Dimension::Tenant]);
         let mut tested: Vec<&UsageAttribute> = Vec::new();
         for policy in policies {
-            for pool in &policy.pools {
+            // Windows look at events.
+            for pool in policy.pools.iter().filter(|pool| pool.method() != Method::Window) {
                 needed.extend(pool.by().iter().cloned());
                 needed.extend(pool.is_even_of_users().then_some(Dimension::User));
                 tested

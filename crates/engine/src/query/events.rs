@@ -219,7 +219,8 @@ impl Engine {
         }))
     }
 
-    async fn pin_events(&self, version: Option<u64>) -> Result<PinnedTable, EngineError> {
+    /// Pins the events: those of a version, or everything acknowledged so far.
+    pub(super) async fn pin_events(&self, version: Option<u64>) -> Result<PinnedTable, EngineError> {
         let Some(version) = version else {
             if let Some(hot) = &self.hot {
                 hot.flush().await?;

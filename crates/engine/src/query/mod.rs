@@ -61,6 +61,8 @@ pub mod snapshots;
 pub mod table;
 /// What pools take of the cost lines as they stand.
 pub(crate) mod taken;
+/// What a merged pull request and a completed workflow cost.
+pub mod unit_costs;
 /// How much was used.
 pub mod usage;
 /// That nothing was changed.
@@ -82,6 +84,7 @@ pub use keys::GroupKey;
 pub use params::{Params, QueryLimits};
 pub use proof::{ProofAnswer, ProofFilter};
 pub use table::{Cell, TablePage};
+pub use unit_costs::{UnitCostQuery, UnitCostTable};
 pub use verify::{VerifyFault, VerifyReport};
 
 /// A page of a list.

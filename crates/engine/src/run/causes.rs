@@ -4,7 +4,8 @@ use crate::due::{SeenInputs, TouchedDays};
 use domain::Day;
 use domain::policy::{Basis, CostMetric, Method, Policy, Pool, UNATTRIBUTED_POOL};
 use domain::rates::RateCard;
-use ledger::{ByKey, Cause, Difference, Existing, PoolOfDay, Totals, totals_of};
+use domain::tenant::VARIANCE;
+use ledger::{ByKey, Cause, Desired, Difference, EntryKey, Existing, PoolOfDay, Status, Totals, totals_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,6 +18,19 @@ struct Changed {
     rates: bool,
     fx: bool,
     tenants: bool,
+    /// Events that windows look at.
+    events: bool,
+    /// Some window is closed that was open.
+    ripened: bool,
+}
+
+/// What became of a day's windows since its last run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WindowChange {
+    /// Events came that they may look at.
+    pub(super) events: bool,
+    /// One that was open is closed.
+    pub(super) ripened: bool,
 }
 
 /// What is known of a day when its differences are told their causes.
@@ -30,6 +44,8 @@ pub(super) struct Causes {
     known: BTreeSet<Arc<str>>,
     /// Pools whose own amounts are others than their entries add up to.
     restated: BTreeSet<Arc<str>>,
+    /// Pools with other pending cost than before.
+    closing: BTreeSet<Arc<str>>,
 }
 
 impl Causes {
@@ -41,6 +57,7 @@ impl Causes {
         touched: &TouchedDays,
         card: &RateCard,
         redefined: Redefined,
+        windows: WindowChange,
     ) -> Self {
         let changed = before.map(|before| Changed {
             policy: before.policy != now.policy,
@@ -49,8 +66,18 @@ impl Causes {
             rates: before.rate_card != now.rate_card,
             fx: before.fx != now.fx,
             tenants: before.tenants != now.tenants,
+            events: windows.events,
+            ripened: windows.ripened,
         });
-        Self { changed, redefined, known: BTreeSet::new(), restated: BTreeSet::new() }
+        Self { changed, redefined, known: BTreeSet::new(), restated: BTreeSet::new(), closing: BTreeSet::new() }
+    }
+
+    /// Adds which pools have other pending cost than they had.
+    pub(super) fn compare_pending(&mut self, wanted: &ByKey<Desired>, existing: &ByKey<Existing>) {
+        let wanted = pending_by_pool(wanted.iter().map(|(key, desired)| (key, desired.amount)));
+        let stands = pending_by_pool(existing.iter().map(|(key, existing)| (key, existing.sums.amount)));
+        let moved = stands.into_iter().filter(|(pool, amount)| wanted.get(pool).copied().unwrap_or(0) != *amount);
+        self.closing = moved.map(|(pool, _)| pool).collect();
     }
 
     /// Adds which pools have entries, and which of them went in with other amounts.
@@ -84,8 +111,11 @@ impl Causes {
         let is_restated = !key.memo && self.restated.contains(&key.pool);
         let is_priced = key.method == Some(Method::Rated) && key.tenant.is_some() && says.quantity == 0;
         let rests_on_bill = key.basis == Basis::Billed && is_restated;
+        let is_windowed = key.method == Some(Method::Window) && *key.consumer != *VARIANCE;
         match changed {
             Changed { fx: true, .. } if is_reporting_only => Cause::Fx,
+            Changed { ripened: true, .. } if is_windowed && self.closing.contains(&key.pool) => Cause::WindowClosed,
+            Changed { events: true, .. } if is_windowed || key.method == Some(Method::ByCost) => Cause::LateUsage,
             Changed { rates: true, .. } if is_priced && !rests_on_bill => Cause::NewRates,
             Changed { lines: true, .. } if is_restated && (rests_on_bill || key.tenant.is_none()) => {
                 Cause::BillRestated
@@ -102,6 +132,15 @@ impl Causes {
             Changed { .. } => Cause::BillRestated,
         }
     }
+}
+
+/// What is pending of each pool.
+fn pending_by_pool<'k>(entries: impl Iterator<Item = (&'k EntryKey, i128)>) -> BTreeMap<Arc<str>, i128> {
+    let mut pending: BTreeMap<Arc<str>, i128> = BTreeMap::new();
+    for (key, amount) in entries.filter(|(key, _)| key.status == Status::Pending) {
+        *pending.entry(Arc::clone(&key.pool)).or_default() += amount;
+    }
+    pending
 }
 
 /// Pools by cost follow others, which may.
@@ -169,9 +208,18 @@ mod tests {
     use super::*;
     use domain::Currency;
     use domain::policy::Tier;
-    use ledger::{Desired, EntryKey, Measures, Status, Sums};
+    use ledger::{Measures, Sums};
 
-    const ALL: Changed = Changed { policy: false, lines: true, usage: true, rates: true, fx: true, tenants: true };
+    const ALL: Changed = Changed {
+        policy: false,
+        lines: true,
+        usage: true,
+        rates: true,
+        fx: true,
+        tenants: true,
+        events: false,
+        ripened: false,
+    };
 
     fn key(pool: &str, tenant: Option<&str>, basis: Basis, method: Method) -> EntryKey {
         EntryKey {
@@ -206,8 +254,13 @@ mod tests {
     fn causes(changed: Changed, restated: &[&str]) -> Causes {
         let day = "2026-10-01".parse().unwrap();
         let redefined = Redefined::Only(["bill".to_owned()].into());
-        let mut causes =
-            Causes { changed: Some(changed), redefined, known: BTreeSet::new(), restated: BTreeSet::new() };
+        let mut causes = Causes {
+            changed: Some(changed),
+            redefined,
+            known: BTreeSet::new(),
+            restated: BTreeSet::new(),
+            closing: BTreeSet::new(),
+        };
         let (mut wanted, mut existing) = (Totals::new(), Vec::new());
         for (pool, now) in restated.iter().map(|pool| (*pool, 2)).chain([("same", 1)]) {
             let what = PoolOfDay { charge_date: day, pool: pool.into(), currency: Currency::USD };
@@ -259,6 +312,25 @@ mod tests {
         check(&only(Changed { usage: true, ..Changed::default() }), direct(), (1, 1, 0), Cause::BillRestated);
         let never_run = Causes { changed: None, ..only(ALL) };
         check(&never_run, entry(), (1, 1, 0), Cause::First);
+    }
+
+    #[test]
+    fn a_window_closes_or_is_read_late() {
+        let windowed = |status| EntryKey { status, ..key("same", Some("acme"), Basis::Event, Method::Window) };
+        let causes_of = |ripened, stands: i128, wanted: i128| {
+            let mut found = causes(Changed { events: true, ripened, ..Changed::default() }, &[]);
+            let amount = |amount| Desired { amount, ..Desired::default() };
+            let sums = Sums { amount: stands, ..Sums::default() };
+            let existing = ByKey::existing(vec![(windowed(Status::Pending), Existing::from(sums))]);
+            found.compare_pending(&ByKey::desired(vec![(windowed(Status::Pending), amount(wanted))]), &existing);
+            found
+        };
+        check(&causes_of(true, 5, 0), windowed(Status::Pending), (-5, -5, 0), Cause::WindowClosed);
+        check(&causes_of(true, 5, 0), windowed(Status::Final), (5, 5, 0), Cause::WindowClosed);
+        check(&causes_of(true, 0, 0), windowed(Status::Final), (1, 1, 0), Cause::LateUsage);
+        check(&causes_of(false, 5, 5), windowed(Status::Pending), (1, 1, 0), Cause::LateUsage);
+        let follower = key("same", Some("acme"), Basis::Billed, Method::ByCost);
+        check(&causes_of(false, 5, 5), follower, (1, 1, 0), Cause::LateUsage);
     }
 
     #[test]

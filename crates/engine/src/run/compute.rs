@@ -1,6 +1,6 @@
 //! What the ledger should say, and how that differs from what it says.
 
-use super::causes::{Causes, Redefined};
+use super::causes::{Causes, Redefined, WindowChange};
 use super::degraded::DegradedDays;
 use super::existing;
 use super::gaps::{self, DriverDays};
@@ -8,6 +8,7 @@ use super::month::MonthUsage;
 use super::view::RunWarning;
 use crate::books::Books;
 use crate::due::{SeenInputs, TouchedDays, ranges_of};
+use crate::inputs::windows::{Around, WindowEvents, has_windows, reach};
 use crate::inputs::{lines, repeated, usage};
 use crate::{Engine, EngineError};
 use attribution::cells::Consumer;
@@ -16,11 +17,12 @@ use attribution::expand::{expand, expand_with_findings};
 use attribution::graduated::MonthSoFar;
 use attribution::line::AttributeSet;
 use attribution::share::Share;
+use attribution::window::{WindowPool, WindowSummary};
 use domain::condition::UsageAttribute;
 use domain::dimension::{Dimension, Dimensions, labels_key};
 use domain::meter::Category;
 use domain::policy::{Method, Policy, Pool, Tier};
-use domain::{Day, DayRange};
+use domain::{Day, DayRange, Instant};
 use ledger::{ByKey, Desired, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +38,8 @@ pub(super) struct Computed {
     before: BTreeMap<Day, SeenInputs>,
     /// Which days commits touched.
     touched: Arc<TouchedDays>,
+    /// When the run began.
+    begun: Instant,
     /// What must be posted.
     pub(super) lines: Vec<Line>,
     /// What went into the pools of days that differ.
@@ -64,12 +68,14 @@ impl Computed {
         books: Books,
         before: BTreeMap<Day, SeenInputs>,
         touched: Arc<TouchedDays>,
+        begun: Instant,
     ) -> Self {
         Self {
             pinned,
             books,
             before,
             touched,
+            begun,
             lines: Vec::new(),
             pool_days: Vec::new(),
             seen: BTreeMap::new(),
@@ -116,6 +122,7 @@ impl Computed {
 struct Inputs<'i> {
     lines: &'i [attribution::line::LinePart],
     usage: &'i [attribution::usage::UsageCell],
+    windows: &'i BTreeMap<String, WindowPool>,
     month_so_far: &'i MonthSoFar,
 }
 
@@ -152,13 +159,17 @@ impl Engine {
             computed.drivers = Some(DriverDays::before(&session, piece.from()).await?);
         }
         let degraded = DegradedDays::of_range(&session, piece, &policies).await?;
+        let events = WindowEvents::load(self, &session, piece, &books, &policies).await?;
         for day in piece.days() {
             let version = books.policy_on(day);
             let values = repeated.up_to(day, &books.tenants);
             let (policy, not_made) = expand_with_findings(&version.content, &values);
             note_findings(computed, day, &not_made);
             let (parts, usage) = (lines.days.remove(&day).unwrap_or_default(), cells.remove(&day).unwrap_or_default());
-            let inputs = Inputs { lines: &parts, usage: &usage, month_so_far: month.up_to(day, &policy, &books) };
+            let around = self.around(computed, &books);
+            let windows = events.of_day(day, &policy, &around);
+            let month_so_far = month.up_to(day, &policy, &books);
+            let inputs = Inputs { lines: &parts, usage: &usage, windows: &windows, month_so_far };
             let outcome = self.attribute(day, &books, &policy, &inputs, &mut computed.new_tenants);
             month.keep(day, &usage);
             let seen = inputs_json(computed, lines.imports.get(&day), day);
@@ -169,19 +180,30 @@ impl Engine {
             computed.warnings.extend(degraded.gaps(day, &policy, &outcome.pools, &books.tenants));
             computed.pools.extend(policy.pools.iter().map(|pool| pool.name.clone()));
             computed.pools.extend(outcome.pools.iter().map(|pool| pool.name.clone()));
-            let now = SeenInputs::of_day(day, &books, &computed.pinned);
+            let now = SeenInputs::of_day(day, &books, &computed.pinned).with_windows(&outcome.pools);
             let before = computed.before.get(&day);
             let earlier = before.and_then(|before| before.policy_in(&books));
             let earlier = earlier.map(|version| expand(&version.content, &values));
             let redefined = Redefined::between(earlier.as_ref(), &policy);
             let card = &books.card_on(day).content;
-            let causes = Causes::of_day(day, before, &now, &computed.touched, card, redefined);
+            let change = before.map(|before| self.window_change(computed, day, &policy, before)).unwrap_or_default();
+            let causes = Causes::of_day(day, before, &now, &computed.touched, card, redefined, change);
             computed.seen.insert(day, now);
             add_differences(computed, day, wanted, existing.remove(&day).unwrap_or_default(), causes);
             progress(day);
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    fn around<'a>(&'a self, computed: &'a Computed, books: &'a Books) -> Around<'a> {
+        Around { books, settings: &self.settings, now: computed.begun, expired: computed.touched.expired() }
+    }
+
+    fn window_change(&self, computed: &Computed, day: Day, policy: &Policy, before: &SeenInputs) -> WindowChange {
+        let reach = reach(policy, day, &self.settings);
+        let events = reach.is_some_and(|days| computed.touched.events_since(days, before));
+        WindowChange { events, ripened: before.has_ripened(computed.begun) }
     }
 
     fn attribute(
@@ -210,6 +232,7 @@ impl Engine {
             policy,
             lines: inputs.lines,
             usage: inputs.usage,
+            windows: inputs.windows,
             active_tenants: &active,
             rate_card: Some(&*books.card_on(day).content),
             month_so_far: inputs.month_so_far,
@@ -269,7 +292,7 @@ impl Engine {
                     pool_amount: Some(share.pool_amount),
                     reason: share.reason.map(Into::into),
                     policy_version: Some(Arc::clone(policy_version)),
-                    rate_card_version: (pool.method == Method::Rated).then(|| Arc::clone(card_version)),
+                    rate_card_version: is_priced(pool, rule).then(|| Arc::clone(card_version)),
                     fx_rate: fx.map(|fx| fx.rate.atoms()),
                     fx_date: fx.map(|fx| fx.date),
                 };
@@ -278,6 +301,12 @@ impl Engine {
         }
         wanted
     }
+}
+
+/// Whether the pool's amounts come from the rate card.
+fn is_priced(pool: &PoolOutcome, rule: Option<&Pool>) -> bool {
+    let source = rule.and_then(|rule| rule.source.as_ref());
+    pool.method == Method::Rated || source.is_some_and(|source| source.meter.is_some())
 }
 
 fn says_something(share: &Share) -> bool {
@@ -337,7 +366,7 @@ impl<'p> KeyMaker<'p> {
             tier: if share.overhead { Tier::Overhead } else { self.pool.tier },
             basis: self.pool.basis,
             memo: self.pool.memo,
-            status: Status::Final,
+            status: if share.pending { Status::Pending } else { Status::Final },
             charge_category: share.component.charge_category.clone(),
             pool: Arc::clone(self.name),
             method: Some(self.pool.method),
@@ -403,7 +432,7 @@ fn pool_days_of(
         fx_rate: None,
         fx_date: None,
         lines: 0,
-        inputs: Arc::clone(inputs),
+        inputs: pool.window.map_or_else(|| Arc::clone(inputs), |window| with_window(inputs, window)),
     };
     if pool.components.is_empty() {
         return vec![blank];
@@ -432,7 +461,8 @@ fn inputs_json(computed: &Computed, imports: Option<&BTreeSet<Arc<str>>>, day: D
     let Computed { pinned, books, touched, .. } = computed;
     let import = |id: &Arc<str>| serde_json::json!({ "id": &**id, "sha256": touched.content(id) });
     let (policy, card) = (books.policy_on(day), books.card_on(day));
-    serde_json::json!({
+    let events = has_windows(&policy.content).then(|| pinned.table(Table::UsageEvents));
+    let mut read = serde_json::json!({
         "imports": imports.into_iter().flatten().map(import).collect::<Vec<_>>(),
         "cost_lines": pinned.table(Table::CostLines).version(),
         "usage": pinned.table(Table::Usage).version(),
@@ -444,9 +474,24 @@ fn inputs_json(computed: &Computed, imports: Option<&BTreeSet<Arc<str>>>, day: D
         "policy_sha256": &*policy.sha256,
         "rate_card_version": &*card.name,
         "rate_card_sha256": &*card.sha256,
-    })
-    .to_string()
-    .into()
+    });
+    if let Some(events) = events {
+        read["usage_events"] = events.version().into();
+        read["usage_events_sha256"] = events.log_head().sha256.into();
+    }
+    read.to_string().into()
+}
+
+/// The same with what the windows of the pool looked like.
+fn with_window(inputs: &str, window: WindowSummary) -> Arc<str> {
+    let mut read: serde_json::Value = serde_json::from_str(inputs).expect("a run notes its inputs as JSON");
+    read["window"] = serde_json::json!({
+        "cost_events": window.cost_events,
+        "pending": window.pending,
+        "unconsumed": window.unconsumed,
+        "reads": window.reads,
+    });
+    read.to_string().into()
 }
 
 fn note_findings(computed: &mut Computed, day: Day, findings: &[Finding]) {
@@ -485,6 +530,7 @@ fn add_differences(
         computed.not_run.insert((day, pool.clone()), code.to_owned());
     }
     causes.compare(&wanted.totals, &existing);
+    causes.compare_pending(&desired, &existing);
     let posted = computed.lines.len();
     computed.lines.extend(ledger::differences(desired, &existing).map(|mut difference| {
         // What is taken back because nothing stands for it any more is taken back by this policy.

@@ -31,7 +31,7 @@ pub use view::{RunStatus, RunView, RunWarning};
 use crate::due::DueDays;
 use crate::{Engine, EngineError};
 use compute::Computed;
-use domain::{Day, DayRange};
+use domain::{Day, DayRange, Instant};
 use futures::FutureExt;
 use post::Posted;
 use sha2::{Digest, Sha256};
@@ -280,9 +280,11 @@ impl Engine {
 
     /// Computes and posts, again and again until nobody else posted meanwhile.
     async fn attempt(&self, run: &str, request: &RunRequest) -> Result<Posted, EngineError> {
+        // Before the flush: an event that it does not bring comes after this, and may still close no window.
+        let begun = self.clock.now();
         self.flush_hot().await?;
         for attempt in 1..=ATTEMPTS_MAX {
-            let mut computed = self.compute(run, request).await?;
+            let mut computed = self.compute(run, request, begun).await?;
             if let Some(unknown) = request.pools.iter().flatten().find(|pool| !computed.pools.contains(*pool)) {
                 return Err(EngineError::NotFound { kind: "pool", name: unknown.clone() });
             }
@@ -303,13 +305,13 @@ impl Engine {
         })
     }
 
-    async fn compute(&self, run: &str, request: &RunRequest) -> Result<Computed, EngineError> {
+    async fn compute(&self, run: &str, request: &RunRequest, begun: Instant) -> Result<Computed, EngineError> {
         let watermark = self.catalog.pin_recorded_at(self.clock.now().micros()).await?;
         let pinned = self.lake.pin().await?;
         let books = self.books(watermark).await?;
         let touched = self.touched_days(&pinned).await?;
         let before = self.seen_inputs(Some(request.range)).await?;
-        let mut computed = Computed::new(pinned, books, before, touched);
+        let mut computed = Computed::new(pinned, books, before, touched, begun);
         let mut from = request.range.from();
         while from <= request.range.to() {
             let to = from.plus(DAYS_AT_ONCE - 1).min(request.range.to());

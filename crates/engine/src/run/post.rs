@@ -329,7 +329,13 @@ mod tests {
     async fn sees(engine: &Engine) -> Computed {
         let watermark = engine.catalog.pin_recorded_at(engine.clock.now().micros()).await.expect("pinned");
         let books = engine.books(watermark).await.expect("books");
-        Computed::new(engine.lake.pin().await.expect("pinned"), books, BTreeMap::new(), Arc::default())
+        Computed::new(
+            engine.lake.pin().await.expect("pinned"),
+            books,
+            BTreeMap::new(),
+            Arc::default(),
+            engine.clock.now(),
+        )
     }
 
     #[tokio::test]

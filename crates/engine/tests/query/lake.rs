@@ -149,6 +149,49 @@ pub async fn measure(store: &Store, used: &[Used]) {
     write(store, Table::Usage, batch(Table::Usage, rows, columns), &all(|used| used.day)).await;
 }
 
+/// An event that says something of a workflow; tests change what matters to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Happened {
+    pub at: &'static str,
+    pub kind: &'static str,
+    pub tenant: &'static str,
+    pub workflow: Option<&'static str>,
+    pub repo: Option<&'static str>,
+    pub task_class: Option<&'static str>,
+    pub data: Option<&'static str>,
+}
+
+pub fn happened(at: &'static str, kind: &'static str, tenant: &'static str, workflow: &'static str) -> Happened {
+    Happened { at, kind, tenant, workflow: Some(workflow), repo: None, task_class: None, data: None }
+}
+
+/// Stores events, each received when it happened; the place in the list is the id, from `first_id` on.
+pub async fn emit(store: &Store, first_id: usize, events: &[Happened]) {
+    let rows = events.len();
+    let all = |text: fn(&Happened) -> &'static str| events.iter().map(text).collect::<Vec<_>>();
+    let some = |text: fn(&Happened) -> Option<&'static str>| -> ArrayRef {
+        Arc::new(StringArray::from(events.iter().map(text).collect::<Vec<_>>()))
+    };
+    let on: Vec<&str> = events.iter().map(|event| &event.at[..10]).collect();
+    let on_days: Vec<Day> = on.iter().map(|day| day.parse().unwrap()).collect();
+    let ids: Vec<String> = (first_id..first_id + rows).map(|id| id.to_string()).collect();
+    let columns = BTreeMap::from([
+        ("event_date", dates(&on_days)),
+        ("time", instants(&all(|event| event.at))),
+        ("received_at", instants(&all(|event| event.at))),
+        ("tenant", texts(&all(|event| event.tenant))),
+        ("source", texts(&vec!["/test"; rows])),
+        ("id", texts(&ids.iter().map(String::as_str).collect::<Vec<_>>())),
+        ("type", texts(&all(|event| event.kind))),
+        ("workflow", some(|event| event.workflow)),
+        ("repo", some(|event| event.repo)),
+        ("task_class", some(|event| event.task_class)),
+        ("labels_key", texts(&vec!["{}"; rows])),
+        ("data", some(|event| event.data)),
+    ]);
+    write(store, Table::UsageEvents, batch(Table::UsageEvents, rows, columns), &on).await;
+}
+
 pub async fn run(store: &Store, from: &str, to: &str) -> RunView {
     let range = days(from, to);
     let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };

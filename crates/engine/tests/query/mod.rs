@@ -22,3 +22,5 @@ mod not_posted;
 mod publishing;
 /// Runs: which days, what ends them, what they say.
 mod runs;
+/// Unit costs: cohorts, modes, caps, what came of workflows (S3).
+mod unit_costs;

@@ -98,13 +98,37 @@ impl EventLog {
         for _ in 1..COMMITS_TRIED_MAX {
             match self.take_back_once(&by_tenant).await {
                 Err(MeteringError::Lake(LakeError::Conflict { .. })) => {}
-                other => return other,
+                Ok(days) => return self.name_days(&days).await,
+                Err(error) => return Err(error),
             }
         }
-        self.take_back_once(&by_tenant).await
+        let days = self.take_back_once(&by_tenant).await?;
+        self.name_days(&days).await
     }
 
-    async fn take_back_once(&self, by_tenant: &ByTenant<'_>) -> Result<(), MeteringError> {
+    /// Says in the log of `usage_events` of which days events do not count any more: their rows stay where they are,
+    /// and what looks at events has to look again.
+    async fn name_days(&self, days: &BTreeSet<Day>) -> Result<(), MeteringError> {
+        if days.is_empty() {
+            return Ok(());
+        }
+        let lake = &self.inner.lake;
+        for _ in 1..COMMITS_TRIED_MAX {
+            let pinned = lake.pin_table(Table::UsageEvents).await?;
+            let mut commit = Commit::new(self.inner.clock.now(), "retraction");
+            commit.metadata = serde_json::json!({ "kind": "retraction", "touched_days": days });
+            match lake.commit(&pinned, commit).await {
+                Ok(_) => return Ok(()),
+                Err(LakeError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let version = lake.pin_table(Table::UsageEvents).await?.version() + 1;
+        Err(LakeError::Conflict { table: Table::UsageEvents, version }.into())
+    }
+
+    /// Returns the days of the events that were found.
+    async fn take_back_once(&self, by_tenant: &ByTenant<'_>) -> Result<BTreeSet<Day>, MeteringError> {
         let (events, mut usage) = self.pin_both().await?;
         let zone = self.zone();
         let mut meters = MeterHistory::load(&self.inner.catalog, &usage).await?;
@@ -129,10 +153,11 @@ impl EventLog {
                 }
             }
         }
+        let found = days.keys().copied().collect();
         for (day, anew) in days {
             usage = self.replace(&usage, day, anew).await?;
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Both tables, such that `usage` has just the imports that `usage_events` has.

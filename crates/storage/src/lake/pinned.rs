@@ -1,5 +1,6 @@
 //! One version of a table, held still while a reader works.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -34,6 +35,8 @@ pub struct CommitRecord {
     pub operation: String,
     /// The committer's metadata; null for commits of other programs.
     pub metadata: Value,
+    /// Values of the first partition column of the files with new rows; merged files have none.
+    pub partitions: BTreeSet<String>,
 }
 
 /// The newest entry of a log, to be kept outside the store and compared by `verify_files`.
@@ -110,13 +113,19 @@ impl PinnedTable {
     async fn commit_record(&self, version: u64) -> Result<CommitRecord, LakeError> {
         let damaged = |reason: String| LakeError::damaged(entry_path(self.table(), version), reason);
         let lines = actions::parse(&self.log.expect(version).await?).map_err(damaged)?;
-        let info = lines.into_iter().find_map(|line| line.commit_info).unwrap_or_default();
-        CommitRecord::from_info(version, info).map_err(damaged)
+        let column = self.table().partition_columns().first().copied().unwrap_or_default();
+        let (mut info, mut partitions) = (CommitInfo::default(), BTreeSet::new());
+        for line in lines {
+            info = line.commit_info.unwrap_or(info);
+            let new = line.add.filter(|add| add.data_change);
+            partitions.extend(new.and_then(|mut add| add.partition_values.remove(column).flatten()));
+        }
+        CommitRecord::from_info(version, info, partitions).map_err(damaged)
     }
 }
 
 impl CommitRecord {
-    fn from_info(version: u64, info: CommitInfo) -> Result<Self, String> {
+    fn from_info(version: u64, info: CommitInfo, partitions: BTreeSet<String>) -> Result<Self, String> {
         let metadata = info.apportion.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
         let micros = info.apportion_at.unwrap_or(info.timestamp.saturating_mul(1000));
         Ok(Self {
@@ -124,6 +133,7 @@ impl CommitRecord {
             at: Instant::from_micros(micros),
             operation: info.operation,
             metadata: metadata.map_err(|error| error.to_string())?,
+            partitions,
         })
     }
 }

@@ -78,7 +78,9 @@ async fn merging_changes_files_and_no_row() {
         assert_eq!((after.files().len(), after.version()), (2, before.version() + 1), "{table}");
         assert_eq!(rows_of(&after).await, rows, "{table}");
         assert_eq!(rows_of(&before).await, rows, "{table}: a reader of the version before goes on");
-        assert_eq!(after.head_commit().await.unwrap().metadata["kind"], "compact");
+        let (appended, merged) = (before.head_commit().await.unwrap(), after.head_commit().await.unwrap());
+        assert_eq!((appended.partitions, merged.partitions), (["2026-03-02".to_owned()].into(), [].into()), "{table}");
+        assert_eq!(merged.metadata["kind"], "compact");
         let entry = folder.path().join(format!("lake/{table}/_delta_log/{:020}.json", after.version()));
         let entry = std::fs::read_to_string(entry).unwrap();
         assert_eq!(

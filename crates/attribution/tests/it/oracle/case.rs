@@ -268,6 +268,7 @@ impl Case {
             policy: &policy,
             lines: &self.parts(&policy),
             usage: &self.cells(&meters),
+            windows: &BTreeMap::new(),
             active_tenants: &active,
             rate_card: self.rate_card().as_ref(),
             month_so_far: &MonthSoFar::default(),

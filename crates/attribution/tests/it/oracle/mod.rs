@@ -12,6 +12,8 @@ mod random;
 mod ratio;
 /// The day.
 mod reference;
+/// Windows.
+mod windows;
 
 use attribution::cells::Consumer;
 use attribution::day::{DayOutcome, PoolOutcome};

@@ -39,6 +39,7 @@ pub(super) fn split_by_resource_share(
         policy: &policy,
         lines: &[],
         usage: &usage,
+        windows: &BTreeMap::new(),
         active_tenants: &BTreeSet::new(),
         rate_card: None,
         month_so_far: &MonthSoFar::default(),

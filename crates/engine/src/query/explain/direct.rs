@@ -1,4 +1,4 @@
-//! Shares of a pool of method `direct`, recomputed from the lines that the run read.
+//! Shares of pools of the methods `direct` and `window`, recomputed from the lines that the run read and from events.
 
 use super::bills::Inputs;
 use super::by_resource::key_of;
@@ -10,6 +10,7 @@ use attribution::day::{DayInputs, attribute_day};
 use attribution::graduated::MonthSoFar;
 use attribution::line::{AttributeSet, LinePart};
 use attribution::pool::ComponentKey as LinesKey;
+use attribution::window::WindowPool;
 use domain::policy::{Policy, Pool, Split, Tier};
 use domain::{Day, DayRange, tenant::TenantBook};
 use ledger::PoolDay;
@@ -17,11 +18,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::lake::Table;
 
-/// What each consumer's own lines cost, by component.
+/// What each consumer's own lines or windows cost, by component.
 pub(super) type DirectShares = BTreeMap<(ComponentKey, CellKey), i128>;
 
 impl Engine {
-    /// Returns what the lines of the day give each consumer of the pool, in atoms of the component's currency.
+    /// Returns what the lines of the day, or the windows of the pool, give each consumer, in atoms of the component's
+    /// currency.
     ///
     /// Lines and policy are those that the run noted, and tenants are known as it knew them. None when the run noted
     /// nothing, or when its policy is not known any more.
@@ -30,6 +32,7 @@ impl Engine {
         asked: &Asked<'_>,
         pool: &str,
         went_in: &[PoolDay],
+        windows: &BTreeMap<String, WindowPool>,
     ) -> Result<Option<DirectShares>, EngineError> {
         let date = asked.query.date;
         let Some((noted, run)) = Inputs::of(went_in) else { return Ok(None) };
@@ -42,7 +45,7 @@ impl Engine {
         let lines = loaded.days.remove(&date).unwrap_or_default();
         let known_until = self.tenants_known_until(asked, &run).await?;
         let tenants = self.catalog.tenant_book_all_tenants(known_until).await?;
-        Ok(self.shares_of_lines(asked, &only_direct(&policy, pool), pool, &lines, &tenants))
+        Ok(self.shares_of_lines(asked, &only_direct(&policy, pool), pool, (lines.as_slice(), windows), &tenants))
     }
 
     /// Until when facts about tenants were recorded that the run saw; a later run that found the same saw more.
@@ -62,7 +65,7 @@ impl Engine {
         asked: &Asked<'_>,
         policy: &Policy,
         pool: &str,
-        lines: &[LinePart],
+        (lines, windows): (&[LinePart], &BTreeMap<String, WindowPool>),
         tenants: &TenantBook,
     ) -> Option<DirectShares> {
         let day: Day = asked.query.date;
@@ -76,6 +79,7 @@ impl Engine {
             policy,
             lines,
             usage: &[],
+            windows,
             month_so_far: &MonthSoFar::default(),
             active_tenants: &BTreeSet::new(),
             rate_card: None,
@@ -102,12 +106,14 @@ fn only_direct(policy: &Policy, wanted: &str) -> Policy {
             tier: Tier::Overhead,
             select: pool.select.clone().or_else(|| pool.recovers.clone()),
             recovers: None,
+            source: None,
             split: Some(Split::none()),
             capacity: BTreeMap::new(),
             ..pool.clone()
         },
     };
-    let pools = policy.pools.iter().filter(|pool| !pool.is_memo()).map(reduced).collect();
+    let is_kept = |pool: &&Pool| pool.name == wanted || !pool.is_memo();
+    let pools = policy.pools.iter().filter(is_kept).map(reduced).collect();
     Policy { pools, ..policy.clone() }
 }
 

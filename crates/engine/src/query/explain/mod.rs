@@ -19,7 +19,7 @@ use domain::policy::{Method, Policy};
 use domain::tenant::RESERVED;
 use domain::{Currency, Day, DayRange, Instant, TenantScope};
 use ledger::PoolDay;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::lake::Table;
 
 /// The lines of bills that went into a pool.
@@ -30,11 +30,14 @@ mod by_resource;
 mod cells;
 /// Shares of pools whose lines are charged whole.
 mod direct;
+/// Costs that events carry, and who used them.
+mod windows;
 /// What each pool says of itself.
 mod words;
 
 pub use bills::{BillImport, BillLine};
 pub use cells::{ExplainedCell, ExplainedComponent};
+pub use windows::{ExplainedCost, ExplainedWindow};
 use words::PoolWords;
 
 /// With fewer tenants in a pool its totals would give a peer away, whatever the settings say.
@@ -123,6 +126,8 @@ pub struct ExplainedPool {
     pub tenants: Option<usize>,
     /// The bills that went in; none when not disclosed or when the pool takes no cost lines.
     pub bills: Option<Vec<BillImport>>,
+    /// Its windows, if it has any.
+    pub window: Option<ExplainedWindow>,
     /// Imports and versions that the run read, each JSON; empty when not disclosed.
     pub inputs: Vec<String>,
 }
@@ -214,9 +219,15 @@ impl Engine {
         let policy = policy_of(session, books, &words.policy_version, query.date).await?;
         let defined = policy.iter().flat_map(|policy| &policy.pools).find(|defined| defined.name == pool);
         let card = books.card_named(&words.rate_card_version, query.date);
-        let direct = match words.method == Method::Direct.as_str() {
-            true => self.direct_shares(&asked, &pool, went_in).await?,
-            false => None,
+        let windowed = match policy.as_ref().zip(defined).filter(|_| words.method == Method::Window.as_str()) {
+            Some((policy, defined)) => self.explain_window(&asked, policy, defined).await?,
+            None => None,
+        };
+        let windows = windowed.as_ref().and_then(|windowed| windowed.pools.as_ref());
+        let direct = match (words.method == Method::Direct.as_str(), windows) {
+            (_, Some(windows)) => self.direct_shares(&asked, &pool, went_in, windows).await?,
+            (true, None) => self.direct_shares(&asked, &pool, went_in, &BTreeMap::new()).await?,
+            (false, None) => None,
         };
         let rule = Rule {
             method: &words.method,
@@ -231,8 +242,10 @@ impl Engine {
         }
         let checked: Vec<bool> =
             components.iter().flat_map(|component| &component.cells).filter_map(|cell| cell.matches).collect();
+        let mut window = windowed.map(|windowed| windowed.explained);
         if !disclosed {
             components.iter_mut().for_each(ExplainedComponent::redact);
+            window.iter_mut().for_each(ExplainedWindow::redact);
         }
         let takes_lines = went_in.iter().any(|row| row.lines > 0);
         let bills = match disclosed && takes_lines {
@@ -255,6 +268,7 @@ impl Engine {
             disclosed,
             tenants: disclosed.then_some(tenants),
             bills,
+            window,
             inputs: if disclosed { inputs.into_iter().collect() } else { Vec::new() },
         })
     }
