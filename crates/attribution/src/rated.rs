@@ -8,6 +8,7 @@ use crate::split::split_exact;
 use crate::usage::{Measure, MeterBook, UsageCell};
 use domain::condition::Pattern;
 use domain::meter::MeterKind;
+use domain::money::MONEY_ATOMS_MAX;
 use domain::policy::{Pool, Split};
 use domain::rates::{AmbiguousPrice, Match, RateCard, canonical};
 use num_bigint::BigUint;
@@ -37,7 +38,7 @@ pub(crate) fn rated(
         if amount.is_some_and(|amount| amount < 0) {
             findings.push(Finding::negative_driver(pool, consumer, "cost", amount.unwrap_or(0)));
         }
-        let amount = amount.map(|amount| amount.max(0)).filter(|amount| *amount <= domain::money::MONEY_ATOMS_MAX);
+        let amount = amount.map(|amount| amount.max(0)).filter(|amount| *amount <= MONEY_ATOMS_MAX);
         let Some(amount) = amount else {
             return Err(NotRun::new("out_of_bound", format!("{meter} of {consumer:?} costs more than a row can hold")));
         };
@@ -188,7 +189,8 @@ fn price_graduated(
     let after = used.and_then(|used| before.checked_add(used)).ok_or_else(out_of_bound)?;
     let mut rated = Rated::default();
     add_between(&mut rated, found, before, after);
-    let cost = rated.round_half_even().ok_or_else(out_of_bound)?;
+    // Each of several prices of a consumer may be so large: they are added up before that is looked at.
+    let cost = rated.round_half_even().filter(|cost| *cost <= MONEY_ATOMS_MAX).ok_or_else(out_of_bound)?;
     let amounts = split_exact(cost, &weights).unwrap_or_else(|| vec![0; weights.len()]);
     Ok(cells.into_iter().map(|(consumer, _)| consumer).zip(amounts).collect())
 }

@@ -4,6 +4,7 @@ use crate::graduated::add_between;
 use crate::rating::{QUANTITY_ATOMS_PER_UNIT, Rated, price_of_day};
 use crate::split::split_exact;
 use domain::Day;
+use domain::money::MONEY_ATOMS_MAX;
 use domain::rates::{AmbiguousPrice, Match, Per, RateCard, canonical};
 use num_bigint::BigUint;
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub struct Repricer {
     so_far: BTreeMap<(usize, Arc<str>), i128>,
 }
 
-/// The amounts are more than 128 bits hold.
+/// An amount is more than a row can hold; 10¹⁰ of those that a row can hold add up to less than 2¹²⁷.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a quantity costs more than can be counted")]
 pub struct TooMuch;
@@ -121,7 +122,8 @@ impl Repricer {
         let found = Match { row: &self.card.prices[row], divisor: self.divisor(row) };
         let price = price_of_day(&found, day, day_seconds).ok_or(TooMuch)?;
         let divisor = i128::from(found.divisor) * QUANTITY_ATOMS_PER_UNIT;
-        crate::exact::multiply_divide_half_even(quantity.max(0), price, divisor).ok_or(TooMuch)
+        let amount = crate::exact::multiply_divide_half_even(quantity.max(0), price, divisor);
+        amount.filter(|amount| *amount <= MONEY_ATOMS_MAX).ok_or(TooMuch)
     }
 
     /// Returns what each of a tenant's cells of a day costs at a graduated price, and goes on in the month. Days must
@@ -154,7 +156,7 @@ impl Repricer {
         let price = &self.card.prices[row];
         let found = Match { row: price, divisor: self.divisors[row] };
         add_between(&mut rated, &found, before, *so_far);
-        let cost = rated.round_half_even().ok_or(TooMuch)?;
+        let cost = rated.round_half_even().filter(|cost| *cost <= MONEY_ATOMS_MAX).ok_or(TooMuch)?;
         Ok(split_exact(cost, &weights).unwrap_or_else(|| vec![0; weights.len()]))
     }
 }
@@ -206,6 +208,20 @@ mod tests {
         assert_eq!(cost("api_call_count_24h", 1_000_001), "2.000002");
         assert_eq!(cost("api_call_count_24h", -1), "0.00");
         assert_eq!(repricer.row("change_count_24h", |_, _| false), Ok(None));
+    }
+
+    #[test]
+    fn what_no_row_can_hold_is_refused() {
+        let price = "price='500000000000'";
+        let rows =
+            format!("[[price]]\nmeter='m'\n{price}\n[[price]]\nmeter='n'\n{price}\ntiers=[{{above='9',price='1'}}]");
+        let mut repricer = Repricer::new(card(&rows));
+        let day = "2026-10-01".parse().expect("a day");
+        let units = |units: i128| units * QUANTITY_ATOMS_PER_UNIT;
+        let (most, more) = (repricer.amount(0, units(2), day, 86_400), repricer.amount(0, units(3), day, 86_400));
+        assert_eq!((most, more), (Ok(MONEY_ATOMS_MAX), Err(TooMuch)));
+        assert_eq!(repricer.graduated(1, &"acme".into(), day, &[units(2)]), Ok(vec![MONEY_ATOMS_MAX]));
+        assert_eq!(repricer.graduated(1, &"globex".into(), day, &[units(3)]), Err(TooMuch));
     }
 
     #[test]

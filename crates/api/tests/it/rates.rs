@@ -90,6 +90,8 @@ async fn estimates_are_grouped_split_over_days_compared_and_paged() {
     let first = current(&app, "&limit=1").await;
     let next = format!("&limit=1&cursor={}", first["next_cursor"].as_str().unwrap());
     assert_eq!(costs(&current(&app, &next).await, "tenant"), ["globex 15.001"]);
+    let longer = app.get(&format!("/costs?view=current_rates&from=2026-11-01&to=2026-11-19{next}")).await;
+    longer.expect_problem(400, "invalid_parameter");
     put(&app, "2026-11-19", json!([{ "tenant": "globex", "metrics": { "member_count": 9 } }])).await;
     app.get(&format!("/costs?view=current_rates&{DAYS}{next}")).await.expect_problem(400, "invalid_parameter");
 }

@@ -15,7 +15,7 @@ use datafusion::prelude::SessionContext;
 use domain::meter::{Aggregation, MeterKind};
 use domain::money::ATOMS_PER_UNIT;
 use domain::snapshot::ORIGIN_SNAPSHOT;
-use domain::{Currency, Day, DayRange, TenantScope};
+use domain::{Currency, DayRange, TenantScope};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -290,8 +290,7 @@ fn resume(scope: &TenantScope, query: &CostQuery, state: &str) -> Result<(CostQu
         let detail = "usage, tenants or prices changed since the first page; leave the cursor out to start over";
         return Err(EngineError::parameter("cursor", detail));
     }
-    let range = DayRange::new(Day::from_epoch_days(place.from), Day::from_epoch_days(place.to));
-    let range = range.ok_or_else(|| EngineError::parameter("cursor", "the cursor names no days; leave it out"))?;
+    let range = super::pinned_range((place.from, place.to), query.range)?;
     Ok((CostQuery { range, ..query.clone() }, place.offset))
 }
 

@@ -196,15 +196,7 @@ impl Engine {
             return Ok((query.clone(), self.head(query.as_of.as_ref()).await?, 0));
         };
         let place: Place = cursor::decode(&question(scope, query), text)?;
-        let pinned = DayRange::new(Day::from_epoch_days(place.from), Day::from_epoch_days(place.to));
-        // A rolling range moves on at midnight; the pages keep the days of the first one.
-        let near = |range: &DayRange| {
-            let moved = |a: Day, b: Day| (a.epoch_days() - b.epoch_days()).abs() <= 1;
-            moved(range.from(), query.range.from()) && moved(range.to(), query.range.to())
-        };
-        let range = pinned.filter(near).ok_or_else(|| {
-            EngineError::parameter("cursor", "the cursor belongs to another range; leave it out to start over")
-        })?;
+        let range = pinned_range((place.from, place.to), query.range)?;
         let mut head = self.head(Some(&AsOf::Posting(place.posting))).await?;
         (head.recorded_up_to, head.is_now) = (place.facts, query.as_of.is_none());
         Ok((CostQuery { range, ..query.clone() }, head, place.offset))
@@ -252,6 +244,16 @@ impl Engine {
             }
         }
     }
+}
+
+/// The range that a cursor pins. A rolling range moves on at midnight; the pages keep the days of the first one.
+fn pinned_range((from, to): (i32, i32), asked: DayRange) -> Result<DayRange, EngineError> {
+    let moved = |a: Day, b: Day| a.epoch_days().abs_diff(b.epoch_days()) <= 1;
+    let near = |range: &DayRange| moved(range.from(), asked.from()) && moved(range.to(), asked.to());
+    let pinned = DayRange::new(Day::from_epoch_days(from), Day::from_epoch_days(to));
+    pinned.filter(near).ok_or_else(|| {
+        EngineError::parameter("cursor", "the cursor belongs to another range; leave it out to start over")
+    })
 }
 
 /// Everything about a question that its pages must have in common, but the range.
