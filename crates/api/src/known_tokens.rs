@@ -59,6 +59,11 @@ impl KnownTokens {
         }
     }
 
+    /// Forgets a token that was revoked here: it is known no longer, whether the catalog answers or not.
+    pub(crate) fn forget(&self, hash: &str) {
+        self.with(|known| drop(known.rows.remove(hash)));
+    }
+
     /// Notes that the catalog does not answer.
     pub(crate) fn rest(&self, now: i64) {
         self.with(|known| known.rests_until = now.saturating_add(REST_MICROS));
@@ -141,5 +146,17 @@ mod tests {
         catalog.revoke_token("t1", 150).await.expect("revoked");
         let found = tokens.find(&catalog, "known", 200).await.expect("an answer");
         assert_eq!(found.and_then(|found| found.row.revoked_at), Some(150));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_revoked_here_is_not_known_while_the_catalog_is_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let catalog = Catalog::open(&folder.path().join("catalog.db")).await.expect("a catalog");
+        catalog.insert_token(&token("known")).await.expect("stored");
+        let tokens = KnownTokens::default();
+        tokens.find(&catalog, "known", 100).await.expect("an answer");
+        tokens.forget("known");
+        catalog.close().await;
+        tokens.find(&catalog, "known", 200).await.expect_err("nobody knows");
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::BodySize;
 use crate::memory::EventShare;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
-use crate::resources::events::{EventsBody, RefusedEventBody, read_text, take_lines};
+use crate::resources::events::{EventsBody, RefusedEventBody, grow_to_parse, read_text, take_lines};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -21,8 +21,6 @@ use utoipa::ToSchema;
 const GITHUB_SIGNATURE: &str = "x-hub-signature-256";
 /// Header with the secret of a delivery of GitLab.
 const GITLAB_TOKEN: &str = "x-gitlab-token";
-/// Bytes of memory for each byte of a webhook: its values, its text, its event.
-const WEBHOOK_FACTOR: usize = 6;
 
 /// What became of an export or a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -134,7 +132,7 @@ async fn export(app: &App, scope: &TenantScope, kind: AdapterKind, request: Requ
 /// A delivery is one record; what is refused of it is its answer.
 async fn delivery(app: &App, kind: AdapterKind, text: String) -> Result<Response, ApiError> {
     let mut share = app.event_memory.share();
-    share.grow(WEBHOOK_FACTOR * text.len())?;
+    grow_to_parse(&mut share, text.as_bytes())?;
     let mut body = take(app, &TenantScope::All, (kind, text), share).await?;
     match body.rejected.pop() {
         Some(refused) => Err(ApiError::EventRefused(refused)),

@@ -25,6 +25,9 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) const PREPARED_TIMES_MAX: u32 = 3;
 /// Bytes of memory for each byte of the event that is being parsed: its values, its text once more, its record.
 const PARSED_FACTOR: usize = 6;
+/// Bytes of memory for each value of a payload that is parsed as a whole, however short its text: the value as it is read
+/// and as paths look at it, its share of events and refusals.
+const VALUE_BYTES: usize = 384;
 /// Bytes of memory of an event about which only the answer is kept, beside its text.
 const ANSWERED_BYTES: usize = 256;
 
@@ -142,8 +145,11 @@ pub(crate) async fn read_text(app: &App, request: Request) -> Result<(String, Ev
     let decoded = move || {
         check_encoding(&body)?;
         grow_to_read(&mut of_text, &body.bytes, limit)?;
-        let bytes = read_whole(body.bytes, limit).map_err(|error| limited(error, limit))?;
-        of_text.grow(PARSED_FACTOR * bytes.len())?;
+        let room = |piece: &[u8]| grow_to_parse(&mut of_text, piece);
+        let bytes = read_whole(body.bytes, limit, room).map_err(|error| match error {
+            ApiError::Metering(error) => limited(error, limit),
+            other => other,
+        })?;
         let text = String::from_utf8(bytes).map_err(|_| ApiError::body("", "the body is not UTF-8"))?;
         Ok::<_, ApiError>((text, of_text))
     };
@@ -155,9 +161,11 @@ async fn structured(event: BinaryEvent, body: Body, mut share: EventShare) -> Re
     let text = move || {
         check_encoding(&body)?;
         grow_to_read(&mut share, &body.bytes, DATA_BYTES_MAX)?;
-        let too_long = |error: MeteringError| if error.is_too_large() { too_long() } else { error.into() };
-        let data = read_whole(body.bytes, DATA_BYTES_MAX).map_err(too_long)?;
-        share.grow(PARSED_FACTOR * data.len())?;
+        let room = |piece: &[u8]| grow_to_parse(&mut share, piece);
+        let data = read_whole(body.bytes, DATA_BYTES_MAX, room).map_err(|error| match error {
+            ApiError::Metering(error) if error.is_too_large() => too_long(),
+            other => other,
+        })?;
         Ok::<_, ApiError>(Body { bytes: event.text(&data)?.into_bytes().into(), encoding: Encoding::Plain, ..body })
     };
     tokio::task::spawn_blocking(text).await.map_err(|error| ApiError::Internal(error.to_string()))?
@@ -379,6 +387,12 @@ fn grow_to_read(share: &mut EventShare, bytes: &[u8], decoded_bytes_max: u64) ->
     share.grow(usize::try_from(reading_bytes_max(bytes, decoded_bytes_max)).unwrap_or(usize::MAX))
 }
 
+/// Takes what a piece of text needs that is parsed as a whole: its length, and the values that it may begin.
+pub(crate) fn grow_to_parse(share: &mut EventShare, piece: &[u8]) -> Result<(), ApiError> {
+    let values = piece.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b'\n')).count();
+    share.grow(PARSED_FACTOR * piece.len() + VALUE_BYTES * values)
+}
+
 fn limited(error: MeteringError, limit: u64) -> ApiError {
     match error.is_too_large() {
         true => ApiError::TooLarge { what: "decoded bytes", limit, key: "limits.events_decoded" },
@@ -429,4 +443,22 @@ fn offer(preparer: &mut Preparer, body: Body, limits: &ApiLimits, share: EventSh
         return Err(ApiError::body("", "the body is empty"));
     }
     Ok(offers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::EventMemory;
+
+    #[test]
+    fn many_short_values_take_more_memory_than_their_text() {
+        let memory = EventMemory::new(32 * 1024 * 1024);
+        let long = vec![b'x'; 1024 * 1024];
+        grow_to_parse(&mut memory.share(), &long).expect("one long text");
+        for short in ["0,", "[]", "{}\n", "1\n"] {
+            let text = short.repeat(512 * 1024);
+            let grown = grow_to_parse(&mut memory.share(), text.as_bytes());
+            assert!(matches!(grown, Err(ApiError::TooLarge { .. })), "{short:?}");
+        }
+    }
 }

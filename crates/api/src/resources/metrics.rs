@@ -3,6 +3,7 @@
 use crate::access::EventWriter;
 use crate::app::App;
 use crate::body::content_type;
+use crate::memory::EventShare;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use crate::resources::events::{PREPARED_TIMES_MAX, Received, read};
@@ -13,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use metering::MeteringError;
 use metering::streams::otlp::{self, OtlpEncoding};
 use metering::streams::remote_write::{self, RemoteWrite};
-use metering::streams::{Outcome, Point, PushError, PushLimits, Pushed, Refused};
+use metering::streams::{Outcome, Point, PushLimits, Pushed, Refused};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -21,6 +22,8 @@ use utoipa::ToSchema;
 /// Path of OTLP metrics; its errors are told in OTLP's own form.
 pub(crate) const OTLP_PATH: &str = "/api/v1/otlp/v1/metrics";
 
+/// Bytes of memory for each byte of a push that is decoded: itself, in a list that grows, and its texts once more.
+const DECODED_FACTOR: usize = 4;
 /// Bytes of memory of a point and of the event that it becomes, as they usually are.
 const POINT_BYTES: usize = 2 * 1024;
 
@@ -69,10 +72,14 @@ pub async fn post_otlp_metrics(
         b"gzip" => true,
         _ => return Err(ApiError::MediaType("the content encoding known here is gzip".to_owned())),
     };
-    let Received { bytes, mut share } = read(&app, request).await?;
+    let Received { bytes, share } = read(&app, request).await?;
     let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
-    let pushed = decoded(move || otlp::decode(bytes, is_gzip, encoding, &map, &limits)).await?;
-    share.grow(POINT_BYTES * pushed.points.len())?;
+    let decode = move |share: &mut EventShare| {
+        grow_to_decode(share, otlp::decoded_bytes(&bytes, is_gzip, &limits)?)?;
+        Ok::<_, ApiError>(otlp::decode(bytes, is_gzip, encoding, &map, &limits)?)
+    };
+    // The share is held to the end.
+    let (pushed, _share) = decoded(share, decode).await?;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = Response::new(Body::from(otlp::response(encoding, &outcome.refused)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
@@ -100,10 +107,14 @@ pub async fn post_remote_write(
     if !matches!(encoding_of(&request), b"" | b"snappy") {
         return Err(ApiError::MediaType("the content encoding known here is snappy".to_owned()));
     }
-    let Received { bytes, mut share } = read(&app, request).await?;
+    let Received { bytes, share } = read(&app, request).await?;
     let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
-    let pushed = decoded(move || remote_write::decode(&bytes, version, &map, &limits)).await?;
-    share.grow(POINT_BYTES * pushed.points.len())?;
+    let decode = move |share: &mut EventShare| {
+        grow_to_decode(share, remote_write::decoded_bytes(&bytes, &limits)?)?;
+        Ok::<_, ApiError>(remote_write::decode(&bytes, version, &map, &limits)?)
+    };
+    // The share is held to the end.
+    let (pushed, _share) = decoded(share, decode).await?;
     let received = pushed.received;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = match outcome.refused.count {
@@ -132,9 +143,21 @@ fn push_limits(app: &App) -> PushLimits {
     }
 }
 
-async fn decoded(decode: impl FnOnce() -> Result<Pushed, PushError> + Send + 'static) -> Result<Pushed, ApiError> {
-    let pushed = tokio::task::spawn_blocking(decode).await.map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(pushed?)
+/// Decodes a push, and takes the memory of its points beside what decoding took.
+async fn decoded(
+    mut share: EventShare,
+    decode: impl FnOnce(&mut EventShare) -> Result<Pushed, ApiError> + Send + 'static,
+) -> Result<(Pushed, EventShare), ApiError> {
+    let work = move || {
+        let pushed = decode(&mut share)?;
+        share.grow(POINT_BYTES * pushed.points.len())?;
+        Ok::<_, ApiError>((pushed, share))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::Internal(error.to_string()))?
+}
+
+fn grow_to_decode(share: &mut EventShare, bytes: u64) -> Result<(), ApiError> {
+    share.grow(usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(DECODED_FACTOR))
 }
 
 async fn store(app: &App, writer: &EventWriter, pushed: Pushed) -> Result<Outcome, ApiError> {

@@ -215,6 +215,7 @@ pub async fn revoke_token(
 ) -> Result<StatusCode, ApiError> {
     query.none()?;
     let row = app.catalog().revoke_token(&id, app.now().micros()).await?;
+    app.known_tokens.forget(&row.hash);
     app.record(&admin, "token.revoke", &id, NOTHING, Some(&to_api_token(&row))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

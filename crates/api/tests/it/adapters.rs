@@ -1,9 +1,11 @@
 //! Webhooks of GitHub and GitLab, exports of LiteLLM and Langfuse, as they are sent, through the real router.
 
 use crate::app::{Answer, TestApp};
+use api::ApiLimits;
 use api::adapters::AdapterSetup;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use engine::Settings;
 use metering::adapters::{AdapterKind, AdapterRule, Adapters};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,4 +239,13 @@ async fn observations_of_langfuse_become_tokens_of_the_tenant_of_the_token() {
     let missing = app.post("/events/langfuse", &observation("o-4", "GENERATION")).await.expect(207).json();
     let codes: Vec<&Value> = missing["rejected"].as_array().unwrap().iter().map(|row| &row["code"]).collect();
     assert_eq!(codes, ["tenant_missing", "tenant_missing", "tenant_missing"]);
+}
+
+#[tokio::test]
+async fn many_short_values_are_more_than_there_is_memory_for() {
+    let limits = ApiLimits { events_memory_bytes_max: 256 * 1024, ..ApiLimits::default() };
+    let app = TestApp::with(Settings::default(), limits).await;
+    let problem = app.post("/events/litellm", &json!(vec![0; 4_000])).await.expect_problem(413, "payload_too_large");
+    assert!(problem["detail"].as_str().unwrap().contains("limits.events_memory"), "{problem}");
+    app.post("/events/litellm", &json!([logged("call-1", "success")])).await.expect(200);
 }

@@ -274,6 +274,9 @@ async fn otlp_errors_are_a_status_in_the_encoding_of_the_request() {
     let app = start(ApiLimits { events_decoded_bytes_max: 1_500, ..ApiLimits::default() }).await;
     let answer = push(&app, OTLP, &headers, bomb).await.expect(413);
     assert!(answer.text.contains("limits.events_decoded"), "{}", answer.text);
+    let app = start(ApiLimits { events_memory_bytes_max: 256 * 1024, ..ApiLimits::default() }).await;
+    let answer = push(&app, OTLP, &headers, gzip(&[b' '; 200_000])).await.expect(413);
+    assert!(answer.text.contains("limits.events_memory"), "{}", answer.text);
     let text = push(&app, OTLP, &[("content-type", "text/plain")], long).await;
     text.expect_problem(415, "unsupported_media_type");
     push(&app, &format!("{OTLP}?x=1"), &[("content-type", JSON)], b"{}".to_vec()).await.expect(400);

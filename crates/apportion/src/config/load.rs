@@ -172,10 +172,25 @@ fn hide_secret(key: &str, value: &Value) -> String {
     if named && !is_query {
         return "(hidden)".to_owned();
     }
-    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (_, host))) => format!("{scheme}://(hidden)@{host}"),
+    match text.split_once("://").and_then(|(scheme, rest)| hide_in_address(scheme, rest)) {
+        Some(hidden) => hidden,
         None if last == "url" && key.starts_with("source.") => "(hidden)".to_owned(),
         None => text,
+    }
+}
+
+/// Returns an address without user, password and what stands behind its `?`; `None` if it can hold no secret.
+fn hide_in_address(scheme: &str, rest: &str) -> Option<String> {
+    let place = |rest: &str| match rest.split_once('?') {
+        Some((place, _)) => format!("{place}?(hidden)"),
+        None => rest.to_owned(),
+    };
+    match (rest.rfind('@'), rest.find('?')) {
+        // Whether the `@` is of the password or of a parameter cannot be told.
+        (Some(at), Some(query)) if query < at => Some(format!("{scheme}://(hidden)")),
+        (Some(at), _) => Some(format!("{scheme}://(hidden)@{}", place(&rest[at + 1..]))),
+        (None, Some(_)) if scheme.starts_with("postgres") => Some(format!("{scheme}://{}", place(rest))),
+        (None, _) => None,
     }
 }
 
@@ -272,6 +287,20 @@ mod tests {
         let loaded = load_text(text, &[]).expect("valid");
         let printed = format!("{:?}", loaded.shown());
         assert!(!printed.contains("hunter2") && printed.contains("postgres://(hidden)@db/x"), "{printed}");
+    }
+
+    #[test]
+    fn an_address_of_a_database_prints_without_its_secrets_wherever_they_stand() {
+        let check = |address: &str, expected: &str| {
+            assert_eq!(hide_secret("storage.catalog", &Value::String(address.to_owned())), expected);
+        };
+        check("postgres://me:pw@db/x", "postgres://(hidden)@db/x");
+        check("postgres://me@db/x?password=pw", "postgres://(hidden)@db/x?(hidden)");
+        check("postgres:///x?user=me&password=pw", "postgres:///x?(hidden)");
+        check("postgres://me@db/x?password=p@w", "postgres://(hidden)");
+        check("postgres://me:p?w@db/x", "postgres://(hidden)");
+        check("postgres://db/x", "postgres://db/x");
+        check("/var/lib/catalog.db", "/var/lib/catalog.db");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::query::{MetricQuery, Param};
 use super::session::{Session, shown, text, truth};
 use super::source::{PostgresSource, Workspace, quantity};
 use domain::{InstantRange, Quantity};
+use std::collections::BTreeSet;
 
 const DOING: &str = "looking for ways around row-level security";
 
@@ -206,21 +207,24 @@ async fn ask_for_nobody(
 
 /// An id that no workspace has, of the kind that the others have, so that policies can read it; none without others.
 fn nobody(listed: &[Workspace]) -> Option<String> {
-    const NOBODY_UUID: &str = "5d1ab2c7-90e4-4f7a-8f5e-3b6c0d9e1a42";
+    /// Last group of the id that nobody has; the groups before it are always the same.
+    const NOBODY_NODE: u64 = 0x3b6c_0d9e_1a42;
     const NOBODY: &str = "apportion-nobody";
     listed.first()?;
+    let taken: BTreeSet<String> = listed.iter().map(|workspace| workspace.id.to_ascii_lowercase()).collect();
+    let is_free = |id: &String| !taken.contains(id);
     let all = |is: fn(&str) -> bool| listed.iter().all(|workspace| is(&workspace.id));
-    let start = if all(is_uuid) {
-        NOBODY_UUID.to_owned()
+    if all(is_uuid) {
+        (NOBODY_NODE..).map(|node| format!("5d1ab2c7-90e4-4f7a-8f5e-{node:012x}")).find(is_free)
     } else if all(|id| id.parse::<i64>().is_ok()) {
-        // Below every id, and small enough for whatever number the ids are stored as.
+        // Below every id if there is room, and small enough for whatever number the ids are stored as.
         let lowest = listed.iter().filter_map(|workspace| workspace.id.parse::<i64>().ok()).min().unwrap_or_default();
-        lowest.min(0).checked_sub(1)?.to_string()
+        (lowest.min(0).saturating_sub(1)..).map(|id| id.to_string()).find(is_free)
     } else {
-        NOBODY.to_owned()
-    };
-    let is_taken = |id: &str| listed.iter().any(|workspace| workspace.id == id);
-    (!is_taken(&start)).then_some(start)
+        // An application may let people choose ids, this one among them.
+        let others = (2_u64..).map(|number| format!("{NOBODY}-{number}"));
+        std::iter::once(NOBODY.to_owned()).chain(others).find(is_free)
+    }
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -247,5 +251,17 @@ mod tests {
         assert_eq!(nobody(&["-1", "200"]).as_deref(), Some("-2"));
         assert_eq!(nobody(&["1", "acme", uuid]).as_deref(), Some("apportion-nobody"));
         assert_eq!(nobody(&[]), None);
+    }
+
+    #[test]
+    fn nobody_is_found_even_where_somebody_has_the_usual_id() {
+        let nobody = |ids: &[&str]| {
+            let listed = ids.iter().map(|id| Workspace { id: (*id).to_owned(), slug: None, name: None, plan: None });
+            nobody(&listed.collect::<Vec<_>>())
+        };
+        assert_eq!(nobody(&["acme", "apportion-nobody"]).as_deref(), Some("apportion-nobody-2"));
+        let usual = "5D1AB2C7-90e4-4f7a-8f5e-3b6c0d9e1a42";
+        assert_eq!(nobody(&[usual]).as_deref(), Some("5d1ab2c7-90e4-4f7a-8f5e-3b6c0d9e1a43"));
+        assert_eq!(nobody(&["1", "-9223372036854775808"]).as_deref(), Some("-9223372036854775807"));
     }
 }

@@ -142,7 +142,7 @@ impl Scan<'_> {
                 self.query.names.insert(rest[1..length - 1].replace("\"\"", "\""));
                 self.copy(length);
             }
-            '-' if rest.starts_with("--") => self.copy(rest.find('\n').unwrap_or(rest.len())),
+            '-' if rest.starts_with("--") => self.copy(rest.find(['\n', '\r']).unwrap_or(rest.len())),
             '/' if rest.starts_with("/*") => self.copy(comment(rest)?),
             '$' => self.copy(dollar_quoted(rest)?),
             ':' => self.colon()?,
@@ -303,6 +303,7 @@ mod tests {
         check("SELECT 1) AS a; DROP TABLE b", "refused: the parentheses do not match");
         check("SELECT (1", "refused: the parentheses do not match");
         check("SELECT 1; DROP TABLE b", "refused: write one statement, without `;`");
+        check("SELECT 1 -- a\r; DROP TABLE b", "refused: write one statement, without `;`");
         check("SELECT 'a", "refused: a ' is not closed");
         check("SELECT \"a", "refused: a \" is not closed");
         check("SELECT /* a", "refused: a comment is not closed");

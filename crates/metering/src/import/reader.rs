@@ -245,15 +245,26 @@ pub fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(GZIP_MAGIC) || bytes.starts_with(ZSTD_MAGIC)
 }
 
-/// Returns all bytes of a body, decompressed if it is compressed.
+/// Returns all bytes of a body, decompressed if it is compressed; `room` is asked before each piece of it is kept.
 ///
 /// # Errors
-/// If it cannot be decompressed, or holds more than the limit.
-pub fn read_whole(bytes: Arc<[u8]>, decoded_bytes_max: u64) -> Result<Vec<u8>, MeteringError> {
-    let mut whole = Vec::new();
+/// If it cannot be decompressed, or holds more than the limit; and what `room` says, after which nothing more is read.
+pub fn read_whole<E: From<MeteringError>>(
+    bytes: Arc<[u8]>,
+    decoded_bytes_max: u64,
+    mut room: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
     let mut input = decompressed(Cursor::new(bytes), decoded_bytes_max).map_err(MeteringError::Unreadable)?;
-    input.read_to_end(&mut whole).map_err(MeteringError::Unreadable)?;
-    Ok(whole)
+    let (mut whole, mut buffer) = (Vec::new(), vec![0; CHUNK_BYTES]);
+    loop {
+        let read = input.read(&mut buffer).map_err(MeteringError::Unreadable)?;
+        if read == 0 {
+            return Ok(whole);
+        }
+        let piece = &buffer[..read];
+        room(piece)?;
+        whole.extend_from_slice(piece);
+    }
 }
 
 /// Returns how many bytes of memory an [`EventReader`] takes for a body at most, what it decompresses included.
@@ -266,16 +277,33 @@ pub fn reading_bytes_max(bytes: &[u8], decoded_bytes_max: u64) -> u64 {
         return 2 * bytes.len().min(EVENT_BYTES_MAX) as u64;
     }
     let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
-    let window = match (bytes.starts_with(ZSTD_MAGIC), bytes.get(4), bytes.get(5)) {
+    let window = if bytes.starts_with(ZSTD_MAGIC) { largest_window(bytes, decoded_bytes_max) } else { 0 };
+    buffers + window.min(decoded_bytes_max)
+}
+
+/// Returns the largest window of zstd frames, which may stand one behind the other: each asks for its own.
+fn largest_window(mut frames: &[u8], unknown: u64) -> u64 {
+    let mut largest = 0;
+    while !frames.is_empty() {
+        largest = largest.max(window_of(frames, unknown));
+        // What is broken here is not read beyond here either.
+        let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(frames) else { break };
+        frames = frames.get(length.max(1)..).unwrap_or_default();
+    }
+    largest
+}
+
+/// Returns the window of the first of these frames.
+fn window_of(frame: &[u8], unknown: u64) -> u64 {
+    match (frame.starts_with(ZSTD_MAGIC), frame.get(4), frame.get(5)) {
         (true, Some(descriptor), Some(window)) if descriptor & 0x20 == 0 => {
             let base = 1_u64 << (10 + (window >> 3)).min(40);
             base + base / 8 * u64::from(window & 7)
         }
-        // Of a single segment the window is the content.
-        (true, ..) => decoded_bytes_max,
-        (false, ..) => 0,
-    };
-    buffers + window.min(decoded_bytes_max)
+        // Of a single segment the window is the content, of which the header tells the size.
+        (true, ..) => zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().unwrap_or(unknown),
+        (false, ..) => unknown,
+    }
 }
 
 /// Appends bytes, but never more than one beyond the longest event: enough to see that it is too long.
@@ -402,14 +430,28 @@ mod tests {
         check(&format!("[\"{long}\",{{}}]"), &["TooLong", "{}"]);
         assert_eq!(read(b"\xff\n{}\n".to_vec()), Ok(vec!["NotUtf8".to_owned(), "{}".to_owned()]));
     }
+
     #[test]
     fn a_whole_body_is_read_within_its_limit() {
         let text = vec![b'x'; 300_000];
         let packed = zstd::encode_all(&text[..], 1).expect("zstd");
         for body in [&text, &packed] {
-            assert_eq!(read_whole(body.clone().into(), 300_000).map_err(|error| error.to_string()), Ok(text.clone()));
-            assert!(read_whole(body.clone().into(), 299_999).is_err_and(|error| error.is_too_large()));
+            let read = |bytes_max: u64| read_whole(body.clone().into(), bytes_max, |_| Ok::<(), MeteringError>(()));
+            assert_eq!(read(300_000).map_err(|error| error.to_string()), Ok(text.clone()));
+            assert!(read(299_999).is_err_and(|error| error.is_too_large()));
         }
+    }
+
+    #[test]
+    fn a_body_is_read_no_further_than_there_is_room() {
+        let packed = zstd::encode_all(&vec![b'x'; 8 * CHUNK_BYTES][..], 1).expect("zstd");
+        let mut asked = 0;
+        let room = |piece: &[u8]| {
+            asked += piece.len();
+            if asked <= CHUNK_BYTES { Ok(()) } else { Err(MeteringError::MetersChanged) }
+        };
+        assert!(matches!(read_whole(packed.into(), u64::MAX, room), Err(MeteringError::MetersChanged)));
+        assert!(asked <= 2 * CHUNK_BYTES, "{asked}");
     }
 
     #[test]
@@ -421,6 +463,17 @@ mod tests {
         assert_eq!(reading_bytes_max(&frame(0, 17 << 3), 1 << 30), buffers + (128 << 20));
         assert_eq!(reading_bytes_max(&frame(0, (9 << 3) + 4), 1 << 30), buffers + (512 << 10) + (256 << 10));
         assert_eq!(reading_bytes_max(&frame(0, 255), 1 << 20), buffers + (1 << 20), "never more than there may be");
-        assert_eq!(reading_bytes_max(&frame(0x20, 0), 1 << 20), buffers + (1 << 20));
+        assert_eq!(reading_bytes_max(&frame(0x20, 200), 1 << 20), buffers + 200, "a single segment is its content");
+        assert_eq!(reading_bytes_max(&[ZSTD_MAGIC, &[0x20]].concat(), 1 << 20), buffers + (1 << 20), "cut off");
+    }
+
+    #[test]
+    fn every_frame_of_a_body_is_looked_at() {
+        let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+        let small = zstd::bulk::compress(b"{}", 1).expect("zstd");
+        assert!(reading_bytes_max(&small, 1 << 30) < buffers + (1 << 20));
+        let large = [ZSTD_MAGIC, &[0, 17 << 3]].concat();
+        let both = [small.clone(), small, large].concat();
+        assert_eq!(reading_bytes_max(&both, 1 << 30), buffers + (128 << 20));
     }
 }

@@ -19,6 +19,9 @@ use serde_json::{Map, Number, Value, json};
 use std::io::Read as _;
 use std::sync::Arc;
 
+/// Bytes that are decompressed at a time to be counted.
+const COUNTED_AT_ONCE: usize = 64 * 1024;
+
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtlpEncoding {
@@ -87,6 +90,27 @@ pub fn decode(
         return Err(PushError::TooManyPoints(limits.points_max));
     }
     Ok(pushed)
+}
+
+/// Returns how many bytes [`decode`] will keep of a body when it is decompressed, without keeping any.
+///
+/// # Errors
+/// [`PushError::DecodedTooLarge`]. What is damaged is told by [`decode`].
+pub fn decoded_bytes(body: &[u8], is_gzip: bool, limits: &PushLimits) -> Result<u64, PushError> {
+    let mut bytes = 0;
+    if is_gzip {
+        let mut reader = flate2::bufread::MultiGzDecoder::new(body);
+        let mut buffer = vec![0; COUNTED_AT_ONCE];
+        while let Ok(read @ 1..) = reader.read(&mut buffer) {
+            bytes += read as u64;
+            if limits.decoded_bytes_max < bytes {
+                break;
+            }
+        }
+    } else {
+        bytes = body.len() as u64;
+    }
+    if limits.decoded_bytes_max < bytes { Err(PushError::DecodedTooLarge(limits.decoded_bytes_max)) } else { Ok(bytes) }
 }
 
 fn gunzip(body: &[u8], bytes_max: u64) -> Result<Vec<u8>, PushError> {
@@ -463,8 +487,20 @@ mod tests {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::copy(&mut std::io::repeat(0).take(LIMITS.decoded_bytes_max + 1), &mut packed).unwrap();
         let packed = packed.finish().unwrap();
+        let too_large = PushError::DecodedTooLarge(LIMITS.decoded_bytes_max);
+        assert_eq!(decoded_bytes(&packed, true, &LIMITS), Err(too_large));
         let decoded = decode(packed, true, OtlpEncoding::Protobuf, &map(), &LIMITS);
         assert_eq!(decoded, Err(PushError::DecodedTooLarge(LIMITS.decoded_bytes_max)));
+    }
+
+    #[test]
+    fn the_bytes_of_a_body_are_counted_before_they_are_kept() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::copy(&mut std::io::repeat(0).take(1_000), &mut packed).unwrap();
+        let packed = packed.finish().unwrap();
+        assert_eq!(decoded_bytes(&packed, true, &LIMITS), Ok(1_000));
+        assert_eq!(decoded_bytes(b"not gzip", true, &LIMITS), Ok(0));
+        assert_eq!(decoded_bytes(b"plain", false, &LIMITS), Ok(5));
     }
 
     #[test]

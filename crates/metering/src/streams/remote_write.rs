@@ -54,7 +54,7 @@ impl RemoteWrite {
 /// # Source
 /// Prometheus remote write, specifications 1.0 and 2.0.
 pub fn decode(body: &[u8], version: RemoteWrite, map: &MetricMap, limits: &PushLimits) -> Result<Pushed, PushError> {
-    let body = decompress(body, limits.decoded_bytes_max)?;
+    let body = decompress(body, limits)?;
     let shape = match version {
         RemoteWrite::V1 => &WRITE_REQUEST,
         RemoteWrite::V2 => &REQUEST,
@@ -71,14 +71,23 @@ pub fn decode(body: &[u8], version: RemoteWrite, map: &MetricMap, limits: &PushL
     Ok(taking.pushed)
 }
 
+/// Returns how many bytes [`decode`] will keep of a body when it is decompressed, as its block states.
+///
+/// # Errors
+/// [`PushError::DecodedTooLarge`], or [`PushError::Undecodable`] for what is no block.
+pub fn decoded_bytes(body: &[u8], limits: &PushLimits) -> Result<u64, PushError> {
+    let bytes = snap::raw::decompress_len(body).map_err(undecodable)? as u64;
+    if limits.decoded_bytes_max < bytes { Err(PushError::DecodedTooLarge(limits.decoded_bytes_max)) } else { Ok(bytes) }
+}
+
 /// The block states its length: it is checked before there is room for it.
-fn decompress(body: &[u8], bytes_max: u64) -> Result<Vec<u8>, PushError> {
-    let undecodable = |error: snap::Error| PushError::Undecodable(format!("not a snappy block: {error}"));
-    let bytes = snap::raw::decompress_len(body).map_err(undecodable)?;
-    if bytes_max < bytes as u64 {
-        return Err(PushError::DecodedTooLarge(bytes_max));
-    }
+fn decompress(body: &[u8], limits: &PushLimits) -> Result<Vec<u8>, PushError> {
+    decoded_bytes(body, limits)?;
     snap::raw::Decoder::new().decompress_vec(body).map_err(undecodable)
+}
+
+fn undecodable(error: snap::Error) -> PushError {
+    PushError::Undecodable(format!("not a snappy block: {error}"))
 }
 
 /// What metadata calls a metric.
