@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import random
-from decimal import Decimal
+from decimal import Decimal, getcontext
 from fractions import Fraction
 
 import duckdb
 import pytest
 from live_server import TOKEN, Server
+
+getcontext().prec = 80  # sums keep every digit
 
 DAYS = ("2026-05-01", "2026-05-02", "2026-05-03")
 FROM_TO = f"from={DAYS[0]}&to={DAYS[-1]}"
@@ -46,7 +48,7 @@ def put_random(server: Server) -> None:
     for day in DAYS:
         rows = []
         for number in range(WORKSPACES):
-            metrics = {name: str(chance.randrange(10 ** chance.randrange(1, 13))) for name in METRICS if chance.random() < 0.9}
+            metrics = {name: str(chance.randrange(10 ** chance.randrange(1, 11))) for name in METRICS if chance.random() < 0.9}
             rows.append({"tenant": f"ws-{number:03}", "metrics": metrics or {"member_count": "1"}})
         ask(server, "PUT", f"/snapshots/{day}?source=app", {"rows": rows})
 

@@ -123,6 +123,9 @@ impl Priced {
     }
 }
 
+/// What the consumers of one tenant used at one graduated price.
+type OfTenant = Vec<(Consumer, i128)>;
+
 fn price_usage(
     pool: &Pool,
     split: &Split,
@@ -138,7 +141,7 @@ fn price_usage(
     }
     findings.extend(unpriced.iter().map(|meter| Finding::unpriced(pool, meter, &card.version)));
     let mut priced: BTreeMap<(Consumer, Arc<str>), Priced> = BTreeMap::new();
-    let mut graduated: BTreeMap<(Arc<str>, usize), Vec<(Consumer, i128)>> = BTreeMap::new();
+    let mut graduated: BTreeMap<(Arc<str>, usize), OfTenant> = BTreeMap::new();
     for ((consumer, meter, row), quantity) in quantities {
         let found = match_of(card, row);
         let entry = priced.entry((consumer.clone(), Arc::clone(&meter))).or_default();

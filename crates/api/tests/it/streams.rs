@@ -274,8 +274,8 @@ async fn otlp_errors_are_a_status_in_the_encoding_of_the_request() {
     let app = start(ApiLimits { events_decoded_bytes_max: 1_500, ..ApiLimits::default() }).await;
     let answer = push(&app, OTLP, &headers, bomb).await.expect(413);
     assert!(answer.text.contains("limits.events_decoded"), "{}", answer.text);
-    let app = start(ApiLimits { events_memory_bytes_max: 256 * 1024, ..ApiLimits::default() }).await;
-    let answer = push(&app, OTLP, &headers, gzip(&[b' '; 200_000])).await.expect(413);
+    let app = start(ApiLimits { events_memory_bytes_max: 128 * 1024, ..ApiLimits::default() }).await;
+    let answer = push(&app, OTLP, &headers, gzip(&[b' '; 65_000])).await.expect(413);
     assert!(answer.text.contains("limits.events_memory"), "{}", answer.text);
     let text = push(&app, OTLP, &[("content-type", "text/plain")], long).await;
     text.expect_problem(415, "unsupported_media_type");

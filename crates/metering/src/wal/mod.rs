@@ -79,6 +79,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, queue_bytes_max: 8 << 20 }
+        Self { segment_bytes: 64 << 20, queue_bytes_max: 32 << 20 }
     }
 }

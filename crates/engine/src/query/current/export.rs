@@ -298,8 +298,8 @@ impl Reader {
             let next = next.unwrap_or(batch.num_rows());
             let tenant = self.books.tenants.resolve(value, day);
             let cells = found.entry(tenant).or_insert_with(|| vec![None; self.metrics.len()]);
-            for row in first..next {
-                if let (Some(quantity), Some(at)) = (quantities[row], at.get(metrics.value(row))) {
+            for (row, quantity) in (first..next).zip(&quantities[first..next]) {
+                if let (Some(quantity), Some(at)) = (quantity, at.get(metrics.value(row))) {
                     cells[*at] = Some(cells[*at].unwrap_or(0) + quantity);
                 }
             }

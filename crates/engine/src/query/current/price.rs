@@ -97,6 +97,9 @@ impl Asked<'_> {
     }
 }
 
+/// Cells of one tenant, day and graduated price: where each stands, and its quantity.
+type OfTenant = Vec<(usize, i128)>;
+
 impl Engine {
     /// Hands over every cell of the question that the caller may see, with its price.
     ///
@@ -231,7 +234,7 @@ impl Engine {
         cells: &BTreeMap<CellKey, (Measure, MeterKind)>,
     ) -> Result<Vec<Option<i128>>, EngineError> {
         let mut amounts = Vec::with_capacity(cells.len());
-        let mut graduated: BTreeMap<(Day, usize, Arc<str>), Vec<(usize, i128)>> = BTreeMap::new();
+        let mut graduated: BTreeMap<(Day, usize, Arc<str>), OfTenant> = BTreeMap::new();
         let mut lengths: BTreeMap<Day, i64> = BTreeMap::new();
         for (at, ((day, tenant, meter, _, values), (measure, kind))) in cells.iter().enumerate() {
             let has_label = |key: &str, value: &str| {
