@@ -334,9 +334,10 @@ def test_bodies_within_all_limits_take_a_bounded_multiple_of_their_text(apportio
     allowed = TAKEN_FACTOR * clients * DECODED_BYTES
     with with_memory(apportion, 192) as server:
         budget = Budget("B3-taken", (40, 1_000), (20, 600))
-        peak, answers = peak_over_base(server, budget, clients, large_bodies())
+        bodies = large_bodies()
+        peak, answers = peak_over_base(server, budget, clients, bodies)
         # Whoever found no room is taken later, as it is.
-        body, headers = encoded(*large_bodies()[0][::2])
+        body, headers = encoded(*bodies[0][::2])
         assert server.ask("POST", "/events", body, {"Content-Type": NDJSON, **headers})[0] == 200
     sizes = f"{peak >> 20} MiB at most over the base, {allowed >> 20} MiB allowed"
     budget.ends(f"large bodies by {clients} clients; {sizes}; answers {answers}")
