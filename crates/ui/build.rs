@@ -14,26 +14,29 @@ fn main() {
     println!("cargo:rerun-if-changed={PLACEHOLDER}");
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the crate's folder"));
     let built = here.join(BUILT);
-    let index = built.join("index.html");
-    let is_built = index.is_file();
+    let is_built = built.join("index.html").is_file();
     if !is_built {
         println!("cargo:warning=web/dist is empty: the pages are a placeholder until `make web` and another build");
     }
-    let index = if is_built { index } else { here.join(PLACEHOLDER) };
-    let mut code = format!("pub(crate) const INDEX: &str = include_str!({:?});\n", index.display().to_string());
+    let index = if is_built { format!("{BUILT}/index.html") } else { PLACEHOLDER.to_owned() };
+    let mut code = format!("pub(crate) const INDEX: &str = include_str!({});\n", in_crate(&index));
     code.push_str("pub(crate) const ASSETS: &[Asset] = &[\n");
     for name in names_in(&built.join("assets")) {
-        let path = built.join("assets").join(&name);
-        let packed = path.with_file_name(format!("{name}.gz"));
-        let packed = packed.is_file().then(|| format!("Some(include_bytes!({:?}))", packed.display().to_string()));
-        let packed = packed.unwrap_or_else(|| "None".to_owned());
-        let path = path.display().to_string();
-        writeln!(code, "    Asset {{ name: {name:?}, bytes: include_bytes!({path:?}), gzip: {packed} }},")
+        let packed = format!("{name}.gz");
+        let is_packed = built.join("assets").join(&packed).is_file();
+        let bytes = |name: &str| format!("include_bytes!({})", in_crate(&format!("{BUILT}/assets/{name}")));
+        let gzip = if is_packed { format!("Some({})", bytes(&packed)) } else { "None".to_owned() };
+        writeln!(code, "    Asset {{ name: {name:?}, bytes: {}, gzip: {gzip} }},", bytes(&name))
             .expect("a text takes what is written");
     }
     code.push_str("];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo names the output folder")).join("built.rs");
     std::fs::write(out, code).expect("cargo's output folder can be written");
+}
+
+/// A file as an expression: checkouts share one target folder, so that no path of one of them may stand in it.
+fn in_crate(path: &str) -> String {
+    format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})", format!("/{path}"))
 }
 
 /// The files of a folder in order, but for the compressed ones beside them.

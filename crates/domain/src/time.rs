@@ -192,6 +192,28 @@ pub struct Month {
 }
 
 impl Month {
+    /// The English names of the months of a year.
+    pub const NAMES: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+
+    /// Returns the English name, without the year.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self.month.unsigned_abs()) - 1]
+    }
+
     /// Returns the first day of the month.
     #[must_use]
     pub fn first_day(self) -> Day {

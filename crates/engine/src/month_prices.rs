@@ -64,7 +64,7 @@ impl Engine {
         let (unit, each) = (unit_word(&row.meter, known), format_atoms(price.atoms()));
         let text = match per_month.filter(|_| is_level) {
             Some(total) => {
-                let named = month_name(month);
+                let named = format!("{} {}", month.name(), month.year());
                 format!("{each} per {unit}{} = {} per {unit} in {named}", every(per), format_atoms(total))
             }
             None => format!("{each} per {unit}"),
@@ -106,25 +106,6 @@ fn unit_word(key: &str, meter: Option<&Meter>) -> String {
         }
         (key, None) => key.to_owned(),
     }
-}
-
-fn month_name(month: Month) -> String {
-    const NAMES: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    let at = usize::try_from(month.first_day().date().month() - 1).expect("a month's number is from 1 to 12");
-    format!("{} {}", NAMES[at], month.year())
 }
 
 #[cfg(test)]

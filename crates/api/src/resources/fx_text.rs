@@ -1,7 +1,7 @@
 //! Tables of exchange rates as text: `date,from,to,rate`, and the wide table that the ECB publishes.
 
 use crate::problem::ApiError;
-use domain::{Currency, Day, Price};
+use domain::{Currency, Day, Month, Price};
 
 /// A rate of a table: one `from` costs `rate` `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,20 +15,6 @@ pub(super) struct Rate {
 
 /// 1 ÷ rate in atoms of 10⁻¹⁵ is 10³⁰ ÷ the rate's atoms.
 const ONE_SQUARED: i128 = 10_i128.pow(30);
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 /// Returns the rates of a CSV text.
 pub(super) fn read(text: &str) -> Result<Vec<Rate>, ApiError> {
@@ -90,7 +76,7 @@ fn ecb_row(
 fn ecb_day(text: &str, line: u64) -> Result<Day, ApiError> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [day, month, year] = words.as_slice() else { return parsed(text, &format!("line {line}, column Date")) };
-    let number = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month)).map_or(0, |at| at + 1);
+    let number = Month::NAMES.iter().position(|name| name.eq_ignore_ascii_case(month)).map_or(0, |at| at + 1);
     parsed(&format!("{year}-{number:02}-{day:0>2}"), &format!("line {line}, column Date"))
 }
 
