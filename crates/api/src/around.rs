@@ -6,7 +6,7 @@
 
 use crate::access::Access;
 use crate::app::App;
-use crate::auth::{Caller, RequestId, authenticate, random_id};
+use crate::auth::{RequestId, authenticate, random_id};
 use crate::idempotency;
 use crate::limits::{ApiLimits, BodySize};
 use crate::problem::{ApiError, ErrorForm, PROBLEM_JSON, ProblemParts};
@@ -163,19 +163,26 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response, ApiError> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !guard.access.needs_token() {
-        return Ok(next.run(request).await);
+        let run = next.run(request);
+        return if is_read { Ok(run.await) } else { to_its_end(async move { Ok(run.await) }).await };
     }
     let (mut parts, body) = request.into_parts();
     let caller = authenticate(&guard.app, &parts).await?;
     guard.access.check(caller.role)?;
     let is_local = parts.extensions.get::<crate::auth::LocalAdmin>().is_some();
     parts.extensions.insert(caller.clone());
-    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let key = idempotency::key_of(&parts.headers)?;
     let request = Request::from_parts(parts, body);
     if !is_read {
-        return to_its_end(guard, caller, key, request, next).await;
+        let write = async move {
+            match key {
+                Some(key) => idempotency::once(&guard.app, &caller, key, guard.body, request, next).await,
+                None => Ok(next.run(request).await),
+            }
+        };
+        return to_its_end(write).await;
     }
     let run = next.run(request);
     if guard.is_stream || is_local {
@@ -187,19 +194,10 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
 }
 
 /// Runs a write in a task of its own: when the caller goes away, nothing stays half done.
-async fn to_its_end(
-    guard: Guard,
-    caller: Caller,
-    key: Option<String>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let write = async move {
-        match key {
-            Some(key) => idempotency::once(&guard.app, &caller, key, guard.body, request, next).await,
-            None => Ok(next.run(request).await),
-        }
-    };
+async fn to_its_end<F>(write: F) -> Result<Response, ApiError>
+where
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
     match tokio::spawn(write.in_current_span()).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -9,7 +9,9 @@ use engine::Settings;
 use metering::adapters::{AdapterKind, AdapterRule, Adapters};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt as _;
 
 const JSON: &str = "application/json";
@@ -102,6 +104,33 @@ async fn a_merged_pull_request_counts_once_for_its_workflow_and_repo() {
 
     let found = usage(&app, "prs_merged", &["tenant", "workflow", "repo"]).await;
     assert_eq!(found, rows(&[["acme", "wf-7", "acme/shop", "1"]]));
+}
+
+#[tokio::test]
+async fn a_delivery_is_taken_although_its_sender_goes_away() {
+    let app = start().await;
+    let body = merged(1).to_string();
+    let (mut pieces, stream) = futures::channel::mpsc::channel::<Result<String, Infallible>>(2);
+    let request = Request::builder().method("POST").uri(GITHUB).header("content-type", JSON);
+    let request = request.header("x-github-event", "pull_request").header("x-github-delivery", "d-1");
+    let request = request.header("x-hub-signature-256", signature(SECRET, &body));
+    let request = request.body(Body::from_stream(stream)).unwrap();
+
+    let mut asked = Box::pin(app.router.clone().oneshot(request));
+    assert!(futures::poll!(asked.as_mut()).is_pending(), "nothing of the body was sent");
+    drop(asked);
+    let (first, rest) = body.split_at(body.len() / 2);
+    pieces.try_send(Ok(first.to_owned())).expect("the body is still read");
+    pieces.try_send(Ok(rest.to_owned())).expect("the body is still read");
+    drop(pieces);
+
+    let stored = async {
+        while usage(&app, "prs_merged", &["tenant"]).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), stored).await.expect("the delivery is stored");
+    assert_eq!(usage(&app, "prs_merged", &["tenant"]).await, rows(&[["acme", "1"]]));
 }
 
 #[tokio::test]
