@@ -163,6 +163,7 @@ impl App {
     /// If the catalog or the lake fails.
     pub async fn follow_others(&self, seen: Option<String>) -> Result<Option<String>, ApiError> {
         self.engine.keep_up().await?;
+        self.workspaces.keep_up().await?;
         let recorded = self.catalog().recorded_up_to().await?;
         if recorded != seen {
             self.set_up_events().await?;

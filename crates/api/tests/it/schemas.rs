@@ -31,7 +31,7 @@ async fn store() -> TestApp {
         error: None,
         body: r#"{"tenants":1,"failed":[{"source":"app","tenant":"acme","reason":"x"}],"failed_total":1}"#.to_owned(),
     };
-    app.app.catalog().insert_snapshot_run(&measured).await.unwrap();
+    app.app.catalog().insert_snapshot_run(&measured, "node", 0).await.unwrap();
     app.given_run("2026-11-10", DAY).await;
     app
 }

@@ -10,6 +10,8 @@
 
 /// What can go wrong.
 mod error;
+/// Who carries a run out, and what becomes of one that nobody does.
+mod held;
 /// Runs under way and who follows them.
 mod hub;
 /// Refuses to count rows of other workspaces.

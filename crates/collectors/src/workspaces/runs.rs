@@ -150,30 +150,13 @@ impl Workspaces {
         if let Some(other) = self.hub.open(&run) {
             return Ok(Begun::Other(other));
         }
-        match self.catalog.insert_snapshot_run(&to_row(&run)).await {
+        match self.insert(&to_row(&run)).await {
             Ok(()) => Ok(Begun::Mine(run)),
             Err(error) => {
                 self.hub.close(&run.id);
                 Err(error.into())
             }
         }
-    }
-
-    /// Marks runs that this server left running when it died as failed. Call it once, at the start of a process.
-    ///
-    /// # Errors
-    /// When the catalog fails.
-    pub async fn repair(&self) -> Result<(), WorkspacesError> {
-        for row in self.catalog.running_snapshot_runs().await? {
-            let mut run = of_row(&row)?;
-            if run.found.node == *self.node {
-                run.state = RunState::Failed;
-                run.error = Some("interrupted before it ended".to_owned());
-                run.finished_at = Some(self.clock.now().micros());
-                self.catalog.end_snapshot_run(&to_row(&run)).await?;
-            }
-        }
-        Ok(())
     }
 
     fn date_of(&self, date: Option<Day>) -> Result<Day, WorkspacesError> {
@@ -190,7 +173,7 @@ impl Workspaces {
     /// # Errors
     /// When the catalog fails. What a source or the lake says is in the run.
     pub async fn carry_out(&self, mut run: SnapshotRun) -> Result<SnapshotRun, WorkspacesError> {
-        let ended = AssertUnwindSafe(self.measure_all(&run)).catch_unwind().await;
+        let ended = AssertUnwindSafe(self.while_held(&run.id, self.measure_all(&run))).catch_unwind().await;
         run.finished_at = Some(self.clock.now().micros());
         let ended = ended.map(|(found, error)| {
             let before = std::mem::take(&mut run.found);
@@ -457,6 +440,8 @@ mod tests {
         text.parse().expect("a day")
     }
 
+    const HOUR: i64 = 3_600_000_000;
+
     /// Nobody listens on port 1.
     fn source() -> PostgresSource {
         PostgresSource {
@@ -530,17 +515,24 @@ mod tests {
         assert!(matches!(next, Begun::Mine(_)));
         let elsewhere = RunFound { node: "node-2".to_owned(), ..RunFound::default() };
         let elsewhere = SnapshotRun { id: "snap-2".to_owned(), state: RunState::Running, found: elsewhere, ..ended };
-        workspaces.catalog.insert_snapshot_run(&to_row(&elsewhere)).await.expect("inserted");
+        workspaces.catalog.insert_snapshot_run(&to_row(&elsewhere), "node-2", HOUR).await.expect("inserted");
         let workspaces = given(&folder, vec![source()], "UTC", "2026-11-20T00:10:00Z").await;
         workspaces.repair().await.expect("repaired");
-        let runs = workspaces.runs(None, 10).await.expect("runs");
-        let running: Vec<&str> =
-            runs.iter().filter(|run| run.state == RunState::Running).map(|run| run.id.as_str()).collect();
-        assert_eq!(
-            (runs.len(), running),
-            (3, vec!["snap-2"]),
-            "what this server began and did not end was interrupted"
-        );
+        let running = async || {
+            let runs = workspaces.runs(None, 10).await.expect("runs");
+            let running = runs.iter().filter(|run| run.state == RunState::Running).map(|run| run.id.clone());
+            (runs.len(), running.collect::<Vec<_>>())
+        };
+        assert_eq!(running().await, (3, vec!["snap-2".to_owned()]), "what this server did not end was interrupted");
+
+        // The other server never returns: its lease runs out.
+        workspaces.keep_up().await.expect("kept up");
+        assert_eq!(running().await.1, ["snap-2"], "it may be at work");
+        assert!(workspaces.catalog.hold_snapshot_run("snap-2", "node-2", 0).await.expect("held"));
+        workspaces.keep_up().await.expect("kept up");
+        assert_eq!(running().await.1, Vec::<String>::new());
+        let error = workspaces.run("snap-2").await.expect("a run").error.unwrap_or_default();
+        assert!(error.contains("the server that measured stopped"), "{error}");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 use sqlx::{Any, FromRow, Transaction};
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, leases::take_lease};
 
 /// A run that measures the workspaces of applications on one day: a row of `jobs` of the kind `snapshot_run`.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -24,11 +24,16 @@ pub struct SnapshotRunRow {
 }
 
 impl Catalog {
-    /// Stores a new run.
+    /// Stores a new run. `holder` carries it out, at first for `micros`.
     ///
     /// # Errors
     /// [`CatalogError::Conflict`] if the id is taken.
-    pub async fn insert_snapshot_run(&self, run: &SnapshotRunRow) -> Result<(), CatalogError> {
+    pub async fn insert_snapshot_run(
+        &self,
+        run: &SnapshotRunRow,
+        holder: &str,
+        micros: i64,
+    ) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(
             "INSERT INTO jobs (id, kind, target, status, run_after, attempts, started_at, finished_at, error, body) \
@@ -46,11 +51,21 @@ impl Catalog {
         if done.rows_affected() == 0 {
             return Err(CatalogError::Conflict { what: "snapshot run", id: run.id.clone() });
         }
+        let now = self.now_in(&mut tx).await?;
+        take_lease(&mut tx, &lease_of(&run.id), holder, now, micros).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Stores how a run ended.
+    /// Whether `holder` carries the run out, for the next `micros`; say so again before they are over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hold_snapshot_run(&self, id: &str, holder: &str, micros: i64) -> Result<bool, CatalogError> {
+        self.acquire_lease(&lease_of(id), holder, micros).await
+    }
+
+    /// Stores how a run ended; nobody holds it any longer.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] if it was never inserted.
@@ -60,6 +75,7 @@ impl Catalog {
         if !done {
             return Err(CatalogError::NotFound { what: "snapshot run", id: run.id.clone() });
         }
+        sqlx::query("DELETE FROM leases WHERE name = $1").bind(lease_of(&run.id)).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -90,15 +106,40 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(at).bind(id).bind(limit).fetch_all(&self.read).await?)
     }
 
-    /// The runs that nobody ended yet, oldest first.
+    /// Marks runs as failed that nobody carries out any more; returns how many.
+    ///
+    /// Whoever carries a run out holds its lease ([`Catalog::hold_snapshot_run`]). A process that just started names itself
+    /// as `own`: what it held before it died is over, although the lease is not.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn running_snapshot_runs(&self) -> Result<Vec<SnapshotRunRow>, CatalogError> {
-        let sql = "SELECT id, target, status, run_after, finished_at, error, body FROM jobs \
-                   WHERE kind = 'snapshot_run' AND status = 'running' ORDER BY run_after, id";
-        Ok(sqlx::query_as(sql).fetch_all(&self.read).await?)
+    pub async fn fail_abandoned_snapshot_runs(&self, at: i64, own: Option<&str>) -> Result<u64, CatalogError> {
+        let mut tx = self.begin().await?;
+        let now = self.now_in(&mut tx).await?;
+        let done = sqlx::query(
+            "UPDATE jobs SET status = 'failed', finished_at = $1, error = 'interrupted before it ended: the server that \
+             measured stopped or did not say that it goes on; run the day again' \
+             WHERE kind = 'snapshot_run' AND status = 'running' AND NOT EXISTS (SELECT 1 FROM leases \
+             WHERE leases.name = 'snapshot-run/' || jobs.id AND leases.expires_at > $2 AND leases.holder <> $3)",
+        )
+        .bind(at)
+        .bind(now)
+        .bind(own.unwrap_or_default())
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "DELETE FROM leases WHERE name LIKE 'snapshot-run/%' AND NOT EXISTS (SELECT 1 FROM jobs \
+             WHERE 'snapshot-run/' || jobs.id = leases.name AND jobs.status = 'running')",
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
     }
+}
+
+fn lease_of(run: &str) -> String {
+    format!("snapshot-run/{run}")
 }
 
 async fn update(tx: &mut Transaction<'static, Any>, run: &SnapshotRunRow) -> Result<bool, CatalogError> {

@@ -140,11 +140,11 @@ async fn runs_over_workspaces_are_listed_newest_first_and_none_is_a_scheduled_jo
         body: "{}".to_owned(),
     };
     let (first, second) = (run("snap-1", 100), run("snap-2", 200));
-    catalog.insert_snapshot_run(&first).await.unwrap();
-    catalog.insert_snapshot_run(&second).await.unwrap();
-    let taken = catalog.insert_snapshot_run(&first).await.unwrap_err();
+    catalog.insert_snapshot_run(&first, "me", HOUR).await.unwrap();
+    catalog.insert_snapshot_run(&second, "me", HOUR).await.unwrap();
+    let taken = catalog.insert_snapshot_run(&first, "me", HOUR).await.unwrap_err();
     assert!(matches!(taken, CatalogError::Conflict { .. }), "{taken}");
-    assert_eq!(catalog.running_snapshot_runs().await.unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(catalog.list_snapshot_runs(None, 10).await.unwrap(), [second.clone(), first.clone()]);
 
     let ended = SnapshotRunRow {
         status: "failed".to_owned(),
@@ -155,10 +155,48 @@ async fn runs_over_workspaces_are_listed_newest_first_and_none_is_a_scheduled_jo
     };
     catalog.end_snapshot_run(&ended).await.unwrap();
     assert_eq!(catalog.snapshot_run("snap-1").await.unwrap(), Some(ended.clone()));
-    assert_eq!(catalog.running_snapshot_runs().await.unwrap(), std::slice::from_ref(&second));
     assert_eq!(catalog.list_snapshot_runs(None, 10).await.unwrap(), [second, ended.clone()]);
     assert_eq!(catalog.list_snapshot_runs(Some((200, "snap-2")), 10).await.unwrap(), [ended]);
     let missing = catalog.end_snapshot_run(&run("snap-3", 1)).await.unwrap_err();
     assert!(matches!(missing, CatalogError::NotFound { .. }), "{missing}");
     assert_eq!(catalog.last_job_done("snapshot", "2026-11-20").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn only_runs_over_workspaces_that_nobody_carries_out_are_ended() {
+    let (catalog, _place) = open().await;
+    let run = |id: &str| SnapshotRunRow {
+        id: id.to_owned(),
+        date: "2026-11-20".to_owned(),
+        status: "running".to_owned(),
+        created_at: 100,
+        finished_at: None,
+        error: None,
+        body: "{}".to_owned(),
+    };
+    for (id, holder, micros) in [("mine", "me", HOUR), ("theirs", "they", HOUR), ("left", "gone", 0)] {
+        catalog.insert_snapshot_run(&run(id), holder, micros).await.unwrap();
+    }
+    let running = async || {
+        let rows = catalog.list_snapshot_runs(None, 10).await.unwrap().into_iter();
+        rows.filter(|row| row.status == "running").map(|row| row.id).collect::<BTreeSet<_>>()
+    };
+
+    assert_eq!(catalog.fail_abandoned_snapshot_runs(200, None).await.unwrap(), 1);
+    assert_eq!(running().await, BTreeSet::from(["mine".to_owned(), "theirs".to_owned()]));
+    let left = catalog.snapshot_run("left").await.unwrap().unwrap();
+    assert_eq!((left.status.as_str(), left.finished_at), ("failed", Some(200)));
+    assert!(left.error.is_some_and(|error| error.starts_with("interrupted before it ended: the server")));
+    assert!(catalog.hold_snapshot_run("mine", "me", HOUR).await.unwrap());
+    assert!(!catalog.hold_snapshot_run("theirs", "me", HOUR).await.unwrap());
+    let ended = catalog.fail_abandoned_snapshot_runs(300, Some("me")).await.unwrap();
+    assert_eq!(ended, 1, "a process that starts has no runs");
+    assert_eq!(running().await, BTreeSet::from(["theirs".to_owned()]));
+
+    // The lease of what ended is gone, so whoever comes late takes nothing from anybody.
+    let ended = SnapshotRunRow { status: "succeeded".to_owned(), finished_at: Some(400), ..run("theirs") };
+    catalog.end_snapshot_run(&ended).await.unwrap();
+    assert!(catalog.hold_snapshot_run("theirs", "me", HOUR).await.unwrap());
+    assert_eq!(catalog.fail_abandoned_snapshot_runs(500, None).await.unwrap(), 0);
+    assert!(catalog.acquire_lease("snapshot-run/theirs", "another", HOUR).await.unwrap(), "swept");
 }
