@@ -190,7 +190,7 @@ def test_a_per_thousand_price_is_pointed_out(server):
     server.variables["APPORTION_USAGE_UNIT_COSTS"] = '{"api_call": 0.002}'
     server.start()
     (warning,) = ask(server, "GET", f"/costs?{FROM_TO}&view=current_rates")["meta"]["price_warnings"]
-    assert "api_call goes from 0.000002 to 0.002" in warning and "per-thousand" in warning
+    assert "api_call goes from 0.000002 per request to 0.002 per request" in warning and "per-thousand" in warning
     assert "did you enter a per-thousand price?" in server.log.read_text()
 
 

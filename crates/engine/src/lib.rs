@@ -14,6 +14,8 @@ pub mod error;
 pub mod inputs;
 /// What a price means by the month.
 pub mod month_prices;
+/// Which prices are far from those before.
+mod price_warnings;
 /// Publishing policies and rate cards.
 pub mod publish;
 /// Asking the ledger.

@@ -34,12 +34,14 @@ impl Engine {
     /// Returns every price of a card with its month.
     #[must_use]
     pub fn month_prices(&self, card: &RateCard, books: &Books, month: Month) -> Vec<MonthPrice> {
-        let of_row = |row: &PriceRow| -> Vec<MonthPrice> {
-            let first = std::iter::once((None, row.price));
-            let tiers = row.tiers.iter().map(|tier| (Some(tier.above.to_string()), tier.price));
-            first.chain(tiers).map(|(above, price)| self.month_price(row, above, price, books, month)).collect()
-        };
-        card.prices.iter().flat_map(of_row).collect()
+        card.prices.iter().flat_map(|row| self.row_prices(row, books, month)).collect()
+    }
+
+    /// Returns the price of a row and those of its tiers.
+    pub(crate) fn row_prices(&self, row: &PriceRow, books: &Books, month: Month) -> Vec<MonthPrice> {
+        let first = std::iter::once((None, row.price));
+        let tiers = row.tiers.iter().map(|tier| (Some(tier.above.to_string()), tier.price));
+        first.chain(tiers).map(|(above, price)| self.month_price(row, above, price, books, month)).collect()
     }
 
     fn month_price(

@@ -1,6 +1,6 @@
 //! Publishing policies and rate cards.
 
-use crate::books::{Books, Version, corrupt};
+use crate::books::{Version, corrupt};
 use crate::due::ranges_of;
 use crate::query::columns::rows;
 use crate::query::select::{self, all_of, charged_in};
@@ -9,7 +9,7 @@ use datafusion::prelude::ident;
 use domain::meter::Aggregation;
 use domain::policy::{Policy, Pool};
 use domain::rates::{PriceRow, RateCard, RateError, canonical};
-use domain::{Day, DayRange, Price};
+use domain::{Day, DayRange};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +60,23 @@ pub struct VersionSummary {
     pub sha256: String,
 }
 
+impl VersionSummary {
+    /// Returns what is known about a version that nobody published: a built-in one, or the environment's.
+    #[must_use]
+    pub fn unpublished(version: &str, valid_from: Day) -> Self {
+        Self { version: version.to_owned(), valid_from, published_at: None, used: false, sha256: String::new() }
+    }
+}
+
+/// A version in the list of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// What is known about it.
+    pub summary: VersionSummary,
+    /// Whether it is in force today: one of the list is.
+    pub in_force: bool,
+}
+
 /// A pool as the policy of a day describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSummary {
@@ -68,9 +85,6 @@ pub struct PoolSummary {
     /// The policy's version.
     pub policy_version: String,
 }
-
-/// From this factor on, a changed price is probably a mistake of unit.
-const SUSPICIOUS_FACTOR: i128 = 100;
 
 impl Engine {
     /// Publishes a policy given as TOML.
@@ -97,7 +111,7 @@ impl Engine {
         let known = self.catalog.rule(RuleKind::RateCard, &card.version).await?;
         let is_new = known.is_none_or(|row| content_sha256(&row.body) != content_sha256(text));
         if is_new && !confirmed {
-            refuse_suspicious_prices(&self.books_now().await?, &card)?;
+            self.refuse_suspicious_prices(&self.books_now().await?, &card)?;
         }
         self.publish(RuleKind::RateCard, "rate card", &card.version, card.valid_from, text).await
     }
@@ -146,7 +160,7 @@ impl Engine {
             Some(row) if is_fixed(&row, text) => {
                 Ok(Some(EngineError::VersionInUse { kind: "rate card", version: row.version }))
             }
-            _ => Ok(refuse_suspicious_prices(&self.books_now().await?, card).err()),
+            _ => Ok(self.refuse_suspicious_prices(&self.books_now().await?, card).err()),
         }
     }
 
@@ -214,32 +228,43 @@ impl Engine {
     ///
     /// # Errors
     /// When the catalog fails.
-    pub async fn policies(&self) -> Result<Vec<VersionSummary>, EngineError> {
+    pub async fn policies(&self) -> Result<Vec<ListedVersion>, EngineError> {
         let books = self.books_now().await?;
-        self.summaries(RuleKind::Policy, &books.policies()[0]).await
+        self.listed(RuleKind::Policy, &books.policies()[0], books.policy_on(self.today())).await
     }
 
-    /// Returns the published rate cards in the order of publication, the built-in one first.
+    /// Returns the rate cards: the built-in one, the published ones in their order, at last that of the environment. If
+    /// there is one, it is in force; rated pools keep to the published ones.
     ///
     /// # Errors
-    /// When the catalog fails.
-    pub async fn rate_cards(&self) -> Result<Vec<VersionSummary>, EngineError> {
+    /// [`EngineError::Rates`] when the environment's card cannot be read, or when the catalog fails.
+    pub async fn rate_cards(&self) -> Result<Vec<ListedVersion>, EngineError> {
         let books = self.books_now().await?;
-        self.summaries(RuleKind::RateCard, &books.cards()[0]).await
+        let mut listed = self.listed(RuleKind::RateCard, &books.cards()[0], books.card_on(self.today())).await?;
+        let current = self.current_card(&books)?;
+        if current.is_given {
+            listed.iter_mut().for_each(|version| version.in_force = false);
+            let summary = VersionSummary::unpublished(&current.version, current.card.valid_from);
+            listed.push(ListedVersion { summary, in_force: true });
+        }
+        Ok(listed)
     }
 
-    async fn summaries<T>(&self, kind: RuleKind, builtin: &Version<T>) -> Result<Vec<VersionSummary>, EngineError> {
-        let mut summaries = vec![VersionSummary {
-            version: builtin.name.to_string(),
-            valid_from: builtin.valid_from,
-            published_at: None,
-            used: false,
-            sha256: String::new(),
-        }];
+    async fn listed<T>(
+        &self,
+        kind: RuleKind,
+        builtin: &Version<T>,
+        in_force: &Version<T>,
+    ) -> Result<Vec<ListedVersion>, EngineError> {
+        let mut summaries = vec![VersionSummary::unpublished(&builtin.name, builtin.valid_from)];
         for row in self.catalog.list_rules(kind, i64::MAX).await? {
             summaries.push(summary(&row)?);
         }
-        Ok(summaries)
+        let listed = |summary: VersionSummary| {
+            let in_force = *summary.version == *in_force.name && *summary.sha256 == *in_force.sha256;
+            ListedVersion { summary, in_force }
+        };
+        Ok(summaries.into_iter().map(listed).collect())
     }
 
     /// Returns a published policy with its text.
@@ -315,53 +340,6 @@ fn problem_of_tiers(row: &PriceRow, aggregation: Aggregation) -> Option<String> 
     (!row.tiers.is_empty() && !adds_up).then(|| format!("{meter} does not add up over days: leave its `tiers` out"))
 }
 
-/// Compares with the card of another name that was published last.
-fn refuse_suspicious_prices(books: &Books, card: &RateCard) -> Result<(), EngineError> {
-    let previous = books.cards().iter().rev().find(|previous| *previous.name != *card.version);
-    let found = previous.and_then(|previous| suspicious_prices(&previous.content, card).into_iter().next());
-    found.map_or(Ok(()), |found| {
-        let what_to_do = "Publish with --yes (confirm=true) if it is meant";
-        Err(EngineError::SuspiciousPrice(format!("{found} {what_to_do}")))
-    })
-}
-
-/// Returns a sentence for every price that is 100 times or more away from the other card's, whatever names either gives
-/// the meters.
-pub(crate) fn suspicious_prices(previous: &RateCard, card: &RateCard) -> Vec<String> {
-    let key = |row: &PriceRow| (canonical(&row.meter).0.to_owned(), row.labels.clone());
-    let before: BTreeMap<_, &PriceRow> = previous.prices.iter().map(|row| (key(row), row)).collect();
-    let mut found = Vec::new();
-    for row in &card.prices {
-        let Some(before) = before.get(&key(row)) else { continue };
-        let Some((old, new)) = suspicious_pair(before, row) else { continue };
-        let meter = &row.meter;
-        let named = if before.meter == *meter { String::new() } else { format!(" per {}", before.meter) };
-        found.push(format!(
-            "{meter} goes from {old}{named} to {new}, 100 times or more: did you enter a per-thousand price?"
-        ));
-    }
-    found
-}
-
-/// The first price of two rows, that of each tier in its turn, which is suspicious.
-fn suspicious_pair(before: &PriceRow, after: &PriceRow) -> Option<(Price, Price)> {
-    let prices = |row: &PriceRow| -> Vec<Price> {
-        std::iter::once(row.price).chain(row.tiers.iter().map(|tier| tier.price)).collect()
-    };
-    let divisor = |row: &PriceRow| i128::from(canonical(&row.meter).1);
-    let (before_divisor, after_divisor) = (divisor(before), divisor(after));
-    let mut pairs = prices(before).into_iter().zip(prices(after));
-    pairs.find(|(old, new)| is_suspicious((*old, before_divisor), (*new, after_divisor)))
-}
-
-/// Prices of one meter, possibly for other units of it: a price for `divisor` units is compared as that.
-fn is_suspicious(before: (Price, i128), after: (Price, i128)) -> bool {
-    let before_scaled = before.0.atoms().abs().saturating_mul(after.1);
-    let after_scaled = after.0.atoms().abs().saturating_mul(before.1);
-    let (small, large) = (before_scaled.min(after_scaled), before_scaled.max(after_scaled));
-    small != 0 && large / SUSPICIOUS_FACTOR >= small
-}
-
 /// Returns the hash of what a document says: comments, layout, the order of keys, and whether it came as TOML or as
 /// JSON do not matter.
 pub(crate) fn content_sha256(text: &str) -> String {
@@ -408,30 +386,5 @@ mod tests {
         check(text, &text.replace("64", "65"), false);
         check(text, &format!("{text}[[pool]]\nname = \"b\""), false);
         check("a = [1, 2]", "a = [2, 1]", false);
-    }
-
-    fn card(version: &str, prices: &[(&str, &str)]) -> RateCard {
-        let rows =
-            prices.iter().map(|(meter, price)| format!("[[price]]\nmeter='{meter}'\nprice='{price}'\nper='unit'\n"));
-        let rows: String = rows.collect();
-        let text = format!("version='{version}'\ncurrency='USD'\nvalid_from=2026-01-01\n{rows}");
-        RateCard::read("rates.toml", &text).expect("a valid card")
-    }
-
-    #[test]
-    fn prices_are_compared_by_what_one_unit_of_the_meter_costs() {
-        let check = |before: (&str, &str), after: (&str, &str), expected: bool| {
-            let (before, after) = (card("a", &[before]), card("b", &[after]));
-            let found = !suspicious_prices(&before, &after).is_empty();
-            assert_eq!(found, expected, "{before:?} {after:?}");
-        };
-        check(("api_call", "0.000002"), ("api_call_count_24h", "0.002"), true);
-        check(("api_call", "0.000002"), ("api_call_count_24h", "0.000003"), false);
-        check(("storage_gb", "0.10"), ("storage_bytes", "0.0000000001"), false);
-        check(("storage_gb", "0.10"), ("storage_bytes", "0.10"), true);
-        check(("storage_gb", "0.10"), ("storage_gib", "0.11"), false);
-        check(("api_call", "0"), ("api_call", "1"), false);
-        check(("api_call", "1"), ("api_call", "100"), true);
-        check(("api_call", "1"), ("api_call", "99"), false);
     }
 }

@@ -1,5 +1,6 @@
 //! Where one amount comes from.
 
+use super::rate_cards::{MonthPriceBody, to_api_price};
 use crate::access::CostReader;
 use crate::app::App;
 use crate::convert::{day, factor, inputs, money, quantity};
@@ -67,6 +68,9 @@ pub struct ExplainedPoolBody {
     pub rate_card_versions: Vec<String>,
     /// What the tenant paid, in the reporting currency.
     pub cost: String,
+    /// Prices of what it used, each with the month of the day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<MonthPriceBody>,
     /// Its shares by component.
     pub components: Vec<ExplainedComponentBody>,
     /// Every posting that changed the amount, and why.
@@ -293,6 +297,7 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
         policy_versions: pool.policy_versions,
         rate_card_versions: pool.rate_card_versions,
         cost: money(pool.cost),
+        prices: pool.prices.into_iter().map(to_api_price).collect(),
         components: pool.components.into_iter().map(to_api_component).collect(),
         changes: pool.changes.into_iter().map(to_api_change).collect(),
         matches: pool.matches,

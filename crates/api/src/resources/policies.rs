@@ -2,8 +2,8 @@
 
 use super::ledger::PageParams;
 use super::versions::{
-    PublishParams, PublishedBody, SelectionRow, SharedDriverBody, ValidBody, VersionBody, VersionWithContent,
-    published_answer, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
+    ListedVersionBody, PublishParams, PublishedBody, SelectionRow, SharedDriverBody, ValidBody, VersionWithContent,
+    published_answer, to_api_listed, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -17,6 +17,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::policy::{BUILTIN_TEXT, Policy};
 use engine::EngineError;
+use engine::publish::VersionSummary;
 use engine::query::selection::{Fate, Selected, SharedDriver};
 use utoipa::IntoParams;
 
@@ -25,7 +26,7 @@ const POLICIES: &str = "policies";
 const FILE: &str = "policy.toml";
 
 /// Returns policies in the order of publication, the built-in one first.
-#[utoipa::path(get, path = "/api/v1/policies", tag = "policies", params(PageParams), responses((status = 200, body = Page<VersionBody>)))]
+#[utoipa::path(get, path = "/api/v1/policies", tag = "policies", params(PageParams), responses((status = 200, body = Page<ListedVersionBody>)))]
 pub async fn list_policies(
     _reader: AdminReader,
     State(app): State<App>,
@@ -34,7 +35,7 @@ pub async fn list_policies(
 ) -> Result<Response, ApiError> {
     let page = query.page(&app.list_limits())?;
     let all = app.engine.policies().await?;
-    Page::of_all(all, &page, POLICIES, |summary| to_api_version(summary, None))?.answer(&asked)
+    Page::of_all(all, &page, POLICIES, |listed| to_api_listed(listed, None))?.answer(&asked)
 }
 
 /// Returns a policy; `Accept: application/toml` gives its text.
@@ -51,8 +52,7 @@ pub async fn show_policy(
     query.none()?;
     let found = match app.engine.policy(&version).await {
         Err(EngineError::NotFound { .. }) if version == Policy::builtin().version => {
-            let builtin = app.engine.policies().await?.swap_remove(0);
-            (builtin, BUILTIN_TEXT.to_owned())
+            (VersionSummary::unpublished(&version, Policy::builtin().valid_from), BUILTIN_TEXT.to_owned())
         }
         found => found?,
     };

@@ -3,8 +3,8 @@
 use super::costs::RangeBody;
 use super::ledger::PageParams;
 use super::versions::{
-    PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, to_api_published, to_api_refusal,
-    to_api_version, toml_of, version_answer, wants_toml, with_content,
+    ListedVersionBody, PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, to_api_listed,
+    to_api_published, to_api_refusal, to_api_version, toml_of, version_answer, wants_toml, with_content,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -20,8 +20,8 @@ use domain::Month;
 use domain::rates::{Per, RateCard};
 use engine::EngineError;
 use engine::month_prices::MonthPrice;
-use engine::publish::VersionSummary;
-use engine::query::{CurrentCard, RateSimulation, SimulatedRow, SimulationQuery};
+use engine::publish::{ListedVersion, VersionSummary};
+use engine::query::{RateSimulation, SimulatedRow, SimulationQuery};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,8 +31,8 @@ const RATE_CARDS: &str = "rate-cards";
 /// Name of a document that came without one.
 const FILE: &str = "rates.toml";
 
-/// Returns rate cards in the order of publication, the built-in one first.
-#[utoipa::path(get, path = "/api/v1/rate-cards", tag = "rate-cards", params(PageParams), responses((status = 200, body = Page<VersionBody>)))]
+/// Returns rate cards in the order of publication, the built-in one first, that of the environment last.
+#[utoipa::path(get, path = "/api/v1/rate-cards", tag = "rate-cards", params(PageParams), responses((status = 200, body = Page<ListedVersionBody>)))]
 pub async fn list_rate_cards(
     _reader: AdminReader,
     State(app): State<App>,
@@ -41,12 +41,15 @@ pub async fn list_rate_cards(
 ) -> Result<Response, ApiError> {
     let page = query.page(&app.list_limits())?;
     let books = app.engine.books_now().await?;
-    let currency = |summary: &VersionSummary| {
-        let card = books.cards().iter().rev().find(|card| *card.name == *summary.version);
-        card.map(|card| card.content.currency.to_string())
+    let given = app.engine.current_card(&books)?;
+    let currency = |listed: &ListedVersion| {
+        let version = listed.summary.version.as_str();
+        let published = books.cards().iter().rev().find(|card| *card.name == *version).map(|card| &card.content);
+        let card = published.or_else(|| Some(&given.card).filter(|_| given.version == version));
+        card.map(|card| card.currency.to_string())
     };
     let all = app.engine.rate_cards().await?;
-    Page::of_all(all, &page, RATE_CARDS, |summary| to_api_version(summary, currency(summary)))?.answer(&asked)
+    Page::of_all(all, &page, RATE_CARDS, |listed| to_api_listed(listed, currency(listed)))?.answer(&asked)
 }
 
 /// Which month prices are told for.
@@ -186,10 +189,12 @@ pub async fn show_rate_card(
     let books = app.engine.books_now().await?;
     let (summary, text) = match app.engine.rate_card(&version).await {
         Err(EngineError::NotFound { .. }) if version == starter.version => {
-            (app.engine.rate_cards().await?.swap_remove(0), text_of(&starter)?)
+            (VersionSummary::unpublished(&starter.version, starter.valid_from), text_of(&starter)?)
         }
         Err(error @ EngineError::NotFound { .. }) => match app.engine.current_card(&books)? {
-            given if given.version == version => (unpublished(&given), text_of(&given.card)?),
+            given if given.version == version => {
+                (VersionSummary::unpublished(&given.version, given.card.valid_from), text_of(&given.card)?)
+            }
             _ => return Err(error.into()),
         },
         found => found?,
@@ -212,18 +217,8 @@ fn text_of(card: &RateCard) -> Result<String, ApiError> {
     toml::to_string(card).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
-/// What is known of the environment's card, which nobody published.
-fn unpublished(given: &CurrentCard) -> VersionSummary {
-    VersionSummary {
-        version: given.version.clone(),
-        valid_from: given.card.valid_from,
-        published_at: None,
-        used: false,
-        sha256: String::new(),
-    }
-}
-
-fn to_api_price(price: MonthPrice) -> MonthPriceBody {
+/// Returns a price with its month as the wire shows it.
+pub(super) fn to_api_price(price: MonthPrice) -> MonthPriceBody {
     MonthPriceBody {
         key: price.key,
         meter: price.meter,

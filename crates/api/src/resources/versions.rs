@@ -8,7 +8,7 @@ use crate::problem::ApiError;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::EngineError;
-use engine::publish::{PublishedVersion, VersionSummary};
+use engine::publish::{ListedVersion, PublishedVersion, VersionSummary};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use storage::catalog::Published;
@@ -34,12 +34,23 @@ pub struct VersionBody {
     /// Currency of the prices; of rate cards only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
-    /// When it was published; null for the built-in one.
+    /// When it was published; null for the built-in one and that of the environment.
     pub published_at: Option<String>,
     /// Whether a posting rests on it: then it cannot change.
     pub used: bool,
-    /// SHA-256 of its text; empty for the built-in one.
+    /// SHA-256 of its text; empty for the built-in one and that of the environment.
     pub sha256: String,
+}
+
+/// A version in the list of its kind.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ListedVersionBody {
+    /// What is known without reading it.
+    #[serde(flatten)]
+    pub summary: VersionBody,
+    /// Whether it is in force today; one of the list is. Of rate cards that of the environment, if there is one: it prices
+    /// usage at current rates, while rated pools keep to the published cards.
+    pub in_force: bool,
 }
 
 /// A version and what it says.
@@ -153,6 +164,11 @@ pub(super) fn to_api_version(summary: &VersionSummary, currency: Option<String>)
         used: summary.used,
         sha256: summary.sha256.clone(),
     }
+}
+
+/// Returns a version of a list as the wire shows it.
+pub(super) fn to_api_listed(listed: &ListedVersion, currency: Option<String>) -> ListedVersionBody {
+    ListedVersionBody { summary: to_api_version(&listed.summary, currency), in_force: listed.in_force }
 }
 
 /// Returns what publishing did.

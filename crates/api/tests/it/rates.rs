@@ -138,16 +138,26 @@ async fn prices_of_the_environment_change_the_whole_history_and_no_entry() {
     assert_eq!(answer["meta"]["unpriced_metrics"], unpriced);
     let shown = app.get(&format!("/rate-cards/{version}")).await.expect(200).json();
     assert_eq!((&shown["currency"], &shown["prices"][0]["key"]), (&json!("USD"), &json!("member_count")));
+    let listed = app.get("/rate-cards").await.expect(200).json()["rows"].clone();
+    assert_eq!((&listed[1]["version"], &listed[1]["currency"]), (&json!(version), &json!("USD")));
+    assert_eq!((&listed[0]["in_force"], &listed[1]["in_force"]), (&json!(false), &json!(true)));
 
     *file.lock().unwrap() = r#"{"api_call": 0.002, "typo": 1}"#.to_owned();
     let answer = current(&app, "").await;
     assert_eq!(costs(&answer, "tenant"), ["acme 6000.00", "globex 1.00"], "the file counts at once");
     let warnings = answer["meta"]["price_warnings"].as_array().unwrap();
     assert!(warnings[0].as_str().unwrap().contains("per-thousand") && warnings.len() == 1, "{warnings:?}");
+    *file.lock().unwrap() = r#"{"member_count": 500, "typo": 1}"#.to_owned();
+    let warned = current(&app, "").await["meta"]["price_warnings"][0].as_str().unwrap().to_owned();
+    let (old, new) = ("5.00 per member and snapshot-day = 150.00", "500.00 per member and snapshot-day = 15000.00");
+    let month = "per member in November 2026";
+    assert!(warned.starts_with(&format!("member_count goes from {old} {month} to {new} {month}, ")), "{warned}");
     assert_eq!(answer["meta"]["unknown_keys"], json!(["typo"]));
+    *file.lock().unwrap() = r#"{"api_call": 0.002}"#.to_owned();
     let csv = app.get(&format!("/exports/usage.csv?{DAYS}")).await.expect(200);
     assert!(csv.text.contains(",2000.00\r\n") && csv.text.contains(",4000.00\r\n"), "{}", csv.text);
     *file.lock().unwrap() = "{".to_owned();
+    app.get("/rate-cards").await.expect_problem(422, "invalid_rate_card");
     app.get("/costs?view=current_rates").await.expect_problem(422, "invalid_rate_card");
     assert_eq!(app.get(&format!("/ledger/entries?{DAYS}")).await.expect(200).text, entries);
     app.get("/costs").await.expect(200);
@@ -307,4 +317,41 @@ async fn every_price_is_shown_with_its_month() {
     assert_eq!(valid["prices"][0]["text"], "6.00 per member and snapshot-day = 186.00 per member in October 2026");
     let said = [&valid["version"], &valid["currency"], &valid["month"], &valid["names"][0], &valid["valid"]];
     assert_eq!(said, [&json!("draft"), &json!("USD"), &json!("2026-10"), &json!("member_count"), &json!(true)]);
+}
+
+#[tokio::test]
+async fn the_list_says_which_version_is_in_force() {
+    let app = TestApp::start().await;
+    let in_force = async |path: &str| {
+        let rows = app.get(path).await.expect(200).json()["rows"].clone();
+        let names = rows.as_array().unwrap().iter().filter(|row| row["in_force"] == true);
+        names.map(|row| row["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(in_force("/rate-cards").await, ["starter"]);
+    assert_eq!(in_force("/policies").await, ["default"]);
+    for (version, valid_from) in [("now", "2026-11-20"), ("planned", "2026-11-21"), ("older", "2026-01-01")] {
+        let price = json!({ "meter": "api_call", "price": "0.000002" });
+        let card = json!({ "version": version, "currency": "USD", "valid_from": valid_from, "price": [price] });
+        app.post("/rate-cards", &card).await.expect(201);
+    }
+    assert_eq!(in_force("/rate-cards").await, ["now"], "today is the 20th");
+}
+
+#[tokio::test]
+async fn an_explanation_tells_prices_with_the_month_of_its_day() {
+    let app = given().await;
+    app.given_run("2026-11-18", "2026-11-19").await;
+    let path = "/explain?tenant=acme&date=2026-11-18";
+    let told = |answer: Value| {
+        let prices = answer["pools"][0]["prices"].as_array().unwrap().clone();
+        prices.into_iter().map(|price| price["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let expected = [
+        "5.00 per member and snapshot-day = 150.00 per member in November 2026",
+        "0.10 per GB and snapshot-day = 3.00 per GB in November 2026",
+        "0.000002 per request",
+    ];
+    assert_eq!(told(app.get(path).await.expect(200).json()), expected, "what it used, and nothing else");
+    let owner = app.token("tenant_owner", &["acme"]).await;
+    assert_eq!(told(app.get_as(&owner, path).await.expect(200).json()), expected, "its own prices are its own");
 }

@@ -72,7 +72,7 @@ pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Resu
     match command {
         VersionCommand::List => {
             let client = context.client().await?;
-            let columns = ["version", "valid_from", "currency", "published_at", "used"];
+            let columns = ["version", "valid_from", "currency", "published_at", "used", "in_force"];
             let columns: &[&str] = if context.output.format == Format::Table { &columns } else { &[] };
             context.print_list(&client, kind.route(), Vec::new(), columns).await
         }
@@ -146,16 +146,15 @@ pub(super) fn refusal_line(answer: &Value, confirmed: bool) -> Option<String> {
     (!is_lifted).then(|| format!("{code}: {}", plain(&refusal["detail"])))
 }
 
-/// Returns one version, by default the one that is valid last.
+/// Returns one version, by default the one in force today.
 async fn show(client: &Client, kind: Kind, version: Option<String>) -> Result<Value> {
     let version = match version {
         Some(version) => version,
         None => {
             let all = client.all_rows(kind.route(), &[]).await?;
-            let valid_from = |row: &&Value| row["valid_from"].as_str().unwrap_or_default().to_owned();
-            let newest = all.iter().max_by_key(valid_from);
-            let newest = newest.and_then(|row| row["version"].as_str()).map(str::to_owned);
-            newest.ok_or_else(|| Failure::new(Exit::NotFound, "nothing is published yet"))?
+            let in_force = all.iter().find(|row| row["in_force"] == true).and_then(|row| row["version"].as_str());
+            let in_force = in_force.ok_or_else(|| Failure::new(Exit::NotFound, "nothing is in force"))?;
+            in_force.to_owned()
         }
     };
     client.json(Call::get(format!("{}/{}", kind.route(), percent_encode(&version)))).await
@@ -240,19 +239,20 @@ mod tests {
     use axum::routing::get;
 
     #[tokio::test]
-    async fn the_newest_version_is_found_on_whatever_page_it_stands() {
+    async fn the_version_in_force_is_found_on_whatever_page_it_stands() {
         let list = |Query(asked): Query<BTreeMap<String, String>>| async move {
             match asked.get("cursor") {
-                None => axum::Json(
-                    json!({ "rows": [{ "version": "old", "valid_from": "2025-01-01" }], "next_cursor": "n" }),
-                ),
-                Some(_) => axum::Json(json!({ "rows": [{ "version": "new", "valid_from": "2026-01-01" }] })),
+                None => axum::Json(json!({ "next_cursor": "n",
+                    "rows": [{ "version": "planned", "valid_from": "2027-01-01", "in_force": false }] })),
+                Some(_) => {
+                    axum::Json(json!({ "rows": [{ "version": "now", "valid_from": "2026-01-01", "in_force": true }] }))
+                }
             }
         };
         let one = |Path(version): Path<String>| async move { axum::Json(json!({ "version": version })) };
         let router = axum::Router::new().route("/api/v1/policies", get(list));
         let client = Client::Local(router.route("/api/v1/policies/{version}", get(one)));
-        assert_eq!(show(&client, Kind::Policy, None).await.expect("a version")["version"], "new");
+        assert_eq!(show(&client, Kind::Policy, None).await.expect("a version")["version"], "now");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which card is in force: that of the environment, if one is given, else the published one of today.
 
 use crate::books::Books;
-use crate::publish::{content_sha256, suspicious_prices};
+use crate::publish::content_sha256;
 use crate::{Engine, EngineError};
 use domain::rates::{RateCard, RateError, canonical};
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct CurrentCard {
     pub is_given: bool,
     /// The prices.
     pub card: Arc<RateCard>,
-    /// Prices 100 times or more away from those of the published card that it stands in for.
+    /// Prices 100 times or more away from those of the published card that it stands in for, each with its month.
     pub price_warnings: Vec<String>,
     /// Its keys that price no meter there is.
     pub unknown_keys: Vec<String>,
@@ -65,7 +65,7 @@ impl Engine {
         let card = RateCard::of_unit_costs(&version, &text)?;
         let keys = card.prices.iter().map(|row| &row.meter);
         let unknown_keys = keys.filter(|key| books.meters.get(canonical(key).0).is_none()).cloned().collect();
-        let price_warnings = suspicious_prices(&published.content, &card);
+        let price_warnings = self.price_warnings(&published.content, &card, books);
         Ok(CurrentCard { version, is_given: true, card: Arc::new(card), price_warnings, unknown_keys })
     }
 }

@@ -6,7 +6,6 @@ use super::super::params::{Params, QueryLimits};
 use super::super::select::{all_of, charged_in, check_named_tenants, of_cost};
 use super::price::{Asked, PricedCell};
 use super::state_of;
-use crate::publish::suspicious_prices;
 use crate::query::columns::rows;
 use crate::query::filter::Term;
 use crate::{Engine, EngineError};
@@ -155,7 +154,7 @@ impl Engine {
             cost: costs.values().sum(),
             posted: posted.values().sum(),
             unpriced_metrics: unpriced.into_iter().collect(),
-            price_warnings: suspicious_prices(&self.current_card(&books)?.card, &draft),
+            price_warnings: self.price_warnings(&self.current_card(&books)?.card, &draft, &books),
         })
     }
 }

@@ -11,6 +11,7 @@ use super::pool_days;
 use super::select::{self, all_of, charged_in};
 use crate::books::Books;
 use crate::inputs::repeated;
+use crate::month_prices::MonthPrice;
 use crate::{Engine, EngineError};
 use cells::{PoolCells, Rule};
 use datafusion::functions_aggregate::expr_fn::sum;
@@ -30,6 +31,8 @@ mod by_resource;
 mod cells;
 /// Shares of pools whose lines are charged whole.
 mod direct;
+/// Prices of what was used.
+mod prices;
 /// Costs that events carry, and who used them.
 mod windows;
 /// What each pool says of itself.
@@ -114,6 +117,8 @@ pub struct ExplainedPool {
     pub rate_card_versions: Vec<String>,
     /// What the tenant paid, in the reporting currency.
     pub cost: i128,
+    /// Prices of what it used, each with the month of the day.
+    pub prices: Vec<MonthPrice>,
     /// Its shares by component.
     pub components: Vec<ExplainedComponent>,
     /// Every posting that changed the amount, in order, and why.
@@ -188,7 +193,9 @@ impl Engine {
         for ((pool, memo), words) in own {
             let went_in: Vec<PoolDay> =
                 put_in.iter().filter(|row| *row.pool == *pool && row.memo == memo).cloned().collect();
-            pools.push(self.explain_pool(asked, pool, words, &went_in).await?);
+            let mut explained = self.explain_pool(asked, pool, words, &went_in).await?;
+            explained.prices = self.prices_of(asked, &explained);
+            pools.push(explained);
         }
         let total = |memo: bool| pools.iter().filter(|pool| pool.memo == memo).map(|pool| pool.cost).sum();
         Ok(Explanation {
@@ -247,8 +254,7 @@ impl Engine {
             components.iter_mut().for_each(ExplainedComponent::redact);
             window.iter_mut().for_each(ExplainedWindow::redact);
         }
-        let takes_lines = went_in.iter().any(|row| row.lines > 0);
-        let bills = match disclosed && takes_lines {
+        let bills = match disclosed && went_in.iter().any(|row| row.lines > 0) {
             true => Some(self.bills_of(books, query.date, &pool, went_in).await?),
             false => None,
         };
@@ -263,6 +269,7 @@ impl Engine {
             policy_versions: words.policy_versions.into_iter().collect(),
             rate_card_versions: words.rate_card_versions.into_iter().collect(),
             cost: words.cost,
+            prices: Vec::new(),
             components,
             matches: (!checked.is_empty()).then(|| checked.iter().all(|matches| *matches)),
             disclosed,
