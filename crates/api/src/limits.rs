@@ -21,6 +21,8 @@ pub struct ApiLimits {
     pub events_max: u64,
     /// Series of one push of metrics.
     pub metric_series_max: usize,
+    /// Metrics of a tenant in one snapshot.
+    pub snapshot_metrics_max: usize,
     /// Files of an upload.
     pub upload_files_max: usize,
     /// How long an upload may stand still.
@@ -64,6 +66,7 @@ impl Default for ApiLimits {
             events_memory_bytes_max: 512 * 1024 * 1024,
             events_max: 10_000,
             metric_series_max: 20_000,
+            snapshot_metrics_max: 200,
             upload_files_max: 10_000,
             upload_idle_seconds_max: 60,
             read_seconds_max: 300,

@@ -264,6 +264,7 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         events_memory_bytes_max: limits.events_memory.bytes(),
         events_max: limits.events,
         metric_series_max: limits.metric_series,
+        snapshot_metrics_max: limits.snapshot_metrics,
         upload_files_max: limits.upload_files,
         upload_idle_seconds_max: limits.upload_idle.duration().as_secs(),
         read_seconds_max: limits.query_time.duration().as_secs(),

@@ -191,6 +191,7 @@ impl App {
             lake: self.engine.lake().clone(),
             catalog: self.catalog().clone(),
             reject_unknown_tenants: self.engine.settings().reject_unknown_tenants,
+            metrics_max: self.limits.snapshot_metrics_max,
             now: self.now(),
         }
     }

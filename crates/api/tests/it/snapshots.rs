@@ -1,6 +1,7 @@
 //! Snapshots sent by HTTP: stored by tenant, read back by those who may, usage for attribution.
 
 use crate::app::TestApp;
+use api::ApiLimits;
 use engine::Settings;
 use serde_json::{Value, json};
 
@@ -300,4 +301,15 @@ async fn degraded_and_missing_metrics_are_gaps_of_the_pools_that_rest_on_them() 
     put(&app, DAY, "app", &json!([row("acme", "3", "0")])).await;
     let run = app.given_run(DAY, DAY).await;
     assert!(!run["warnings"].to_string().contains("driver_gap"), "{run}");
+}
+
+#[tokio::test]
+async fn a_tenant_has_at_most_as_many_metrics_as_the_limit_says() {
+    let limits = ApiLimits { snapshot_metrics_max: 2, ..ApiLimits::default() };
+    let app = TestApp::with(Settings::default(), limits).await;
+    let rows = |metrics: Value| json!([{ "tenant": "acme", "metrics": metrics }]);
+    let path = format!("/snapshots/{DAY}?source=app");
+    app.put(&path, &rows(json!({ "a": 1, "b": 2 }))).await.expect(200);
+    let refused = app.put(&path, &rows(json!({ "a": 1, "b": 2, "c": 3 }))).await.expect_problem(400, "invalid_body");
+    assert!(refused.to_string().contains("more than 2 metrics (limits.snapshot_metrics)"), "{refused}");
 }

@@ -1,6 +1,6 @@
 //! The keys of `[[source]]` with `kind = "postgres_snapshot"`.
 
-use super::schema::{Config, Source};
+use super::schema::{Config, Limits, Source};
 use super::units::DurationText;
 use crate::exit::{Exit, Failure};
 use collectors::prometheus::Secret;
@@ -9,11 +9,6 @@ use domain::toml_text::with_nearest_key;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// Workspaces that one source measures at the same time, each over a connection of its own.
-const CONCURRENCY_MAX: usize = 32;
-/// Metrics of one source.
-const METRICS_MAX: usize = 200;
 
 /// An application's database. Its address holds a password, so it does not print.
 #[derive(Clone, Deserialize)]
@@ -51,14 +46,14 @@ fn concurrency() -> usize {
 /// A failure that names the source and the key.
 pub fn postgres_sources(config: &Config) -> Result<Vec<PostgresSource>, Failure> {
     let read = |source: &Source| {
-        source_of(source).map_err(|problem| {
+        source_of(source, &config.limits).map_err(|problem| {
             Failure::new(Exit::Conflict, format!("[[source]] \"{}\": {problem}", source.name.escape_debug()))
         })
     };
     config.sources.iter().filter(|source| source.kind == KIND).map(read).collect()
 }
 
-fn source_of(source: &Source) -> Result<PostgresSource, String> {
+fn source_of(source: &Source, limits: &Limits) -> Result<PostgresSource, String> {
     collectors::snapshots::check_source(&source.name).map_err(|error| error.to_string())?;
     let table: toml::Table = source.rest.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect();
     let keys: PostgresKeys =
@@ -72,8 +67,9 @@ fn source_of(source: &Source) -> Result<PostgresSource, String> {
         (Some(_), Some(_)) => return Err("give `url` or `url_file`, not both".to_owned()),
         (None, None) => return Err("`url` is missing".to_owned()),
     };
-    if !(1..=CONCURRENCY_MAX).contains(&keys.concurrency) {
-        return Err(format!("`concurrency` is 1 to {CONCURRENCY_MAX}"));
+    let connections_max = limits.snapshot_connections;
+    if !(1..=connections_max).contains(&keys.concurrency) {
+        return Err(format!("`concurrency` is 1 to {connections_max} (limits.snapshot_connections)"));
     }
     if keys.statement_timeout.duration().is_zero() {
         return Err("`statement_timeout` is more than 0".to_owned());
@@ -81,8 +77,14 @@ fn source_of(source: &Source) -> Result<PostgresSource, String> {
     if !is_setting(&keys.rls_variable) {
         return Err("rls_variable: write the setting that policies read, such as app.workspace_id".to_owned());
     }
-    if keys.metrics.is_empty() || METRICS_MAX < keys.metrics.len() {
-        return Err(format!("nothing, or more than {METRICS_MAX} metrics, stands under `[source.metrics]`"));
+    if keys.metrics.is_empty() {
+        return Err("nothing stands under `[source.metrics]`".to_owned());
+    }
+    let metrics_max = limits.snapshot_metrics;
+    if metrics_max < keys.metrics.len() {
+        return Err(format!(
+            "more than {metrics_max} metrics (limits.snapshot_metrics) stand under `[source.metrics]`"
+        ));
     }
     let workspaces = Query::read(&keys.workspaces).map_err(|problem| format!("workspaces: {problem}"))?;
     if !workspaces.params().is_empty() {
@@ -98,6 +100,7 @@ fn source_of(source: &Source) -> Result<PostgresSource, String> {
         rls_variable: keys.rls_variable,
         metrics: keys.metrics.iter().map(metric).collect::<Result<_, _>>()?,
         concurrency: keys.concurrency,
+        workspaces_max: limits.snapshot_workspaces,
     })
 }
 
@@ -132,7 +135,14 @@ mod tests {
         check(&format!("{LIST}\n{METRICS}"), "`url` is missing");
         check(&format!("{url}\nurl_file='x'\n{LIST}\n{METRICS}"), "give `url` or `url_file`, not both");
         check(&format!("url='mysql://db'\n{LIST}\n{METRICS}"), "url: an address begins with postgres://");
-        check(&format!("{url}\n{LIST}\nconcurrency=0\n{METRICS}"), "`concurrency` is 1 to 32");
+        check(
+            &format!("{url}\n{LIST}\nconcurrency=0\n{METRICS}"),
+            "`concurrency` is 1 to 32 (limits.snapshot_connections)",
+        );
+        check(
+            &format!("{url}\n{LIST}\nconcurrency=33\n{METRICS}"),
+            "`concurrency` is 1 to 32 (limits.snapshot_connections)",
+        );
         check(&format!("{url}\n{LIST}\nstatement_timeout='0s'\n{METRICS}"), "`statement_timeout` is more than 0");
         check(
             &format!("{url}\n{LIST}\nconcurency=2\n{METRICS}"),
@@ -142,9 +152,11 @@ mod tests {
             &format!("{url}\n{}\n{METRICS}", LIST.replace("app.workspace_id", "workspace")),
             "rls_variable: write the setting that policies read, such as app.workspace_id",
         );
+        check(&format!("{url}\n{LIST}\n[source.metrics]"), "nothing stands under `[source.metrics]`");
+        let many: String = (0..201).map(|number| format!("m{number}='SELECT 1'\n")).collect();
         check(
-            &format!("{url}\n{LIST}\n[source.metrics]"),
-            "nothing, or more than 200 metrics, stands under `[source.metrics]`",
+            &format!("{url}\n{LIST}\n[source.metrics]\n{many}"),
+            "more than 200 metrics (limits.snapshot_metrics) stand under `[source.metrics]`",
         );
         check(
             &format!("{url}\n{LIST}\n{METRICS}\nlogins_24h='SELECT 1'"),
@@ -154,6 +166,20 @@ mod tests {
             &format!("{url}\n{}\n{METRICS}", LIST.replace("workspaces'", "workspaces WHERE at < :to'")),
             "workspaces: the list has no parameters; it is the same for every day",
         );
+    }
+
+    #[test]
+    fn limits_of_the_configuration_count() {
+        let text = format!(
+            "limits = {{ snapshot_workspaces = 7, snapshot_metrics = 2, snapshot_connections = 40 }}\n[[source]]\n\
+             name='app'\nkind='postgres_snapshot'\nurl='postgres://r:pw@db/app'\n{LIST}\nconcurrency=40\n{METRICS}"
+        );
+        let config: Config = toml::from_str(&text).expect("TOML");
+        let source = postgres_sources(&config).unwrap_or_default().pop().expect("a source");
+        assert_eq!((source.workspaces_max, source.concurrency), (7, 40));
+        let more: Config = toml::from_str(&format!("{text}\na='SELECT 1'\nb='SELECT 1'")).expect("TOML");
+        let refused = postgres_sources(&more).expect_err("3 metrics").message;
+        assert!(refused.contains("more than 2 metrics (limits.snapshot_metrics)"), "{refused}");
     }
 
     #[test]

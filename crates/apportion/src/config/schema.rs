@@ -235,6 +235,12 @@ sections! {
         metric_series: usize = 20_000,
         /// Cumulative streams of metrics held in memory.
         metric_streams: usize = 100_000,
+        /// Workspaces that one application may list.
+        snapshot_workspaces: usize = 100_000,
+        /// Metrics of a tenant in one snapshot.
+        snapshot_metrics: usize = 200,
+        /// Connections to one application's database at once.
+        snapshot_connections: usize = 32,
         /// Files of an upload or import.
         upload_files: usize = 10_000,
         /// How long an upload may stand still.

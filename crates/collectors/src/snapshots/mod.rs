@@ -23,8 +23,6 @@ const ATTEMPTS_MAX: usize = 20;
 const METRIC_BYTES_MAX: usize = 100;
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 500;
-/// Metrics of one tenant on one day.
-const METRICS_MAX: usize = 200;
 /// Note of a level that can no longer be measured.
 const NOT_MEASURED: &str = "it was not measured on that day";
 
@@ -37,6 +35,8 @@ pub struct SnapshotContext {
     pub catalog: Catalog,
     /// Whether tenants that nobody entered are refused: `[tenants] unknown`.
     pub reject_unknown_tenants: bool,
+    /// Metrics of one tenant on one day.
+    pub metrics_max: usize,
     /// The time of writing.
     pub now: Instant,
 }
@@ -140,7 +140,7 @@ pub async fn replace_snapshots(
     day: Day,
     tenants: &BTreeMap<TenantId, TenantSnapshot>,
 ) -> Result<Replaced, SnapshotError> {
-    check(source, tenants)?;
+    check(source, tenants, context.metrics_max)?;
     enter_tenants(context, day, tenants).await?;
     for _ in 0..ATTEMPTS_MAX {
         let pinned = context.lake.pin_table(Table::Snapshots).await?;
@@ -198,12 +198,12 @@ pub fn read_quantity(tenant: &TenantId, metric: &Arc<str>, text: &str) -> Result
     })
 }
 
-fn check(source: &str, tenants: &BTreeMap<TenantId, TenantSnapshot>) -> Result<(), SnapshotError> {
+fn check(source: &str, tenants: &BTreeMap<TenantId, TenantSnapshot>, metrics_max: usize) -> Result<(), SnapshotError> {
     check_source(source)?;
     for (tenant, snapshot) in tenants {
         let bad = |reason: String| Err(SnapshotError::BadMetric { tenant: tenant.clone(), reason });
-        if METRICS_MAX < snapshot.metrics.len() + snapshot.kept.len() {
-            return bad(format!("there are more than {METRICS_MAX} metrics"));
+        if metrics_max < snapshot.metrics.len() + snapshot.kept.len() {
+            return bad(format!("there are more than {metrics_max} metrics (limits.snapshot_metrics)"));
         }
         for metric in snapshot.metrics.keys().chain(snapshot.kept.keys()) {
             if !is_metric_name(metric) {

@@ -33,9 +33,7 @@ pub use error::{MeasureError, ReadError, WorkspacesError};
 pub use query::{MetricQuery, Param, Query};
 pub use runs::{Begun, FailedTenant, RunFound, RunProgress, RunState, SnapshotRun};
 pub use session::{ClientOptions, is_open_to_eavesdroppers, parse_url};
-pub use source::{
-    FailedWorkspace, Findings, Measurements, Occasion, PostgresSource, STORAGE, WORKSPACES_MAX, Workspace,
-};
+pub use source::{FailedWorkspace, Findings, Measurements, Occasion, PostgresSource, STORAGE, Workspace};
 
 use domain::{Clock, Zone};
 use hub::Hub;

@@ -313,6 +313,7 @@ impl Workspaces {
                 lake: self.lake.clone(),
                 catalog: self.catalog.clone(),
                 reject_unknown_tenants: self.reject_unknown_tenants,
+                metrics_max: source.metrics.len(),
                 now,
             };
             replace_snapshots(&context, &source.name, date, &snapshots).await?;
@@ -454,6 +455,7 @@ mod tests {
             rls_variable: "app.workspace_id".to_owned(),
             metrics: vec![MetricQuery::read("member_count", "SELECT count(*) FROM members").expect("valid")],
             concurrency: 1,
+            workspaces_max: 100,
         }
     }
 

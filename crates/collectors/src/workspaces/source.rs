@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Workspaces that one source may list.
-pub const WORKSPACES_MAX: usize = 100_000;
 /// How often a workspace is tried when the connection is lost.
 const ATTEMPTS_MAX: u32 = 3;
 /// Wait before the first repeat; the next one waits twice as long.
@@ -39,6 +37,8 @@ pub struct PostgresSource {
     pub metrics: Vec<MetricQuery>,
     /// How many workspaces are measured at the same time.
     pub concurrency: usize,
+    /// How many workspaces it may list.
+    pub workspaces_max: usize,
 }
 
 /// A workspace, as the application lists it.
@@ -139,15 +139,16 @@ impl PostgresSource {
         let statement = format!(
             "SELECT id::text, slug::text, name::text, plan::text FROM ({}\n) AS listed LIMIT {}",
             self.workspaces,
-            WORKSPACES_MAX + 1
+            i64::try_from(self.workspaces_max).unwrap_or(i64::MAX).saturating_add(1)
         );
         session.begin().await.map_err(MeasureError::read(DOING))?;
         let rows = session.ask(&statement, &[]).await.map_err(MeasureError::read(DOING))?;
         session.end().await.map_err(MeasureError::read(DOING))?;
         let senseless =
             |detail: String| MeasureError::Read { doing: DOING.to_owned(), error: ReadError::Senseless(detail) };
-        if WORKSPACES_MAX < rows.len() {
-            return Err(senseless(format!("there are more than {WORKSPACES_MAX} workspaces")));
+        if self.workspaces_max < rows.len() {
+            let most = self.workspaces_max;
+            return Err(senseless(format!("there are more than {most} workspaces (limits.snapshot_workspaces)")));
         }
         let mut listed = Vec::with_capacity(rows.len());
         let mut seen = BTreeSet::new();

@@ -14,6 +14,7 @@ fn context(store: &Store) -> SnapshotContext {
         lake: store.context.lake.clone(),
         catalog: store.context.catalog.clone(),
         reject_unknown_tenants: false,
+        metrics_max: 200,
         now: NOON,
     }
 }
