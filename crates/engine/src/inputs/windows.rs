@@ -335,7 +335,7 @@ struct Gone(BTreeMap<String, BTreeSet<(String, String)>>);
 impl Gone {
     async fn load(engine: &Engine) -> Result<Self, EngineError> {
         let mut gone: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
-        for row in engine.catalog.retractions_all_tenants().await? {
+        for row in engine.catalog.retractions_all_tenants(i64::MAX).await? {
             gone.entry(row.tenant).or_default().insert((row.source, row.id));
         }
         Ok(Self(gone))

@@ -227,12 +227,17 @@ impl Engine {
             }
             return Ok(self.lake.pin_table(Table::UsageEvents).await?);
         };
-        let newest = self.lake.pin_table(Table::UsageEvents).await?;
+        self.pin_named(Table::UsageEvents, version).await
+    }
+
+    /// Pins the version of a table that a cursor names.
+    pub(super) async fn pin_named(&self, table: Table, version: u64) -> Result<PinnedTable, EngineError> {
+        let newest = self.lake.pin_table(table).await?;
         if newest.version() < version {
             return Err(EngineError::parameter("cursor", "the cursor names a state that does not exist; leave it out"));
         }
-        let pinned = self.lake.pin_at(&BTreeMap::from([(Table::UsageEvents, version)])).await?;
-        Ok(pinned.table(Table::UsageEvents).clone())
+        let pinned = self.lake.pin_at(&BTreeMap::from([(table, version)])).await?;
+        Ok(pinned.table(table).clone())
     }
 
     /// Where the events of a page stand and how long their data is, one more than the page has.

@@ -232,6 +232,29 @@ async fn a_workflow_that_failed_after_the_range_was_in_progress_in_it() {
 }
 
 #[tokio::test]
+async fn pages_show_the_policy_of_the_first_one_or_say_that_it_is_gone() {
+    let store = store().await;
+    let policy = |version: &str, day: &str, pool: &str| {
+        format!(
+            "version = '{version}'\nvalid_from = {day}\n[[pool]]\nname = '{pool}'\nselect = {{}}\nsplit = {{ method = 'even' }}"
+        )
+    };
+    let publish = async |text: String| store.engine.publish_policy(&text, "policy.toml").await.unwrap();
+    publish(policy("one", "2026-01-01", "x")).await;
+    let first = ask(&store, &ALL, NOVEMBER, &[("sort", "key"), ("limit", "3")]).await.unwrap();
+    let cursor = first.next_cursor.clone().unwrap();
+    let next = [("sort", "key"), ("limit", "3"), ("cursor", cursor.as_str())];
+
+    publish(policy("two", "2026-01-02", "x")).await;
+    let second = ask(&store, &ALL, NOVEMBER, &next).await.unwrap();
+    assert_eq!((second.rows.len(), &second.totals, &second.caps), (1, &first.totals, &first.caps));
+
+    publish(policy("one", "2026-01-01", "y")).await;
+    let refused = ask(&store, &ALL, NOVEMBER, &next).await.unwrap_err().to_string();
+    assert!(refused.contains("the policy changed since the first page"), "{refused}");
+}
+
+#[tokio::test]
 async fn pages_show_one_state_and_an_earlier_state_repeats() {
     let mut store = store().await;
     let asked = [("by", "workflow"), ("sort", "key"), ("limit", "3")];
@@ -240,6 +263,8 @@ async fn pages_show_one_state_and_an_earlier_state_repeats() {
     let more = [of("w9", given("2026-11-14", "llm", "acme", "8.00"))];
     store.post(&more, &more).await;
     emit(&store, 200, &[happened("2026-11-14T10:00:00Z", "pr.merged", "acme", "w1")]).await;
+    let taken_back = RetractionRow { tenant: "acme".into(), source: "/test".into(), id: "0".into() };
+    store.engine.catalog().put_retractions(&[taken_back], 1).await.unwrap();
     let second = [asked[0], asked[1], asked[2], ("cursor", cursor.as_str())];
     let second = ask(&store, &ALL, NOVEMBER, &second).await.unwrap();
     assert_eq!(printed(&second), ["w4 1.00 0 none"]);

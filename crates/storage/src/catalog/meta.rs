@@ -91,6 +91,16 @@ impl Catalog {
         let sql = "SELECT value FROM meta WHERE key = $1";
         Ok(sqlx::query_scalar(sql).bind(RECORDED_HIGH_WATER).fetch_optional(&self.read).await?)
     }
+
+    /// Returns the watermark of the dated rows that are there now, 0 before the first: as [`Catalog::pin_recorded_at`]
+    /// without writing anything.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn recorded_high_water(&self) -> Result<i64, CatalogError> {
+        let Some(text) = self.recorded_up_to().await? else { return Ok(0) };
+        text.parse().map_err(|_| CatalogError::Corrupt { what: RECORDED_HIGH_WATER, value: text })
+    }
 }
 
 /// The `recorded_at` for one write: `at`, or one microsecond above the last one written or pinned.

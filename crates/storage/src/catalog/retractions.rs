@@ -1,6 +1,6 @@
 use sqlx::FromRow;
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, meta::next_recorded_at};
 
 /// An event that was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -20,6 +20,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn put_retractions(&self, rows: &[RetractionRow], at: i64) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
+        let at = next_recorded_at(&mut tx, at).await?;
         for row in rows {
             let sql = "INSERT INTO retractions (tenant, source, id, recorded_at) VALUES ($1, $2, $3, $4) \
                        ON CONFLICT (tenant, source, id) DO NOTHING";
@@ -38,12 +39,12 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(tenant).fetch_all(&self.read).await?)
     }
 
-    /// The events that were taken back, of everybody.
+    /// The events that were taken back, of everybody, as noted up to the watermark.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn retractions_all_tenants(&self) -> Result<Vec<RetractionRow>, CatalogError> {
-        let sql = "SELECT tenant, source, id FROM retractions ORDER BY tenant, source, id";
-        Ok(sqlx::query_as(sql).fetch_all(&self.read).await?)
+    pub async fn retractions_all_tenants(&self, recorded_up_to: i64) -> Result<Vec<RetractionRow>, CatalogError> {
+        let sql = "SELECT tenant, source, id FROM retractions WHERE recorded_at <= $1 ORDER BY tenant, source, id";
+        Ok(sqlx::query_as(sql).bind(recorded_up_to).fetch_all(&self.read).await?)
     }
 }

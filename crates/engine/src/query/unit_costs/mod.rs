@@ -11,6 +11,7 @@ use domain::policy::CapPer;
 use domain::{Currency, Day, DayRange, TenantScope};
 use entries::Scan;
 use outcomes::Reading;
+use pins::Pins;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ mod entries;
 mod fold;
 /// What came of workflows.
 mod outcomes;
+/// What pages have in common.
+mod pins;
 /// What can be asked.
 mod question;
 
@@ -164,14 +167,14 @@ pub struct UnitCostTable {
 }
 
 /// Where a page begins, and the state that all pages show.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Place {
     from: i32,
     to: i32,
     posting: i64,
     /// `i64::MAX` when no state was asked for: then the version of the events says which of them count.
     recorded: i64,
-    events: u64,
+    pins: Pins,
     offset: usize,
 }
 
@@ -179,7 +182,7 @@ struct Place {
 struct Resumed {
     query: UnitCostQuery,
     head: Head,
-    events: Option<u64>,
+    pins: Option<Pins>,
     offset: usize,
 }
 
@@ -195,14 +198,13 @@ impl Engine {
     /// # Source
     /// Spec 3-attribution, section 5 (unit costs).
     pub async fn unit_costs(&self, scope: &TenantScope, query: &UnitCostQuery) -> Result<UnitCostTable, EngineError> {
-        let Resumed { query, head, events, offset } = self.resume_unit_costs(scope, query).await?;
-        let events = self.pin_events(events).await?;
+        let Resumed { query, head, pins, offset } = self.resume_unit_costs(scope, query).await?;
+        let stores = self.unit_cost_stores(&head, query.range.to(), pins.as_ref()).await?;
         let session = self.session_now().await?;
-        let tenants = self.catalog.tenant_book_all_tenants(head.recorded_up_to).await?;
-        let reading = Reading { scope, head: &head, events: &events, tenants: &tenants };
+        let reading = Reading { scope, head: &head, stores: &stores };
         let scan = Scan { session: &session, scope, posting: head.number() };
 
-        let caps = self.books(head.recorded_up_to).await?.policy_on(query.range.to()).content.caps.clone();
+        let caps = &stores.policy(query.range.to()).content.caps;
         let month = query.range.to().month();
         let month = DayRange::new(month.first_day(), month.last_day()).expect("a month has days");
         let in_range = scan.by_day(query.range).await?;
@@ -228,7 +230,7 @@ impl Engine {
                 to: query.range.to().epoch_days(),
                 posting: head.number(),
                 recorded: head.recorded_up_to,
-                events: events.version(),
+                pins: stores.pins(query.range.to()),
                 offset: end,
             };
             cursor::encode(&question_of(scope, &query), &place)
@@ -236,12 +238,12 @@ impl Engine {
         Ok(UnitCostTable {
             rows,
             totals,
-            caps: caps::used(&caps, &facts, &in_range, &in_month, &life),
+            caps: caps::used(caps, &facts, &in_range, &in_month, &life),
             range: query.range,
             currency: self.settings.reporting_currency,
             posting: head.posting,
             ledger_head: head.hash.clone().filter(|_| *scope == TenantScope::All),
-            events_from: outcomes::first_day(&events),
+            events_from: outcomes::first_day(&stores.events),
             next_cursor,
         })
     }
@@ -249,7 +251,7 @@ impl Engine {
     async fn resume_unit_costs(&self, scope: &TenantScope, query: &UnitCostQuery) -> Result<Resumed, EngineError> {
         let Some(text) = &query.cursor else {
             let head = self.head(query.as_of.as_ref()).await?;
-            return Ok(Resumed { query: query.clone(), head, events: None, offset: 0 });
+            return Ok(Resumed { query: query.clone(), head, pins: None, offset: 0 });
         };
         let place: Place = cursor::decode(&question_of(scope, query), text)?;
         let pinned = DayRange::new(Day::from_epoch_days(place.from), Day::from_epoch_days(place.to));
@@ -264,7 +266,7 @@ impl Engine {
         let mut head = self.head(Some(&AsOf::Posting(place.posting))).await?;
         head.recorded_up_to = place.recorded;
         let query = UnitCostQuery { range, ..query.clone() };
-        Ok(Resumed { query, head, events: Some(place.events), offset: place.offset })
+        Ok(Resumed { query, head, pins: Some(place.pins), offset: place.offset })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What came of workflows, told by events: merged, completed, failed; and of which repo and task class they are.
 
 use super::entries::EntrySum;
+use super::pins::Stores;
 use super::{Unit, UnitKey};
 use crate::query::as_of::Head;
 use crate::query::columns::rows;
@@ -10,11 +11,10 @@ use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::when;
 use datafusion::prelude::{Expr, ident, lit};
-use domain::tenant::TenantBook;
 use domain::{Day, DayRange, TenantScope};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use storage::lake::{LakeTable, PinnedTable, Table};
+use storage::lake::{LakeTable, PinnedTable};
 
 /// Type of the event that a pull request was merged.
 const MERGED: &str = "pr.merged";
@@ -61,15 +61,13 @@ pub(super) struct Reading<'a> {
     pub scope: &'a TenantScope,
     /// The state that is asked for: events received later do not count.
     pub head: &'a Head,
-    /// The pinned events.
-    pub events: &'a PinnedTable,
-    /// Whom an incoming value stands for.
-    pub tenants: &'a TenantBook,
+    /// What is read, pinned.
+    pub stores: &'a Stores,
 }
 
 impl Reading<'_> {
     fn unit(&self, tenant: &str, workflow: &str, day: Day) -> Unit {
-        Unit::new(self.tenants.resolve(tenant, day), workflow)
+        Unit::new(self.stores.books.tenants.resolve(tenant, day), workflow)
     }
 
     /// Events that were received when the state was the newest one.
@@ -137,7 +135,7 @@ impl Facts {
 impl Engine {
     /// Returns the events that say what came of workflows, those that were taken back left out.
     pub(super) async fn outcomes(&self, reading: &Reading<'_>) -> Result<Vec<Outcome>, EngineError> {
-        let own = self.own_rows(reading.events, "event_date", all_days(), reading.scope, None).await?;
+        let own = self.own_rows(&reading.stores.events, "event_date", all_days(), reading.scope, None).await?;
         let Some(own) = own else { return Ok(Vec::new()) };
         let kinds = ident("type").in_list([MERGED, COMPLETED, FAILED].map(lit).to_vec(), false);
         // The data of a merged pull request can be the whole of a webhook, and nothing of it is needed.
@@ -145,12 +143,12 @@ impl Engine {
         let named = ["event_date", "time", "tenant", "source", "id", "type", "workflow", "repo", "task_class"];
         let batches = self
             .empty_session()?
-            .read_table(Arc::new(LakeTable::new(reading.events)))?
+            .read_table(Arc::new(LakeTable::new(&reading.stores.events)))?
             .filter(all_of([own, kinds].into_iter().chain(reading.received())))?
             .select(named.map(ident).into_iter().chain([data]).collect::<Vec<_>>())?
             .collect()
             .await?;
-        let retracted = self.catalog.retractions_all_tenants().await?;
+        let retracted = self.catalog.retractions_all_tenants(reading.stores.facts).await?;
         let retracted: HashSet<(&str, &str, &str)> =
             retracted.iter().map(|row| (row.tenant.as_str(), row.source.as_str(), row.id.as_str())).collect();
         let mut found = Vec::new();
@@ -192,10 +190,9 @@ impl Engine {
             let told = (ToldBy::Entry, sum.day.map_or(i64::MIN, |day| i64::from(day.epoch_days())));
             facts.note(unit, told, sum.repo.as_deref(), sum.task_class.as_deref());
         }
-        let usage = self.lake.pin_table(Table::Usage).await?;
-        self.note_rows(reading, &usage, ("usage_date", "hour"), (ToldBy::Usage, None), &mut facts).await?;
-        self.note_rows(reading, reading.events, ("event_date", "time"), (ToldBy::Event, Some(since)), &mut facts)
-            .await?;
+        let Stores { usage, events, .. } = reading.stores;
+        self.note_rows(reading, usage, ("usage_date", "hour"), (ToldBy::Usage, None), &mut facts).await?;
+        self.note_rows(reading, events, ("event_date", "time"), (ToldBy::Event, Some(since)), &mut facts).await?;
         for outcome in outcomes {
             let Some(unit) = &outcome.unit else { continue };
             let told = (ToldBy::Event, outcome.time);

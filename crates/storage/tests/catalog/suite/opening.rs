@@ -1,4 +1,4 @@
-use storage::catalog::{CatalogError, MetaKey, NewAudit};
+use storage::catalog::{CatalogError, MetaKey, NewAudit, RetractionRow};
 
 use super::open;
 
@@ -86,4 +86,17 @@ async fn concurrent_writers_lose_nothing() {
     let log = catalog.list_audit_all_tenants(None, 1_000).await.unwrap();
     assert_eq!(log.iter().map(|row| row.seq).collect::<Vec<_>>(), (1..=400).rev().collect::<Vec<_>>());
     assert_eq!(log.iter().filter(|row| row.actor == "a").count(), 200);
+}
+
+#[tokio::test]
+async fn what_was_taken_back_later_is_left_out_up_to_a_watermark() {
+    let (catalog, _place) = open().await;
+    assert_eq!(catalog.recorded_high_water().await.unwrap(), 0);
+    let row = |id: &str| RetractionRow { tenant: "acme".to_owned(), source: "app".to_owned(), id: id.to_owned() };
+    catalog.put_retractions(&[row("a")], 100).await.unwrap();
+    let watermark = catalog.recorded_high_water().await.unwrap();
+    // The clock of whoever notes them is behind.
+    catalog.put_retractions(&[row("a"), row("b")], 50).await.unwrap();
+    assert_eq!(catalog.retractions_all_tenants(watermark).await.unwrap(), [row("a")]);
+    assert_eq!(catalog.retractions_all_tenants(i64::MAX).await.unwrap(), [row("a"), row("b")]);
 }
