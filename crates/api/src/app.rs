@@ -5,6 +5,7 @@ use crate::auth::AdminToken;
 use crate::known_tokens::KnownTokens;
 use crate::limits::ApiLimits;
 use crate::memory::EventMemory;
+use crate::parsers::Parsers;
 use crate::problem::ApiError;
 use crate::rates::EventRates;
 use crate::resources::settings::PageSettings;
@@ -54,6 +55,8 @@ pub struct App {
     pub rates: Arc<EventRates>,
     /// How much memory events in work may take.
     pub event_memory: EventMemory,
+    /// Who parses large bodies of events.
+    pub parsers: Parsers,
     /// `[ingest.map]`.
     pub dimension_map: DimensionMap,
     /// `[ingest] past_days`.

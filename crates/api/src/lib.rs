@@ -40,6 +40,8 @@ mod list;
 pub mod memory;
 /// The OpenAPI document.
 mod openapi;
+/// Threads on which large bodies are decompressed and parsed.
+pub mod parsers;
 /// Every error as RFC 9457, and the only place that knows HTTP statuses.
 pub mod problem;
 /// Query parameters, each known or refused.

@@ -4,6 +4,9 @@
 //! it is refused as a whole and nothing of it is stored, so that no number of senders takes more than was allowed.
 
 use crate::problem::ApiError;
+use axum::body::Body;
+use axum::response::Response;
+use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,6 +58,19 @@ impl EventShare {
         self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
+    /// Returns the answer that holds the share until all of it was sent.
+    pub(crate) fn held_until_sent(self, response: Response) -> Response {
+        if self.steps() == 0 {
+            return response;
+        }
+        let hold = move |error: axum::Error| {
+            // What maps errors lives as long as the body does.
+            let _held = &self;
+            error
+        };
+        response.map(|body| Body::new(body.map_err(hold)))
+    }
+
     /// Takes so many bytes more.
     ///
     /// # Errors
@@ -92,6 +108,20 @@ impl Drop for EventShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::HttpBody as _;
+
+    #[tokio::test]
+    async fn an_answer_holds_its_share_until_it_was_sent() {
+        let memory = EventMemory::new(STEP_BYTES as u64);
+        let mut share = memory.share();
+        share.grow(1).expect("one step");
+        let response = share.held_until_sent(Response::new(Body::from("text")));
+        assert_eq!(response.body().size_hint().exact(), Some(4), "its length is still known");
+        assert!(matches!(memory.share().grow(1), Err(ApiError::EventsBusy)));
+        let sent = response.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(&sent[..], b"text");
+        memory.share().grow(1).expect("room again");
+    }
 
     #[test]
     fn shares_never_exceed_the_memory_and_come_back() {

@@ -9,6 +9,7 @@ use crate::sources::{EventSink, sources_of};
 use anyhow::{Context as _, Result};
 use api::adapters::AdapterSetup;
 use api::memory::EventMemory;
+use api::parsers::Parsers;
 use api::rates::EventRates;
 use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep};
 use collectors::ImportLimits;
@@ -117,6 +118,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         snapshot_senders: snapshot_senders(config),
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         event_memory: EventMemory::new(config.limits.events_memory.bytes()),
+        parsers: Parsers::start(parsing_threads())?,
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
         spool: spool(data)?.into(),
@@ -135,6 +137,11 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let served = api::router_with(app.clone(), base_path, ui::pages(base_path)).layer(holds_the_lock.clone());
     let router = api::router(app.clone()).layer(holds_the_lock);
     Ok(LocalStore { app, node, router, served, events, streams, first_token })
+}
+
+/// As many threads as processors parse large bodies, two at least, so that one of them never holds up all others.
+fn parsing_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2))
 }
 
 /// Returns the applications whose workspaces are measured; runs that this server left when it died have failed.

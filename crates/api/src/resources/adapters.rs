@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::body::{content_type, text_of};
 use crate::limits::BodySize;
 use crate::memory::EventShare;
+use crate::parsers::Size;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use crate::resources::events::{EventsBody, RefusedEventBody, grow_to_parse, read_text, take_lines};
@@ -148,9 +149,9 @@ async fn take(
     share: EventShare,
 ) -> Result<AdapterBody, ApiError> {
     let rule = app.adapters.rule(kind);
-    let made = tokio::task::spawn_blocking(move || made(kind, &text, &rule));
-    let Made { lines, records, skipped, unusable } =
-        made.await.map_err(|error| ApiError::Internal(error.to_string()))??;
+    let size = Size::of(text.len(), false);
+    let made = app.parsers.run(size, move || made(kind, &text, &rule)).await?;
+    let Made { lines, records, skipped, unusable } = made;
     let outcome = if lines.is_empty() { EventsBody::default() } else { take_lines(app, scope, lines, &share).await? };
     Ok(to_api_adapter(outcome, &records, skipped, unusable))
 }

@@ -6,8 +6,10 @@ use crate::binary_event::{BinaryEvent, DATA_BYTES_MAX, too_long};
 use crate::body::{content_type, pieces};
 use crate::limits::ApiLimits;
 use crate::memory::EventShare;
+use crate::parsers::Size;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -15,6 +17,7 @@ use domain::TenantScope;
 use futures::StreamExt;
 use metering::MeteringError;
 use metering::import::{EventReader, Item, is_compressed, read_whole, reading_bytes_max};
+use metering::json::VALUES_MAX;
 use metering::live::{Decision, Offered, PreparedEvent, Preparer};
 use metering::refusal::{Refusal, RefusalCode};
 use serde::Serialize;
@@ -25,11 +28,19 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) const PREPARED_TIMES_MAX: u32 = 3;
 /// Bytes of memory for each byte of the event that is being parsed: its values, its text once more, its record.
 const PARSED_FACTOR: usize = 6;
+/// And for each of its values, in a list that grows.
+const PARSED_VALUE_BYTES: usize = 128;
+/// From this length on the values of an event are counted; of a shorter one each second byte may be one.
+const COUNTED_FROM_BYTES: usize = 4096;
 /// Bytes of memory for each value of a payload that is parsed as a whole, however short its text: the value as it is read
 /// and as paths look at it, its share of events and refusals.
 const VALUE_BYTES: usize = 384;
-/// Bytes of memory of an event about which only the answer is kept, beside its text.
-const ANSWERED_BYTES: usize = 256;
+/// Bytes of memory of an event that is known already: its number, in a list that grows.
+const KNOWN_BYTES: usize = 64;
+/// Bytes of memory of a refused event: what is said of it as it is found, as a body, and as JSON in a list that grows.
+const REFUSED_BYTES: usize = 768;
+/// And for each byte of the texts that say so.
+const REFUSED_FACTOR: usize = 5;
 
 /// How a batch with refused events is taken.
 #[derive(Clone, Debug, IntoParams)]
@@ -116,12 +127,11 @@ pub async fn post_events(
     let encoding = Encoding::of(&request)?;
     // The share is held to the end.
     let Received { bytes, share } = read(&app, request).await?;
-    let mut body = Body { bytes: bytes.into(), encoding, shape };
+    let mut body = Sent { bytes: bytes.into(), encoding, shape };
     if let Some(event) = binary {
-        body = structured(event, body, share.part()).await?;
+        body = structured(&app, event, body, share.part()).await?;
     }
-    let (outcome, is_single) = take(&app, writer.scope(), (&body, &share), atomic).await?;
-    answer(outcome, is_single)
+    answer(take(&app, writer.scope(), (&body, &share), atomic).await?)
 }
 
 /// Takes events that were made of something else, one per line, and returns what became of each.
@@ -131,17 +141,16 @@ pub(crate) async fn take_lines(
     lines: String,
     share: &EventShare,
 ) -> Result<EventsBody, ApiError> {
-    let body = Body { bytes: lines.into_bytes().into(), encoding: Encoding::Plain, shape: Shape::Lines };
-    let (outcome, _) = take(app, scope, (&body, share), false).await?;
-    Ok(outcome)
+    let body = Sent { bytes: lines.into_bytes().into(), encoding: Encoding::Plain, shape: Shape::Lines };
+    Ok(take(app, scope, (&body, share), false).await?.outcome)
 }
 
 /// Returns the text of a body, decompressed, and the memory that it takes until it is read.
 pub(crate) async fn read_text(app: &App, request: Request) -> Result<(String, EventShare), ApiError> {
     let encoding = Encoding::of(&request)?;
     let Received { bytes, share } = read(app, request).await?;
-    let body = Body { bytes: bytes.into(), encoding, shape: Shape::Lines };
-    let (limit, mut of_text) = (app.limits.events_decoded_bytes_max, share.part());
+    let body = Sent { bytes: bytes.into(), encoding, shape: Shape::Lines };
+    let (limit, mut of_text, size) = (app.limits.events_decoded_bytes_max, share.part(), body.size());
     let decoded = move || {
         check_encoding(&body)?;
         grow_to_read(&mut of_text, &body.bytes, limit)?;
@@ -153,11 +162,12 @@ pub(crate) async fn read_text(app: &App, request: Request) -> Result<(String, Ev
         let text = String::from_utf8(bytes).map_err(|_| ApiError::body("", "the body is not UTF-8"))?;
         Ok::<_, ApiError>((text, of_text))
     };
-    tokio::task::spawn_blocking(decoded).await.map_err(|error| ApiError::Internal(error.to_string()))?
+    app.parsers.run(size, decoded).await
 }
 
 /// Returns the same event as it would be in structured mode.
-async fn structured(event: BinaryEvent, body: Body, mut share: EventShare) -> Result<Body, ApiError> {
+async fn structured(app: &App, event: BinaryEvent, body: Sent, mut share: EventShare) -> Result<Sent, ApiError> {
+    let size = body.size();
     let text = move || {
         check_encoding(&body)?;
         grow_to_read(&mut share, &body.bytes, DATA_BYTES_MAX)?;
@@ -166,26 +176,41 @@ async fn structured(event: BinaryEvent, body: Body, mut share: EventShare) -> Re
             ApiError::Metering(error) if error.is_too_large() => too_long(),
             other => other,
         })?;
-        Ok::<_, ApiError>(Body { bytes: event.text(&data)?.into_bytes().into(), encoding: Encoding::Plain, ..body })
+        Ok::<_, ApiError>(Sent { bytes: event.text(&data)?.into_bytes().into(), encoding: Encoding::Plain, ..body })
     };
-    tokio::task::spawn_blocking(text).await.map_err(|error| ApiError::Internal(error.to_string()))?
+    app.parsers.run(size, text).await
 }
 
 /// What was sent.
 #[derive(Clone)]
-struct Body {
-    bytes: Arc<[u8]>,
+struct Sent {
+    bytes: Bytes,
     encoding: Encoding,
     shape: Shape,
 }
 
-/// Stores the events, whatever meters begin to apply meanwhile; says as well whether it is a request with one event.
+impl Sent {
+    fn size(&self) -> Size {
+        Size::of(self.bytes.len(), self.encoding == Encoding::Compressed)
+    }
+}
+
+/// What became of the events.
+struct Taken {
+    outcome: EventsBody,
+    /// Whether it is a request with one event.
+    is_single: bool,
+    /// The memory of the answer.
+    answers: EventShare,
+}
+
+/// Stores the events, whatever meters begin to apply meanwhile.
 async fn take(
     app: &App,
     scope: &TenantScope,
-    (body, share): (&Body, &EventShare),
+    (body, share): (&Sent, &EventShare),
     atomic: bool,
-) -> Result<(EventsBody, bool), ApiError> {
+) -> Result<Taken, ApiError> {
     for _ in 1..PREPARED_TIMES_MAX {
         match take_once(app, scope, (body, share), atomic).await {
             Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
@@ -199,14 +224,13 @@ async fn take(
 async fn take_once(
     app: &App,
     scope: &TenantScope,
-    (body, share): (&Body, &EventShare),
+    (body, share): (&Sent, &EventShare),
     atomic: bool,
-) -> Result<(EventsBody, bool), ApiError> {
+) -> Result<Taken, ApiError> {
     let mut preparer = app.events.preparer(scope.clone());
-    let (limits, share, body) = (Arc::clone(&app.limits), share.part(), body.clone());
-    let offers = move || offer(&mut preparer, body, &limits, share);
-    let offers = tokio::task::spawn_blocking(offers).await.map_err(|error| ApiError::Internal(error.to_string()))??;
-    let Offers { prepared, indexes, known, mut refused, is_single, share } = offers;
+    let (limits, share, body, size) = (Arc::clone(&app.limits), share.part(), body.clone(), body.size());
+    let offers = app.parsers.run(size, move || offer(&mut preparer, body, &limits, share)).await?;
+    let Offers { prepared, indexes, known, mut refused, is_single, share, answers } = offers;
     if atomic && !(refused.is_empty() && known.iter().all(|(_, decision)| *decision == Decision::Duplicate)) {
         let conflicts = known.into_iter().filter(|(_, decision)| *decision == Decision::Conflict);
         refused.extend(conflicts.map(|(index, _)| (index, conflict(None))));
@@ -215,7 +239,7 @@ async fn take_once(
     app.rates.take(prepared.iter().map(PreparedEvent::tenant), app.now())?;
     let outcome = decide(app, (prepared, indexes), known, refused, atomic).await?;
     drop(share);
-    Ok((outcome, is_single))
+    Ok(Taken { outcome, is_single, answers })
 }
 
 /// What the body holds.
@@ -226,8 +250,10 @@ struct Offers {
     known: Vec<(u64, Decision)>,
     refused: Vec<(u64, Refusal)>,
     is_single: bool,
-    /// The memory that they take.
+    /// The memory that those take which are to be stored.
     share: EventShare,
+    /// The memory of the answer.
+    answers: EventShare,
 }
 
 impl Offers {
@@ -240,11 +266,12 @@ impl Offers {
                 self.indexes.push(index);
             }
             Ok(Offered::Known(decision)) => {
-                self.share.grow(ANSWERED_BYTES)?;
+                self.answers.grow(KNOWN_BYTES)?;
                 self.known.push((index, decision));
             }
             Err(refusal) => {
-                self.share.grow(ANSWERED_BYTES + refusal.detail.len())?;
+                let said = refusal.detail.len() + refusal.id.as_ref().map_or(0, String::len);
+                self.answers.grow(REFUSED_BYTES + REFUSED_FACTOR * said)?;
                 self.refused.push((index, refusal));
             }
         }
@@ -321,7 +348,8 @@ fn to_api_refused(mut refused: Vec<(u64, Refusal)>) -> Vec<RefusedEventBody> {
     refused.into_iter().map(body).collect()
 }
 
-fn answer(body: EventsBody, is_single: bool) -> Result<Response, ApiError> {
+fn answer(taken: Taken) -> Result<Response, ApiError> {
+    let Taken { outcome: body, is_single, answers } = taken;
     match body.rejected.first() {
         Some(_) if is_single => {
             Err(ApiError::EventRefused(body.rejected.into_iter().next().expect("there is a first")))
@@ -330,7 +358,7 @@ fn answer(body: EventsBody, is_single: bool) -> Result<Response, ApiError> {
             let status = if first.is_some() { StatusCode::MULTI_STATUS } else { StatusCode::OK };
             let mut response = crate::list::json(&body)?;
             *response.status_mut() = status;
-            Ok(response)
+            Ok(answers.held_until_sent(response))
         }
     }
 }
@@ -362,21 +390,25 @@ pub(crate) struct Received {
 /// Reads a batch as it was sent.
 pub(crate) async fn read(app: &App, request: Request) -> Result<Received, ApiError> {
     let limit = app.limits.events_bytes_max;
-    let (mut bytes, mut share) = (Vec::new(), app.event_memory.share());
+    // A list of the right length from the start is there once. One that grows is there twice, and of twice the length,
+    // while it is copied to a larger place.
+    let length = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let length = length.filter(|length| *length <= limit);
+    let factor = if length.is_some() { 1 } else { 3 };
+    let (mut bytes, mut share) = (Vec::with_capacity(length.unwrap_or(0)), app.event_memory.share());
     let mut pieces = pieces(app, request.into_body());
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
         if limit < bytes.len() + piece.len() {
             return Err(ApiError::TooLarge { what: "bytes", limit: limit as u64, key: "limits.events_body" });
         }
-        // Twice, because the list grows by halves and is copied once.
-        share.grow(2 * piece.len())?;
+        share.grow(factor * piece.len())?;
         bytes.extend_from_slice(&piece);
     }
     Ok(Received { bytes, share })
 }
 
-fn check_encoding(body: &Body) -> Result<(), ApiError> {
+fn check_encoding(body: &Sent) -> Result<(), ApiError> {
     match is_compressed(&body.bytes) == (body.encoding == Encoding::Compressed) {
         true => Ok(()),
         false => Err(ApiError::BrokenBody("Content-Encoding does not say what the body is".to_owned())),
@@ -393,6 +425,15 @@ pub(crate) fn grow_to_parse(share: &mut EventShare, piece: &[u8]) -> Result<(), 
     share.grow(PARSED_FACTOR * piece.len() + VALUE_BYTES * values)
 }
 
+/// Returns how many bytes of memory an event takes while it is parsed.
+fn parsing_bytes(text: &str) -> usize {
+    let values = match text.len() < COUNTED_FROM_BYTES {
+        true => text.len() / 2,
+        false => text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count(),
+    };
+    PARSED_FACTOR * text.len() + PARSED_VALUE_BYTES * values.min(VALUES_MAX)
+}
+
 fn limited(error: MeteringError, limit: u64) -> ApiError {
     match error.is_too_large() {
         true => ApiError::TooLarge { what: "decoded bytes", limit, key: "limits.events_decoded" },
@@ -401,11 +442,11 @@ fn limited(error: MeteringError, limit: u64) -> ApiError {
 }
 
 /// Reads and prepares all events of a body.
-fn offer(preparer: &mut Preparer, body: Body, limits: &ApiLimits, share: EventShare) -> Result<Offers, ApiError> {
+fn offer(preparer: &mut Preparer, body: Sent, limits: &ApiLimits, share: EventShare) -> Result<Offers, ApiError> {
     check_encoding(&body)?;
     let (decoded_max, events_max) = (limits.events_decoded_bytes_max, limits.events_max);
     let limited = |error: MeteringError| limited(error, decoded_max);
-    let Body { bytes, shape, .. } = body;
+    let Sent { bytes, shape, .. } = body;
     let mut reading = share.part();
     grow_to_read(&mut reading, &bytes, decoded_max)?;
     let mut reader = EventReader::of_bytes(bytes, decoded_max).map_err(limited)?;
@@ -416,8 +457,9 @@ fn offer(preparer: &mut Preparer, body: Body, limits: &ApiLimits, share: EventSh
     }
     let is_single = !is_list && shape != Shape::Lines;
     let (prepared, indexes, known, refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut offers = Offers { prepared, indexes, known, refused, is_single, share };
-    let mut longest = 0;
+    let answers = share.part();
+    let mut offers = Offers { prepared, indexes, known, refused, is_single, share, answers };
+    let mut taken = 0;
     while let Some((index, item)) = reader.next_item().map_err(limited)? {
         if events_max <= index {
             return Err(ApiError::TooLarge { what: "events", limit: events_max, key: "limits.events" });
@@ -427,8 +469,9 @@ fn offer(preparer: &mut Preparer, body: Body, limits: &ApiLimits, share: EventSh
         }
         let offered = match item {
             Item::Text(text) => {
-                reading.grow(PARSED_FACTOR * text.len().saturating_sub(longest))?;
-                longest = longest.max(text.len());
+                let wanted = parsing_bytes(text);
+                reading.grow(wanted.saturating_sub(taken))?;
+                taken = taken.max(wanted);
                 preparer.prepare(text).map_err(MeteringError::from)?
             }
             Item::TooLong => Err(Refusal::invalid("longer than an event may be")),
@@ -449,6 +492,19 @@ fn offer(preparer: &mut Preparer, body: Body, limits: &ApiLimits, share: EventSh
 mod tests {
     use super::*;
     use crate::memory::EventMemory;
+
+    #[test]
+    fn what_parsing_takes_follows_from_the_values_that_there_may_be() {
+        let event = |values: usize| format!("{{\"data\":[{}]}}", vec!["1"; values].join(","));
+        let short = event(100);
+        assert_eq!(parsing_bytes(&short), PARSED_FACTOR * short.len() + PARSED_VALUE_BYTES * (short.len() / 2));
+        let long = event(10_000);
+        assert_eq!(parsing_bytes(&long), PARSED_FACTOR * long.len() + PARSED_VALUE_BYTES * 10_001);
+        let text = format!("{{\"data\":\"{}\"}}", "x".repeat(100_000));
+        assert_eq!(parsing_bytes(&text), PARSED_FACTOR * text.len() + PARSED_VALUE_BYTES, "one value, however long");
+        let most = event(VALUES_MAX * 2);
+        assert_eq!(parsing_bytes(&most) - PARSED_FACTOR * most.len(), PARSED_VALUE_BYTES * VALUES_MAX);
+    }
 
     #[test]
     fn many_short_values_take_more_memory_than_their_text() {

@@ -4,6 +4,7 @@ use crate::access::EventWriter;
 use crate::app::App;
 use crate::body::content_type;
 use crate::memory::EventShare;
+use crate::parsers::Size;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use crate::resources::events::{PREPARED_TIMES_MAX, Received, read};
@@ -73,13 +74,13 @@ pub async fn post_otlp_metrics(
         _ => return Err(ApiError::MediaType("the content encoding known here is gzip".to_owned())),
     };
     let Received { bytes, share } = read(&app, request).await?;
-    let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
+    let (map, limits, size) = (Arc::clone(&app.metrics), push_limits(&app), Size::of(bytes.len(), is_gzip));
     let decode = move |share: &mut EventShare| {
         grow_to_decode(share, otlp::decoded_bytes(&bytes, is_gzip, &limits)?)?;
         Ok::<_, ApiError>(otlp::decode(bytes, is_gzip, encoding, &map, &limits)?)
     };
     // The share is held to the end.
-    let (pushed, _share) = decoded(share, decode).await?;
+    let (pushed, _share) = decoded(&app, size, share, decode).await?;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = Response::new(Body::from(otlp::response(encoding, &outcome.refused)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
@@ -108,13 +109,13 @@ pub async fn post_remote_write(
         return Err(ApiError::MediaType("the content encoding known here is snappy".to_owned()));
     }
     let Received { bytes, share } = read(&app, request).await?;
-    let (map, limits) = (Arc::clone(&app.metrics), push_limits(&app));
+    let (map, limits, size) = (Arc::clone(&app.metrics), push_limits(&app), Size::of(bytes.len(), true));
     let decode = move |share: &mut EventShare| {
         grow_to_decode(share, remote_write::decoded_bytes(&bytes, &limits)?)?;
         Ok::<_, ApiError>(remote_write::decode(&bytes, version, &map, &limits)?)
     };
     // The share is held to the end.
-    let (pushed, _share) = decoded(share, decode).await?;
+    let (pushed, _share) = decoded(&app, size, share, decode).await?;
     let received = pushed.received;
     let outcome = store(&app, &writer, pushed).await?;
     let mut response = match outcome.refused.count {
@@ -145,6 +146,8 @@ fn push_limits(app: &App) -> PushLimits {
 
 /// Decodes a push, and takes the memory of its points beside what decoding took.
 async fn decoded(
+    app: &App,
+    size: Size,
     mut share: EventShare,
     decode: impl FnOnce(&mut EventShare) -> Result<Pushed, ApiError> + Send + 'static,
 ) -> Result<(Pushed, EventShare), ApiError> {
@@ -153,7 +156,7 @@ async fn decoded(
         share.grow(POINT_BYTES * pushed.points.len())?;
         Ok::<_, ApiError>((pushed, share))
     };
-    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::Internal(error.to_string()))?
+    app.parsers.run(size, work).await
 }
 
 fn grow_to_decode(share: &mut EventShare, bytes: u64) -> Result<(), ApiError> {

@@ -2,6 +2,7 @@
 
 use api::auth::mint_first;
 use api::memory::EventMemory;
+use api::parsers::Parsers;
 use api::rates::EventRates;
 use api::{ApiLimits, App, KnownTokens, ScheduledJob, Streams};
 use axum::Router;
@@ -123,6 +124,7 @@ impl TestApp {
             adapters: Arc::default(),
             metrics: Arc::default(),
             event_memory: EventMemory::new(limits.events_memory_bytes_max),
+            parsers: Parsers::start(1).unwrap(),
             metric_streams,
             past_days: 400,
             imports: Imports::open(&folder.path().join("imports")).unwrap(),

@@ -4,7 +4,6 @@ use crate::error::MeteringError;
 use crate::event::EVENT_BYTES_MAX;
 use crate::json;
 use std::io::{BufRead, BufReader, Cursor, Read};
-use std::sync::Arc;
 use storage::limited::{DecodedTooLarge, Limited};
 
 /// Bytes of one file after decompression, unless configured otherwise (`limits.decoded_file`).
@@ -70,15 +69,16 @@ impl EventReader {
     ///
     /// # Errors
     /// As [`EventReader::open_limited`].
-    pub fn of_bytes(bytes: Arc<[u8]>, decoded_bytes_max: u64) -> Result<Self, MeteringError> {
-        if is_compressed(&bytes) {
+    pub fn of_bytes(bytes: impl AsRef<[u8]> + 'static, decoded_bytes_max: u64) -> Result<Self, MeteringError> {
+        let text = bytes.as_ref();
+        if is_compressed(text) {
             return Self::open_limited(Cursor::new(bytes), decoded_bytes_max);
         }
-        if decoded_bytes_max < bytes.len() as u64 {
+        if decoded_bytes_max < text.len() as u64 {
             return Err(MeteringError::Unreadable(DecodedTooLarge { bytes_max: decoded_bytes_max }.into()));
         }
-        let first = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        let head = &bytes[first..bytes.len().min(first + EVENT_BYTES_MAX + 1)];
+        let first = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let head = &text[first..text.len().min(first + EVENT_BYTES_MAX + 1)];
         let (layout, start) = layout_of(head);
         let mut input = Cursor::new(bytes);
         input.set_position((first + start) as u64);
@@ -250,7 +250,7 @@ pub fn is_compressed(bytes: &[u8]) -> bool {
 /// # Errors
 /// If it cannot be decompressed, or holds more than the limit; and what `room` says, after which nothing more is read.
 pub fn read_whole<E: From<MeteringError>>(
-    bytes: Arc<[u8]>,
+    bytes: impl AsRef<[u8]> + 'static,
     decoded_bytes_max: u64,
     mut room: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
@@ -267,7 +267,8 @@ pub fn read_whole<E: From<MeteringError>>(
     }
 }
 
-/// Returns how many bytes of memory an [`EventReader`] takes for a body at most, what it decompresses included.
+/// Returns how many bytes of memory an [`EventReader`] takes for a body at most, what it decompresses included: the first
+/// bytes, by which its layout is recognised, and the event that it reads, twice while it is copied to a larger place.
 ///
 /// # Source
 /// RFC 8878, section 3.1.1.1: the window that a zstd frame asks for.
@@ -276,7 +277,7 @@ pub fn reading_bytes_max(bytes: &[u8], decoded_bytes_max: u64) -> u64 {
     if !is_compressed(bytes) {
         return 2 * bytes.len().min(EVENT_BYTES_MAX) as u64;
     }
-    let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+    let buffers = (3 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
     let window = if bytes.starts_with(ZSTD_MAGIC) { largest_window(bytes, decoded_bytes_max) } else { 0 };
     buffers + window.min(decoded_bytes_max)
 }
@@ -309,12 +310,20 @@ fn window_of(frame: &[u8], unknown: u64) -> u64 {
 /// Appends bytes, but never more than one beyond the longest event: enough to see that it is too long.
 fn keep(item: &mut Vec<u8>, bytes: &[u8]) {
     let room = (EVENT_BYTES_MAX + 1).saturating_sub(item.len());
-    item.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    let kept = &bytes[..bytes.len().min(room)];
+    let wanted = item.len() + kept.len();
+    if item.capacity() < wanted {
+        // Doubled, as lists are, but never to twice the longest event.
+        let capacity = (2 * item.capacity()).min(EVENT_BYTES_MAX + 1).max(wanted);
+        item.reserve_exact(capacity - item.len());
+    }
+    item.extend_from_slice(kept);
 }
 
 /// Reads the first bytes, fewer only if there are no more.
 fn read_head(input: &mut impl Read, bytes_max: usize) -> std::io::Result<Vec<u8>> {
-    let mut head = Vec::new();
+    // Whole from the start: what is not written to takes no memory.
+    let mut head = Vec::with_capacity(bytes_max);
     input.by_ref().take(bytes_max as u64).read_to_end(&mut head)?;
     Ok(head)
 }
@@ -342,7 +351,7 @@ mod tests {
     use std::io::Write;
 
     fn read(bytes: Vec<u8>) -> Result<Vec<String>, String> {
-        let here = EventReader::of_bytes(bytes.clone().into(), DECODED_BYTES_MAX).map_err(|error| error.to_string());
+        let here = EventReader::of_bytes(bytes.clone(), DECODED_BYTES_MAX).map_err(|error| error.to_string());
         let here = here.and_then(items);
         let streamed = EventReader::open(Cursor::new(bytes)).map_err(|error| error.to_string()).and_then(items);
         assert_eq!(here, streamed);
@@ -436,7 +445,7 @@ mod tests {
         let text = vec![b'x'; 300_000];
         let packed = zstd::encode_all(&text[..], 1).expect("zstd");
         for body in [&text, &packed] {
-            let read = |bytes_max: u64| read_whole(body.clone().into(), bytes_max, |_| Ok::<(), MeteringError>(()));
+            let read = |bytes_max: u64| read_whole(body.clone(), bytes_max, |_| Ok::<(), MeteringError>(()));
             assert_eq!(read(300_000).map_err(|error| error.to_string()), Ok(text.clone()));
             assert!(read(299_999).is_err_and(|error| error.is_too_large()));
         }
@@ -450,13 +459,13 @@ mod tests {
             asked += piece.len();
             if asked <= CHUNK_BYTES { Ok(()) } else { Err(MeteringError::MetersChanged) }
         };
-        assert!(matches!(read_whole(packed.into(), u64::MAX, room), Err(MeteringError::MetersChanged)));
+        assert!(matches!(read_whole(packed, u64::MAX, room), Err(MeteringError::MetersChanged)));
         assert!(asked <= 2 * CHUNK_BYTES, "{asked}");
     }
 
     #[test]
     fn what_reading_takes_follows_from_the_first_bytes() {
-        let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+        let buffers = (3 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
         let frame = |descriptor: u8, window: u8| [ZSTD_MAGIC, &[descriptor, window]].concat();
         assert_eq!(reading_bytes_max(b"{}", 1 << 30), 4);
         assert_eq!(reading_bytes_max(&[GZIP_MAGIC, b"..."].concat(), 1 << 30), buffers);
@@ -469,7 +478,7 @@ mod tests {
 
     #[test]
     fn every_frame_of_a_body_is_looked_at() {
-        let buffers = (2 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
+        let buffers = (3 * EVENT_BYTES_MAX + 2 * CHUNK_BYTES) as u64;
         let small = zstd::bulk::compress(b"{}", 1).expect("zstd");
         assert!(reading_bytes_max(&small, 1 << 30) < buffers + (1 << 20));
         let large = [ZSTD_MAGIC, &[0, 17 << 3]].concat();
