@@ -1,9 +1,10 @@
 // The real binary in a temporary folder, on a free port: with demo data, or empty and below a base path.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 
 /** What the binary prints once it serves: `demo` in two columns, `serve` in two sentences. */
 const SAID = { url: /^(?:url|listening on)\s+(\S+)$/, token: /^(?:token|platform admin token, shown once:)\s+(\S+)$/ };
@@ -28,22 +29,29 @@ async function start(folder, args) {
     await ended;
     await rm(folder, { recursive: true, force: true });
   };
-  return { ...said, stop };
+  return { ...said, folder, stop };
 }
 
 const temporary = () => mkdtemp(join(tmpdir(), "apportion-web-"));
 
-/** Returns `{ url, token, stop }` of a server with demo data. */
+/** Returns `{ url, token, folder, stop }` of a server with demo data. */
 export async function startDemo() {
   const folder = await temporary();
   return start(folder, ["demo", "--tenants", "12", "--days", "30", "--folder", join(folder, "demo"), "--quiet"]);
 }
 
-/** Returns `{ url, token, stop }` of a server without data, below a base path. */
+/** Returns `{ url, token, folder, stop }` of a server without data, below a base path. */
 export async function startEmpty(basePath) {
   const folder = await temporary();
   await writeFile(join(folder, "apportion.toml"), `[server]\nbase_path = "${basePath}"\nexporter_listen = "127.0.0.1:0"\n`);
   return start(folder, ["serve"]);
+}
+
+/** Returns what the command prints that asks this server. */
+export async function command(server, args) {
+  const remote = ["--server", server.url, "--token", server.token];
+  const { stdout } = await promisify(execFile)(process.env.APPORTION_BIN, [...args, ...remote], { cwd: server.folder, maxBuffer: 64 << 20 });
+  return stdout;
 }
 
 /** Asks the API of a server. */
