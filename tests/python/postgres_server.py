@@ -86,8 +86,9 @@ class Postgres:
 
 
 class CuttingProxy:
-    """Stands between a client and the server. Armed, it lets the next COMMIT pass, waits until the server has answered,
-    and cuts the connection instead of handing the answer over: the client does not know whether it was committed."""
+    """Stands between a client and the server. Armed, it cuts the connection at the next COMMIT, so that the client does not
+    know whether it was committed: it lets the COMMIT pass and keeps the answer, or keeps the COMMIT itself, and the server
+    rolls back what was stated before."""
 
     COMMIT = re.compile(rb"COMMIT\0")
 
@@ -95,11 +96,13 @@ class CuttingProxy:
         self.server_port = server_port
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.cuts, self.armed = 0, threading.Event()
+        self.cuts, self.lost, self.armed = 0, 0, threading.Event()
+        self.loses_commit = False
         self.cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self) -> None:
+    def arm(self, loses_commit: bool = False) -> None:
+        self.loses_commit = loses_commit
         self.cut.clear()
         self.armed.set()
 
@@ -128,6 +131,9 @@ class CuttingProxy:
                 if self.COMMIT.search(data) and self.armed.is_set():
                     self.armed.clear()
                     doomed.set()
+                    if self.loses_commit:
+                        self.lost += 1
+                        break
                 server.sendall(data)
         except OSError:
             pass
@@ -138,7 +144,6 @@ class CuttingProxy:
         try:
             while data := server.recv(65536):
                 if doomed.is_set():
-                    self.cuts += 1
                     break
                 client.sendall(data)
         except OSError:
@@ -146,6 +151,7 @@ class CuttingProxy:
         finally:
             _hang_up(client, server)
             if doomed.is_set():
+                self.cuts += 1
                 self.cut.set()
 
 
