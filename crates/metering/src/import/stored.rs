@@ -103,8 +103,7 @@ pub(crate) struct StoredEvent<'b> {
 impl<'b> StoredEvent<'b> {
     /// Returns its data.
     pub fn data(&self) -> Result<Json<'b>, MeteringError> {
-        let text = self.placed.event.data_text;
-        text.map_or(Ok(Json::Null), parse_value).map_err(|error| damaged("data", &error.to_string()))
+        data_of(self.placed.event.data_text)
     }
 }
 
@@ -179,8 +178,11 @@ impl<'b> StoredRows<'b> {
     /// # Errors
     /// If they are not what was written.
     pub fn data(&self, row: usize) -> Result<Json<'b>, MeteringError> {
-        let text = self.data.is_valid(row).then(|| self.data.value(row));
-        text.map_or(Ok(Json::Null), parse_value).map_err(|error| damaged("data", &error.to_string()))
+        data_of(self.data_text(row))
+    }
+
+    fn data_text(&self, row: usize) -> Option<&'b str> {
+        self.data.is_valid(row).then(|| self.data.value(row))
     }
 
     /// Returns it as it was accepted, without the text of its data.
@@ -208,12 +210,12 @@ impl<'b> StoredRows<'b> {
 
     fn event(&self, row: usize, zone: &Zone) -> Result<StoredEvent<'b>, MeteringError> {
         let mut placed = self.placed(row, zone)?;
-        placed.event.data_text = self.data.is_valid(row).then(|| self.data.value(row));
+        placed.event.data_text = self.data_text(row);
         Ok(StoredEvent { placed, received_at: Instant::from_micros(self.received_at(row)) })
     }
 
     fn content(&self, row: usize) -> Result<StoredContent, MeteringError> {
-        let data = self.data.is_valid(row).then(|| self.data(row)).transpose()?;
+        let data = self.data_text(row).map(|text| data_of(Some(text))).transpose()?;
         let (time, received_at) = (self.time.value(row), self.received_at(row));
         let (kind, labels_key) = (self.kind.value(row), self.labels_key.value(row));
         let (time, received_at) = (Instant::from_micros(time), Instant::from_micros(received_at));
@@ -223,6 +225,11 @@ impl<'b> StoredRows<'b> {
     fn plain(&self, row: usize) -> PlainTexts<'b> {
         std::array::from_fn(|at| self.plain[at].is_valid(row).then(|| self.plain[at].value(row).into()))
     }
+}
+
+/// The data that a text says; an event without any has null.
+fn data_of(text: Option<&str>) -> Result<Json<'_>, MeteringError> {
+    text.map_or(Ok(Json::Null), parse_value).map_err(|error| damaged("data", &error.to_string()))
 }
 
 fn damaged(column: &str, problem: &str) -> MeteringError {
