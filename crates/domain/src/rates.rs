@@ -1,6 +1,6 @@
 //! Versioned unit prices.
 
-use crate::meter::{MeterKind, RATE_ALIASES};
+use crate::meter::{Aggregation, Meter, MeterKind, RATE_ALIASES};
 use crate::toml_text::{TomlError, parse_toml};
 use crate::{Currency, Day, Price, Quantity};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -197,28 +197,18 @@ impl RateCard {
         Ok(())
     }
 
-    /// Checks that each price says what it is per as its meter needs it: a gauge must, and what a counter counts has
-    /// no duration. `kind_of` tells a meter's kind; a meter that it does not know is left to the caller.
+    /// Checks that the prices fit their meters: a gauge's price says what it is per, what a counter counts has no duration,
+    /// and tiers are of a meter whose days add up. A meter that `meter_of` does not know is left to the caller.
     ///
     /// # Errors
     /// [`RateError::Invalid`].
-    pub fn check_per(&self, kind_of: impl Fn(&str) -> Option<MeterKind>) -> Result<(), RateError> {
-        for row in &self.prices {
-            let meter = &row.meter;
-            let problem = match (kind_of(canonical(meter).0), row.per) {
-                (Some(MeterKind::Gauge), None) => {
-                    format!("{meter} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\"")
-                }
-                (Some(MeterKind::Counter), Some(Per::Hour | Per::Day | Per::Month)) => {
-                    format!("{meter} is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`")
-                }
-                (Some(MeterKind::Gauge), Some(_)) | (Some(MeterKind::Counter), None | Some(Per::Unit)) | (None, _) => {
-                    continue;
-                }
-            };
-            return Err(RateError::Invalid { version: self.version.clone(), problem });
-        }
-        Ok(())
+    pub fn check_meters<'m>(&self, meter_of: impl Fn(&str) -> Option<&'m Meter>) -> Result<(), RateError> {
+        let problem = |row: &PriceRow| {
+            let meter = meter_of(canonical(&row.meter).0)?;
+            problem_of_per(row, meter.kind).or_else(|| problem_of_adding_up(row, meter.aggregation))
+        };
+        let invalid = |problem| RateError::Invalid { version: self.version.clone(), problem };
+        self.prices.iter().find_map(problem).map_or(Ok(()), |problem| Err(invalid(problem)))
     }
 
     /// Returns the most specific price for a meter among the rows whose labels all satisfy `has_label`.
@@ -244,6 +234,26 @@ impl RateCard {
             found => Ok(found.first().copied()),
         }
     }
+}
+
+fn problem_of_per(row: &PriceRow, kind: MeterKind) -> Option<String> {
+    let meter = &row.meter;
+    match (kind, row.per) {
+        (MeterKind::Gauge, None) => {
+            Some(format!("{meter} is a gauge: say `per = \"unit\"`, \"hour\", \"day\" or \"month\""))
+        }
+        (MeterKind::Counter, Some(Per::Hour | Per::Day | Per::Month)) => {
+            Some(format!("{meter} is a counter: its price is per unit; leave `per` out or say `per = \"unit\"`"))
+        }
+        (MeterKind::Gauge, Some(_)) | (MeterKind::Counter, None | Some(Per::Unit)) => None,
+    }
+}
+
+/// Graduated prices go by what a month adds up to.
+fn problem_of_adding_up(row: &PriceRow, aggregation: Aggregation) -> Option<String> {
+    let adds_up = !matches!(aggregation, Aggregation::Min | Aggregation::Max | Aggregation::Avg);
+    let meter = &row.meter;
+    (!row.tiers.is_empty() && !adds_up).then(|| format!("{meter} does not add up over days: leave its `tiers` out"))
 }
 
 /// A month's quantity is a sum of days: a price of hours or months is of something else.
@@ -344,10 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn a_price_says_what_it_is_per_as_its_meter_needs_it() {
+    fn a_price_fits_its_meter() {
+        let mut meters = crate::meter::builtin();
+        let count = meters.iter().find(|meter| meter.name == "member_count").expect("built in").clone();
+        meters.push(Meter { name: "most_members".to_owned(), aggregation: Aggregation::Max, ..count });
         let check = |row: &str, expected: &str| {
-            let kind = |meter: &str| crate::meter::builtin().into_iter().find(|known| known.name == meter);
-            let checked = card(&format!("[[price]]\nprice='1'\n{row}")).check_per(|meter| kind(meter).map(|m| m.kind));
+            let card = card(&format!("[[price]]\nprice='1'\n{row}"));
+            let checked = card.check_meters(|name| meters.iter().find(|meter| meter.name == name));
             let text = checked.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
             assert!(text.starts_with(expected), "{text}");
         };
@@ -356,6 +369,9 @@ mod tests {
         check("meter='api_call'\nper='day'", "rate card `v`: api_call is a counter");
         check("meter='api_call'\nper='unit'", "ok");
         check("meter='nobody_knows'\nper='day'", "ok");
+        let tiers = "per='unit'\ntiers=[{above='1',price='0.5'}]";
+        check(&format!("meter='most_members'\n{tiers}"), "rate card `v`: most_members does not add up over days");
+        check(&format!("meter='nobody_knows'\n{tiers}"), "ok");
     }
 
     #[test]

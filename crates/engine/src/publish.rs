@@ -6,9 +6,8 @@ use crate::query::columns::rows;
 use crate::query::select::{self, all_of, charged_in};
 use crate::{Engine, EngineError};
 use datafusion::prelude::ident;
-use domain::meter::Aggregation;
 use domain::policy::{Policy, Pool};
-use domain::rates::{PriceRow, RateCard, RateError, canonical};
+use domain::rates::RateCard;
 use domain::{Day, DayRange};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -127,15 +126,11 @@ impl Engine {
     /// Returns the rate card that the TOML text describes, if it can be used with the meters there are.
     ///
     /// # Errors
-    /// [`EngineError::Rates`]; a gauge's price must say what it is per, a counter's is per unit.
+    /// [`EngineError::Rates`], also for a price that does not fit its meter.
     pub async fn validate_rate_card(&self, text: &str, file: &str) -> Result<RateCard, EngineError> {
         let card = RateCard::read(file, text)?;
         let books = self.books_now().await?;
-        card.check_per(|meter| books.meters.get(meter).map(|known| known.kind))?;
-        let tiers = |row: &PriceRow| problem_of_tiers(row, books.meters.get(canonical(&row.meter).0)?.aggregation);
-        if let Some(problem) = card.prices.iter().find_map(tiers) {
-            return Err(RateError::Invalid { version: card.version.clone(), problem }.into());
-        }
+        card.check_meters(|meter| books.meters.get(meter))?;
         Ok(card)
     }
 
@@ -331,13 +326,6 @@ fn summary(row: &RuleVersionRow) -> Result<VersionSummary, EngineError> {
 /// Whether a posting rests on the version and the text says something else.
 fn is_fixed(row: &RuleVersionRow, text: &str) -> bool {
     row.first_used_at.is_some() && content_sha256(&row.body) != content_sha256(text)
-}
-
-/// Graduated prices go by what a month adds up to.
-fn problem_of_tiers(row: &PriceRow, aggregation: Aggregation) -> Option<String> {
-    let adds_up = !matches!(aggregation, Aggregation::Min | Aggregation::Max | Aggregation::Avg);
-    let meter = &row.meter;
-    (!row.tiers.is_empty() && !adds_up).then(|| format!("{meter} does not add up over days: leave its `tiers` out"))
 }
 
 /// Returns the hash of what a document says: comments, layout, the order of keys, and whether it came as TOML or as

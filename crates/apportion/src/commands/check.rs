@@ -123,11 +123,11 @@ fn row_of(pool: &Pool, selections: &BTreeMap<String, String>) -> Value {
     })
 }
 
-/// Refuses a price that says wrongly what it is per, as publishing would; returns meters that nobody defines.
+/// Refuses a price that does not fit its meter, as publishing would; returns meters that nobody defines.
 fn check_prices(file: &str, card: &RateCard, meters: &[Meter]) -> Result<Vec<String>, Failure> {
-    let kind_of = |name: &str| meters.iter().find(|meter| meter.name == name).map(|meter| meter.kind);
-    card.check_per(kind_of).map_err(|error| Failure::new(Exit::Conflict, format!("{file}: {error}")))?;
-    let unknown = card.prices.iter().filter(|row| kind_of(canonical(&row.meter).0).is_none());
+    let meter_of = |name: &str| meters.iter().find(|meter| meter.name == name);
+    card.check_meters(meter_of).map_err(|error| Failure::new(Exit::Conflict, format!("{file}: {error}")))?;
+    let unknown = card.prices.iter().filter(|row| meter_of(canonical(&row.meter).0).is_none());
     let place = format!("rate card `{}`", card.version);
     Ok(unknown.map(|row| unknown_meter(&place, &row.meter, meters)).collect())
 }
