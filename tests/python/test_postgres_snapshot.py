@@ -12,12 +12,14 @@ import pytest
 from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
 from live_server import TOKEN, Server
-from postgres_server import Postgres
+from postgres_server import Postgres, eventually
 from workspaces_database import PASSWORD, SUPERUSER, connect, make_application
 
 COUNT = 200
 FAILURE, UNREACHABLE, PARTIAL = 1, 6, 7
 WAIT_SECONDS_MAX = 60
+# Longer than others believe that a run goes on after its server said so last (20 s), and their next look (5 s).
+LEASE_SECONDS = 27
 LIST = "SELECT id, slug, name, plan FROM app.workspaces WHERE active"
 EVENT = "SELECT count(*) FROM app.{} WHERE at >= :from AND at < :to"
 STORAGE = "SELECT sum(octet_length(body)) FROM app.documents"
@@ -505,6 +507,45 @@ def test_a_run_over_http_has_progress_and_is_joined_by_whoever_asks_meanwhile(ap
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+def test_a_run_is_carried_out_by_its_server_and_has_failed_when_that_never_returns(binary, tmp_path, postgres, application):
+    """Two servers on one catalog: the run of the first goes on for longer than its lease, then the first is killed."""
+    with connect(postgres, "postgres") as connection:
+        connection.execute("CREATE DATABASE runs_of_two")
+    gate = "SELECT count(*) FROM app.members, pg_advisory_xact_lock_shared(7) AS gate"
+    source = application.config(metrics={MEMBERS: gate}, keys='statement_timeout = "300s"')
+    catalog = f"postgres://{SUPERUSER}@127.0.0.1:{postgres.port}/runs_of_two"
+    servers = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        servers.append(Server(Apportion(binary, folder, None, f'lake = "{tmp_path}/lake"\ncatalog = "{catalog}"\n{source}')).start())
+    first, second = servers
+    try:
+        application.run("SELECT pg_advisory_lock(7)")
+        status, text = first.ask("POST", "/snapshots/run")
+        assert status == 202, text
+        path = f"/snapshots/runs/{json.loads(text)['id']}"
+
+        def seen() -> dict:
+            return json.loads(second.ask("GET", path)[1])
+
+        deadline = time.monotonic() + LEASE_SECONDS
+        while time.monotonic() < deadline:
+            assert seen()["status"] == "running", seen()
+            time.sleep(0.5)
+        first.kill()
+        eventually(lambda: seen()["status"] == "failed", WAIT_SECONDS_MAX, "the run has failed")
+        assert "the server that measured stopped" in seen()["error"] and seen()["finished_at"] is not None
+        application.run("SELECT pg_advisory_unlock(7)")
+        status, text = second.ask("POST", "/snapshots/run?wait=true")
+        assert (status, json.loads(text)["status"], json.loads(text)["tenants"]) == (200, "succeeded", COUNT), text
+        second.stop()
+    finally:
+        for server in servers:
+            if server.process.poll() is None:
+                server.kill()
 
 
 def test_nothing_is_left_behind_in_the_database(apportion, application):
