@@ -138,6 +138,14 @@ def test_the_command_line_prints_the_numbers_of_the_api(server):
     valid = server.store.run("rates", "validate", "draft.toml", "--server", f"http://{server.address}", "--token", TOKEN)
     assert "rate card draft, USD, valid from 2026-12-01" in valid.stdout
     assert "6.00 per member and snapshot-day = " in valid.stdout
+    (server.store.folder / "planned.toml").write_text(
+        'version = "planned"\ncurrency = "USD"\nvalid_from = 2099-01-01\n[[price]]\nmeter = "api_call"\nprice = "0.000003"\n'
+    )
+    at = ["--server", f"http://{server.address}", "--token", TOKEN]
+    server.store.run("rates", "publish", "planned.toml", *at)
+    assert "rate card starter, USD" in server.store.run("rates", "show", *at).stdout, "the card in force, not the newest"
+    listed = json.loads(server.store.run("rates", "list", "-o", "json", *at).stdout)["rows"]
+    assert [(row["version"], row["in_force"]) for row in listed] == [("starter", True), ("planned", False)]
 
 
 def test_another_value_of_the_environment_prices_the_whole_history_after_a_restart(server):
