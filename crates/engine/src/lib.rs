@@ -25,6 +25,10 @@ pub mod run;
 mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
 pub mod settings;
+/// Rows of text files that spreadsheets open.
+pub mod spreadsheet;
+/// Statements of closed months.
+pub mod statements;
 /// What must not be removed from the lake.
 pub mod upkeep;
 

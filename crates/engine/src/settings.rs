@@ -27,6 +27,17 @@ pub struct Settings {
     pub window_grace_micros: i64,
     /// How long a window is that ends with an event which does not come, in microseconds.
     pub window_micros_max: i64,
+    /// Where the bills were paid from: the other side of the journal.
+    pub clearing: ClearingAccount,
+}
+
+/// The cost centre and account that providers' bills were booked on; empty text is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClearingAccount {
+    /// Cost centre.
+    pub cost_center: String,
+    /// Account.
+    pub gl_account: String,
 }
 
 impl Default for Settings {
@@ -43,6 +54,7 @@ impl Default for Settings {
             range_days_max: 3660,
             window_grace_micros: 3_600_000_000,
             window_micros_max: 24 * 3_600_000_000,
+            clearing: ClearingAccount::default(),
         }
     }
 }

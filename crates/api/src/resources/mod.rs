@@ -32,6 +32,8 @@ mod fx_text;
 pub mod health;
 /// What was imported.
 pub mod imports;
+/// Totals of providers' invoices.
+pub mod invoices;
 /// The files of the lake's tables.
 pub mod lake;
 /// Entries, postings, proof, verification.
@@ -60,6 +62,8 @@ pub mod snapshot_runs;
 pub mod snapshots;
 /// Sources of usage.
 pub mod sources;
+/// Statements of closed months and their journal.
+pub mod statements;
 /// What a change says about a tenant, as dated facts.
 mod tenant_facts;
 /// Who is charged.

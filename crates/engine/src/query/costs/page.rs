@@ -5,6 +5,7 @@ use super::super::keys::{Column, GroupKey};
 use super::super::shares::{self, WHOLE};
 use super::fold::{Group, bucket_of};
 use super::{CostRow, CostTotals, Previous, ReservedTotals};
+use attribution::minor_units;
 use domain::{Currency, Day, DayRange};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ fn set_shares(rows: &mut [CostRow]) {
 fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTotals {
     fn column(rows: &mut [CostRow], currency: Currency, field: impl Fn(&mut CostRow) -> Option<&mut i128>) {
         let exact: Vec<i128> = rows.iter_mut().map(|row| field(row).map_or(0, |atoms| *atoms)).collect();
-        let rounded = shares::round_all_to_minor_units(&exact, currency);
+        let rounded = minor_units::round_all_to_minor_units(&exact, currency);
         for (row, rounded) in rows.iter_mut().zip(rounded) {
             if let Some(atoms) = field(row) {
                 *atoms = rounded;
@@ -89,11 +90,11 @@ fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTo
         }
         if let Some(series) = &mut row.series {
             let exact: Vec<i128> = series.iter().map(|(_, atoms)| *atoms).collect();
-            let rounded = shares::round_all_to_total(&exact, row.cost, currency);
+            let rounded = minor_units::round_all_to_total(&exact, row.cost, currency);
             series.iter_mut().zip(rounded).for_each(|((_, atoms), rounded)| *atoms = rounded);
         }
     }
-    let one = |atoms| shares::round_to_minor_units(atoms, currency);
+    let one = |atoms| minor_units::round_to_minor_units(atoms, currency);
     CostTotals {
         cost: one(totals.cost),
         memo: one(totals.memo),
