@@ -188,7 +188,8 @@ impl Engine {
             reason: Some(reason.clone()),
         };
         let states: Vec<RunPoolStateRow> = computed.not_run.iter().map(state).collect();
-        Ok(self.catalog.record_run_days(&days, &states).await?)
+        self.catalog.record_run_days(&days, &states).await?;
+        self.note_pending(run, computed, updated_at).await
     }
 }
 
@@ -261,6 +262,7 @@ fn versions_of(computed: &Computed) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ledger::Periods;
     use storage::catalog::NewTenantFact;
 
     async fn sees(engine: &Engine) -> Computed {
@@ -272,6 +274,7 @@ mod tests {
             BTreeMap::new(),
             Arc::default(),
             engine.clock.now(),
+            Periods::default(),
         )
     }
 

@@ -51,7 +51,7 @@ mod jobs;
 mod lake_cache;
 /// Whose turn it is.
 mod leases;
-/// Closed and reopened months, as the lake tells them.
+/// Closed and reopened months, as the lake tells them, and what of them is not corrected.
 mod periods;
 /// What each day's last run saw, and how its pools fared.
 mod run_days;
@@ -74,7 +74,7 @@ pub use meta::MetaKey;
 pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;
 pub use metric_streams::MetricStreamRow;
-pub use periods::PeriodChangeRow;
+pub use periods::{PendingCorrectionRow, PeriodChangeRow};
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};

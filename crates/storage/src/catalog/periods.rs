@@ -21,7 +21,63 @@ pub struct PeriodChangeRow {
     pub forced: String,
 }
 
+/// What of a pool on a day of a closed month is not corrected.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct PendingCorrectionRow {
+    /// The day.
+    pub day: String,
+    /// The pool.
+    pub pool: String,
+    /// The month of the day.
+    pub month: String,
+    /// The run that noted it.
+    pub run: String,
+    /// When.
+    pub noted_at: i64,
+    /// JSON: what each tenant or reserved word would be corrected by.
+    pub consumers: String,
+}
+
 impl Catalog {
+    /// Replaces what is noted of these days.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing is replaced.
+    pub async fn replace_pending_corrections(
+        &self,
+        days: &[String],
+        noted: &[PendingCorrectionRow],
+    ) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        for day in days {
+            sqlx::query("DELETE FROM pending_corrections WHERE day = $1").bind(day).execute(&mut *tx).await?;
+        }
+        for row in noted {
+            sqlx::query(
+                "INSERT INTO pending_corrections (day, pool, month, run, noted_at, consumers) \
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(&row.day)
+            .bind(&row.pool)
+            .bind(&row.month)
+            .bind(&row.run)
+            .bind(row.noted_at)
+            .bind(&row.consumers)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What is noted and not corrected, by day and pool.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pending_corrections_all_tenants(&self) -> Result<Vec<PendingCorrectionRow>, CatalogError> {
+        Ok(sqlx::query_as("SELECT * FROM pending_corrections ORDER BY day, pool").fetch_all(&self.read).await?)
+    }
+
     /// Caches a close or reopen; once more is harmless.
     ///
     /// # Errors
