@@ -4,6 +4,7 @@
 //! then, and of the version before it. So one that a crash kept from being stored is made later, byte for byte the same.
 
 use crate::books::corrupt;
+use crate::periods::ClosedMonth;
 use crate::query::as_of::hash_text;
 use crate::query::columns::rows;
 use crate::query::select::{all_of, of_cost, up_to_posting};
@@ -14,12 +15,12 @@ use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, ident, lit};
 use document::StatementDocument;
-use domain::{Currency, Instant, Month, TenantId, TenantScope};
+use domain::{Currency, Month, TenantId, TenantScope};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use storage::catalog::{PeriodChangeRow, StatementDocumentRow, StatementRow, TenantFactRow, fact_on};
+use storage::catalog::{StatementDocumentRow, StatementRow, TenantFactRow, fact_on};
 use storage::lake::Table;
 
 /// What a statement says, before it is a text.
@@ -92,27 +93,27 @@ pub struct StatementSummary {
 }
 
 impl Engine {
-    /// Makes the statements of closed months that are not stored, and returns how many those were.
+    /// Makes the statement of a close, and those of earlier closes of the same month, as far as they are not stored.
     ///
-    /// Called after a month was closed, when a server starts, and when a statement is missing: so a crash between the close
-    /// and its statement loses nothing.
+    /// Where they are, nothing is done; so it may be called again and again until it succeeded.
     ///
     /// # Errors
     /// When a store fails. Statements made until then are stored.
-    pub async fn ensure_statements(&self) -> Result<usize, EngineError> {
-        let stored: BTreeSet<(String, i64)> =
-            self.catalog.list_statements().await?.into_iter().map(|row| (row.month, row.version)).collect();
-        let mut made = 0;
-        for (month, version, change) in closes(self.catalog.period_changes().await?) {
-            if stored.contains(&(month.clone(), version)) {
+    pub(crate) async fn issue_statements(&self, closed: &ClosedMonth) -> Result<(), EngineError> {
+        let month = closed.month.to_string();
+        let stored: BTreeSet<i64> =
+            self.catalog.statements_of(&month).await?.into_iter().map(|row| row.version).collect();
+        // A version is compared with the one before it, so they are made in order.
+        let closes = self.closes_all_tenants().await?.into_iter();
+        for closed in closes.filter(|close| close.month == closed.month && close.version <= closed.version) {
+            if stored.contains(&i64::from(closed.version)) {
                 continue;
             }
-            // A close is known a moment before its posting is; whoever closed the month makes the statement then.
-            let Some(closing) = self.closing_of(&month, version, &change).await? else { break };
+            // A close is cached a moment before its posting is; whoever closed the month makes the statement then.
+            let Some(closing) = self.closing_of(&closed).await? else { return Ok(()) };
             self.issue(&closing).await?;
-            made += 1;
         }
-        Ok(made)
+        Ok(())
     }
 
     /// Returns a document as it was issued: everybody's, or a tenant's own.
@@ -172,10 +173,11 @@ impl Engine {
     /// The statement of the month, its newest for no version.
     async fn statement_row(&self, month: Month, version: Option<i64>) -> Result<StatementRow, EngineError> {
         let name = month.to_string();
-        let closed = closes(self.catalog.period_changes().await?).filter(|(closed, ..)| *closed == name).count();
+        let mut closes = self.closes_all_tenants().await?.into_iter().filter(|closed| closed.month == month);
         let mut stored = self.catalog.statements_of(&name).await?;
-        if stored.len() < closed {
-            self.ensure_statements().await?;
+        // One that is missing was kept from being written: it is made now.
+        if let Some(last) = closes.next_back().filter(|last| !stored.iter().any(|row| row.posting == last.posting)) {
+            self.issue_statements(&last).await?;
             stored = self.catalog.statements_of(&name).await?;
         }
         if stored.is_empty() {
@@ -190,20 +192,14 @@ impl Engine {
         found.ok_or_else(missing)
     }
 
-    /// What is known of a close; `None` while its posting is not in the catalog yet.
-    async fn closing_of(
-        &self,
-        month: &str,
-        version: i64,
-        change: &PeriodChangeRow,
-    ) -> Result<Option<Closing>, EngineError> {
-        let month: Month = month.parse().map_err(|error| corrupt("a closed month", &error))?;
-        let posting = self.catalog.posting_all_tenants(change.posting).await?;
+    /// The close with its hash; `None` while its posting is not in the catalog yet.
+    async fn closing_of(&self, closed: &ClosedMonth) -> Result<Option<Closing>, EngineError> {
+        let posting = self.catalog.posting_all_tenants(closed.posting).await?;
         Ok(posting.map(|posting| Closing {
-            month,
-            version,
-            posting: change.posting,
-            booked_at: Instant::from_micros(posting.booked_at),
+            month: closed.month,
+            version: i64::from(closed.version),
+            posting: closed.posting,
+            booked_at: closed.booked_at,
             ledger_head: hash_text(&posting.hash),
         }))
     }
@@ -318,16 +314,6 @@ impl Engine {
         let document = document.ok_or_else(|| corrupt("the statement before", &format!("{number} is missing")))?;
         Ok(Previous { amounts: StatementDocument::printed_amounts(&document.body, &number)?, number })
     }
-}
-
-/// Every close with its month and how many times the month was closed until then, in the order of the postings.
-fn closes(changes: Vec<PeriodChangeRow>) -> impl Iterator<Item = (String, i64, PeriodChangeRow)> {
-    let mut versions: BTreeMap<String, i64> = BTreeMap::new();
-    changes.into_iter().filter(|change| change.kind == "close").map(move |change| {
-        let version = versions.entry(change.month.clone()).or_default();
-        *version += 1;
-        (change.month.clone(), *version, change)
-    })
 }
 
 /// Every document of a statement: everybody's three, and JSON and CSV for each tenant.

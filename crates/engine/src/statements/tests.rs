@@ -2,15 +2,14 @@
 
 use super::content::{Closing, Content, Party, Previous, is_reserved};
 use super::document::StatementDocument;
+use super::documents_of;
 use super::tables::{journal_csv, statement_csv};
-use super::{closes, documents_of};
 use crate::settings::ClearingAccount;
 use attribution::statement::{ExactAmounts, LineKey, state};
 use domain::Currency;
 use domain::money::parse_atoms;
 use domain::tenant::IDLE;
 use std::collections::BTreeMap;
-use storage::catalog::PeriodChangeRow;
 
 /// Consumer, category, charge category, exact amount in dollars; all in pool `west`.
 type Given<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -152,29 +151,4 @@ fn every_tenant_that_either_version_names_has_documents_of_its_own() {
     let expected = expected.into_iter().chain([("globex", "json"), ("globex", "csv")]);
     assert!(names.iter().map(|(tenant, format)| (tenant.as_str(), format.as_str())).eq(expected), "{names:?}");
     assert!(names.iter().all(|(tenant, _)| !is_reserved(tenant)));
-}
-
-#[test]
-fn versions_count_the_closes_of_a_month() {
-    let change = |posting: i64, month: &str, kind: &str| PeriodChangeRow {
-        posting,
-        month: month.to_owned(),
-        kind: kind.to_owned(),
-        at: posting,
-        actor: "finance".to_owned(),
-        reason: None,
-        forced: "[]".to_owned(),
-    };
-    let changes = vec![
-        change(3, "2026-09", "close"),
-        change(5, "2026-10", "close"),
-        change(6, "2026-10", "reopen"),
-        change(8, "2026-10", "close"),
-    ];
-    let found: Vec<(String, i64, i64)> =
-        closes(changes).map(|(month, version, change)| (month, version, change.posting)).collect();
-    let expected = [("2026-09", 1, 3), ("2026-10", 1, 5), ("2026-10", 2, 8)];
-    let expected: Vec<(String, i64, i64)> =
-        expected.into_iter().map(|(month, version, posting)| (month.to_owned(), version, posting)).collect();
-    assert_eq!(found, expected);
 }
