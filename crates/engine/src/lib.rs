@@ -22,6 +22,8 @@ mod posting_commit;
 pub mod publish;
 /// Asking the ledger.
 pub mod query;
+/// Bills compared with invoices and with the ledger.
+pub mod reconciliation;
 /// Running attribution and posting its differences.
 pub mod run;
 /// An engine over empty stores, for unit tests.

@@ -50,6 +50,8 @@ pub mod policies;
 pub mod pools;
 /// Versions of rate cards.
 pub mod rate_cards;
+/// Bills compared with invoices and with the ledger.
+pub mod reconciliation;
 /// Attribution of a range of days.
 pub mod runs;
 /// What is done once a day.
