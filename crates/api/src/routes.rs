@@ -11,8 +11,8 @@ use crate::limits::BodySize;
 use crate::resources::{
     adapters, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports,
     fixed_costs, fx_rates, health, imports, invoices, lake, ledger, meters, metrics, overhead, policies, pools,
-    rate_cards, runs, schedule, settings, snapshot_runs, snapshots, sources, statements, tenants, tokens, unit_costs,
-    usage, usage_live,
+    rate_cards, reconciliation, runs, schedule, settings, snapshot_runs, snapshots, sources, statements, tenants,
+    tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -168,6 +168,7 @@ fn statements() -> Vec<Route> {
         route(FinanceWriter, routes!(statements::list_statements)),
         route(StatementReader, routes!(statements::show_statement)),
         route(FinanceWriter, routes!(statements::show_journal)),
+        route(AdminReader, routes!(reconciliation::show_reconciliation)),
     ]
 }
 

@@ -4,8 +4,8 @@
 mod entered;
 
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
-    VersionCommand,
+    FixedCostArgs, FixedCostsCommand, FxCommand, InvoiceArgs, InvoicesCommand, RatesCommand, TenantArgs,
+    TenantsCommand, TokensCommand, VersionCommand,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -120,6 +120,17 @@ pub enum Command {
     /// Recurring and manual costs
     #[command(subcommand)]
     FixedCosts(FixedCostsCommand),
+    /// Totals of providers' invoices
+    #[command(subcommand)]
+    Invoices(InvoicesCommand),
+    /// Compare bills with invoices and with the ledger [--range]
+    Reconciliation {
+        /// Only this source
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+    },
+    /// Print the statement of a closed month, as it was issued
+    Statement(StatementArgs),
     /// Who can be charged
     #[command(subcommand)]
     Tenants(TenantsCommand),
@@ -304,6 +315,22 @@ pub struct CostsArgs {
     /// Continue where `next_cursor` says
     #[arg(long)]
     pub cursor: Option<String>,
+}
+
+/// Flags of `statement`.
+#[derive(Debug, Args)]
+pub struct StatementArgs {
+    /// The month, such as 2026-10
+    pub month: String,
+    /// Print the journal, debit and credit as CSV
+    #[arg(long)]
+    pub journal: bool,
+    /// Only this tenant's own statement
+    #[arg(long, value_name = "TENANT", conflicts_with = "journal")]
+    pub tenant: Option<String>,
+    /// Which issue, from 1 [default: the newest]
+    #[arg(long, value_name = "N")]
+    pub issue: Option<u32>,
 }
 
 /// Flags of `unit-costs`.
@@ -499,6 +526,9 @@ pub enum ExportCommand {
         /// current_rates (default) or posted
         #[arg(long)]
         view: Option<String>,
+        /// `minor` rounds costs to minor units
+        #[arg(long)]
+        round: Option<String>,
         /// Where to and how
         #[command(flatten)]
         export: ExportArgs,
