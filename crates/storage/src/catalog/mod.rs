@@ -59,6 +59,8 @@ mod run_days;
 mod runs;
 /// Runs that measured the workspaces of applications.
 mod snapshot_runs;
+/// What was said of billing periods of sources.
+mod source_periods;
 /// How each source of usage fared, and where its next reading goes on.
 mod sources;
 
@@ -80,6 +82,7 @@ pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};
 pub use runs::RunRow;
 pub use snapshot_runs::SnapshotRunRow;
+pub use source_periods::SourcePeriodRow;
 pub use sources::SourceRow;
 pub use tenant_facts::{
     ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,
