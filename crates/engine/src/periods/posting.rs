@@ -1,10 +1,10 @@
 //! Closing and reopening a month: one posting each.
 
-use super::Obstacle;
+use super::{Checklist, Obstacle};
 use crate::posting_commit::LedgerEnd;
 use crate::{Engine, EngineError};
 use domain::{Instant, Month};
-use ledger::{Header, PeriodChange, PeriodFault, Periods, Posting};
+use ledger::{Header, PeriodChange, Periods, Posting};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use storage::catalog::{PeriodChangeRow, PostingRow};
@@ -84,11 +84,16 @@ impl Engine {
     /// [`EngineError::PeriodClosed`]; [`EngineError::PeriodNotClosable`] with every reason that stands against it. When a
     /// store fails after the posting the month is closed; its documents are made at the next start.
     pub async fn close_period(&self, request: &CloseRequest) -> Result<PeriodChanged, EngineError> {
+        if request.force && request.reason.is_none() {
+            return Err(EngineError::parameter("reason", "say why the close is forced: a `reason` is stored with it"));
+        }
+        // What is acknowledged and not in the lake yet makes days due, too.
+        self.flush_hot().await?;
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
             let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
-            let periods = self.months_after_close(&end, request.month)?;
-            let forced = self.obstacles(&pinned, request).await?;
+            let periods = self.months_after_close(&pinned, &end, request.month)?;
+            let forced = self.overruled(&pinned, request).await?;
             let told = Told { actor: &request.requested_by, reason: request.reason.as_deref(), forced: &forced };
             let changed = self.change_period(&pinned, &end, PeriodChange::Close, request.month, periods, &told).await;
             match changed {
@@ -134,7 +139,7 @@ impl Engine {
         let mut versions: BTreeMap<Month, u32> = BTreeMap::new();
         let mut closes = Vec::new();
         for row in self.catalog.period_changes().await?.into_iter().filter(|row| row.kind == CLOSE) {
-            let month = row.month.parse().map_err(|error| crate::books::corrupt("a closed month", &error))?;
+            let month: Month = row.month.parse().map_err(|error| crate::books::corrupt("a closed month", &error))?;
             let version = versions.entry(month).or_default();
             *version += 1;
             closes.push(ClosedMonth {
@@ -156,25 +161,34 @@ impl Engine {
         self.periods_in(&self.lake.pin_table(Table::Ledger).await?).await
     }
 
-    fn months_after_close(&self, end: &LedgerEnd, month: Month) -> Result<Periods, EngineError> {
-        let not_closable = |obstacle| EngineError::PeriodNotClosable { month, obstacles: vec![obstacle] };
-        match end.periods.after(PeriodChange::Close, month) {
-            Err(PeriodFault::Closed(month)) => Err(EngineError::PeriodClosed(month)),
-            Err(PeriodFault::OutOfOrder { next, .. }) => {
-                let detail = format!("months close in order and {next} is the next one");
-                Err(not_closable(Obstacle::new("out_of_order", next, detail)))
+    /// The closed months after this close, if it is the month's turn: no reason overrules that.
+    fn months_after_close(&self, pinned: &PinnedLake, end: &LedgerEnd, month: Month) -> Result<Periods, EngineError> {
+        let refuse = |code: &str, detail: String| {
+            let obstacles = vec![Obstacle::new(code, month, detail)];
+            Err(EngineError::PeriodNotClosable { month, obstacles })
+        };
+        if end.periods.is_closed(month) {
+            return Err(EngineError::PeriodClosed(month));
+        }
+        match self.next_to_close(pinned, end.periods) {
+            None => refuse("no_entries", "nothing was attributed yet; run `apportion attribute`".to_owned()),
+            Some(next) if next != month => {
+                refuse("out_of_order", format!("months close in order and {next} is the next one"))
             }
-            Err(fault) => Err(EngineError::Period(fault)),
-            Ok(_) if self.today() <= month.last_day() => {
-                let detail = format!("it ends with {}", month.last_day());
-                Err(not_closable(Obstacle::new("not_ended", month, detail)))
+            Some(_) if self.today() <= month.last_day() => {
+                refuse("not_ended", format!("the month ends with {}", month.last_day()))
             }
-            Ok(periods) => Ok(periods),
+            Some(_) => end.periods.after(PeriodChange::Close, month).map_err(EngineError::Period),
         }
     }
 
-    async fn obstacles(&self, _pinned: &PinnedLake, _request: &CloseRequest) -> Result<Vec<Obstacle>, EngineError> {
-        Ok(Vec::new())
+    /// What stands against the close and is overruled; refuses it where nothing overrules.
+    async fn overruled(&self, pinned: &PinnedLake, request: &CloseRequest) -> Result<Vec<Obstacle>, EngineError> {
+        let Checklist { obstacles, .. } = self.checklist(pinned, request.month).await?;
+        if obstacles.is_empty() || request.force {
+            return Ok(obstacles);
+        }
+        Err(EngineError::PeriodNotClosable { month: request.month, obstacles })
     }
 
     async fn change_period(

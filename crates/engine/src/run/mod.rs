@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// Brings acknowledged usage into the lake: runs read committed data only.
-    async fn flush_hot(&self) -> Result<(), EngineError> {
+    pub(crate) async fn flush_hot(&self) -> Result<(), EngineError> {
         match &self.hot {
             Some(hot) => Ok(hot.flush().await?),
             None => Ok(()),

@@ -61,6 +61,8 @@ mod run_days;
 mod runs;
 /// Runs that measured the workspaces of applications.
 mod snapshot_runs;
+/// What was said of billing periods of sources.
+mod source_periods;
 /// How each source of usage fared, and where its next reading goes on.
 mod sources;
 /// Statements of closed months, as they were issued.
@@ -85,6 +87,7 @@ pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};
 pub use runs::RunRow;
 pub use snapshot_runs::SnapshotRunRow;
+pub use source_periods::SourcePeriodRow;
 pub use sources::SourceRow;
 pub use statements::{StatementDocumentRow, StatementHashRow, StatementRow};
 pub use tenant_facts::{
