@@ -2,11 +2,14 @@
 
 /// Commands for what people enter.
 mod entered;
+/// Commands for statements and invoices.
+mod statements;
 
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, InvoiceArgs, InvoicesCommand, RatesCommand, TenantArgs,
-    TenantsCommand, TokensCommand, VersionCommand,
+    FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
+    VersionCommand,
 };
+pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -315,22 +318,6 @@ pub struct CostsArgs {
     /// Continue where `next_cursor` says
     #[arg(long)]
     pub cursor: Option<String>,
-}
-
-/// Flags of `statement`.
-#[derive(Debug, Args)]
-pub struct StatementArgs {
-    /// The month, such as 2026-10
-    pub month: String,
-    /// Print the journal, debit and credit as CSV
-    #[arg(long)]
-    pub journal: bool,
-    /// Only this tenant's own statement
-    #[arg(long, value_name = "TENANT", conflicts_with = "journal")]
-    pub tenant: Option<String>,
-    /// Which issue, from 1 [default: the newest]
-    #[arg(long, value_name = "N")]
-    pub issue: Option<u32>,
 }
 
 /// Flags of `unit-costs`.

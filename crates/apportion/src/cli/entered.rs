@@ -109,44 +109,6 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     found.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "write it as key=value".to_owned())
 }
 
-/// `invoices …`.
-#[derive(Debug, Subcommand)]
-pub enum InvoicesCommand {
-    /// Enter the total of an invoice, in place of what was entered of it before
-    Add(InvoiceArgs),
-    /// List the invoices
-    List,
-}
-
-/// Flags of `invoices add`.
-#[derive(Debug, Args)]
-pub struct InvoiceArgs {
-    /// Source of the cost lines that it bills
-    #[arg(long, value_name = "NAME")]
-    pub source: String,
-    /// Billing period, such as 2026-10
-    #[arg(long, value_name = "MONTH")]
-    pub period: String,
-    /// Its number, as the lines name it
-    #[arg(long, value_name = "NUMBER")]
-    pub id: String,
-    /// What it adds up to, such as 12480.11
-    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
-    pub total: String,
-    /// In which currency
-    #[arg(long, value_name = "CODE")]
-    pub currency: String,
-    /// Day of issue
-    #[arg(long, value_name = "DAY")]
-    pub issued: Option<String>,
-    /// Day by which it must be paid
-    #[arg(long, value_name = "DAY")]
-    pub due: Option<String>,
-    /// Free text
-    #[arg(long)]
-    pub note: Option<String>,
-}
-
 /// `tenants …`.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "one command is parsed per process")]
