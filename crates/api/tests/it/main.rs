@@ -20,6 +20,7 @@ mod rates;
 mod schedule;
 mod schemas;
 mod snapshots;
+mod statements;
 mod streams;
 mod tenants;
 mod tokens;
