@@ -4,8 +4,8 @@
 mod entered;
 
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
-    VersionCommand,
+    FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, RatesCommand, TenantArgs, TenantsCommand,
+    TokensCommand, VersionCommand,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -120,6 +120,9 @@ pub enum Command {
     /// Recurring and manual costs
     #[command(subcommand)]
     FixedCosts(FixedCostsCommand),
+    /// Billing months: list, close, reopen, sweep
+    #[command(subcommand)]
+    Period(PeriodCommand),
     /// Who can be charged
     #[command(subcommand)]
     Tenants(TenantsCommand),

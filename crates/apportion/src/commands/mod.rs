@@ -30,6 +30,8 @@ mod ledger;
 mod meters;
 /// Rows of the API as Parquet.
 mod parquet;
+/// `period`.
+mod period;
 /// `serve`.
 mod serve;
 /// `snapshot`.
@@ -131,6 +133,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
+        Command::Period(command) => period::run(context, command).await,
         Command::Tenants(command) => tenants::run(context, command).await,
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,
