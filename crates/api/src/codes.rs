@@ -7,6 +7,7 @@ use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
 use domain::rates::RateError;
 use engine::EngineError;
+use engine::periods::Obstacle;
 use metering::MeteringError;
 use metering::streams::PushError;
 use metering::wal::WalError;
@@ -134,6 +135,11 @@ pub(crate) fn shrink_error(key: &Shrink) -> ProblemError {
             key.net_after,
         ),
     }
+}
+
+/// A reason why a month is not closed.
+pub(crate) fn obstacle_error(obstacle: &Obstacle) -> ProblemError {
+    ProblemError { pointer: obstacle.about.clone(), code: obstacle.code.clone(), message: obstacle.detail.clone() }
 }
 
 impl From<PushError> for ApiError {

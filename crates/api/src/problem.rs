@@ -4,7 +4,7 @@ use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
 use crate::codes::{
-    catalog_code, engine_code, metering_code, shrink_error, snapshot_code, source_code, workspaces_code,
+    catalog_code, engine_code, metering_code, obstacle_error, shrink_error, snapshot_code, source_code, workspaces_code,
 };
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
@@ -392,6 +392,9 @@ impl ApiError {
             Self::Source(error @ SourceError::TooFarBack { .. }) => one("from", error.to_string()),
             Self::Workspaces(error @ WorkspacesError::Future { .. }) => one("date", error.to_string()),
             Self::Import(ImportError::WouldShrink(keys)) => keys.iter().map(shrink_error).collect(),
+            Self::Engine(EngineError::PeriodNotClosable { obstacles, .. }) => {
+                obstacles.iter().map(obstacle_error).collect()
+            }
             _ => Vec::new(),
         }
     }

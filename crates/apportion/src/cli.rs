@@ -6,8 +6,8 @@ mod entered;
 mod statements;
 
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
-    VersionCommand,
+    FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, RatesCommand, TenantArgs, TenantsCommand,
+    TokensCommand, VersionCommand,
 };
 pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 
@@ -123,6 +123,9 @@ pub enum Command {
     /// Recurring and manual costs
     #[command(subcommand)]
     FixedCosts(FixedCostsCommand),
+    /// Billing months: list, close, reopen, sweep
+    #[command(subcommand)]
+    Period(PeriodCommand),
     /// Totals of providers' invoices
     #[command(subcommand)]
     Invoices(InvoicesCommand),

@@ -3,8 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 /// Path and purpose of each command that a later release brings.
-const LATER: [(&str, &str); 8] = [
-    ("period", "List, close, reopen and sweep billing months"),
+const LATER: [(&str, &str); 7] = [
     ("adjust", "Book an adjustment between two tenants"),
     ("observability", "Export dashboards, rules and scrape configuration"),
     ("man", "Print the manual page"),

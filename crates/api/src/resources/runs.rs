@@ -188,7 +188,7 @@ async fn run_due(app: &App, actor: &str, asked: &NewRun) -> Result<Response, Api
 }
 
 /// Returns a run as the wire shows it.
-fn to_api_run(run: &RunView) -> RunBody {
+pub(super) fn to_api_run(run: &RunView) -> RunBody {
     RunBody {
         id: run.id.clone(),
         status: run.status.as_str().to_owned(),

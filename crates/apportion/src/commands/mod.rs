@@ -32,6 +32,8 @@ mod ledger;
 mod meters;
 /// Rows of the API as Parquet.
 mod parquet;
+/// `period`.
+mod period;
 /// `serve`.
 mod serve;
 /// `snapshot`.
@@ -135,6 +137,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
+        Command::Period(command) => period::run(context, command).await,
         Command::Invoices(command) => invoices::run(context, command).await,
         Command::Reconciliation { source } => invoices::reconcile(context, source).await,
         Command::Statement(args) => statement::run(context, args).await,
