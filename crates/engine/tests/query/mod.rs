@@ -22,5 +22,7 @@ mod not_posted;
 mod publishing;
 /// Runs: which days, what ends them, what they say.
 mod runs;
+/// Statements of closed months, and reconciliation.
+mod statements;
 /// Unit costs: cohorts, modes, caps, what came of workflows (S3).
 mod unit_costs;
