@@ -94,10 +94,10 @@ pub struct Content {
 }
 
 impl Content {
-    /// Returns every line in order of currency, consumer and line; of one tenant only, if one is named. Lines that only
-    /// the version before has are printed with zero.
+    /// Returns every line in order of currency, consumer and line. Lines that only the version before has are printed with
+    /// zero.
     #[must_use]
-    pub fn rows(&self, tenant: Option<&str>) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<Row> {
         let mut printed: BTreeMap<RowKey, Printed> = BTreeMap::new();
         for (currency, statement) in &self.statements {
             for charged in &statement.charged {
@@ -113,21 +113,7 @@ impl Content {
             printed.entry(key.clone()).or_default();
         }
         let previous = |key: &RowKey| known.map(|amounts| amounts.get(key).copied().unwrap_or_default());
-        printed
-            .into_iter()
-            .filter(|(key, _)| tenant.is_none_or(|tenant| *key.consumer == *tenant))
-            .map(|(key, printed)| Row { previous: previous(&key), key, printed })
-            .collect()
-    }
-
-    /// Returns the tenants that a statement of their own is made for: those with lines in this version or the one before.
-    #[must_use]
-    pub fn tenants(&self) -> Vec<Arc<str>> {
-        let mut found: Vec<Arc<str>> = self.rows(None).into_iter().map(|row| row.key.consumer).collect();
-        found.sort();
-        found.dedup();
-        found.retain(|consumer| !is_reserved(consumer));
-        found
+        printed.into_iter().map(|(key, printed)| Row { previous: previous(&key), key, printed }).collect()
     }
 
     /// Returns the party behind a consumer.
@@ -135,6 +121,16 @@ impl Content {
     pub fn party(&self, consumer: &str) -> Party {
         self.parties.get(consumer).cloned().unwrap_or_default()
     }
+}
+
+/// Returns the rows of each tenant: those of a statement of its own. Reserved consumers are nobody's.
+#[must_use]
+pub fn by_tenant(rows: &[Row]) -> BTreeMap<&str, Vec<Row>> {
+    let mut found: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !is_reserved(&row.key.consumer)) {
+        found.entry(&row.key.consumer).or_default().push(row.clone());
+    }
+    found
 }
 
 /// Returns whether the consumer is a reserved word.

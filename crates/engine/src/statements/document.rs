@@ -4,7 +4,8 @@ use super::content::{Content, Row, RowKey, minor};
 use crate::EngineError;
 use attribution::statement::{LineKey, Printed};
 use domain::Currency;
-use domain::money::{format_atoms, parse_atoms};
+use domain::decimal::parse_scaled;
+use domain::money::{MONEY_SCALE, format_atoms};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,15 +141,14 @@ impl Sum {
 }
 
 impl StatementDocument {
-    /// Returns the statement of everybody, or the tenant's own: then nothing in it depends on what others are charged but
-    /// the minor unit by which rounding may differ.
+    /// Returns the statement of these rows: everybody's, or those of the tenant. Then nothing in it depends on what others
+    /// are charged but the minor unit by which rounding may differ.
     #[must_use]
-    pub fn of(content: &Content, tenant: Option<&str>) -> Self {
-        let rows = content.rows(tenant);
+    pub fn of(content: &Content, tenant: Option<&str>, rows: &[Row]) -> Self {
         let closing = &content.closing;
         let mut totals: BTreeMap<Currency, Sum> = BTreeMap::new();
         let mut consumers: BTreeMap<(Currency, &str), Sum> = BTreeMap::new();
-        for row in &rows {
+        for row in rows {
             totals.entry(row.key.currency).or_default().add(row);
             consumers.entry((row.key.currency, &*row.key.consumer)).or_default().add(row);
         }
@@ -191,13 +191,13 @@ impl StatementDocument {
         let mut amounts = BTreeMap::new();
         for row in document.rows {
             let currency: Currency = row.currency.parse().map_err(|_| corrupt(row.currency.clone()))?;
-            let atoms = parse_atoms(&row.amount).map_err(|error| corrupt(error.to_string()))?.atoms;
+            let amount = parse_scaled(&row.amount, MONEY_SCALE).map_err(|error| corrupt(error.to_string()))?;
             let line = LineKey {
                 pool: row.pool.into(),
                 category: row.category.into(),
                 charge_category: row.charge_category.into(),
             };
-            amounts.insert(RowKey { currency, consumer: Arc::from(row.consumer), line }, atoms);
+            amounts.insert(RowKey { currency, consumer: Arc::from(row.consumer), line }, amount.atoms);
         }
         Ok(amounts)
     }

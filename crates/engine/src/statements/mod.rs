@@ -319,11 +319,15 @@ impl Engine {
 /// Every document of a statement: everybody's three, and JSON and CSV for each tenant.
 fn documents_of(content: &Content, clearing: &crate::settings::ClearingAccount) -> Vec<StatementDocumentRow> {
     let mut documents = vec![stored("", StatementFormat::Journal, tables::journal_csv(content, clearing))];
-    let tenants = content.tenants();
-    for tenant in std::iter::once(None).chain(tenants.iter().map(|tenant| Some(&**tenant))) {
+    let rows = content.rows();
+    let own = content::by_tenant(&rows);
+    let everybody = std::iter::once((None, rows.as_slice()));
+    let each = own.iter().map(|(tenant, rows)| (Some(*tenant), rows.as_slice()));
+    for (tenant, rows) in everybody.chain(each) {
         let name = tenant.unwrap_or_default();
-        documents.push(stored(name, StatementFormat::Json, StatementDocument::of(content, tenant).to_text()));
-        documents.push(stored(name, StatementFormat::Csv, tables::statement_csv(content, tenant)));
+        let json = StatementDocument::of(content, tenant, rows).to_text();
+        documents.push(stored(name, StatementFormat::Json, json));
+        documents.push(stored(name, StatementFormat::Csv, tables::statement_csv(content, tenant, rows)));
     }
     documents
 }

@@ -1,6 +1,6 @@
 //! A statement and its journal as CSV.
 
-use super::content::{Content, Party, is_reserved, minor};
+use super::content::{Content, Party, Row, is_reserved, minor};
 use crate::settings::ClearingAccount;
 use crate::spreadsheet::push_row;
 use domain::Currency;
@@ -48,19 +48,19 @@ const JOURNAL: [&str; 13] = [
     "missing",
 ];
 
-/// Returns the lines of the statement as CSV; of one tenant only, if one is named.
+/// Returns these rows of the statement as CSV: everybody's, or those of the tenant.
 ///
 /// In a version that replaces another, every row says what that one printed, and rows that only that one has are printed
 /// with zero: the difference table.
 #[must_use]
-pub fn statement_csv(content: &Content, tenant: Option<&str>) -> String {
+pub fn statement_csv(content: &Content, tenant: Option<&str>, rows: &[Row]) -> String {
     let closing = &content.closing;
     let (number, month) = (closing.number(), closing.month.to_string());
     let (version, posting) = (closing.version.to_string(), closing.posting.to_string());
     let head = if tenant.is_none() { closing.ledger_head.as_str() } else { "" };
     let mut text = String::new();
     push_row(&mut text, STATEMENT.into_iter().chain([DIFFERENCE]));
-    for row in content.rows(tenant) {
+    for row in rows {
         let (currency, line) = (row.key.currency, &row.key.line);
         let party = content.party(&row.key.consumer);
         let optional = |value: Option<String>| value.unwrap_or_default();
