@@ -15,6 +15,7 @@ mod imports;
 mod isolation;
 mod lists;
 mod live;
+mod periods;
 mod problems;
 mod rates;
 mod schedule;
