@@ -240,6 +240,11 @@ def test_costs_in_minor_units_sum_to_the_rounded_total(attributed):
         assert Fraction(minor["totals"]["cost"]) == total
         assert sum(Fraction(row["cost"]) for row in minor["rows"]) == total
         assert all(re.fullmatch(r"-?\d+\.\d\d", row["cost"]) for row in minor["rows"]), by
+        reserved = {f"__{name}__": cost for name, cost in minor["totals"].items()}
+        for row in minor["rows"]:
+            for word in set(row["key"].values()) & set(reserved):
+                same = [Fraction(other["cost"]) for other in minor["rows"] if word in other["key"].values()]
+                assert sum(same) == Fraction(reserved[word]), (by, word)
     attributed.run(*CLOSE)
     tenants = {row["key"]["tenant"]: row["cost"] for row in attributed.json(
         "costs", "--by", "tenant", "--range", DAYS, "--measure", "billed_amount", "--clock", "billed", "--round", "minor"

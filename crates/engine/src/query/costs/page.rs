@@ -6,6 +6,7 @@ use super::super::shares::{self, WHOLE};
 use super::fold::{Group, bucket_of};
 use super::{CostRow, CostTotals, Previous, ReservedTotals};
 use attribution::minor_units;
+use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, UNCONSUMED, VARIANCE};
 use domain::{Currency, Day, DayRange};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTo
     column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.amortized));
     column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.pending));
     column(rows, currency, |row| row.previous.as_mut().map(|previous| &mut previous.cost));
-    for row in rows {
+    for row in rows.iter_mut() {
         if let Some(previous) = &mut row.previous {
             previous.change = row.cost - previous.cost;
         }
@@ -95,15 +96,20 @@ fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTo
         }
     }
     let one = |atoms| minor_units::round_to_minor_units(atoms, currency);
+    // A reserved consumer that has rows of its own costs what they print.
+    let of = |word: &str, atoms| {
+        let own = rows.iter().filter(|row| row.key.iter().any(|(_, value)| *value == word));
+        own.map(|row| row.cost).reduce(|sum, cost| sum + cost).unwrap_or_else(|| one(atoms))
+    };
     CostTotals {
         cost: one(totals.cost),
         memo: one(totals.memo),
         reserved: totals.reserved.map(|reserved| ReservedTotals {
-            overhead: one(reserved.overhead),
-            idle: one(reserved.idle),
-            unattributed: one(reserved.unattributed),
-            unconsumed: one(reserved.unconsumed),
-            variance: one(reserved.variance),
+            overhead: of(OVERHEAD, reserved.overhead),
+            idle: of(IDLE, reserved.idle),
+            unattributed: of(UNATTRIBUTED, reserved.unattributed),
+            unconsumed: of(UNCONSUMED, reserved.unconsumed),
+            variance: of(VARIANCE, reserved.variance),
         }),
     }
 }
