@@ -7,6 +7,7 @@ use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
 use domain::rates::RateError;
 use engine::EngineError;
+use engine::periods::Obstacle;
 use metering::MeteringError;
 use metering::streams::PushError;
 use metering::wal::WalError;
@@ -22,6 +23,10 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::NotAttributed { .. } => "not_attributed",
         EngineError::NotFound { .. } => "not_found",
         EngineError::RunInProgress { .. } => "run_in_progress",
+        EngineError::PeriodClosed(_) => "period_closed",
+        EngineError::PeriodNotClosable { .. } => "period_not_closable",
+        EngineError::Period(_) => "conflict",
+        EngineError::PeriodOpen(_) => "period_open",
         EngineError::VersionInUse { .. } => "version_in_use",
         EngineError::SuspiciousPrice(_) => "suspicious_price",
         EngineError::Policy(_) => "invalid_policy",
@@ -130,6 +135,11 @@ pub(crate) fn shrink_error(key: &Shrink) -> ProblemError {
             key.net_after,
         ),
     }
+}
+
+/// A reason why a month is not closed.
+pub(crate) fn obstacle_error(obstacle: &Obstacle) -> ProblemError {
+    ProblemError { pointer: obstacle.about.clone(), code: obstacle.code.clone(), message: obstacle.detail.clone() }
 }
 
 impl From<PushError> for ApiError {

@@ -3,15 +3,16 @@
 use crate::access::Access;
 use crate::access::Access::{
     AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public, Signed,
-    SnapshotReader,
+    SnapshotReader, StatementReader,
 };
 use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports,
-    fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs,
-    schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage, usage_live,
+    fixed_costs, fx_rates, health, imports, invoices, lake, ledger, meters, metrics, overhead, periods, policies,
+    pools, rate_cards, reconciliation, runs, schedule, settings, snapshot_runs, snapshots, source_periods, sources,
+    statements, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -80,7 +81,7 @@ fn named(paths: &Paths) -> (Method, String) {
 
 /// Returns every route of the server.
 pub(crate) fn all() -> Vec<Route> {
-    [about(), costs(), facts(), decisions()].into_iter().flatten().collect()
+    [about(), costs(), facts(), statements(), decisions()].into_iter().flatten().collect()
 }
 
 /// Pages, health and the description of the interface.
@@ -113,6 +114,10 @@ fn costs() -> Vec<Route> {
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
+        route(FinanceWriter, routes!(periods::list_periods)),
+        route(FinanceWriter, routes!(periods::close_period)),
+        route(FinanceWriter, routes!(periods::reopen_period)),
+        route(FinanceWriter, routes!(periods::sweep_periods)),
         route(AdminReader, routes!(schedule::show_schedule)),
         route(PlatformAdminOnly, routes!(clusters::attribute_cluster)),
         route(PlatformAdminOnly, routes!(clusters::attribute_all)),
@@ -149,6 +154,8 @@ fn facts() -> Vec<Route> {
         route(PlatformAdminOnly, routes!(snapshot_runs::show_snapshot_run)),
         stream(PlatformAdminOnly, routes!(snapshot_runs::follow_snapshot_run)),
         route(AdminReader, routes!(imports::list_imports)),
+        route(AdminReader, routes!(source_periods::list_source_periods)),
+        text(FinanceWriter, routes!(source_periods::put_source_periods)),
         route(AdminReader, routes!(sources::list_sources)),
         route(PlatformAdmin, routes!(sources::refresh_source)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
@@ -156,6 +163,18 @@ fn facts() -> Vec<Route> {
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),
         route(AdminReader, routes!(fx_rates::list_fx_rates)),
         text(FinanceWriter, routes!(fx_rates::put_fx_rates)),
+        route(AdminReader, routes!(invoices::list_invoices)),
+        route(FinanceWriter, routes!(invoices::put_invoice)),
+    ]
+}
+
+/// What was charged, month by month.
+fn statements() -> Vec<Route> {
+    vec![
+        route(FinanceWriter, routes!(statements::list_statements)),
+        route(StatementReader, routes!(statements::show_statement)),
+        route(FinanceWriter, routes!(statements::show_journal)),
+        route(AdminReader, routes!(reconciliation::show_reconciliation)),
     ]
 }
 

@@ -2,11 +2,14 @@
 
 /// Commands for what people enter.
 mod entered;
+/// Commands for statements and invoices.
+mod statements;
 
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
-    VersionCommand,
+    FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, RatesCommand, TenantArgs, TenantsCommand,
+    TokensCommand, VersionCommand,
 };
+pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -120,6 +123,20 @@ pub enum Command {
     /// Recurring and manual costs
     #[command(subcommand)]
     FixedCosts(FixedCostsCommand),
+    /// Billing months: list, close, reopen, sweep
+    #[command(subcommand)]
+    Period(PeriodCommand),
+    /// Totals of providers' invoices
+    #[command(subcommand)]
+    Invoices(InvoicesCommand),
+    /// Compare bills with invoices and with the ledger [--range]
+    Reconciliation {
+        /// Only this source
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+    },
+    /// Print the statement of a closed month, as it was issued
+    Statement(StatementArgs),
     /// Who can be charged
     #[command(subcommand)]
     Tenants(TenantsCommand),
@@ -499,6 +516,9 @@ pub enum ExportCommand {
         /// current_rates (default) or posted
         #[arg(long)]
         view: Option<String>,
+        /// `minor` rounds costs to minor units
+        #[arg(long)]
+        round: Option<String>,
         /// Where to and how
         #[command(flatten)]
         export: ExportArgs,

@@ -1,6 +1,6 @@
 //! Turns what is stored into what is owed: runs, postings and every question about the ledger.
 //!
-//! Owns: gathering a day's inputs, posting differences, the one query object, proof, explain, verify.
+//! Owns: gathering a day's inputs, posting differences, closing months, the one query object, proof, explain, verify.
 //! Never: HTTP, JSON shapes of the wire, formulas (those are `attribution`'s), how entries are stored.
 //! Start reading at [`Engine`], then `run/mod.rs` (writing) and `query/mod.rs` (reading).
 
@@ -14,12 +14,18 @@ pub mod error;
 pub mod inputs;
 /// What a price means by the month.
 pub mod month_prices;
+/// Closing and reopening billing months.
+pub mod periods;
+/// The one way to the ledger's log.
+mod posting_commit;
 /// Which prices are far from those before.
 mod price_warnings;
 /// Publishing policies and rate cards.
 pub mod publish;
 /// Asking the ledger.
 pub mod query;
+/// Bills compared with invoices and with the ledger.
+pub mod reconciliation;
 /// Running attribution and posting its differences.
 pub mod run;
 /// An engine over empty stores, for unit tests.
@@ -27,6 +33,10 @@ pub mod run;
 mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
 pub mod settings;
+/// Rows of text files that spreadsheets open.
+pub mod spreadsheet;
+/// Statements of closed months.
+pub mod statements;
 /// What must not be removed from the lake.
 pub mod upkeep;
 

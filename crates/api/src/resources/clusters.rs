@@ -147,12 +147,7 @@ async fn run_pools(
     pools: Vec<String>,
 ) -> Result<BTreeMap<String, ApiError>, ApiError> {
     app.prepare().await?;
-    let request = RunRequest {
-        range: DayRange::single(date),
-        pools: Some(pools),
-        dry_run: false,
-        requested_by: actor.to_owned(),
-    };
+    let request = RunRequest { pools: Some(pools), ..RunRequest::of(DayRange::single(date), actor) };
     let run = app.engine.run_and_wait(request).await?;
     let day = date.to_string();
     let states = app.catalog().run_pool_states(&day, &day).await?;

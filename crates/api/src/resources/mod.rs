@@ -4,6 +4,8 @@
 pub mod adapters;
 /// Who changed what.
 pub mod audit_log;
+/// FOCUS BillingPeriod rows.
+mod billing_periods;
 /// Shared clusters and what a tenant paid for them (S2).
 pub mod clusters;
 /// Bills: imports and lines.
@@ -32,6 +34,8 @@ mod fx_text;
 pub mod health;
 /// What was imported.
 pub mod imports;
+/// Totals of providers' invoices.
+pub mod invoices;
 /// The files of the lake's tables.
 pub mod lake;
 /// Entries, postings, proof, verification.
@@ -42,12 +46,16 @@ pub mod meters;
 pub mod metrics;
 /// Overhead and its fixed cost lines.
 pub mod overhead;
+/// Billing months: which are closed, closing and reopening them.
+pub mod periods;
 /// Versions of policies.
 pub mod policies;
 /// Pools of a day's policy.
 pub mod pools;
 /// Versions of rate cards.
 pub mod rate_cards;
+/// Bills compared with invoices and with the ledger.
+pub mod reconciliation;
 /// Attribution of a range of days.
 pub mod runs;
 /// What is done once a day.
@@ -58,8 +66,12 @@ pub mod settings;
 pub mod snapshot_runs;
 /// What was measured of tenants, day by day.
 pub mod snapshots;
+/// Billing periods of the sources of cost lines.
+pub mod source_periods;
 /// Sources of usage.
 pub mod sources;
+/// Statements of closed months and their journal.
+pub mod statements;
 /// What a change says about a tenant, as dated facts.
 mod tenant_facts;
 /// Who is charged.

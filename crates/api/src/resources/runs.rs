@@ -164,7 +164,7 @@ fn request_of(asked: NewRun, actor: &str) -> Result<RunRequest, ApiError> {
     if asked.pools.as_ref().is_some_and(Vec::is_empty) {
         return Err(ApiError::body("/pools", "name at least one pool, or leave `pools` out for all"));
     }
-    Ok(RunRequest { range, pools: asked.pools, dry_run: asked.dry_run, requested_by: actor.to_owned() })
+    Ok(RunRequest { pools: asked.pools, dry_run: asked.dry_run, ..RunRequest::of(range, actor) })
 }
 
 async fn run_due(app: &App, actor: &str, asked: &NewRun) -> Result<Response, ApiError> {
@@ -188,7 +188,7 @@ async fn run_due(app: &App, actor: &str, asked: &NewRun) -> Result<Response, Api
 }
 
 /// Returns a run as the wire shows it.
-fn to_api_run(run: &RunView) -> RunBody {
+pub(super) fn to_api_run(run: &RunView) -> RunBody {
     RunBody {
         id: run.id.clone(),
         status: run.status.as_str().to_owned(),

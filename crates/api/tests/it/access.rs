@@ -13,6 +13,8 @@ enum Who {
     Readers,
     /// platform_admin, finance.
     Finance,
+    /// platform_admin, finance, and tenants for their own.
+    Statements,
     /// platform_admin, ingest.
     Events,
     /// platform_admin; others get `forbidden`.
@@ -33,6 +35,7 @@ impl Who {
             Self::Costs => readers.contains(&role) || role.starts_with("tenant"),
             Self::Readers => readers.contains(&role),
             Self::Finance => ["platform_admin", "finance"].contains(&role),
+            Self::Statements => ["platform_admin", "finance"].contains(&role) || role.starts_with("tenant"),
             Self::Events => ["platform_admin", "ingest"].contains(&role),
             Self::Platform | Self::PlatformOnly => role == "platform_admin",
             Self::Snapshots => role == "platform_admin" || role.starts_with("tenant"),
@@ -67,12 +70,14 @@ const METER: &str =
 const FIXED: &str =
     r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
 
+const INVOICE: &str = r#"{"source":"aws","billing_period":"2026-10","invoice_id":"1","total":"1.00","currency":"USD"}"#;
+
 const SNAPSHOTS: &str = r#"[{"tenant":"acme","metrics":{"member_count":"3"}}]"#;
 
 /// The matrix. A route that is not in it fails the test.
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
-    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers, Snapshots};
+    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers, Snapshots, Statements};
     let plain = |path: &str| vec![get("own", path, 200)];
     vec![
         Row("GET", "/", Anybody, vec![get("own", "/", 303)]),
@@ -180,6 +185,24 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/snapshots?tenant=globex", 200), get("missing", "/api/v1/snapshots?tenant=nobody", 200),
             get("malformed", "/api/v1/snapshots?tenant=%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
+        Row("GET", "/api/v1/periods", Finance, vec![
+            get("own", "/api/v1/periods", 200), get("malformed", "/api/v1/periods?x=1", 400)]),
+        // The month has not ended and none is closed: who may is told so.
+        Row("POST", "/api/v1/periods/{month}/close", Finance, vec![
+            get("own", "/api/v1/periods/2026-11/close", 409),
+            send("malformed", "/api/v1/periods/2026-11/close", JSON, r#"{"forced":true}"#, 400),
+            get("malformed", "/api/v1/periods/%ff/close", 400), get("malformed", "/api/v1/periods/2026-13/close", 400)]),
+        Row("POST", "/api/v1/periods/{month}/reopen", Finance, vec![
+            send("own", "/api/v1/periods/2026-10/reopen", JSON, r#"{"reason":"late bill"}"#, 409),
+            send("malformed", "/api/v1/periods/2026-10/reopen", JSON, "{}", 400),
+            send("malformed", "/api/v1/periods/%ff/reopen", JSON, r#"{"reason":"x"}"#, 400)]),
+        Row("POST", "/api/v1/periods/sweep", Finance, vec![
+            get("own", "/api/v1/periods/sweep", 200), get("malformed", "/api/v1/periods/sweep?x=1", 400)]),
+        Row("GET", "/api/v1/source-periods", Readers, vec![
+            get("own", "/api/v1/source-periods", 200), get("malformed", "/api/v1/source-periods?month=x", 400)]),
+        Row("PUT", "/api/v1/source-periods", Finance, vec![
+            send("own", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"2026-11","state":"open"}]"#, 200),
+            send("malformed", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"x","state":"open"}]"#, 400)]),
         Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
         Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
             get("missing", "/api/v1/sources/none/refresh", 404), get("malformed", "/api/v1/sources/%ff/refresh", 400)]),
@@ -192,6 +215,21 @@ fn table() -> Vec<Row> {
         Row("PUT", "/api/v1/fx-rates", Finance, vec![
             send("own", "/api/v1/fx-rates", "text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,1.05\n", 200),
             send("malformed", "/api/v1/fx-rates", "text/csv", "x\ny\n", 400)]),
+        Row("GET", "/api/v1/invoices", Readers, plain("/api/v1/invoices")),
+        Row("PUT", "/api/v1/invoices", Finance, vec![
+            send("own", "/api/v1/invoices", JSON, INVOICE, 200), send("malformed", "/api/v1/invoices", JSON, "{}", 400)]),
+        Row("GET", "/api/v1/reconciliation", Readers, vec![
+            get("own", "/api/v1/reconciliation", 200), get("malformed", "/api/v1/reconciliation?range=x", 400)]),
+        Row("GET", "/api/v1/statements", Finance, plain("/api/v1/statements")),
+        // No month is closed here, so that nobody has a statement.
+        Row("GET", "/api/v1/statements/{month}", Statements, vec![
+            get("own", "/api/v1/statements/2026-10.json?tenant=acme", 409),
+            get("foreign", "/api/v1/statements/2026-10.json?tenant=globex", 409),
+            get("missing", "/api/v1/statements/2026-10.csv?tenant=nobody", 404),
+            get("malformed", "/api/v1/statements/%ff.csv", 400), get("malformed", "/api/v1/statements/2026-10", 400)]),
+        Row("GET", "/api/v1/statements/{month}/journal.csv", Finance, vec![
+            get("own", "/api/v1/statements/2026-10/journal.csv", 409),
+            get("malformed", "/api/v1/statements/2026-13/journal.csv", 400)]),
         Row("GET", "/api/v1/settings", Costs, vec![
             get("own", "/api/v1/settings", 200), get("malformed", "/api/v1/settings?x=1", 400)]),
         Row("GET", "/api/v1/tenants", Readers, plain("/api/v1/tenants")),

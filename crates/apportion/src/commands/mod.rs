@@ -22,6 +22,8 @@ mod fx;
 mod import;
 /// `init`.
 mod init;
+/// `invoices` and `reconciliation`.
+mod invoices;
 /// `lake`.
 mod lake;
 /// `ledger`.
@@ -30,12 +32,16 @@ mod ledger;
 mod meters;
 /// Rows of the API as Parquet.
 mod parquet;
+/// `period`.
+mod period;
 /// `serve`.
 mod serve;
 /// `snapshot`.
 mod snapshot;
 /// `sources`.
 mod sources;
+/// `statement`.
+mod statement;
 /// `tenants`.
 mod tenants;
 /// `tokens`.
@@ -131,6 +137,10 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
+        Command::Period(command) => period::run(context, command).await,
+        Command::Invoices(command) => invoices::run(context, command).await,
+        Command::Reconciliation { source } => invoices::reconcile(context, source).await,
+        Command::Statement(args) => statement::run(context, args).await,
         Command::Tenants(command) => tenants::run(context, command).await,
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,
