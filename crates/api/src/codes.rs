@@ -22,6 +22,7 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::NotAttributed { .. } => "not_attributed",
         EngineError::NotFound { .. } => "not_found",
         EngineError::RunInProgress { .. } => "run_in_progress",
+        EngineError::FxMissing { .. } => "fx_missing",
         EngineError::VersionInUse { .. } => "version_in_use",
         EngineError::SuspiciousPrice(_) => "suspicious_price",
         EngineError::Policy(_) => "invalid_policy",

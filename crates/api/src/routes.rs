@@ -9,9 +9,10 @@ use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
-    adapters, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports,
-    fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs,
-    schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage, usage_live,
+    adapters, adjustments, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events,
+    explain, exports, fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools,
+    rate_cards, runs, schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage,
+    usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -109,6 +110,7 @@ fn costs() -> Vec<Route> {
         route(AdminReader, routes!(ledger::list_postings)),
         route(AdminReader, routes!(ledger::show_proof)),
         route(PlatformAdminOnly, routes!(ledger::verify)),
+        route(FinanceWriter, routes!(adjustments::add_adjustment)),
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),

@@ -4,7 +4,7 @@
 mod entered;
 
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
+    AdjustArgs, FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
     VersionCommand,
 };
 
@@ -120,6 +120,8 @@ pub enum Command {
     /// Recurring and manual costs
     #[command(subcommand)]
     FixedCosts(FixedCostsCommand),
+    /// Move cost from one tenant to another; only another adjustment undoes it
+    Adjust(AdjustArgs),
     /// Who can be charged
     #[command(subcommand)]
     Tenants(TenantsCommand),

@@ -49,6 +49,18 @@ pub enum EngineError {
         /// Its days.
         range: String,
     },
+    /// There is no usable rate of exchange.
+    #[error(
+        "there is no rate from {from} to {to} of {day} or the 7 days before; enter one with `apportion fx import` and repeat"
+    )]
+    FxMissing {
+        /// From which currency.
+        from: domain::Currency,
+        /// To which one.
+        to: domain::Currency,
+        /// On which day.
+        day: domain::Day,
+    },
     /// The version was used by a posting and cannot change.
     #[error("{kind} `{version}` was already used by a posting and has other content; publish it under a new version")]
     VersionInUse {

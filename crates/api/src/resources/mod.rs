@@ -2,6 +2,8 @@
 
 /// Payloads of other programs: webhooks and exports.
 pub mod adapters;
+/// Cost that a person moves from one tenant to another.
+pub mod adjustments;
 /// Who changed what.
 pub mod audit_log;
 /// Shared clusters and what a tenant paid for them (S2).

@@ -3,7 +3,7 @@
 use super::ledger::PageParams;
 use super::versions::{
     PublishParams, PublishedBody, SelectionRow, SharedDriverBody, ValidBody, VersionBody, VersionWithContent,
-    published_answer, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
+    published_answer, replaced_version, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -72,12 +72,14 @@ pub async fn publish_policy(
     let mut params = query.params()?;
     flag(&mut params, "confirm")?;
     params.finish()?;
+    let known = app.engine.policies().await?;
     let published = to_api_published(&app.engine.publish_policy(&toml_of(&body)?, FILE).await?);
     if published.outcome != "unchanged" {
         // Its fixed costs are cost lines like any other.
         app.prepare().await?;
         app.set_up_events().await?;
-        app.record(&admin, "policy.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
+        let before = replaced_version(&known, &published);
+        app.record(&admin, "policy.publish", &published.version, before.as_ref(), Some(&published)).await?;
     }
     published_answer(&published)
 }

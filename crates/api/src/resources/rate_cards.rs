@@ -3,8 +3,8 @@
 use super::costs::RangeBody;
 use super::ledger::PageParams;
 use super::versions::{
-    PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, to_api_published, to_api_refusal,
-    to_api_version, toml_of, version_answer, wants_toml, with_content,
+    PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, replaced_version, to_api_published,
+    to_api_refusal, to_api_version, toml_of, version_answer, wants_toml, with_content,
 };
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -291,9 +291,11 @@ pub async fn publish_rate_card(
     let mut params = query.params()?;
     let confirm = flag(&mut params, "confirm")?;
     params.finish()?;
+    let known = app.engine.rate_cards().await?;
     let published = to_api_published(&app.engine.publish_rate_card(&toml_of(&body)?, FILE, confirm).await?);
     if published.outcome != "unchanged" {
-        app.record(&admin, "rate_card.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
+        let before = replaced_version(&known, &published);
+        app.record(&admin, "rate_card.publish", &published.version, before.as_ref(), Some(&published)).await?;
     }
     published_answer(&published)
 }

@@ -155,6 +155,12 @@ pub(super) fn to_api_version(summary: &VersionSummary, currency: Option<String>)
     }
 }
 
+/// Returns the version that a publication replaced, if it replaced one.
+pub(super) fn replaced_version(known: &[VersionSummary], published: &PublishedBody) -> Option<VersionBody> {
+    let is_it = |summary: &&VersionSummary| summary.version == published.version && !summary.sha256.is_empty();
+    known.iter().find(is_it).map(|summary| to_api_version(summary, None))
+}
+
 /// Returns what publishing did.
 pub(super) fn to_api_published(published: &PublishedVersion) -> PublishedBody {
     let outcome = match published.outcome {

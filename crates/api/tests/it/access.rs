@@ -67,6 +67,9 @@ const METER: &str =
 const FIXED: &str =
     r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
 
+const ADJUSTMENT: &str = r#"{"charge_date":"2026-11-18","from_tenant":"acme","to_tenant":"globex","amount":"1.00","currency":"USD",
+    "reason":"charged twice","reference":"FIN-1"}"#;
+
 const SNAPSHOTS: &str = r#"[{"tenant":"acme","metrics":{"member_count":"3"}}]"#;
 
 /// The matrix. A route that is not in it fails the test.
@@ -104,6 +107,10 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/ledger/postings", Readers, plain("/api/v1/ledger/postings")),
         Row("GET", "/api/v1/ledger/proof", Readers, plain("/api/v1/ledger/proof")),
         Row("GET", "/api/v1/ledger/verify", PlatformOnly, plain("/api/v1/ledger/verify")),
+        Row("POST", "/api/v1/adjustments", Finance, vec![
+            send("own", "/api/v1/adjustments", JSON, ADJUSTMENT, 201),
+            send("missing", "/api/v1/adjustments", JSON, &ADJUSTMENT.replace("acme", "nobody"), 404),
+            send("malformed", "/api/v1/adjustments", JSON, "{}", 400)]),
         Row("POST", "/api/v1/lake/compact", Platform, vec![
             send("own", "/api/v1/lake/compact", JSON, "", 200), send("malformed", "/api/v1/lake/compact?x=1", JSON, "", 400)]),
         Row("POST", "/api/v1/lake/expire-events", Platform, vec![

@@ -4,7 +4,9 @@
 
 mod access;
 mod adapters;
+mod adjustments;
 mod app;
+mod audit;
 mod backfill;
 mod documents;
 mod event_list;

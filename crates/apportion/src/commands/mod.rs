@@ -2,6 +2,8 @@
 
 /// `openapi`, `completion`, `version`.
 mod about;
+/// `adjust`.
+mod adjust;
 /// `attribute` and `runs`.
 mod attribute;
 /// `check`.
@@ -131,6 +133,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
+        Command::Adjust(args) => adjust::run(context, args).await,
         Command::Tenants(command) => tenants::run(context, command).await,
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,

@@ -26,6 +26,7 @@ mod view;
 
 pub(crate) use gaps::DRIVER_GAP;
 pub use hub::{Hub, RunProgress};
+pub(crate) use post::head_of;
 pub use view::{RunStatus, RunView, RunWarning};
 
 use crate::due::DueDays;

@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// Refuses to post over postings that the catalog saw and the ledger no longer has.
-    async fn refuse_a_ledger_cut_short(&self, head: &Head) -> Result<(), EngineError> {
+    pub(crate) async fn refuse_a_ledger_cut_short(&self, head: &Head) -> Result<(), EngineError> {
         let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
         match newest.first().filter(|newest| newest.posting > head.posting) {
             Some(lost) => Err(EngineError::Corrupt {
@@ -187,7 +187,7 @@ impl Engine {
     }
 
     /// Copies the header of the newest posting into the catalog.
-    async fn cache_posting(&self, committed: &PinnedTable) -> Result<(), EngineError> {
+    pub(crate) async fn cache_posting(&self, committed: &PinnedTable) -> Result<(), EngineError> {
         let record = committed.head_commit().await?;
         if let Some(row) = posting_row(&record, committed.log_head().sha256)? {
             self.catalog.insert_posting(&row).await?;
@@ -293,7 +293,7 @@ fn metadata_of(posting: &Posting, computed: &Computed) -> serde_json::Value {
 }
 
 /// Returns the head of the chain as the ledger's newest commit states it.
-pub(super) fn head_of(record: &CommitRecord) -> Result<Head, EngineError> {
+pub(crate) fn head_of(record: &CommitRecord) -> Result<Head, EngineError> {
     let says = &record.metadata;
     let Some(posting) = says.get("posting").and_then(serde_json::Value::as_i64) else { return Ok(Head::EMPTY) };
     let wrong = || crate::books::corrupt(&format!("the commit of posting {posting}"), &says);
