@@ -32,8 +32,10 @@ const CHARGE_CATEGORY: &str = "Adjustment";
 /// What is to be moved, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAdjustment {
-    /// Its id. What was posted under an id is not posted again.
+    /// Its id.
     pub id: String,
+    /// Whether it may have been posted before: then what was posted under its id is found and not posted again.
+    pub may_repeat: bool,
     /// The day whose cost is corrected.
     pub charge_date: Day,
     /// Who pays less: a tenant, or what means one on that day.
@@ -106,8 +108,8 @@ struct Settled {
 }
 
 impl Engine {
-    /// Moves cost from one tenant to another and returns the posting; under an id that was posted before it returns that
-    /// posting and writes nothing.
+    /// Moves cost from one tenant to another and returns the posting. A repeat returns the posting of the first time and
+    /// writes nothing.
     ///
     /// # Errors
     /// [`EngineError::TenantNotFound`] for a tenant that nobody knows, [`EngineError::FxMissing`] without a rate of that
@@ -123,8 +125,7 @@ impl Engine {
         assert!(0 < asked.amount, "an adjustment moves more than 0");
         for attempt in 1..=ATTEMPTS_MAX {
             let pinned = self.lake.pin_table(Table::Ledger).await?;
-            self.cache_missing_postings(&pinned).await?;
-            if let Some(posted) = self.adjustment_of(&asked.id).await? {
+            if let Some(posted) = self.posted_before(&pinned, asked).await? {
                 return Ok(posted);
             }
             match self.post_adjustment(&pinned, asked).await {
@@ -182,11 +183,19 @@ impl Engine {
         Ok(Settled { from, to, amount_reporting: converted.ok_or_else(too_large)?, fx, billing_month: day.month() })
     }
 
-    /// Returns what was posted under the id.
-    async fn adjustment_of(&self, id: &str) -> Result<Option<Adjustment>, EngineError> {
-        for row in self.catalog.postings_by_hand_all_tenants(id).await? {
+    /// Returns what was posted under the id, also where the catalog was not told of it.
+    async fn posted_before(
+        &self,
+        pinned: &PinnedTable,
+        asked: &NewAdjustment,
+    ) -> Result<Option<Adjustment>, EngineError> {
+        if !asked.may_repeat {
+            return Ok(None);
+        }
+        self.cache_missing_postings(pinned).await?;
+        for row in self.catalog.postings_by_hand_all_tenants(&asked.id).await? {
             let facts = PostingBody::of(&row)?.adjustment;
-            if let Some(facts) = facts.filter(|facts| facts.id == id) {
+            if let Some(facts) = facts.filter(|facts| facts.id == asked.id) {
                 return Ok(Some(from_row_adjustment(&row, facts)));
             }
         }
@@ -287,6 +296,7 @@ mod tests {
     fn asked(id: &str, currency: Currency) -> NewAdjustment {
         NewAdjustment {
             id: id.to_owned(),
+            may_repeat: true,
             charge_date: "2026-11-18".parse().expect("a day"),
             from_tenant: "acme".to_owned(),
             to_tenant: "globex".to_owned(),

@@ -97,9 +97,10 @@ pub async fn add_adjustment(
 ) -> Result<Response, ApiError> {
     query.none()?;
     let amount = check(&app, &asked)?;
-    let id = id_of(&asked, &writer.actor, key_of(&headers)?);
+    let key = key_of(&headers)?;
     let adjustment = engine::adjust::NewAdjustment {
-        id,
+        may_repeat: key.is_some(),
+        id: id_of(&asked, &writer.actor, key),
         charge_date: asked.charge_date,
         from_tenant: asked.from_tenant,
         to_tenant: asked.to_tenant,
