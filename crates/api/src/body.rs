@@ -40,6 +40,22 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
+/// A JSON body that may be left out.
+#[derive(Clone, Debug)]
+pub struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let text = text_of(request, app, BodySize::Json).await?;
+        if text.trim().is_empty() {
+            return Ok(Self(T::default()));
+        }
+        json_of(&text).and_then(|value| typed(value)).map(Self)
+    }
+}
+
 /// Returns the value that a JSON text is.
 pub(crate) fn json_of(text: &str) -> Result<Value, ApiError> {
     let value = metering::json::parse_value(text).map_err(|error| ApiError::Json(error.to_string()))?;

@@ -7,6 +7,7 @@ use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
 use domain::rates::RateError;
 use engine::EngineError;
+use engine::periods::Obstacle;
 use metering::MeteringError;
 use metering::streams::PushError;
 use metering::wal::WalError;
@@ -23,6 +24,9 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::NotFound { .. } => "not_found",
         EngineError::RunInProgress { .. } => "run_in_progress",
         EngineError::FxMissing { .. } => "fx_missing",
+        EngineError::PeriodClosed(_) => "period_closed",
+        EngineError::PeriodNotClosable { .. } => "period_not_closable",
+        EngineError::Period(_) => "conflict",
         EngineError::VersionInUse { .. } => "version_in_use",
         EngineError::SuspiciousPrice(_) => "suspicious_price",
         EngineError::Policy(_) => "invalid_policy",
@@ -131,6 +135,11 @@ pub(crate) fn shrink_error(key: &Shrink) -> ProblemError {
             key.net_after,
         ),
     }
+}
+
+/// A reason why a month is not closed.
+pub(crate) fn obstacle_error(obstacle: &Obstacle) -> ProblemError {
+    ProblemError { pointer: obstacle.about.clone(), code: obstacle.code.clone(), message: obstacle.detail.clone() }
 }
 
 impl From<PushError> for ApiError {

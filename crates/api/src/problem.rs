@@ -4,7 +4,7 @@ use crate::around::BasePath;
 use crate::auth::RequestId;
 use crate::body::content_type;
 use crate::codes::{
-    catalog_code, engine_code, metering_code, shrink_error, snapshot_code, source_code, workspaces_code,
+    catalog_code, engine_code, metering_code, obstacle_error, shrink_error, snapshot_code, source_code, workspaces_code,
 };
 use crate::resources::events::RefusedEventBody;
 use crate::resources::metrics::OTLP_PATH;
@@ -69,6 +69,8 @@ problems! {
     "method_not_allowed" 405 "Method not allowed": "The route exists, but not with this method; see the header `allow`.";
     "request_timeout" 408 "Upload stood still": "Nothing of the body arrived for too long.";
     "run_in_progress" 409 "Run in progress": "A run over some of these days is under way; wait for it or send wait=true.";
+    "period_closed" 409 "Period closed": "The month is closed; reopen it first if it must be closed again.";
+    "period_not_closable" 409 "Period not closable": "Reasons stand against closing the month; `errors` lists them. Some can be overruled with `force` and a `reason`.";
     "version_in_use" 409 "Version in use": "A posting rests on this version; publish the change under a new version.";
     "version_changed" 409 "Version changed": "The version was replaced meanwhile; try again.";
     "conflict" 409 "Conflict": "The request contradicts what is stored.";
@@ -389,6 +391,9 @@ impl ApiError {
             Self::Source(error @ SourceError::TooFarBack { .. }) => one("from", error.to_string()),
             Self::Workspaces(error @ WorkspacesError::Future { .. }) => one("date", error.to_string()),
             Self::Import(ImportError::WouldShrink(keys)) => keys.iter().map(shrink_error).collect(),
+            Self::Engine(EngineError::PeriodNotClosable { obstacles, .. }) => {
+                obstacles.iter().map(obstacle_error).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -10,9 +10,9 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events,
-    explain, exports, fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools,
-    rate_cards, runs, schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage,
-    usage_live,
+    explain, exports, fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, periods,
+    policies, pools, rate_cards, runs, schedule, settings, snapshot_runs, snapshots, source_periods, sources, tenants,
+    tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -115,6 +115,10 @@ fn costs() -> Vec<Route> {
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
+        route(FinanceWriter, routes!(periods::list_periods)),
+        route(FinanceWriter, routes!(periods::close_period)),
+        route(FinanceWriter, routes!(periods::reopen_period)),
+        route(FinanceWriter, routes!(periods::sweep_periods)),
         route(AdminReader, routes!(schedule::show_schedule)),
         route(PlatformAdminOnly, routes!(clusters::attribute_cluster)),
         route(PlatformAdminOnly, routes!(clusters::attribute_all)),
@@ -151,6 +155,8 @@ fn facts() -> Vec<Route> {
         route(PlatformAdminOnly, routes!(snapshot_runs::show_snapshot_run)),
         stream(PlatformAdminOnly, routes!(snapshot_runs::follow_snapshot_run)),
         route(AdminReader, routes!(imports::list_imports)),
+        route(AdminReader, routes!(source_periods::list_source_periods)),
+        text(FinanceWriter, routes!(source_periods::put_source_periods)),
         route(AdminReader, routes!(sources::list_sources)),
         route(PlatformAdmin, routes!(sources::refresh_source)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),

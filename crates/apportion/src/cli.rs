@@ -4,8 +4,8 @@
 mod entered;
 
 pub use entered::{
-    AdjustArgs, FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
-    VersionCommand,
+    AdjustArgs, FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, RatesCommand, TenantArgs, TenantsCommand,
+    TokensCommand, VersionCommand,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -122,6 +122,9 @@ pub enum Command {
     FixedCosts(FixedCostsCommand),
     /// Move cost from one tenant to another; only another adjustment undoes it
     Adjust(AdjustArgs),
+    /// Billing months: list, close, reopen, sweep
+    #[command(subcommand)]
+    Period(PeriodCommand),
     /// Who can be charged
     #[command(subcommand)]
     Tenants(TenantsCommand),

@@ -3,8 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 /// Path and purpose of each command that a later release brings.
-const LATER: [(&str, &str); 9] = [
-    ("period", "List, close, reopen and sweep billing months"),
+const LATER: [(&str, &str); 8] = [
     ("statement", "Print a closed month's charge in minor units"),
     ("invoices", "Enter and list providers' invoice totals"),
     ("observability", "Export dashboards, rules and scrape configuration"),

@@ -226,6 +226,8 @@ fn settings(config: &Config) -> Settings {
         range_days_max: i32::try_from(config.limits.query_days).unwrap_or(i32::MAX),
         window_grace_micros: seconds(&config.window.grace).saturating_mul(MICROS_PER_SECOND),
         window_micros_max: seconds(&config.window.max).saturating_mul(MICROS_PER_SECOND).min(LONGEST_WINDOW_MICROS),
+        materiality: config.periods.materiality,
+        unattributed_ratio_max: config.periods.unattributed_ratio_max,
     }
 }
 

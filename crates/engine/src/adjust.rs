@@ -8,7 +8,6 @@ use crate::books::Books;
 use crate::query::as_of::hash_text;
 use crate::query::history::PostingBody;
 use crate::query::params::shorten;
-use crate::run::head_of;
 use crate::{Engine, EngineError};
 use attribution::fx::{FxRate, convert_half_even};
 use domain::decimal::format_scaled;
@@ -17,12 +16,13 @@ use domain::meter::Category;
 use domain::money::{MONEY_SCALE, format_atoms};
 use domain::policy::{ADJUSTMENT_POOL, Basis, Tier};
 use domain::{Currency, Day, Instant, Month};
-use ledger::{Cause, Desired, Difference, EntryKey, Header, Line, Posting, Status};
+use ledger::{Cause, Desired, Difference, EntryKey, Header, Line, Periods, Posting, Status};
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::catalog::{MetaKey, PostingRow};
-use storage::lake::{Commit, LakeError, PinnedTable, Table, ledger_rows};
+use storage::lake::{LakeError, PinnedTable, Table};
 
 /// How often an adjustment starts again because somebody else posted meanwhile.
 const ATTEMPTS_MAX: u32 = 20;
@@ -143,28 +143,27 @@ impl Engine {
 
     /// Commits the posting as the version after the pinned one, or not at all.
     async fn post_adjustment(&self, pinned: &PinnedTable, asked: &NewAdjustment) -> Result<Adjustment, EngineError> {
-        let head = head_of(&pinned.head_commit().await?)?;
-        self.refuse_a_ledger_cut_short(&head).await?;
-        let settled = self.settle_adjustment(&self.books_now().await?, asked)?;
+        let end = self.ledger_end(pinned).await?;
+        let settled = self.settle_adjustment(&self.books_now().await?, &end.periods, asked)?;
         let lines = lines_of(asked, &settled);
         if lines.iter().any(Line::is_out_of_bound) {
             return Err(EngineError::parameter("amount", "the amount is larger than a row can hold"));
         }
         self.catalog.set_meta_once(MetaKey::ReportingCurrency, self.settings.reporting_currency.code()).await?;
-        let posting = Posting::seal_adjustment(Header::after(&head, self.clock.now(), None), lines);
+        let posting = Posting::seal_adjustment(Header::after(&end.head, self.clock.now(), None), lines);
         let facts = facts_of(asked, &settled);
-        let mut writer = self.lake.partitioned(Table::Ledger);
-        writer.write(&ledger_rows::to_batch(&posting.entries)?).await?;
-        let mut commit = Commit::new(posting.header.booked_at, "posting");
-        commit.adds = writer.finish().await?;
-        commit.metadata = metadata_of(&posting, &facts);
-        let committed = self.lake.commit(pinned, commit).await?;
-        self.cache_posting(&committed).await?;
+        let says = Map::from_iter([("adjustment".to_owned(), serde_json::json!(facts))]);
+        self.append_posting(pinned, &posting, end.periods, says).await?;
         let hash = hash_text(&posting.hash.to_string());
         Ok(Adjustment { posting: posting.header.posting, booked_at: posting.header.booked_at, hash, facts })
     }
 
-    fn settle_adjustment(&self, books: &Books, asked: &NewAdjustment) -> Result<Settled, EngineError> {
+    fn settle_adjustment(
+        &self,
+        books: &Books,
+        periods: &Periods,
+        asked: &NewAdjustment,
+    ) -> Result<Settled, EngineError> {
         let day = asked.charge_date;
         let tenant_of = |named: &str| {
             let tenant = books.tenants.resolve(named, day);
@@ -180,7 +179,8 @@ impl Engine {
         let fx = if own == reporting { None } else { Some(books.fx.rate(own, reporting, day).ok_or(missing)?) };
         let converted = fx.map_or(Some(asked.amount), |fx| convert_half_even(asked.amount, fx.rate));
         let too_large = || EngineError::parameter("amount", "the amount is larger than a row can hold");
-        Ok(Settled { from, to, amount_reporting: converted.ok_or_else(too_large)?, fx, billing_month: day.month() })
+        let billing_month = periods.billing_month(day.month());
+        Ok(Settled { from, to, amount_reporting: converted.ok_or_else(too_large)?, fx, billing_month })
     }
 
     /// Returns what was posted under the id, also where the catalog was not told of it.
@@ -270,22 +270,6 @@ fn facts_of(asked: &NewAdjustment, settled: &Settled) -> AdjustmentFacts {
         reference: asked.reference.clone(),
         entered_by: asked.entered_by.clone(),
     }
-}
-
-/// The posting's header as the commit carries it, with the reason beside it.
-fn metadata_of(posting: &Posting, facts: &AdjustmentFacts) -> serde_json::Value {
-    serde_json::json!({
-        "posting": posting.header.posting,
-        "run": null,
-        "booked_at": posting.header.booked_at.micros(),
-        "entries": posting.entries.len(),
-        "hash": posting.hash.to_string(),
-        "prev_hash": posting.header.prev_hash.to_string(),
-        "days": [&facts.charge_date],
-        "policy_versions": [],
-        "rate_card_versions": [],
-        "adjustment": facts,
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What can go wrong in a use case. Knows nothing of HTTP.
 
+use crate::periods::{Obstacle, obstacles_text};
+use domain::Month;
 use domain::policy::PolicyError;
 use domain::rates::RateError;
+use ledger::PeriodFault;
 use storage::catalog::CatalogError;
 use storage::lake::LakeError;
 
@@ -61,6 +64,20 @@ pub enum EngineError {
         /// On which day.
         day: domain::Day,
     },
+    /// The month is closed.
+    #[error("{0} is closed already; reopen it first if it must be closed again")]
+    PeriodClosed(Month),
+    /// Reasons stand against closing the month.
+    #[error("{}", obstacles_text(.month, .obstacles))]
+    PeriodNotClosable {
+        /// The month.
+        month: Month,
+        /// Every reason.
+        obstacles: Vec<Obstacle>,
+    },
+    /// It is not the month's turn.
+    #[error(transparent)]
+    Period(PeriodFault),
     /// The version was used by a posting and cannot change.
     #[error("{kind} `{version}` was already used by a posting and has other content; publish it under a new version")]
     VersionInUse {

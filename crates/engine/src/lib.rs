@@ -1,6 +1,6 @@
 //! Turns what is stored into what is owed: runs, postings and every question about the ledger.
 //!
-//! Owns: gathering a day's inputs, posting differences, the one query object, proof, explain, verify.
+//! Owns: gathering a day's inputs, posting differences, closing months, the one query object, proof, explain, verify.
 //! Never: HTTP, JSON shapes of the wire, formulas (those are `attribution`'s), how entries are stored.
 //! Start reading at [`Engine`], then `run/mod.rs` (writing) and `query/mod.rs` (reading).
 
@@ -16,6 +16,10 @@ pub mod error;
 pub mod inputs;
 /// What a price means by the month.
 pub mod month_prices;
+/// Closing and reopening billing months.
+pub mod periods;
+/// The one way to the ledger's log.
+mod posting_commit;
 /// Publishing policies and rate cards.
 pub mod publish;
 /// Asking the ledger.

@@ -1,6 +1,7 @@
 //! What the binary decides once.
 
-use domain::{Currency, Zone};
+use domain::money::ATOMS_PER_UNIT;
+use domain::{Currency, Price, Weight, Zone};
 
 /// Settings of the organisation and limits of queries.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ pub struct Settings {
     pub window_grace_micros: i64,
     /// How long a window is that ends with an event which does not come, in microseconds.
     pub window_micros_max: i64,
+    /// Up to this much of a tenant, pool and closed month is not corrected by itself, in units of the reporting currency,
+    /// and of the bill's for billed amounts.
+    pub materiality: Price,
+    /// A month with a larger part of unattributed cost does not close.
+    pub unattributed_ratio_max: Weight,
 }
 
 impl Default for Settings {
@@ -43,6 +49,8 @@ impl Default for Settings {
             range_days_max: 3660,
             window_grace_micros: 3_600_000_000,
             window_micros_max: 24 * 3_600_000_000,
+            materiality: Price::from_atoms(ATOMS_PER_UNIT).expect("one unit is a price"),
+            unattributed_ratio_max: Weight::from_atoms(50_000).expect("0.05 is a ratio"),
         }
     }
 }

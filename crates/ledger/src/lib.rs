@@ -1,6 +1,6 @@
 //! The ledger as values: what an entry is, what has to be posted, and how anyone can check it.
 //!
-//! Owns: entry, key, difference, posting, canonical bytes, hash chain, proof.
+//! Owns: entry, key, difference, posting, closed months, canonical bytes, hash chain, proof.
 //! Never: where or how entries are stored, I/O, async, the clock, floats, prices, splits.
 //! Start reading at [`mod@difference`]: a posting is what the ledger should say minus what it says.
 //! The bytes that are hashed are described in `docs/ledger-format.md`.
@@ -19,6 +19,8 @@ pub mod difference;
 pub mod entry;
 /// What identifies a cost: all columns by which existing and desired entries are compared.
 pub mod key;
+/// Which billing months are closed.
+pub mod periods;
 /// What went into a pool on a day.
 pub mod pool_day;
 /// All entries of one run, numbered, dated and sealed with a hash.
@@ -35,6 +37,7 @@ pub use chain::{Broken, Chain, ChainFault, Head, verify_chain};
 pub use difference::{Desired, Difference, Existing, Sums, differences};
 pub use entry::Entry;
 pub use key::{EntryKey, consumer, labels_of_key};
+pub use periods::{PeriodFault, Periods};
 pub use pool_day::{PoolDay, PoolState};
 pub use posting::{Header, Line, PeriodChange, Posting, Unsealed};
 pub use proof::{ConsumerClass, LedgerSum, Measure, ProofRow, ProofState, prove};

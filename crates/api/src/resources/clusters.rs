@@ -148,12 +148,7 @@ async fn run_pools(
     pools: Vec<String>,
 ) -> Result<BTreeMap<String, ApiError>, ApiError> {
     app.prepare().await?;
-    let request = RunRequest {
-        range: DayRange::single(date),
-        pools: Some(pools),
-        dry_run: false,
-        requested_by: caller.actor.clone(),
-    };
+    let request = RunRequest { pools: Some(pools), ..RunRequest::of(DayRange::single(date), &caller.actor) };
     let run = app.engine.run_and_wait(request).await?;
     app.record_run(caller, &run).await?;
     let day = date.to_string();

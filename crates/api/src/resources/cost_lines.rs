@@ -241,7 +241,8 @@ pub struct CostLineParams {
     pub cursor: Option<String>,
 }
 
-/// Cost lines with every column of FOCUS 1.4 in snake_case, and source, import_id, line_no, tags, x.
+/// Cost lines with every column of FOCUS 1.4 in snake_case, and source, import_id, line_no, tags, x, and `estimated`:
+/// whether the line's billing period is still open at its provider.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CostLinesBody {
     /// The rows; amounts and quantities are decimal strings.

@@ -8,6 +8,7 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
+use engine::periods::SourcePeriod;
 use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -135,6 +136,17 @@ pub struct ConservationBody {
     pub unconverted: BTreeMap<String, String>,
 }
 
+/// A billing period whose amounts are estimates.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EstimatedPeriodBody {
+    /// The source.
+    pub source: String,
+    /// BillingAccountId.
+    pub billing_account: String,
+    /// `YYYY-MM`.
+    pub billing_month: String,
+}
+
 /// How much of the cost was measured; parts of one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CoverageBody {
@@ -169,6 +181,12 @@ pub struct CostMetaBody {
     pub pending_days: usize,
     /// Versions of the policies that entries name.
     pub policy_versions: Vec<String>,
+    /// Whether a billing period of the range is still open at its provider, so that its amounts are estimates; false with
+    /// `as_of`.
+    pub estimated: bool,
+    /// Which ones; absent for tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_periods: Option<Vec<EstimatedPeriodBody>>,
     /// Absent for tenants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conservation: Option<ConservationBody>,
@@ -300,6 +318,8 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         data_through: meta.data_through.map(day),
         pending_days: meta.pending_days,
         policy_versions: meta.policy_versions,
+        estimated: !meta.estimated.is_empty(),
+        estimated_periods: is_full.then(|| meta.estimated.iter().map(to_api_estimated).collect()),
         conservation: meta.conservation.map(to_api_conservation),
         coverage: meta.coverage.map(to_api_coverage),
         posting: meta.posting,
@@ -313,6 +333,14 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         price_warnings: current.map(|current| current.card.price_warnings.clone()),
         unknown_keys: current.map(|current| current.card.unknown_keys.clone()),
         gaps: current.and_then(|current| current.gaps.clone()),
+    }
+}
+
+fn to_api_estimated(period: &SourcePeriod) -> EstimatedPeriodBody {
+    EstimatedPeriodBody {
+        source: period.source.clone(),
+        billing_account: period.billing_account.clone(),
+        billing_month: period.month.to_string(),
     }
 }
 

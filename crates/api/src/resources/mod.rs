@@ -6,6 +6,8 @@ pub mod adapters;
 pub mod adjustments;
 /// Who changed what.
 pub mod audit_log;
+/// FOCUS BillingPeriod rows.
+mod billing_periods;
 /// Shared clusters and what a tenant paid for them (S2).
 pub mod clusters;
 /// Bills: imports and lines.
@@ -44,6 +46,8 @@ pub mod meters;
 pub mod metrics;
 /// Overhead and its fixed cost lines.
 pub mod overhead;
+/// Billing months: which are closed, closing and reopening them.
+pub mod periods;
 /// Versions of policies.
 pub mod policies;
 /// Pools of a day's policy.
@@ -60,6 +64,8 @@ pub mod settings;
 pub mod snapshot_runs;
 /// What was measured of tenants, day by day.
 pub mod snapshots;
+/// Billing periods of the sources of cost lines.
+pub mod source_periods;
 /// Sources of usage.
 pub mod sources;
 /// What a change says about a tenant, as dated facts.

@@ -169,7 +169,7 @@ fn request_of(asked: NewRun, actor: &str) -> Result<RunRequest, ApiError> {
     if asked.pools.as_ref().is_some_and(Vec::is_empty) {
         return Err(ApiError::body("/pools", "name at least one pool, or leave `pools` out for all"));
     }
-    Ok(RunRequest { range, pools: asked.pools, dry_run: asked.dry_run, requested_by: actor.to_owned() })
+    Ok(RunRequest { pools: asked.pools, dry_run: asked.dry_run, ..RunRequest::of(range, actor) })
 }
 
 impl App {
@@ -210,7 +210,7 @@ async fn run_due(app: &App, caller: &Caller, asked: &NewRun) -> Result<Response,
 }
 
 /// Returns a run as the wire shows it.
-fn to_api_run(run: &RunView) -> RunBody {
+pub(super) fn to_api_run(run: &RunView) -> RunBody {
     RunBody {
         id: run.id.clone(),
         status: run.status.as_str().to_owned(),

@@ -187,6 +187,24 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/snapshots?tenant=globex", 200), get("missing", "/api/v1/snapshots?tenant=nobody", 200),
             get("malformed", "/api/v1/snapshots?tenant=%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
+        Row("GET", "/api/v1/periods", Finance, vec![
+            get("own", "/api/v1/periods", 200), get("malformed", "/api/v1/periods?x=1", 400)]),
+        // The month has not ended and none is closed: who may is told so.
+        Row("POST", "/api/v1/periods/{month}/close", Finance, vec![
+            get("own", "/api/v1/periods/2026-11/close", 409),
+            send("malformed", "/api/v1/periods/2026-11/close", JSON, r#"{"forced":true}"#, 400),
+            get("malformed", "/api/v1/periods/%ff/close", 400), get("malformed", "/api/v1/periods/2026-13/close", 400)]),
+        Row("POST", "/api/v1/periods/{month}/reopen", Finance, vec![
+            send("own", "/api/v1/periods/2026-10/reopen", JSON, r#"{"reason":"late bill"}"#, 409),
+            send("malformed", "/api/v1/periods/2026-10/reopen", JSON, "{}", 400),
+            send("malformed", "/api/v1/periods/%ff/reopen", JSON, r#"{"reason":"x"}"#, 400)]),
+        Row("POST", "/api/v1/periods/sweep", Finance, vec![
+            get("own", "/api/v1/periods/sweep", 200), get("malformed", "/api/v1/periods/sweep?x=1", 400)]),
+        Row("GET", "/api/v1/source-periods", Readers, vec![
+            get("own", "/api/v1/source-periods", 200), get("malformed", "/api/v1/source-periods?month=x", 400)]),
+        Row("PUT", "/api/v1/source-periods", Finance, vec![
+            send("own", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"2026-11","state":"open"}]"#, 200),
+            send("malformed", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"x","state":"open"}]"#, 400)]),
         Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
         Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
             get("missing", "/api/v1/sources/none/refresh", 404), get("malformed", "/api/v1/sources/%ff/refresh", 400)]),

@@ -89,6 +89,13 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
             "adjustment.add", new)])),
         ("POST", "/api/v1/tokens", Leaves(vec![change("/tokens", JSON, r#"{"role":"finance","name":"audited"}"#, "token.mint", new)])),
         ("DELETE", "/api/v1/tokens/{id}", Leaves(vec![change("/tokens/{first}", "", "", "token.revoke", changed)])),
+        ("PUT", "/api/v1/source-periods", Leaves(vec![
+            change("/source-periods", JSON, r#"[{"source":"own","billing_month":"2026-10","state":"closed"}]"#, "source_periods.put", changed)])),
+        ("POST", "/api/v1/periods/{month}/close", Leaves(vec![
+            change("/periods/2026-10/close", JSON, r#"{"force":true,"reason":"a test"}"#, "period.close", changed)])),
+        ("POST", "/api/v1/periods/{month}/reopen", Leaves(vec![
+            change("/periods/2026-10/reopen", JSON, r#"{"reason":"a test"}"#, "period.reopen", changed)])),
+        ("POST", "/api/v1/periods/sweep", Elsewhere("nothing here was too small to be posted")),
         ("POST", "/api/v1/lake/compact", Elsewhere("there is nothing small enough to merge here")),
         ("POST", "/api/v1/lake/expire-events", Elsewhere("no event here is old enough to leave")),
         ("POST", "/api/v1/lake/vacuum", Elsewhere("nothing here is old enough to be deleted")),
@@ -111,9 +118,11 @@ async fn store() -> TestApp {
     let app = TestApp::start().await;
     app.given_policy(POLICY).await;
     app.given_bill("aws", &[("shared-west-us", DAY, "100.00")]).await;
+    app.given_bill("own", &[("elsewhere", "2026-10-05", "1.00")]).await;
     let used = |tenant| ("shared-west-us", tenant, DAY, "cpu_core_hours", "10");
     app.given_usage(&[used("acme"), used("globex")]).await;
     app.given_run(DAY, DAY).await;
+    app.given_run("2026-10-05", "2026-10-05").await;
     app
 }
 

@@ -64,7 +64,7 @@ async fn night(app: &TestApp, time: &str) -> Option<RunView> {
 }
 
 async fn run(app: &TestApp, range: DayRange) -> RunView {
-    let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+    let request = RunRequest::of(range, "test");
     app.app.engine.run_and_wait(request).await.unwrap()
 }
 

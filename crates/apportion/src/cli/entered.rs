@@ -1,4 +1,4 @@
-//! What people enter: rate cards and policies, exchange rates, fixed costs, adjustments, tenants, tokens.
+//! What people enter: rate cards and policies, exchange rates, fixed costs, adjustments, billing months, tenants, tokens.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -136,6 +136,56 @@ pub struct AdjustArgs {
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let found = text.split_once('=').filter(|(key, _)| !key.is_empty());
     found.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "write it as key=value".to_owned())
+}
+
+/// `period …`.
+#[derive(Debug, Subcommand)]
+pub enum PeriodCommand {
+    /// List the billing months, what stands against closing the next one, and what is not corrected
+    List,
+    /// Close a month that has ended
+    Close {
+        /// The month, such as 2026-10
+        month: String,
+        /// Close it although reasons stand against it
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why it is forced
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Open the latest closed month again
+    Reopen {
+        /// The month, such as 2026-10
+        month: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Post the differences of closed months that were too small to be posted by themselves
+    Sweep,
+    /// List the billing periods of sources: open at the provider, closed or missing
+    Sources,
+    /// Say that a source's billing period is open or closed
+    Source {
+        /// The source
+        source: String,
+        /// The month, such as 2026-10
+        #[arg(required_unless_present = "file")]
+        month: Option<String>,
+        /// open or closed
+        #[arg(required_unless_present = "file")]
+        state: Option<String>,
+        /// Only this billing account
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Free text
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// FOCUS BillingPeriod rows as CSV, instead of a month
+        #[arg(long, value_name = "FILE|-", conflicts_with_all = ["month", "state", "account", "note"])]
+        file: Option<PathBuf>,
+    },
 }
 
 /// `tenants …`.

@@ -32,6 +32,8 @@ mod ledger;
 mod meters;
 /// Rows of the API as Parquet.
 mod parquet;
+/// `period`.
+mod period;
 /// `serve`.
 mod serve;
 /// `snapshot`.
@@ -134,6 +136,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
         Command::Adjust(args) => adjust::run(context, args).await,
+        Command::Period(command) => period::run(context, command).await,
         Command::Tenants(command) => tenants::run(context, command).await,
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,

@@ -6,6 +6,7 @@ use ::parquet::file::properties::WriterProperties;
 use anyhow::{Context as _, Result};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
+use engine::query::cost_lines::ESTIMATED;
 use serde_json::Value;
 use std::io::Write;
 use std::sync::Arc;
@@ -18,13 +19,16 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Returns a file of the table's columns, all of them nullable: a reader may see fewer than are stored.
+    /// Returns a file of the table's columns, all of them nullable: a reader may see fewer than are stored. Cost lines have
+    /// one more, which the API adds.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn new(table: Table, out: Box<dyn Write + Send>) -> Result<Self> {
         let stored = table.schema();
-        Self::of(stored.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect(), out)
+        let stored = stored.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let added = (table == Table::CostLines).then(|| Field::new(ESTIMATED, DataType::Boolean, true));
+        Self::of(stored.chain(added).collect(), out)
     }
 
     /// Returns a file of the usage CSV's columns: slug, name, day, the quantities, and the cost as the last one.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::{Currency, Instant, Zone, money};
 use serde::{Deserialize, Serialize};
-use storage::lake::PinnedTable;
+use storage::lake::{BILL_KEY_TAG, PinnedTable};
 
 use super::days::DaySet;
 use super::sums::{CurrencySums, KeySums};
 
 /// Tag of a data file that says which key it belongs to and what the whole key holds.
-pub(super) const KEY_TAG: &str = "apportion.key";
+pub(super) const KEY_TAG: &str = BILL_KEY_TAG;
 
 /// What an import replaces as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,12 +4,13 @@ use super::cursor;
 use super::params::{Params, QueryLimits};
 use super::select::{self, all_of};
 use super::table::{Cell, TablePage, to_rows};
+use crate::periods::SourceState;
 use crate::{Engine, EngineError};
 use datafusion::prelude::{Expr, ident, lit};
-use domain::DayRange;
+use domain::{DayRange, Month};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use storage::lake::Table;
+use std::collections::{BTreeMap, BTreeSet};
+use storage::lake::{PinnedTable, Table};
 
 /// Which cost lines are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,9 @@ const EQUAL: [(&str, &str); 7] = [
     ("charge_category", "charge_category"),
     ("invoice_id", "invoice_id"),
 ];
+
+/// The column beside those of the table: whether the line's billing period is still open at its provider.
+pub const ESTIMATED: &str = "estimated";
 
 /// What orders lines; no two lines are equal in all of it.
 const ORDER: [&str; 4] = ["source", "billing_month", "import_id", "line_no"];
@@ -65,7 +69,7 @@ impl CostLineFilter {
 }
 
 impl Engine {
-    /// Returns cost lines with every column, by source, billing month, import and line.
+    /// Returns cost lines with every column and [`ESTIMATED`], by source, billing month, import and line.
     ///
     /// # Errors
     /// For a cursor of another list, or when the lake fails.
@@ -101,7 +105,37 @@ impl Engine {
             .last()
             .filter(|_| more)
             .map(|last| cursor::encode(&question, &Place { version, after: order_of(&columns, last) }));
-        Ok(TablePage { columns, rows, next_cursor })
+        let mut page = TablePage { columns, rows, next_cursor };
+        self.mark_estimates(pinned.table(Table::CostLines), &mut page).await?;
+        Ok(page)
+    }
+
+    /// Adds whether each line is of a billing period that is still open at its provider.
+    async fn mark_estimates(&self, pinned: &PinnedTable, page: &mut TablePage) -> Result<(), EngineError> {
+        let at = |name: &str| page.columns.iter().position(|column| column == name);
+        let places = [at("source"), at("billing_account_id"), at("billing_month")];
+        let key_of = |row: &[Cell]| places.map(|place| place.map_or_else(String::new, |at| text_of(&row[at])));
+        let keys: BTreeSet<[String; 3]> = page.rows.iter().map(|row| key_of(row)).collect();
+        let months: BTreeSet<Month> = keys.iter().filter_map(|[_, _, month]| month.parse().ok()).collect();
+        let mut open: BTreeSet<[String; 3]> = BTreeSet::new();
+        for period in self.source_periods_in(pinned, |month| months.contains(&month)).await? {
+            if period.state == SourceState::Open {
+                open.insert([period.source, period.billing_account, period.month.to_string()]);
+            }
+        }
+        page.columns.push(ESTIMATED.to_owned());
+        for row in &mut page.rows {
+            let is_open = open.contains(&key_of(row));
+            row.push(Cell::Bool(is_open));
+        }
+        Ok(())
+    }
+}
+
+fn text_of(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        _ => String::new(),
     }
 }
 
@@ -118,10 +152,7 @@ fn after((source, month, import, line): &(String, String, String, i64)) -> Expr 
 
 fn order_of(columns: &[String], row: &[Cell]) -> (String, String, String, i64) {
     let cell = |name: &str| columns.iter().position(|column| column == name).map(|at| &row[at]);
-    let text = |name: &str| match cell(name) {
-        Some(Cell::Text(text)) => text.clone(),
-        _ => String::new(),
-    };
+    let text = |name: &str| cell(name).map_or_else(String::new, text_of);
     let line = match cell("line_no") {
         Some(Cell::Int(line)) => *line,
         _ => 0,

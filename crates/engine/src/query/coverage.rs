@@ -5,7 +5,7 @@ use super::columns::rows;
 use super::cost_query::Clock;
 use super::select::{all_of, of_cost, reserved_word, selected_by, up_to_posting};
 use super::shares::{WHOLE, parts_of};
-use crate::run::{DRIVER_GAP, RunView};
+use crate::run::{DRIVER_GAP, RunView, RunWarning};
 use crate::{Engine, EngineError};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, ident};
@@ -175,20 +175,32 @@ impl Engine {
     /// # Errors
     /// When the catalog fails.
     pub async fn driver_gaps_all_tenants(&self, range: DayRange) -> Result<Vec<DriverGap>, EngineError> {
+        let found = self.warnings_of_last_runs(range, DRIVER_GAP).await?;
+        let gap = |found: RunWarning| Some(DriverGap { day: found.day?, pool: found.pool?, detail: found.detail });
+        let mut gaps: Vec<DriverGap> = found.into_iter().filter_map(gap).collect();
+        gaps.sort();
+        Ok(gaps)
+    }
+
+    /// Returns the warnings of this code that the last run of each day of the range had about the day.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub(crate) async fn warnings_of_last_runs(
+        &self,
+        range: DayRange,
+        code: &str,
+    ) -> Result<Vec<RunWarning>, EngineError> {
         let (first, last) = (range.from().to_string(), range.to().to_string());
         let last_runs: BTreeMap<String, String> =
             self.catalog.run_days(&first, &last).await?.into_iter().map(|row| (row.day, row.run)).collect();
-        let mut gaps = Vec::new();
+        let mut found = Vec::new();
         for row in self.catalog.last_runs(&first, &last).await? {
             let run = RunView::of_row(&row)?;
-            for warning in run.warnings.into_iter().filter(|warning| warning.code == DRIVER_GAP) {
-                let (Some(day), Some(pool)) = (warning.day, warning.pool) else { continue };
-                if last_runs.get(&day.to_string()) == Some(&run.id) {
-                    gaps.push(DriverGap { day, pool, detail: warning.detail });
-                }
-            }
+            let is_last =
+                |warning: &RunWarning| warning.day.is_some_and(|day| last_runs.get(&day.to_string()) == Some(&run.id));
+            found.extend(run.warnings.iter().filter(|warning| warning.code == code && is_last(warning)).cloned());
         }
-        gaps.sort();
-        Ok(gaps)
+        Ok(found)
     }
 }

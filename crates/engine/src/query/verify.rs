@@ -1,11 +1,11 @@
-//! That nothing was changed: files, chain, sums and proofs, in this order.
+//! That nothing was changed: files, chain, closed months, sums and proofs, in this order.
 
 use super::as_of::hash_text;
 use super::proof::ProofFilter;
 use super::select::up_to_posting;
 use crate::{Engine, EngineError};
 use futures::TryStreamExt;
-use ledger::{Chain, Entry, Posting, ProofState};
+use ledger::{Chain, ChainFault, Entry, Periods, Posting, ProofState};
 use std::collections::BTreeMap;
 use storage::catalog::PostingRow;
 use storage::lake::{FileFault, FileReport, LogHead, Table, ledger_rows};
@@ -46,6 +46,7 @@ pub struct VerifyFault {
 /// The chain as it was read.
 struct Read {
     chain: Chain,
+    periods: Periods,
     /// `sha256:` and the hash of every posting that holds.
     hashes: BTreeMap<i64, String>,
     entries: u64,
@@ -85,7 +86,13 @@ impl Engine {
 
     /// Recomputes the chain from the stored entries up to the first posting that fails.
     async fn read_chain(&self) -> Read {
-        let mut read = Read { chain: Chain::start(), hashes: BTreeMap::new(), entries: 0, fault: None };
+        let mut read = Read {
+            chain: Chain::start(),
+            periods: Periods::default(),
+            hashes: BTreeMap::new(),
+            entries: 0,
+            fault: None,
+        };
         if let Err(fault) = self.walk(&mut read).await {
             read.fault = Some(fault);
         }
@@ -141,8 +148,13 @@ impl Engine {
 impl Read {
     fn accept(&mut self, entries: Vec<Entry>) -> Result<(), VerifyFault> {
         let count = entries.len();
-        let checked = Posting::from_stored(entries).and_then(|posting| self.chain.accept(&posting));
-        checked.map_err(|fault| VerifyFault { posting: Some(fault.posting), what: fault.what.to_string() })?;
+        let chained = |fault: ChainFault| VerifyFault { posting: Some(fault.posting), what: fault.what.to_string() };
+        let posting = Posting::from_stored(entries).map_err(chained)?;
+        self.chain.accept(&posting).map_err(chained)?;
+        // The chain proves that nothing was changed; this, that months were closed in turn and never billed afterwards.
+        self.periods
+            .accept(&posting)
+            .map_err(|fault| VerifyFault { posting: Some(posting.header.posting), what: fault.to_string() })?;
         let head = self.chain.head();
         self.hashes.insert(head.posting, hash_text(&head.hash.to_string()));
         self.entries += count as u64;

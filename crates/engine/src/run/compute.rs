@@ -4,6 +4,7 @@ use super::causes::{Causes, Redefined, WindowChange};
 use super::degraded::DegradedDays;
 use super::existing;
 use super::gaps::{self, DriverDays};
+use super::materiality::PendingCorrection;
 use super::month::MonthUsage;
 use super::view::RunWarning;
 use crate::books::Books;
@@ -23,7 +24,9 @@ use domain::dimension::{Dimension, Dimensions, labels_key};
 use domain::meter::Category;
 use domain::policy::{Method, Policy, Pool, Tier};
 use domain::{Day, DayRange, Instant};
-use ledger::{ByKey, Desired, EntryKey, Existing, Line, Measures, PoolDay, PoolOfDay, PoolState, Status, Totals};
+use ledger::{
+    ByKey, Desired, EntryKey, Existing, Line, Measures, Periods, PoolDay, PoolOfDay, PoolState, Status, Totals,
+};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,6 +43,8 @@ pub(super) struct Computed {
     touched: Arc<TouchedDays>,
     /// When the run began.
     begun: Instant,
+    /// Which months are closed in the pinned ledger.
+    pub(super) periods: Periods,
     /// What must be posted.
     pub(super) lines: Vec<Line>,
     /// What went into the pools of days that differ.
@@ -54,6 +59,8 @@ pub(super) struct Computed {
     pub(super) pools: BTreeSet<String>,
     /// Tenants that rules yielded and nobody knew.
     pub(super) new_tenants: BTreeSet<Arc<str>>,
+    /// What of closed months is too small to be corrected, by day and pool.
+    pub(super) pending: Vec<PendingCorrection>,
     /// Versions that the differences rest on, with the hashes of their texts.
     pub(super) policies: BTreeSet<(Arc<str>, Arc<str>)>,
     pub(super) cards: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -69,6 +76,7 @@ impl Computed {
         before: BTreeMap<Day, SeenInputs>,
         touched: Arc<TouchedDays>,
         begun: Instant,
+        periods: Periods,
     ) -> Self {
         Self {
             pinned,
@@ -76,6 +84,7 @@ impl Computed {
             before,
             touched,
             begun,
+            periods,
             lines: Vec::new(),
             pool_days: Vec::new(),
             seen: BTreeMap::new(),
@@ -83,6 +92,7 @@ impl Computed {
             warnings: BTreeSet::new(),
             pools: BTreeSet::new(),
             new_tenants: BTreeSet::new(),
+            pending: Vec::new(),
             policies: BTreeSet::new(),
             cards: BTreeSet::new(),
             drivers: None,
@@ -532,11 +542,12 @@ fn add_differences(
     causes.compare(&wanted.totals, &existing);
     causes.compare_pending(&desired, &existing);
     let posted = computed.lines.len();
+    let billing_month = computed.periods.billing_month(day.month());
     computed.lines.extend(ledger::differences(desired, &existing).map(|mut difference| {
         // What is taken back because nothing stands for it any more is taken back by this policy.
         difference.says.policy_version.get_or_insert_with(|| Arc::clone(&policy.name));
         let cause = causes.of(&difference);
-        Line { difference, cause, billing_month: day.month() }
+        Line { difference, cause, billing_month }
     }));
     let lines = &computed.lines[posted..];
     if lines.is_empty() {

@@ -15,6 +15,8 @@ mod existing;
 mod gaps;
 /// Runs under way and who follows them.
 mod hub;
+/// Differences of closed months that are too small to be corrected by themselves.
+mod materiality;
 /// What graduated prices need to know of the month.
 mod month;
 /// Writing one posting, all or nothing.
@@ -26,7 +28,7 @@ mod view;
 
 pub(crate) use gaps::DRIVER_GAP;
 pub use hub::{Hub, RunProgress};
-pub(crate) use post::head_of;
+pub use materiality::{ConsumerCorrection, PendingCorrection};
 pub use view::{RunStatus, RunView, RunWarning};
 
 use crate::due::DueDays;
@@ -42,7 +44,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::catalog::{CatalogError, RunRow};
-use storage::lake::LakeError;
+use storage::lake::{LakeError, Table};
 
 /// What is asked of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +55,18 @@ pub struct RunRequest {
     pub pools: Option<Vec<String>>,
     /// Compute, but write nothing.
     pub dry_run: bool,
+    /// Post also what of closed months is too small to be corrected by itself.
+    pub sweep: bool,
     /// Who asks.
     pub requested_by: String,
+}
+
+impl RunRequest {
+    /// Returns the request to attribute all pools on these days.
+    #[must_use]
+    pub fn of(range: DayRange, requested_by: &str) -> Self {
+        Self { range, pools: None, dry_run: false, sweep: false, requested_by: requested_by.to_owned() }
+    }
 }
 
 /// How often a run starts again because somebody else posted meanwhile.
@@ -102,7 +114,7 @@ impl Engine {
     }
 
     /// Brings acknowledged usage into the lake: runs read committed data only.
-    async fn flush_hot(&self) -> Result<(), EngineError> {
+    pub(crate) async fn flush_hot(&self) -> Result<(), EngineError> {
         match &self.hot {
             Some(hot) => Ok(hot.flush().await?),
             None => Ok(()),
@@ -118,7 +130,7 @@ impl Engine {
         let due = self.due_days().await?;
         let mut views = Vec::new();
         for range in due.ranges(self.settings.range_days_max) {
-            let request = RunRequest { range, pools: None, dry_run: false, requested_by: requested_by.to_owned() };
+            let request = RunRequest::of(range, requested_by);
             views.push(self.run_and_wait(request).await?);
         }
         Ok((views, due))
@@ -289,6 +301,9 @@ impl Engine {
             if let Some(unknown) = request.pools.iter().flatten().find(|pool| !computed.pools.contains(*pool)) {
                 return Err(EngineError::NotFound { kind: "pool", name: unknown.clone() });
             }
+            if !request.sweep {
+                self.hold_back_small(&mut computed, request.range).await?;
+            }
             post::settle(&mut computed, request);
             if request.dry_run {
                 return Ok(Posted::nothing(&computed));
@@ -312,7 +327,8 @@ impl Engine {
         let books = self.books(watermark).await?;
         let touched = self.touched_days(&pinned).await?;
         let before = self.seen_inputs(Some(request.range)).await?;
-        let mut computed = Computed::new(pinned, books, before, touched, begun);
+        let periods = self.periods_in(pinned.table(Table::Ledger)).await?;
+        let mut computed = Computed::new(pinned, books, before, touched, begun, periods);
         let mut from = request.range.from();
         while from <= request.range.to() {
             let to = from.plus(DAYS_AT_ONCE - 1).min(request.range.to());
@@ -348,7 +364,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = crate::sample::engine(folder.path()).await;
         let range = DayRange::single(engine.today());
-        let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+        let request = RunRequest::of(range, "test");
         let row = engine.insert_run(&request).await.expect("nothing is under way");
 
         engine.keep_up().await.expect("the stores answer");
@@ -367,7 +383,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = crate::sample::engine(folder.path()).await;
         let range = DayRange::single(engine.today());
-        let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+        let request = RunRequest::of(range, "test");
         let row = engine.insert_run(&request).await.expect("nothing is under way");
         let (id, mut follower) = (row.id.clone(), engine.follow(&row.id).expect("under way"));
         let waiting = tokio::spawn({

@@ -5,12 +5,13 @@ use super::compute::Computed;
 use super::view::{RunBody, RunStatus, RunWarning};
 use crate::{Engine, EngineError};
 use domain::{Day, Instant, TenantScope};
-use ledger::{EntryKind, Head, Header, Line, Posting, Unsealed};
+use ledger::{EntryKind, Header, Line, Posting, Unsealed};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use storage::catalog::{MetaKey, PostingRow, RuleKind, RunDayRow, RunPoolStateRow, RunRow};
-use storage::lake::{Commit, CommitRecord, LakeError, PinnedTable, Table, ledger_rows, pool_day_rows};
+use storage::catalog::{MetaKey, RuleKind, RunDayRow, RunPoolStateRow, RunRow};
+use storage::lake::{Commit, LakeError, Table, ledger_rows, pool_day_rows};
 
 /// Rows written to a data file at once.
 const BATCH_ROWS: usize = 8192;
@@ -149,9 +150,8 @@ impl Engine {
     /// Commits the entries as the version after the pinned one, or not at all.
     async fn write_posting(&self, run: &str, computed: &Computed, lines: Vec<Line>) -> Result<Posting, EngineError> {
         let pinned = computed.pinned.table(Table::Ledger);
-        let head = head_of(&pinned.head_commit().await?)?;
-        self.refuse_a_ledger_cut_short(&head).await?;
-        let header = Header::after(&head, self.clock.now(), Some(run.into()));
+        let end = self.ledger_end(pinned).await?;
+        let header = Header::after(&end.head, self.clock.now(), Some(run.into()));
         let unsealed = Arc::new(Unsealed::new(header, EntryKind::Cost, lines));
         let hashing = tokio::task::spawn_blocking({
             let unsealed = Arc::clone(&unsealed);
@@ -166,33 +166,9 @@ impl Engine {
             writer.write(&ledger_rows::with_hash(batch?, hash)?).await?;
         }
         let posting = Arc::into_inner(unsealed).expect("the hashing is over").sealed(hash);
-        let mut commit = Commit::new(posting.header.booked_at, "posting");
-        commit.adds = writer.finish().await?;
-        commit.metadata = metadata_of(&posting, computed);
-        let committed = self.lake.commit(pinned, commit).await?;
-        self.cache_posting(&committed).await?;
+        let files = writer.finish().await?;
+        self.commit_posting(pinned, &posting, end.periods, files, versions_of(computed)).await?;
         Ok(posting)
-    }
-
-    /// Refuses to post over postings that the catalog saw and the ledger no longer has.
-    pub(crate) async fn refuse_a_ledger_cut_short(&self, head: &Head) -> Result<(), EngineError> {
-        let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
-        match newest.first().filter(|newest| newest.posting > head.posting) {
-            Some(lost) => Err(EngineError::Corrupt {
-                what: format!("posting {}", lost.posting),
-                detail: "the catalog saw it, but the ledger ends before it; run `apportion ledger verify` and restore the ledger's files".to_owned(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Copies the header of the newest posting into the catalog.
-    pub(crate) async fn cache_posting(&self, committed: &PinnedTable) -> Result<(), EngineError> {
-        let record = committed.head_commit().await?;
-        if let Some(row) = posting_row(&record, committed.log_head().sha256)? {
-            self.catalog.insert_posting(&row).await?;
-        }
-        Ok(())
     }
 
     async fn note_days(&self, run: &str, computed: &Computed, known: Option<Instant>) -> Result<(), EngineError> {
@@ -212,7 +188,8 @@ impl Engine {
             reason: Some(reason.clone()),
         };
         let states: Vec<RunPoolStateRow> = computed.not_run.iter().map(state).collect();
-        Ok(self.catalog.record_run_days(&days, &states).await?)
+        self.catalog.record_run_days(&days, &states).await?;
+        self.note_pending(run, computed, updated_at).await
     }
 }
 
@@ -272,58 +249,20 @@ fn drop_out_of_bound(computed: &mut Computed) {
     }
 }
 
-/// The posting's header as the commit carries it, so that the catalog's cache can be rebuilt.
-fn metadata_of(posting: &Posting, computed: &Computed) -> serde_json::Value {
-    let days: BTreeSet<Day> = posting.entries.iter().filter_map(|entry| entry.charge_date).collect();
-    let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+/// The versions that a run's posting rests on.
+fn versions_of(computed: &Computed) -> Map<String, Value> {
     let names = |versions: &BTreeSet<(Arc<str>, Arc<str>)>| {
-        versions.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        versions.iter().map(|(name, _)| Value::from(name.to_string())).collect::<Vec<_>>()
     };
-    serde_json::json!({
-        "posting": posting.header.posting,
-        "run": posting.header.run.as_deref(),
-        "booked_at": posting.header.booked_at.micros(),
-        "entries": posting.entries.len(),
-        "hash": posting.hash.to_string(),
-        "prev_hash": posting.header.prev_hash.to_string(),
-        "days": days,
-        "policy_versions": names(&computed.policies),
-        "rate_card_versions": names(&computed.cards),
-    })
-}
-
-/// Returns the head of the chain as the ledger's newest commit states it.
-pub(crate) fn head_of(record: &CommitRecord) -> Result<Head, EngineError> {
-    let says = &record.metadata;
-    let Some(posting) = says.get("posting").and_then(serde_json::Value::as_i64) else { return Ok(Head::EMPTY) };
-    let wrong = || crate::books::corrupt(&format!("the commit of posting {posting}"), &says);
-    let booked_at = says.get("booked_at").and_then(serde_json::Value::as_i64).ok_or_else(wrong)?;
-    let hash =
-        says.get("hash").and_then(serde_json::Value::as_str).and_then(|hash| hash.parse().ok()).ok_or_else(wrong)?;
-    Ok(Head { posting, booked_at: Some(Instant::from_micros(booked_at)), hash })
-}
-
-/// Returns the catalog's row of a posting, or none for a commit that is none.
-pub(super) fn posting_row(record: &CommitRecord, log_sha256: String) -> Result<Option<PostingRow>, EngineError> {
-    let head = head_of(record)?;
-    let Some(booked_at) = head.booked_at else { return Ok(None) };
-    let text = |name: &str| record.metadata.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-    Ok(Some(PostingRow {
-        posting: head.posting,
-        run: text("run"),
-        booked_at: booked_at.micros(),
-        version: i64::try_from(record.version).expect("versions are small"),
-        entries: record.metadata.get("entries").and_then(serde_json::Value::as_i64).unwrap_or(0),
-        hash: head.hash.to_string(),
-        prev_hash: text("prev_hash").unwrap_or_default(),
-        log_sha256,
-        body: record.metadata.to_string(),
-    }))
+    let policies = ("policy_versions".to_owned(), names(&computed.policies).into());
+    let cards = ("rate_card_versions".to_owned(), names(&computed.cards).into());
+    Map::from_iter([policies, cards])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ledger::Periods;
     use storage::catalog::NewTenantFact;
 
     async fn sees(engine: &Engine) -> Computed {
@@ -335,6 +274,7 @@ mod tests {
             BTreeMap::new(),
             Arc::default(),
             engine.clock.now(),
+            Periods::default(),
         )
     }
 

@@ -1,6 +1,7 @@
 //! Caches of the catalog from the lake, which alone decides.
 
-use super::post::posting_row;
+use crate::periods::period_change_of;
+use crate::posting_commit::posting_row;
 use crate::{Engine, EngineError};
 use storage::lake::{PinnedTable, Table};
 
@@ -8,7 +9,8 @@ use storage::lake::{PinnedTable, Table};
 const POSTINGS_PER_READ: i64 = 1000;
 
 impl Engine {
-    /// Rebuilds the catalog's postings from the ledger's log and ends the runs that a dead process left behind.
+    /// Rebuilds the catalog's postings, closes and reopens from the ledger's log, makes the documents of closed months that
+    /// are missing, and ends the runs that a dead process left behind.
     ///
     /// Call it once at the start of a process, before anything reads the ledger.
     ///
@@ -24,9 +26,11 @@ impl Engine {
         self.keep_recorded_hashes(&mut rows).await?;
         rows.extend(self.postings_beyond(rows.last().map_or(0, |row| row.posting)).await?);
         self.catalog.replace_all_postings(&rows).await?;
+        let changes = rows.iter().filter_map(|row| period_change_of(row).transpose()).collect::<Result<Vec<_>, _>>()?;
+        self.catalog.replace_period_changes(rows.last().map_or(0, |row| row.posting), &changes).await?;
         self.end_posted_runs(&rows).await?;
         self.catalog.fail_abandoned_runs(self.clock.now().micros(), Some(&self.settings.node)).await?;
-        Ok(())
+        self.make_missing_documents().await
     }
 
     /// Does for other processes what they cannot do any more: caches postings whose writer died before it could, and
@@ -36,6 +40,7 @@ impl Engine {
     /// When lake or catalog fail.
     pub async fn keep_up(&self) -> Result<(), EngineError> {
         self.cache_missing_postings(&self.lake.pin_table(Table::Ledger).await?).await?;
+        self.make_missing_documents().await?;
         let mut posted = Vec::new();
         for run in self.catalog.abandoned_runs().await? {
             posted.extend(self.catalog.posting_of_run(&run.id).await?);
@@ -55,7 +60,7 @@ impl Engine {
         for record in pinned.commits_since(known).await? {
             let sha256 = pinned.log_hash(record.version).await?;
             if let Some(row) = posting_row(&record, sha256)? {
-                self.catalog.insert_posting(&row).await?;
+                self.cache_posting(&row).await?;
             }
         }
         Ok(())

@@ -194,6 +194,6 @@ pub async fn emit(store: &Store, first_id: usize, events: &[Happened]) {
 
 pub async fn run(store: &Store, from: &str, to: &str) -> RunView {
     let range = days(from, to);
-    let request = RunRequest { range, pools: None, dry_run: false, requested_by: "test".to_owned() };
+    let request = RunRequest::of(range, "test");
     store.engine.run_and_wait(request).await.unwrap()
 }

@@ -42,7 +42,7 @@ async fn a_dry_run_says_what_the_run_will_say() {
     import(&store, &[bill_line(DAY, "A", "1.00"), bill_line(DAY, "B", "2.00")]).await;
     let only_a = async |dry_run: bool| -> RunView {
         let pools = Some(vec!["A".to_owned()]);
-        let request = RunRequest { range: days(DAY, DAY), pools, dry_run, requested_by: "test".to_owned() };
+        let request = RunRequest { pools, dry_run, ..RunRequest::of(days(DAY, DAY), "test") };
         store.engine.run_and_wait(request).await.unwrap()
     };
     let (tried, done) = (only_a(true).await, only_a(false).await);

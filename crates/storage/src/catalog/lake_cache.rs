@@ -48,25 +48,6 @@ pub struct PostingRow {
     pub body: String,
 }
 
-/// A billing month that was closed or reopened; a month without a row is open.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct PeriodRow {
-    /// `YYYY-MM`.
-    pub month: String,
-    /// `open` or `closed`.
-    pub state: String,
-    /// When it came into this state.
-    pub changed_at: i64,
-    /// Who did it.
-    pub changed_by: String,
-    /// The close or reopen.
-    pub posting: i64,
-    /// Reason of a reopen or a forced close.
-    pub reason: Option<String>,
-    /// Hash of the statements stored at close.
-    pub statement_sha256: Option<String>,
-}
-
 impl Catalog {
     /// Caches an import; once more with the same id is harmless.
     ///
@@ -201,14 +182,6 @@ impl Catalog {
     pub async fn posting_as_of_all_tenants(&self, booked_up_to: i64) -> Result<Option<PostingRow>, CatalogError> {
         let sql = "SELECT * FROM postings WHERE booked_at <= $1 ORDER BY posting DESC LIMIT 1";
         Ok(sqlx::query_as(sql).bind(booked_up_to).fetch_optional(&self.read).await?)
-    }
-
-    /// All months that were ever closed, in order.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn list_periods(&self) -> Result<Vec<PeriodRow>, CatalogError> {
-        Ok(sqlx::query_as("SELECT * FROM periods ORDER BY month").fetch_all(&self.read).await?)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: the relational rows of `migrations/`, whose comments are the design document.
 //! Never: money arithmetic, the wall clock, access rights, or anything that only the lake may decide;
-//! `imports`, `postings` and `periods` are caches that [`Catalog::replace_imports`] and its like repair.
+//! `imports`, `postings` and `period_changes` are caches that [`Catalog::replace_imports`] and its like repair.
 //! Start reading at [`Catalog::open`], then `tenants.rs`, which shows how dated rows work.
 //!
 //! Instants are microseconds since 1970 in UTC, days `YYYY-MM-DD`, decimals text. Every time is a parameter.
@@ -47,16 +47,20 @@ mod rules;
 
 /// Jobs that are done once a day.
 mod jobs;
-/// What the lake can tell, kept here to be read quickly: imports, postings, periods.
+/// What the lake can tell, kept here to be read quickly: imports, postings.
 mod lake_cache;
 /// Whose turn it is.
 mod leases;
+/// Closed and reopened months, as the lake tells them, and what of them is not corrected.
+mod periods;
 /// What each day's last run saw, and how its pools fared.
 mod run_days;
 /// Attribution runs.
 mod runs;
 /// Runs that measured the workspaces of applications.
 mod snapshot_runs;
+/// What was said of billing periods of sources.
+mod source_periods;
 /// How each source of usage fared, and where its next reading goes on.
 mod sources;
 
@@ -67,16 +71,18 @@ pub use fixed_costs::FixedCostRow;
 pub use fx::{FxRateRow, NewFxRate};
 pub use idempotency::{IdempotencyStart, StoredResponse};
 pub use jobs::{JobEnd, JobRow};
-pub use lake_cache::{ImportRow, PeriodRow, PostingRow};
+pub use lake_cache::{ImportRow, PostingRow};
 pub use meta::MetaKey;
 pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;
 pub use metric_streams::MetricStreamRow;
+pub use periods::{PendingCorrectionRow, PeriodChangeRow};
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};
 pub use runs::RunRow;
 pub use snapshot_runs::SnapshotRunRow;
+pub use source_periods::SourcePeriodRow;
 pub use sources::SourceRow;
 pub use tenant_facts::{
     ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,

@@ -79,7 +79,7 @@ pub use error::LakeError;
 pub use folder::DataFolder;
 pub use hot::{HotRows, HotSnapshot};
 pub use imports::{Imports, KeptImport};
-pub use log::state::{FileStats, LakeFile, SHA256_TAG};
+pub use log::state::{BILL_KEY_TAG, FileStats, LakeFile, SHA256_TAG};
 pub use pinned::{CommitRecord, LogHead, PinnedTable};
 pub use scan::LakeTable;
 pub use store::SyncedLocalStore;

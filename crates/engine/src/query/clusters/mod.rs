@@ -85,7 +85,7 @@ pub struct ClusterAttribution {
     pub idle: i128,
     /// Everything that no tenant caused, in atoms.
     pub unattributed: i128,
-    /// Whether part of it was booked in a later month, because its own was closed.
+    /// Whether its month is closed, so that what is posted of it is a correction in a later one, or part of it was.
     pub correction: bool,
     /// The posting that the answer shows.
     pub posting: Option<i64>,
@@ -135,7 +135,9 @@ impl Engine {
         let weights = pool.split.iter().flat_map(|split| &split.weights);
         let weights: Vec<(String, Weight)> =
             weights.map(|(meter, weight)| (resource_of(meter).to_owned(), *weight)).collect();
-        Ok(sums.attribution(cluster, date, weights, self.settings.reporting_currency, head.posting))
+        let found = sums.attribution(cluster, date, weights, self.settings.reporting_currency, head.posting);
+        let is_closed = self.periods_now().await?.is_closed(date.month());
+        Ok(ClusterAttribution { correction: found.correction || is_closed, ..found })
     }
 
     /// Returns the tenants of a cluster side by side.

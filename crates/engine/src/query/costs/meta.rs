@@ -9,6 +9,7 @@ use super::current::CurrentRates;
 use super::scan::Scan;
 use crate::books::Books;
 use crate::due::ranges_of;
+use crate::periods::SourcePeriod;
 use crate::{Engine, EngineError};
 use attribution::fx::convert_half_even;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
@@ -60,6 +61,9 @@ pub struct CostMeta {
     pub posting: Option<i64>,
     /// Hash of that posting; none for a caller who sees some tenants only.
     pub ledger_head: Option<String>,
+    /// Billing periods of the range that are open at their provider: amounts of their lines are estimates. None in a state
+    /// that is asked for, which says the same for ever.
+    pub estimated: Vec<SourcePeriod>,
     /// Usage without a price; only current rates have any.
     pub unpriced_metrics: Vec<String>,
     /// The card, and what the ledger says of the same days; at current rates only.
@@ -101,6 +105,7 @@ impl Engine {
             coverage: is_full.then(|| gathered.coverage.shares()),
             posting: scan.head.posting,
             ledger_head: scan.head.hash.clone().filter(|_| is_full),
+            estimated: Vec::new(),
             unpriced_metrics: Vec::new(),
             current: None,
         })

@@ -12,6 +12,7 @@ pub(in crate::query) use fold::bucket_of;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use storage::lake::Table;
 
 /// The view at current rates.
 mod current;
@@ -154,7 +155,8 @@ impl Engine {
     async fn posted_costs(&self, scope: &TenantScope, query: &CostQuery) -> Result<CostTable, EngineError> {
         super::select::check_named_tenants(scope, &query.filter)?;
         let (query, mut head, offset) = self.resume(scope, query).await?;
-        let session = self.session_now().await?;
+        let pinned = self.lake.pin().await?;
+        let session = self.session(&pinned)?;
         let book = self.book_for(&query, &mut head).await?;
         let days = query.selected_days();
         let summed = self.summed(&session, scope, &query, &head).await?;
@@ -168,7 +170,10 @@ impl Engine {
             }
             false => None,
         };
-        let meta = self.cost_meta(&session, &scan, days).await?;
+        let mut meta = self.cost_meta(&session, &scan, days).await?;
+        if head.is_now {
+            meta.estimated = self.estimated_in(pinned.table(Table::CostLines), days).await?;
+        }
         let Folded { rows, reserved, memo } = current;
         let reserved = (*scope == TenantScope::All).then_some(reserved);
         let totals = CostTotals { cost: rows.values().map(|group| group.cost).sum(), reserved, memo };

@@ -12,6 +12,8 @@ use crate::lake::hash::sha256_hex;
 
 /// Tag of an `add` action with the SHA-256 of the file's bytes.
 pub const SHA256_TAG: &str = "sha256";
+/// Tag of a file of `cost_lines` with the billing account and period of its lines, as JSON.
+pub const BILL_KEY_TAG: &str = "apportion.key";
 /// Tag with the CRC-32 of the file's bytes: found quickly to be damaged, where nobody would forge it.
 pub(crate) const CRC32_TAG: &str = "crc32";
 

