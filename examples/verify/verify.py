@@ -80,6 +80,13 @@ class Months:
                 return f"line {entry['line']} is billed in {month}, but {self.billing_month(entry['charge_month'])} was open"
         return None
 
+    def check_stated(self, says: dict) -> str | None:
+        """Every commit says which months are closed after it; those of releases that closed none say nothing."""
+        closed = [self.first, self.last] if self.last is not None else None
+        if says.get("closed", closed) != closed:
+            return f"its commit says that {says['closed']} are closed, by the postings it is {closed}"
+        return None
+
 
 def next_month(month: str) -> str:
     year, number = map(int, month.split("-"))
@@ -163,6 +170,7 @@ class Chain:
             or check_stated(commit, entries)
             or check_kinds(entries)
             or self.months.accept(entries)
+            or self.months.check_stated(commit.says)
         )
         if wrong is not None:
             return wrong

@@ -282,6 +282,7 @@ LOG = {
     "a lost seal": in_log(LAST, lambda actions: info_of(actions).pop("entry_sha256")),
     "a lost link": lambda f: (f.change_entry(LAST, lambda actions: info_of(actions).pop("prev_log_sha256"))),
     "another posting number in a commit": lambda f: f.says(LATE, posting=9),
+    "another closed month in a commit": lambda f: f.says(LAST, closed=None),
     "another reason of an adjustment": lambda f: f.says(ADJUSTED, adjustment={"reason": "none"}),
     "another text in the last commit": lambda f: f.says(LAST, note="forged"),
 }

@@ -157,6 +157,31 @@ async fn another_currency_is_converted_at_the_rate_of_the_day() {
 }
 
 #[tokio::test]
+async fn what_was_charged_in_a_closed_month_is_adjusted_in_the_open_one() {
+    let app = store().await;
+    app.given_bill("own", &[("elsewhere", "2026-10-05", "1.00")]).await;
+    app.given_run("2026-10-05", "2026-10-05").await;
+    let close = json!({ "force": true, "reason": "a test" });
+    app.post("/periods/2026-10/close", &close).await.expect(200);
+    let mut body = adjustment("acme", "globex", "1.00", "USD");
+    body["charge_date"] = json!("2026-10-05");
+    let booked = app.post("/adjustments", &body).await.expect(201).json();
+    assert_eq!((&booked["billing_month"], &booked["charge_class"]), (&json!("2026-11"), &json!("correction")));
+    let entries = app.get(&format!("/ledger/entries?posting={}", booked["posting"])).await.expect(200).json();
+    for entry in entries["rows"].as_array().unwrap() {
+        assert_eq!(
+            (&entry["charge_month"], &entry["billing_month"], &entry["charge_class"]),
+            (&json!("2026-10"), &json!("2026-11"), &json!("correction"))
+        );
+    }
+    // The closed month and the next one are still told apart after it.
+    app.post("/periods/2026-10/reopen", &json!({ "reason": "a test" })).await.expect(200);
+    let reopened = app.post("/adjustments", &body).await.expect(201).json();
+    assert_eq!((&reopened["billing_month"], &reopened["charge_class"]), (&json!("2026-10"), &Value::Null));
+    assert_eq!(app.get("/ledger/verify").await.expect(200).json()["ok"], true);
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused_with_its_place() {
     let app = store().await;
     let changed = |name: &str, value: Value| {
