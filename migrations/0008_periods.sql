@@ -40,15 +40,3 @@ CREATE TABLE pending_corrections (
     PRIMARY KEY (day, pool)
 );
 CREATE INDEX pending_corrections_by_month ON pending_corrections (month);
-
--- Who consumed what in the windows of a month when it was closed: raw events leave, the statement stays.
-CREATE TABLE window_evidence (
-    month     TEXT   NOT NULL,
-    day       TEXT   NOT NULL,
-    pool      TEXT   NOT NULL,
-    event     TEXT   NOT NULL,   -- JSON: tenant, source and id of the cost event
-    key       TEXT,              -- null: the window has no key
-    status    TEXT   NOT NULL CHECK (status IN ('pending', 'final')),
-    consumers TEXT   NOT NULL,   -- JSON: consumer and weight
-    PRIMARY KEY (month, day, pool, event)
-);

@@ -26,6 +26,8 @@ pub enum Access {
     AdminReader,
     /// Who enters rates and costs.
     FinanceWriter,
+    /// Finance, and tenants for their own statements.
+    StatementReader,
     /// Who writes events, perhaps of some tenants only.
     EventWriter,
     /// The platform's admin.
@@ -36,13 +38,14 @@ pub enum Access {
 
 impl Access {
     /// Every access.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Public,
         Self::Signed,
         Self::CostReader,
         Self::SnapshotReader,
         Self::AdminReader,
         Self::FinanceWriter,
+        Self::StatementReader,
         Self::EventWriter,
         Self::PlatformAdmin,
         Self::PlatformAdminOnly,
@@ -58,6 +61,7 @@ impl Access {
             Self::SnapshotReader => "platform_admin; tenant_owner and tenant_viewer for their own tenants",
             Self::AdminReader => "platform_admin, finance, admin",
             Self::FinanceWriter => "platform_admin, finance",
+            Self::StatementReader => "platform_admin, finance; tenant_owner and tenant_viewer for their own tenants",
             Self::EventWriter => "platform_admin; ingest for its tenants or all",
             Self::PlatformAdmin | Self::PlatformAdminOnly => "platform_admin",
         }
@@ -72,6 +76,7 @@ impl Access {
             Self::SnapshotReader => role == Role::PlatformAdmin || role.is_of_tenant(),
             Self::AdminReader => role.reads_all_tenants(),
             Self::FinanceWriter => matches!(role, Role::PlatformAdmin | Role::Finance),
+            Self::StatementReader => matches!(role, Role::PlatformAdmin | Role::Finance) || role.is_of_tenant(),
             Self::EventWriter => matches!(role, Role::PlatformAdmin | Role::Ingest),
             Self::PlatformAdmin | Self::PlatformAdminOnly => role == Role::PlatformAdmin,
         }
@@ -131,6 +136,8 @@ access_types! {
     AdminReader => AdminReader,
     /// A caller who enters rates and costs.
     FinanceWriter => FinanceWriter,
+    /// A caller who reads statements, perhaps of some tenants only: see [`StatementReader::scope`].
+    StatementReader => StatementReader,
     /// A caller who writes events, perhaps of some tenants only: see [`EventWriter::scope`].
     EventWriter => EventWriter,
     /// The platform's admin.
@@ -175,6 +182,14 @@ impl CostReader {
 
 impl SnapshotReader {
     /// Returns whose snapshots the caller may read.
+    #[must_use]
+    pub fn scope(&self) -> &TenantScope {
+        &self.0.scope
+    }
+}
+
+impl StatementReader {
+    /// Returns whose statements the caller may read.
     #[must_use]
     pub fn scope(&self) -> &TenantScope {
         &self.0.scope

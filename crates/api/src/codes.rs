@@ -27,6 +27,7 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::PeriodClosed(_) => "period_closed",
         EngineError::PeriodNotClosable { .. } => "period_not_closable",
         EngineError::Period(_) => "conflict",
+        EngineError::PeriodOpen(_) => "period_open",
         EngineError::VersionInUse { .. } => "version_in_use",
         EngineError::SuspiciousPrice(_) => "suspicious_price",
         EngineError::Policy(_) => "invalid_policy",

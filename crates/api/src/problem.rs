@@ -71,6 +71,7 @@ problems! {
     "run_in_progress" 409 "Run in progress": "A run over some of these days is under way; wait for it or send wait=true.";
     "period_closed" 409 "Period closed": "The month is closed; reopen it first if it must be closed again.";
     "period_not_closable" 409 "Period not closable": "Reasons stand against closing the month; `errors` lists them. Some can be overruled with `force` and a `reason`.";
+    "period_open" 409 "Period open": "The month was never closed, so it has no statement; the detail says what answers instead.";
     "version_in_use" 409 "Version in use": "A posting rests on this version; publish the change under a new version.";
     "version_changed" 409 "Version changed": "The version was replaced meanwhile; try again.";
     "conflict" 409 "Conflict": "The request contradicts what is stored.";

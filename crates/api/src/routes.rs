@@ -3,16 +3,16 @@
 use crate::access::Access;
 use crate::access::Access::{
     AdminReader, CostReader, EventWriter, FinanceWriter, PlatformAdmin, PlatformAdminOnly, Public, Signed,
-    SnapshotReader,
+    SnapshotReader, StatementReader,
 };
 use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events,
-    explain, exports, fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, periods,
-    policies, pools, rate_cards, runs, schedule, settings, snapshot_runs, snapshots, source_periods, sources, tenants,
-    tokens, unit_costs, usage, usage_live,
+    explain, exports, fixed_costs, fx_rates, health, imports, invoices, lake, ledger, meters, metrics, overhead,
+    periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings, snapshot_runs, snapshots,
+    source_periods, sources, statements, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -81,7 +81,7 @@ fn named(paths: &Paths) -> (Method, String) {
 
 /// Returns every route of the server.
 pub(crate) fn all() -> Vec<Route> {
-    [about(), costs(), facts(), decisions()].into_iter().flatten().collect()
+    [about(), costs(), facts(), statements(), decisions()].into_iter().flatten().collect()
 }
 
 /// Pages, health and the description of the interface.
@@ -164,6 +164,18 @@ fn facts() -> Vec<Route> {
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),
         route(AdminReader, routes!(fx_rates::list_fx_rates)),
         text(FinanceWriter, routes!(fx_rates::put_fx_rates)),
+        route(AdminReader, routes!(invoices::list_invoices)),
+        route(FinanceWriter, routes!(invoices::put_invoice)),
+    ]
+}
+
+/// What was charged, month by month.
+fn statements() -> Vec<Route> {
+    vec![
+        route(FinanceWriter, routes!(statements::list_statements)),
+        route(StatementReader, routes!(statements::show_statement)),
+        route(FinanceWriter, routes!(statements::show_journal)),
+        route(AdminReader, routes!(reconciliation::show_reconciliation)),
     ]
 }
 

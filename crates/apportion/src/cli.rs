@@ -2,11 +2,14 @@
 
 /// Commands for what people enter.
 mod entered;
+/// Commands for statements and invoices.
+mod statements;
 
 pub use entered::{
     AdjustArgs, FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, RatesCommand, TenantArgs, TenantsCommand,
     TokensCommand, VersionCommand,
 };
+pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -125,6 +128,17 @@ pub enum Command {
     /// Billing months: list, close, reopen, sweep
     #[command(subcommand)]
     Period(PeriodCommand),
+    /// Totals of providers' invoices
+    #[command(subcommand)]
+    Invoices(InvoicesCommand),
+    /// Compare bills with invoices and with the ledger [--range]
+    Reconciliation {
+        /// Only this source
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+    },
+    /// Print the statement of a closed month, as it was issued
+    Statement(StatementArgs),
     /// Who can be charged
     #[command(subcommand)]
     Tenants(TenantsCommand),
@@ -504,6 +518,9 @@ pub enum ExportCommand {
         /// current_rates (default) or posted
         #[arg(long)]
         view: Option<String>,
+        /// `minor` rounds costs to minor units
+        #[arg(long)]
+        round: Option<String>,
         /// Where to and how
         #[command(flatten)]
         export: ExportArgs,

@@ -17,6 +17,7 @@ use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
 use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
+use engine::settings::ClearingAccount;
 use engine::{Engine, Settings};
 use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
@@ -228,6 +229,10 @@ fn settings(config: &Config) -> Settings {
         window_micros_max: seconds(&config.window.max).saturating_mul(MICROS_PER_SECOND).min(LONGEST_WINDOW_MICROS),
         materiality: config.periods.materiality,
         unattributed_ratio_max: config.periods.unattributed_ratio_max,
+        clearing: ClearingAccount {
+            cost_center: config.journal.clearing_cost_center.clone(),
+            gl_account: config.journal.clearing_gl_account.clone(),
+        },
     }
 }
 

@@ -20,6 +20,8 @@ pub mod fx;
 pub mod graduated;
 /// Parts of cost lines that fall on a day, and what conditions see of them.
 pub mod line;
+/// Amounts in whole minor units that add up.
+pub mod minor_units;
 /// Which lines each pool takes, by component.
 pub mod pool;
 /// The method `rated`.
@@ -36,6 +38,8 @@ pub mod share;
 pub mod split;
 /// A line's amount, day by day.
 pub mod spread;
+/// A month's charge in whole minor units.
+pub mod statement;
 /// The lines that no pool takes, by service.
 mod unattributed;
 /// Quantities of a day, and how they fold into one.

@@ -78,6 +78,12 @@ pub enum EngineError {
     /// It is not the month's turn.
     #[error(transparent)]
     Period(PeriodFault),
+    /// A statement is asked for of a month that was never closed.
+    #[error(
+        "{0} is open: its statement is made when it is closed; until then ask for costs with clock=billed, \
+         measure=billed_amount and round=minor"
+    )]
+    PeriodOpen(domain::Month),
     /// The version was used by a posting and cannot change.
     #[error("{kind} `{version}` was already used by a posting and has other content; publish it under a new version")]
     VersionInUse {

@@ -24,6 +24,8 @@ mod posting_commit;
 pub mod publish;
 /// Asking the ledger.
 pub mod query;
+/// Bills compared with invoices and with the ledger.
+pub mod reconciliation;
 /// Running attribution and posting its differences.
 pub mod run;
 /// An engine over empty stores, for unit tests.
@@ -31,6 +33,10 @@ pub mod run;
 mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
 pub mod settings;
+/// Rows of text files that spreadsheets open.
+pub mod spreadsheet;
+/// Statements of closed months.
+pub mod statements;
 /// What must not be removed from the lake.
 pub mod upkeep;
 

@@ -33,6 +33,17 @@ pub struct Settings {
     pub materiality: Price,
     /// A month with a larger part of unattributed cost does not close.
     pub unattributed_ratio_max: Weight,
+    /// Where the bills were paid from: the other side of the journal.
+    pub clearing: ClearingAccount,
+}
+
+/// The cost centre and account that providers' bills were booked on; empty text is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClearingAccount {
+    /// Cost centre.
+    pub cost_center: String,
+    /// Account.
+    pub gl_account: String,
 }
 
 impl Default for Settings {
@@ -51,6 +62,7 @@ impl Default for Settings {
             window_micros_max: 24 * 3_600_000_000,
             materiality: Price::from_atoms(ATOMS_PER_UNIT).expect("one unit is a price"),
             unattributed_ratio_max: Weight::from_atoms(50_000).expect("0.05 is a ratio"),
+            clearing: ClearingAccount::default(),
         }
     }
 }

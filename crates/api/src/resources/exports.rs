@@ -40,6 +40,8 @@ pub struct ExportParams {
     pub to: Option<String>,
     /// `current_rates` (default): the card in force; `posted`: the ledger's own estimates.
     pub view: Option<String>,
+    /// `minor`: costs in whole minor units; the rows up to any of them add up to their rounded total.
+    pub round: Option<String>,
 }
 
 /// Returns one row for each workspace and snapshot day: what was measured, and what it costs.
@@ -89,7 +91,7 @@ fn headers_of(csv: &UsageCsv, prefix: &str) -> HeaderMap {
 }
 
 /// A file name that every system takes.
-fn plain(prefix: &str) -> String {
+pub(crate) fn plain(prefix: &str) -> String {
     let keep = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     prefix.chars().map(|letter| if keep(letter) { letter } else { '_' }).collect()
 }

@@ -36,6 +36,8 @@ mod fx_text;
 pub mod health;
 /// What was imported.
 pub mod imports;
+/// Totals of providers' invoices.
+pub mod invoices;
 /// The files of the lake's tables.
 pub mod lake;
 /// Entries, postings, proof, verification.
@@ -54,6 +56,8 @@ pub mod policies;
 pub mod pools;
 /// Versions of rate cards.
 pub mod rate_cards;
+/// Bills compared with invoices and with the ledger.
+pub mod reconciliation;
 /// Attribution of a range of days.
 pub mod runs;
 /// What is done once a day.
@@ -68,6 +72,8 @@ pub mod snapshots;
 pub mod source_periods;
 /// Sources of usage.
 pub mod sources;
+/// Statements of closed months and their journal.
+pub mod statements;
 /// What a change says about a tenant, as dated facts.
 mod tenant_facts;
 /// Who is charged.

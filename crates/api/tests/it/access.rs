@@ -13,6 +13,8 @@ enum Who {
     Readers,
     /// platform_admin, finance.
     Finance,
+    /// platform_admin, finance, and tenants for their own.
+    Statements,
     /// platform_admin, ingest.
     Events,
     /// platform_admin; others get `forbidden`.
@@ -33,6 +35,7 @@ impl Who {
             Self::Costs => readers.contains(&role) || role.starts_with("tenant"),
             Self::Readers => readers.contains(&role),
             Self::Finance => ["platform_admin", "finance"].contains(&role),
+            Self::Statements => ["platform_admin", "finance"].contains(&role) || role.starts_with("tenant"),
             Self::Events => ["platform_admin", "ingest"].contains(&role),
             Self::Platform | Self::PlatformOnly => role == "platform_admin",
             Self::Snapshots => role == "platform_admin" || role.starts_with("tenant"),
@@ -69,13 +72,14 @@ const FIXED: &str =
 
 const ADJUSTMENT: &str = r#"{"charge_date":"2026-11-18","from_tenant":"acme","to_tenant":"globex","amount":"1.00","currency":"USD",
     "reason":"charged twice","reference":"FIN-1"}"#;
+const INVOICE: &str = r#"{"source":"aws","billing_period":"2026-10","invoice_id":"1","total":"1.00","currency":"USD"}"#;
 
 const SNAPSHOTS: &str = r#"[{"tenant":"acme","metrics":{"member_count":"3"}}]"#;
 
 /// The matrix. A route that is not in it fails the test.
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
-    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers, Snapshots};
+    use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers, Snapshots, Statements};
     let plain = |path: &str| vec![get("own", path, 200)];
     vec![
         Row("GET", "/", Anybody, vec![get("own", "/", 303)]),
@@ -217,6 +221,21 @@ fn table() -> Vec<Row> {
         Row("PUT", "/api/v1/fx-rates", Finance, vec![
             send("own", "/api/v1/fx-rates", "text/csv", "date,from,to,rate\n2026-11-18,EUR,USD,1.05\n", 200),
             send("malformed", "/api/v1/fx-rates", "text/csv", "x\ny\n", 400)]),
+        Row("GET", "/api/v1/invoices", Readers, plain("/api/v1/invoices")),
+        Row("PUT", "/api/v1/invoices", Finance, vec![
+            send("own", "/api/v1/invoices", JSON, INVOICE, 200), send("malformed", "/api/v1/invoices", JSON, "{}", 400)]),
+        Row("GET", "/api/v1/reconciliation", Readers, vec![
+            get("own", "/api/v1/reconciliation", 200), get("malformed", "/api/v1/reconciliation?range=x", 400)]),
+        Row("GET", "/api/v1/statements", Finance, plain("/api/v1/statements")),
+        // No month is closed here, so that nobody has a statement.
+        Row("GET", "/api/v1/statements/{month}", Statements, vec![
+            get("own", "/api/v1/statements/2026-10.json?tenant=acme", 409),
+            get("foreign", "/api/v1/statements/2026-10.json?tenant=globex", 409),
+            get("missing", "/api/v1/statements/2026-10.csv?tenant=nobody", 404),
+            get("malformed", "/api/v1/statements/%ff.csv", 400), get("malformed", "/api/v1/statements/2026-10", 400)]),
+        Row("GET", "/api/v1/statements/{month}/journal.csv", Finance, vec![
+            get("own", "/api/v1/statements/2026-10/journal.csv", 409),
+            get("malformed", "/api/v1/statements/2026-13/journal.csv", 400)]),
         Row("GET", "/api/v1/settings", Costs, vec![
             get("own", "/api/v1/settings", 200), get("malformed", "/api/v1/settings?x=1", 400)]),
         Row("GET", "/api/v1/tenants", Readers, plain("/api/v1/tenants")),

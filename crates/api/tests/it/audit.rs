@@ -47,6 +47,9 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
     let rate = |rate: &str| json!([{ "date": DAY, "from": "EUR", "to": "USD", "rate": rate }]).to_string();
     let snapshot = |count: &str| json!([{ "tenant": "acme", "metrics": { "member_count": count } }]).to_string();
     let policy = |more: &str| POLICY.replace("\"clusters\"", "\"next\"").replace("2020-01-01", "2026-12-01") + more;
+    let invoice = |total: &str| json!({
+        "source": "own", "billing_period": "2026-10", "invoice_id": "1", "total": total, "currency": "USD",
+    }).to_string();
     let days = json!({ "from": DAY, "to": DAY }).to_string();
     vec![
         ("PUT", "/api/v1/tenants/{id}", Leaves(vec![
@@ -91,6 +94,9 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
         ("DELETE", "/api/v1/tokens/{id}", Leaves(vec![change("/tokens/{first}", "", "", "token.revoke", changed)])),
         ("PUT", "/api/v1/source-periods", Leaves(vec![
             change("/source-periods", JSON, r#"[{"source":"own","billing_month":"2026-10","state":"closed"}]"#, "source_periods.put", changed)])),
+        ("PUT", "/api/v1/invoices", Leaves(vec![
+            change("/invoices", JSON, &invoice("1.00"), "invoice.put", new),
+            change("/invoices", JSON, &invoice("2.00"), "invoice.put", changed)])),
         ("POST", "/api/v1/periods/{month}/close", Leaves(vec![
             change("/periods/2026-10/close", JSON, r#"{"force":true,"reason":"a test"}"#, "period.close", changed)])),
         ("POST", "/api/v1/periods/{month}/reopen", Leaves(vec![

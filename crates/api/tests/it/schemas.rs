@@ -1,6 +1,7 @@
 //! O1: every answer is what the OpenAPI document says, and no text makes the server fail (T5–T7).
 
 use crate::app::{POLICY, TestApp};
+use engine::periods::CloseRequest;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use storage::catalog::SnapshotRunRow;
@@ -33,6 +34,17 @@ async fn store() -> TestApp {
     };
     app.app.catalog().insert_snapshot_run(&measured).await.unwrap();
     app.given_run("2026-11-10", DAY).await;
+    app.given_bill("older", &[("shared-west-us", "2026-10-18", "3.00")]).await;
+    app.given_run("2026-10-18", "2026-10-18").await;
+    let invoice = json!({ "source": "older", "billing_period": "2026-10", "invoice_id": "1", "total": "3.00", "currency": "USD" });
+    app.put("/invoices", &invoice).await.expect(200);
+    let close = CloseRequest {
+        month: "2026-10".parse().unwrap(),
+        force: true,
+        reason: Some("a test".to_owned()),
+        requested_by: "test".to_owned(),
+    };
+    app.app.engine.close_period(&close).await.unwrap();
     app
 }
 
@@ -123,11 +135,12 @@ async fn o1_every_answer_is_what_the_document_says() {
         let path =
             facts.path.replace("{id}", id).replace("{tenantId}", "acme").replace("{clusterName}", "shared-west-us");
         let path = path.replace("{version}", "clusters").replace("{name}", "cpu_core_hours");
-        let path = path.replace("rate-cards/clusters", "rate-cards/starter");
+        let path = path.replace("rate-cards/clusters", "rate-cards/starter").replace("{month}", "2026-10.json");
         let query = match facts.path.rsplit('/').next().unwrap() {
             "explain" => "?tenant=acme&date=2026-11-18",
             "costs" => "?group_by=tenant,pool&granularity=day&compare=prev",
             "comparison" => "?date=2026-11-18",
+            "reconciliation" => "?range=2026-10",
             _ => "",
         };
         let body = app.call("GET", &format!("{path}{query}"), Some(&app.admin), "", "").await.expect(200).json();
@@ -153,6 +166,13 @@ async fn o1_answers_to_writes_are_documented_too() {
             "",
             json!({ "provider": "x", "amount": "1", "currency": "USD", "per": "once", "from": DAY, "to": DAY }),
             "201",
+        ),
+        (
+            "PUT",
+            "/invoices",
+            "",
+            json!({ "source": "x", "billing_period": "2026-11", "invoice_id": "1", "total": "1", "currency": "USD" }),
+            "200",
         ),
         ("PUT", "/fx-rates", "", json!({ "rates": [{ "date": DAY, "from": "USD", "to": "EUR", "rate": 2 }] }), "200"),
         (

@@ -17,7 +17,7 @@ pub async fn run(context: &Context, command: ExportCommand) -> Result<Exit> {
     let (path, table, args) = match command {
         ExportCommand::Ledger(args) => ("/ledger/entries", Table::Ledger, args),
         ExportCommand::CostLines(args) => ("/cost-lines", Table::CostLines, args),
-        ExportCommand::Usage { view, export } => return usage(context, view, &export).await,
+        ExportCommand::Usage { view, round, export } => return usage(context, view, round, &export).await,
     };
     let mut days = context.days();
     let client = context.client().await?;
@@ -62,9 +62,10 @@ const USAGE_HEADERS: [(&str, &str); 4] = [
 ];
 
 /// Writes the usage CSV as it comes, or its rows as JSON or Parquet.
-async fn usage(context: &Context, view: Option<String>, args: &ExportArgs) -> Result<Exit> {
+async fn usage(context: &Context, view: Option<String>, round: Option<String>, args: &ExportArgs) -> Result<Exit> {
     let client = context.client().await?;
-    let call = Call::get("/exports/usage.csv").queries(context.days()).maybe("view", view).accept("text/csv");
+    let call = Call::get("/exports/usage.csv").queries(context.days()).maybe("view", view).maybe("round", round);
+    let call = call.accept("text/csv");
     let answer = client.send(call).await?;
     for (name, said) in USAGE_HEADERS {
         if let Some(value) = answer.headers.get(name).and_then(|value| value.to_str().ok()) {

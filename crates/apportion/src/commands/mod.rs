@@ -24,6 +24,8 @@ mod fx;
 mod import;
 /// `init`.
 mod init;
+/// `invoices` and `reconciliation`.
+mod invoices;
 /// `lake`.
 mod lake;
 /// `ledger`.
@@ -40,6 +42,8 @@ mod serve;
 mod snapshot;
 /// `sources`.
 mod sources;
+/// `statement`.
+mod statement;
 /// `tenants`.
 mod tenants;
 /// `tokens`.
@@ -137,6 +141,9 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
         Command::Adjust(args) => adjust::run(context, args).await,
         Command::Period(command) => period::run(context, command).await,
+        Command::Invoices(command) => invoices::run(context, command).await,
+        Command::Reconciliation { source } => invoices::reconcile(context, source).await,
+        Command::Statement(args) => statement::run(context, args).await,
         Command::Tenants(command) => tenants::run(context, command).await,
         Command::Tokens(command) => tokens::run(context, command).await,
         Command::Meters(command) => meters::run(context, command).await,

@@ -37,6 +37,8 @@ pub struct Config {
     pub window: Window,
     /// Billing months.
     pub periods: Periods,
+    /// The other side of the journal.
+    pub journal: Journal,
     /// Exported files.
     pub exports: Exports,
     /// Prometheus exporter.
@@ -199,6 +201,13 @@ sections! {
         materiality: Price = parsed("1.00"),
         /// Most unattributed cost of a month that closes, as a ratio.
         unattributed_ratio_max: Weight = parsed("0.05"),
+    }
+    /// The other side of the journal: where providers' bills were booked.
+    Journal {
+        /// Cost centre; empty is not known.
+        clearing_cost_center: String = String::new(),
+        /// Account; empty is not known.
+        clearing_gl_account: String = String::new(),
     }
     /// Exported files.
     Exports {

@@ -12,5 +12,7 @@ mod laws;
 mod methods;
 /// A slow reference that random days must equal.
 mod oracle;
+/// Statements in whole minor units (C8).
+mod statements;
 /// Costs that events carry, and who used them in time.
 mod windows;

@@ -13,8 +13,8 @@ impl Engine {
     ///
     /// # Errors
     /// When a store fails; the month is closed all the same.
-    pub(crate) async fn make_documents(&self, _closed: &ClosedMonth) -> Result<(), EngineError> {
-        Ok(())
+    pub(crate) async fn make_documents(&self, closed: &ClosedMonth) -> Result<(), EngineError> {
+        self.issue_statements(closed).await
     }
 
     /// Makes the documents of every close that lack them.

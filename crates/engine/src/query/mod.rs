@@ -53,7 +53,7 @@ pub mod select;
 pub mod selection;
 /// Pinned tables as DataFusion tables.
 pub mod session;
-/// Shares of a total and rounding to minor units.
+/// Shares of a total.
 pub mod shares;
 /// Snapshots of tenants, day by day.
 pub mod snapshots;

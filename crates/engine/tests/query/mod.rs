@@ -18,9 +18,13 @@ mod lake;
 mod lists;
 /// Lines that no posting tells of yet, and states that repeat.
 mod not_posted;
+/// Closed months: corrections, materiality, what stands against a close.
+mod periods;
 /// Versions of policies and rate cards.
 mod publishing;
 /// Runs: which days, what ends them, what they say.
 mod runs;
+/// Statements of closed months, and reconciliation.
+mod statements;
 /// Unit costs: cohorts, modes, caps, what came of workflows (S3).
 mod unit_costs;

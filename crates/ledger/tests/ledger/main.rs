@@ -4,6 +4,8 @@
 mod chain;
 /// The page about the bytes and the code that makes them.
 mod format;
+/// Closed months as the chain tells them.
+mod periods;
 /// What must hold for any ledger.
 mod properties;
 /// Values that more than one test needs.

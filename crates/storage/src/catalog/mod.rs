@@ -34,6 +34,8 @@ mod tokens;
 mod fixed_costs;
 /// Exchange rates with their history.
 mod fx;
+/// Totals of providers' invoices.
+mod invoices;
 /// When meters took events.
 mod meter_spans;
 /// Dated definitions of meters.
@@ -63,6 +65,8 @@ mod snapshot_runs;
 mod source_periods;
 /// How each source of usage fared, and where its next reading goes on.
 mod sources;
+/// Statements of closed months, as they were issued.
+mod statements;
 
 pub use audit::{AuditRow, NewAudit};
 pub use connect::Catalog;
@@ -70,6 +74,7 @@ pub use error::CatalogError;
 pub use fixed_costs::FixedCostRow;
 pub use fx::{FxRateRow, NewFxRate};
 pub use idempotency::{IdempotencyStart, StoredResponse};
+pub use invoices::InvoiceRow;
 pub use jobs::{JobEnd, JobRow};
 pub use lake_cache::{ImportRow, PostingRow};
 pub use meta::MetaKey;
@@ -84,6 +89,7 @@ pub use runs::RunRow;
 pub use snapshot_runs::SnapshotRunRow;
 pub use source_periods::SourcePeriodRow;
 pub use sources::SourceRow;
+pub use statements::{StatementDocumentRow, StatementHashRow, StatementRow};
 pub use tenant_facts::{
     ALWAYS, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on,
 };

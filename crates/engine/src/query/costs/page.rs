@@ -5,6 +5,8 @@ use super::super::keys::{Column, GroupKey};
 use super::super::shares::{self, WHOLE};
 use super::fold::{Group, bucket_of};
 use super::{CostRow, CostTotals, Previous, ReservedTotals};
+use attribution::minor_units;
+use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, UNCONSUMED, VARIANCE};
 use domain::{Currency, Day, DayRange};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -71,7 +73,7 @@ fn set_shares(rows: &mut [CostRow]) {
 fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTotals {
     fn column(rows: &mut [CostRow], currency: Currency, field: impl Fn(&mut CostRow) -> Option<&mut i128>) {
         let exact: Vec<i128> = rows.iter_mut().map(|row| field(row).map_or(0, |atoms| *atoms)).collect();
-        let rounded = shares::round_all_to_minor_units(&exact, currency);
+        let rounded = minor_units::round_all_to_minor_units(&exact, currency);
         for (row, rounded) in rows.iter_mut().zip(rounded) {
             if let Some(atoms) = field(row) {
                 *atoms = rounded;
@@ -83,26 +85,31 @@ fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTo
     column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.amortized));
     column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.pending));
     column(rows, currency, |row| row.previous.as_mut().map(|previous| &mut previous.cost));
-    for row in rows {
+    for row in rows.iter_mut() {
         if let Some(previous) = &mut row.previous {
             previous.change = row.cost - previous.cost;
         }
         if let Some(series) = &mut row.series {
             let exact: Vec<i128> = series.iter().map(|(_, atoms)| *atoms).collect();
-            let rounded = shares::round_all_to_total(&exact, row.cost, currency);
+            let rounded = minor_units::round_all_to_total(&exact, row.cost, currency);
             series.iter_mut().zip(rounded).for_each(|((_, atoms), rounded)| *atoms = rounded);
         }
     }
-    let one = |atoms| shares::round_to_minor_units(atoms, currency);
+    let one = |atoms| minor_units::round_to_minor_units(atoms, currency);
+    // A reserved consumer that has rows of its own costs what they print.
+    let of = |word: &str, atoms| {
+        let own = rows.iter().filter(|row| row.key.iter().any(|(_, value)| *value == word));
+        own.map(|row| row.cost).reduce(|sum, cost| sum + cost).unwrap_or_else(|| one(atoms))
+    };
     CostTotals {
         cost: one(totals.cost),
         memo: one(totals.memo),
         reserved: totals.reserved.map(|reserved| ReservedTotals {
-            overhead: one(reserved.overhead),
-            idle: one(reserved.idle),
-            unattributed: one(reserved.unattributed),
-            unconsumed: one(reserved.unconsumed),
-            variance: one(reserved.variance),
+            overhead: of(OVERHEAD, reserved.overhead),
+            idle: of(IDLE, reserved.idle),
+            unattributed: of(UNATTRIBUTED, reserved.unattributed),
+            unconsumed: of(UNCONSUMED, reserved.unconsumed),
+            variance: of(VARIANCE, reserved.variance),
         }),
     }
 }

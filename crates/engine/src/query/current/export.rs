@@ -12,6 +12,7 @@ use crate::query::columns::rows;
 use crate::{Engine, EngineError};
 use arrow::array::RecordBatch;
 use attribution::fx::convert_half_even;
+use attribution::minor_units::RunningTotal;
 use attribution::reprice::Repricer;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{SessionContext, ident};
@@ -32,6 +33,8 @@ pub struct UsageExport {
     pub range: DayRange,
     /// Where the cost comes from.
     pub view: View,
+    /// Whether costs are in whole minor units that add up to the rounded total.
+    pub round_minor: bool,
 }
 
 /// One tenant on one day.
@@ -91,7 +94,11 @@ impl UsageExport {
     /// For an unknown parameter or a value that cannot be used.
     pub fn from_params(mut params: Params, limits: &QueryLimits) -> Result<Self, EngineError> {
         let views = [("current_rates", View::CurrentRates), ("posted", View::Posted)];
-        let export = Self { range: params.range_to_today_or_default(limits)?, view: params.word("view", &views)? };
+        let export = Self {
+            range: params.range_to_today_or_default(limits)?,
+            view: params.word("view", &views)?,
+            round_minor: params.word("round", &[("none", false), ("minor", true)])?,
+        };
         params.finish()?;
         Ok(export)
     }
@@ -130,6 +137,7 @@ impl Engine {
             from: export.range.from(),
             booked,
             shown: currency,
+            rounded: export.round_minor.then(|| RunningTotal::new(currency)),
         };
         rows.find_prices()?;
         let unpriced_metrics = rows.unpriced(&qualities);
@@ -245,6 +253,8 @@ struct RowsOfDays {
     from: Day,
     booked: Currency,
     shown: Currency,
+    /// None for exact costs.
+    rounded: Option<RunningTotal>,
 }
 
 /// Reads the snapshots of a day.
@@ -350,6 +360,8 @@ impl RowsOfDays {
             if day < self.from {
                 continue;
             }
+            let cost = cost.map(|cost| self.converted(cost, day)).transpose()?;
+            let cost = cost.map(|cost| self.rounded.as_mut().map_or(cost, |total| total.round_next(cost)));
             let fact = self.books.tenants.fact(&tenant, day);
             let slug = fact.and_then(|fact| fact.slug.clone());
             found.push(UsageDay {
@@ -357,7 +369,7 @@ impl RowsOfDays {
                 slug: slug.unwrap_or(tenant),
                 date: day,
                 quantities,
-                cost: cost.map(|cost| self.converted(cost, day)).transpose()?,
+                cost,
             });
         }
         Ok(found)

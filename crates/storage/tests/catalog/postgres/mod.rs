@@ -5,6 +5,9 @@
 /// Tokens, audit log, idempotency keys.
 #[path = "../suite/access.rs"]
 mod access;
+/// Statements and invoices.
+#[path = "../suite/closing.rs"]
+mod closing;
 /// Leases and jobs.
 #[path = "../suite/leases.rs"]
 mod leases;

@@ -5,6 +5,9 @@
 /// Tokens, audit log, idempotency keys.
 #[path = "../suite/access.rs"]
 mod access;
+/// Statements and invoices.
+#[path = "../suite/closing.rs"]
+mod closing;
 /// Paths, and what only a file has.
 mod file;
 /// Leases and jobs.

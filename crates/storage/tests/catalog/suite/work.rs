@@ -1,5 +1,6 @@
 use storage::catalog::{
-    CatalogError, ImportRow, MetricStreamRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow, SourceRow,
+    CatalogError, ImportRow, MetricStreamRow, PendingCorrectionRow, PeriodChangeRow, PostingRow, RunDayRow,
+    RunPoolStateRow, RunRow, SourcePeriodRow, SourceRow,
 };
 
 use super::open;
@@ -237,4 +238,65 @@ async fn what_is_known_of_a_source_is_replaced() {
     assert_eq!(catalog.sources_of_kind("prometheus").await.unwrap(), [ended]);
     assert_eq!(catalog.sources_of_kind("http_snapshot").await.unwrap(), [sent]);
     assert_eq!(catalog.sources_of_kind("vercel").await.unwrap(), []);
+}
+
+fn change(posting: i64, month: &str, kind: &str) -> PeriodChangeRow {
+    PeriodChangeRow {
+        posting,
+        month: month.to_owned(),
+        kind: kind.to_owned(),
+        at: posting * 10,
+        actor: "finance".to_owned(),
+        reason: None,
+        forced: "[]".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn closes_and_reopens_are_a_copy_that_is_replaced_up_to_a_posting() {
+    let (catalog, _folder) = open().await;
+    catalog.insert_period_change(&change(1, "2026-09", "close")).await.unwrap();
+    catalog.insert_period_change(&change(1, "2026-09", "close")).await.unwrap();
+    catalog.insert_period_change(&change(9, "2026-10", "close")).await.unwrap();
+    catalog.replace_period_changes(5, &[change(2, "2026-09", "close"), change(3, "2026-09", "reopen")]).await.unwrap();
+    let expected = [change(2, "2026-09", "close"), change(3, "2026-09", "reopen"), change(9, "2026-10", "close")];
+    assert_eq!(catalog.period_changes().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn what_is_not_corrected_is_replaced_by_day() {
+    let (catalog, _folder) = open().await;
+    let noted = |day: &str, pool: &str| PendingCorrectionRow {
+        day: day.to_owned(),
+        pool: pool.to_owned(),
+        month: day[..7].to_owned(),
+        run: "run-1".to_owned(),
+        noted_at: 1,
+        consumers: "[]".to_owned(),
+    };
+    let (a, b, c) = (noted("2026-10-01", "a"), noted("2026-10-01", "b"), noted("2026-10-02", "a"));
+    let days = ["2026-10-01", "2026-10-02"].map(str::to_owned);
+    catalog.replace_pending_corrections(&days, &[b.clone(), a, c.clone()]).await.unwrap();
+    catalog.replace_pending_corrections(&days[..1], std::slice::from_ref(&b)).await.unwrap();
+    assert_eq!(catalog.pending_corrections_all_tenants().await.unwrap(), [b, c]);
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_sources_period_replaces_what_the_same_speaker_said() {
+    let (catalog, _folder) = open().await;
+    let said = |by: &str, state: &str| SourcePeriodRow {
+        source: "aws".to_owned(),
+        billing_account: String::new(),
+        billing_month: "2026-10".to_owned(),
+        said_by: by.to_owned(),
+        state: state.to_owned(),
+        actor: "finance".to_owned(),
+        note: Some("final".to_owned()),
+        updated_at: 1,
+    };
+    catalog.put_source_periods(&[said("person", "open"), said("billing_period", "open")]).await.unwrap();
+    catalog.put_source_periods(&[said("person", "closed")]).await.unwrap();
+    let expected = [said("billing_period", "open"), said("person", "closed")];
+    assert_eq!(catalog.source_periods().await.unwrap(), expected);
+    assert!(catalog.invoiced_periods().await.unwrap().is_empty());
 }
