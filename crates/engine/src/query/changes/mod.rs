@@ -120,7 +120,9 @@ pub struct PoolChange {
 }
 
 impl PoolChange {
-    fn change(&self) -> i128 {
+    /// Returns the cost less what the earlier range cost.
+    #[must_use]
+    pub fn change(&self) -> i128 {
         self.cost - self.previous
     }
 }

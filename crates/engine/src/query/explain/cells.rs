@@ -244,14 +244,14 @@ impl PoolCells {
                 continue;
             }
             let (amount, billed) = went_into(key, went_in);
-            let weights = self.weights(cells, rule.method);
+            let weights = self.weights(cells, key, rule);
             let parts = if rule.follows() { None } else { self.parts(key, cells, &weights, rule, amount) };
             let total_weight =
                 (parts.is_some() && is_split(rule.method, rule.basis)).then(|| weights.values().sum::<i128>());
             let own = cells.iter().filter(|(_, cell)| is_own(cell)).map(|(cell_key, cell)| {
                 let part = parts.as_ref().and_then(|parts| parts.get(cell_key)).copied();
-                let of_inputs = rule.replayed.map(|cells| cells.get(&(key.clone(), cell_key.clone())).copied());
-                let of_inputs = of_inputs.map(Option::unwrap_or_default);
+                let replayed = |cells: &CellShares| cells.get(&(key.clone(), cell_key.clone())).copied();
+                let of_inputs = rule.replayed.map(|cells| replayed(cells).unwrap_or_default().amount);
                 let told = [of_inputs, part.map(|(share, _)| share)];
                 ExplainedCell {
                     consumer: cell.consumer.clone(),
@@ -337,14 +337,25 @@ impl PoolCells {
         cells.filter_map(|(key, cell)| cell.quantity.map(|quantity| (key, quantity))).collect()
     }
 
-    /// The weights of a component in key order. A cell that got nothing of this component may have no entry in
-    /// it; unless weights follow the component (`by_cost`), they are those of the pool's other components.
-    fn weights<'c>(&'c self, own: &'c BTreeMap<CellKey, CellSum>, method: &str) -> BTreeMap<&'c CellKey, i128> {
-        let all = self.0.values().filter(|_| method != "by_cost").flatten();
+    /// The weights of a component in key order. A cell that got nothing of this component may have no entry in it; unless
+    /// weights follow the component (`by_cost`), they are those of the pool's other components. What has no entry at all,
+    /// for it got nothing of any, is known from the inputs only.
+    fn weights<'c>(
+        &'c self,
+        own: &'c BTreeMap<CellKey, CellSum>,
+        component: &ComponentKey,
+        rule: Rule<'c>,
+    ) -> BTreeMap<&'c CellKey, i128> {
+        let all = self.0.values().filter(|_| rule.method != "by_cost").flatten();
         let mut weights = BTreeMap::new();
         for (key, cell) in all.chain(own) {
             if let Some(weight) = cell.weight {
                 weights.insert(key, weight);
+            }
+        }
+        for ((_, key), cell) in rule.replayed.into_iter().flatten().filter(|((of, _), _)| of == component) {
+            if let Some(weight) = cell.weight {
+                weights.entry(key).or_insert(weight);
             }
         }
         weights

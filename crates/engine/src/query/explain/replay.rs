@@ -23,8 +23,17 @@ use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What each cell of a pool pays, in atoms of its component's currency.
-pub(super) type CellShares = BTreeMap<(ComponentKey, CellKey), i128>;
+/// What each cell of a pool pays, also one that pays nothing.
+pub(super) type CellShares = BTreeMap<(ComponentKey, CellKey), CellShare>;
+
+/// What one cell pays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CellShare {
+    /// In atoms of its component's currency.
+    pub(super) amount: i128,
+    /// Its weight in atoms, where amounts are divided by weights.
+    pub(super) weight: Option<i128>,
+}
 
 /// What the inputs of a day give.
 #[derive(Default)]
@@ -167,7 +176,8 @@ fn shares_by_pool(outcome: &DayOutcome, windows_are_what_ran: bool) -> BTreeMap<
         let cells = pools.entry(pool.name.clone()).or_default();
         for share in &pool.shares {
             let key = (text_of(&share.component), key_of(&share.consumer, share.meter.as_deref()));
-            *cells.entry(key).or_default() += share.amount;
+            let cell: &mut CellShare = cells.entry(key).or_default();
+            *cell = CellShare { amount: cell.amount + share.amount, weight: share.weight.or(cell.weight) };
         }
     }
     pools
