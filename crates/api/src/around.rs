@@ -151,7 +151,7 @@ async fn with_etag(response: Response, asked: Option<&HeaderValue>, bytes_max: u
 pub(crate) struct Guard {
     pub(crate) app: App,
     pub(crate) access: Access,
-    /// Whether the answer goes on as long as it likes.
+    /// Whether the answer goes on as long as it likes, and ends when the caller goes away.
     pub(crate) is_stream: bool,
     /// How large a body may be.
     pub(crate) body: BodySize,
@@ -174,7 +174,8 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let key = idempotency::key_of(&parts.headers)?;
     let request = Request::from_parts(parts, body);
-    if !is_read {
+    // What writes nothing may end with its caller; an answer that is kept for a repeat must be whole.
+    if !is_read && (!guard.is_stream || key.is_some()) {
         return to_its_end(guard, caller, key, request, next).await;
     }
     let run = next.run(request);

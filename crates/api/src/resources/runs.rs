@@ -230,7 +230,7 @@ pub(super) fn to_api_run(run: &RunView) -> RunBody {
     }
 }
 
-fn to_api_warning(warning: &RunWarning) -> RunWarningBody {
+pub(super) fn to_api_warning(warning: &RunWarning) -> RunWarningBody {
     RunWarningBody {
         code: warning.code.clone(),
         day: warning.day.map(day),

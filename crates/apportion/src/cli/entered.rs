@@ -1,5 +1,6 @@
 //! What people enter: rate cards and policies, exchange rates, fixed costs, adjustments, billing months, tenants, tokens.
 
+use super::{SimulateArgs, SimulateView};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -16,7 +17,20 @@ pub enum RatesCommand {
         /// Only so many rows, the largest changes first
         #[arg(long, value_name = "N")]
         top: Option<u32>,
+        /// What it is compared with
+        #[arg(long, value_enum, default_value_t = SimulateView::CurrentRates)]
+        view: SimulateView,
     },
+}
+
+/// `policy …`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// What rates and policies have in common
+    #[command(flatten)]
+    Version(VersionCommand),
+    /// Say what a draft would change for each tenant [--range], without publishing it
+    Simulate(SimulateArgs),
 }
 
 /// `rates …` and `policy …`.

@@ -52,6 +52,8 @@ mod tokens;
 mod unit_costs;
 /// `rates` and `policy`.
 mod versions;
+/// `rates simulate` and `policy simulate`.
+mod what_if;
 
 use crate::cli::{Cli, Command, Format, Globals};
 use crate::client::{Call, Client};
@@ -136,7 +138,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Lake(command) => lake::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Rates(command) => versions::rates(context, command).await,
-        Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
+        Command::Policy(command) => versions::policy(context, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
         Command::Adjust(args) => adjust::run(context, args).await,

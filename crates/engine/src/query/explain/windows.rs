@@ -1,6 +1,7 @@
 //! The windows of a pool, looked at again: what was caused on the day, until when it could be used, and who did.
 
 use super::Asked;
+use crate::books::Books;
 use crate::inputs::windows::{Around, WindowEvents, reach};
 use crate::{Engine, EngineError};
 use attribution::cells::Consumer;
@@ -72,13 +73,6 @@ impl ExplainedWindow {
     }
 }
 
-/// What the stored events say of a pool's day.
-pub(super) struct Windowed {
-    pub(super) explained: ExplainedWindow,
-    /// By pool, where the events are those that the last run saw: then shares can be computed again.
-    pub(super) pools: Option<BTreeMap<String, WindowPool>>,
-}
-
 impl Engine {
     /// Returns the windows of a pool on the day; none for a pool that has none.
     pub(super) async fn explain_window(
@@ -86,24 +80,13 @@ impl Engine {
         asked: &Asked<'_>,
         policy: &Policy,
         pool: &Pool,
-    ) -> Result<Option<Windowed>, EngineError> {
+    ) -> Result<Option<ExplainedWindow>, EngineError> {
         let (Some(source), Some(split)) = (&pool.source, &pool.split) else { return Ok(None) };
-        let date = asked.query.date;
-        let seen = self.seen_inputs(Some(DayRange::single(date))).await?;
-        let touched = self.touched_days(&self.lake.pin().await?).await?;
-        let run = seen.get(&date).filter(|_| asked.head.is_now);
-        let mut books = asked.books.clone();
-        if let Some(run) = run {
-            books.tenants = self.catalog.tenant_book_all_tenants(run.tenants).await?;
-        }
-        let events = WindowEvents::load(self, asked.session, DayRange::single(date), &books, &[policy]).await?;
-        let now = self.clock.now();
-        let around = Around { books: &books, settings: &self.settings, now, expired: touched.expired() };
-        let pools = events.of_day(date, policy, &around);
-        let window = pools.get(&pool.name);
+        let (windows, _) = self.windows_now(asked, policy, asked.books).await?;
+        let window = windows.get(&pool.name);
         let is_weighted = matches!(split.each, Some(Each::Read | Each::Meter(_)));
         let used = window.map(|window| costs_of(window, asked, is_weighted)).unwrap_or_default();
-        let explained = ExplainedWindow {
+        Ok(Some(ExplainedWindow {
             cost_event_type: source.event_type.clone(),
             event_type: split.event_type.clone().unwrap_or_default(),
             key: split.key.as_ref().map(ToString::to_string),
@@ -113,11 +96,32 @@ impl Engine {
             events_stored: window.is_some_and(|window| window.not_run.is_none()),
             costs_used: used.len(),
             shown: used.into_iter().take(COSTS_SHOWN_MAX).collect(),
-        };
+        }))
+    }
+
+    /// Returns the windows of the day's pools as the stored events tell them, and whether these are the events that the
+    /// last run of the day saw.
+    pub(super) async fn windows_now(
+        &self,
+        asked: &Asked<'_>,
+        policy: &Policy,
+        books: &Books,
+    ) -> Result<(BTreeMap<String, WindowPool>, bool), EngineError> {
+        let date = asked.query.date;
+        let seen = self.seen_inputs(Some(DayRange::single(date))).await?;
+        let touched = self.touched_days(&self.lake.pin().await?).await?;
+        let run = seen.get(&date).filter(|_| asked.head.is_now);
+        let mut books = books.clone();
+        if let Some(run) = run {
+            books.tenants = self.catalog.tenant_book_all_tenants(run.tenants).await?;
+        }
+        let events = WindowEvents::load(self, asked.session, DayRange::single(date), &books, &[policy]).await?;
+        let now = self.clock.now();
+        let around = Around { books: &books, settings: &self.settings, now, expired: touched.expired() };
+        let windows = events.of_day(date, policy, &around);
         let days = reach(policy, date, &self.settings);
-        let is_what_ran = run.zip(days).is_some_and(|(run, days)| !touched.events_since(days, run));
-        let pools = Some(pools).filter(|_| is_what_ran && explained.events_stored);
-        Ok(Some(Windowed { explained, pools }))
+        let are_what_ran = run.zip(days).is_some_and(|(run, days)| !touched.events_since(days, run));
+        Ok((windows, are_what_ran))
     }
 }
 
