@@ -376,18 +376,11 @@ impl ApiError {
             Self::Parameter { name, detail } => one(name, detail.clone()),
             Self::Body { pointer, detail } => one(pointer, detail.clone()),
             Self::Engine(EngineError::InvalidParameter { parameter, detail }) => one(parameter, detail.clone()),
-            Self::Engine(EngineError::Policy(error)) => match error {
-                PolicyError::Toml(error) => {
-                    one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
-                }
-                PolicyError::Invalid { place, problem } => one(place, problem.clone()),
-            },
-            Self::Engine(EngineError::Rates(error)) => match error {
-                RateError::Toml(error) => {
-                    one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
-                }
-                RateError::Invalid { version, problem } => one(version, problem.clone()),
-            },
+            Self::Engine(
+                EngineError::Policy(PolicyError::Toml(error)) | EngineError::Rates(RateError::Toml(error)),
+            ) => one(&format!("line {}, column {}", error.line, error.column), error.message.clone()),
+            Self::Engine(EngineError::Policy(PolicyError::Invalid { place, problem })) => one(place, problem.clone()),
+            Self::Engine(EngineError::Rates(RateError::Invalid { version, problem })) => one(version, problem.clone()),
             Self::Import(ImportError::Row(row)) => one(&format!("{}: line {}", row.file, row.line), row.reason.clone()),
             Self::EventsRefused(refused) => {
                 let error = |event: &RefusedEventBody| ProblemError {

@@ -301,6 +301,13 @@ async fn a_mark_is_shown_against_an_invoice_only() {
         ["billed", "attributed", "not_yet_due", "attribution_difference"].map(|name| text(&found, name)),
         ["8.00", "3.00", "5.00", "0.00"]
     );
+    let said = json!([
+        { "source": "gcp", "billing_month": "2026-11", "state": "open" },
+        { "source": "aws", "billing_month": "2026-10", "state": "closed" },
+    ]);
+    app.put("/source-periods", &said).await.expect(200);
+    assert_eq!(row("gcp", "2026-11").await["estimated"], true);
+    assert_eq!(row("aws", "2026-10").await["estimated"], false);
     // A bill that no run has seen is not attributed, invoice or not.
     app.given_bill("aws", &[(CLUSTER, DAY, "110.00"), ("elsewhere", DAY, "1.00")]).await;
     let found = row("aws", "2026-10").await;

@@ -197,7 +197,7 @@ sections! {
     }
     /// Billing months.
     Periods {
-        /// Smallest correction of a closed month.
+        /// Differences of a tenant, pool and closed month up to this are noted and not posted by themselves.
         materiality: Price = parsed("1.00"),
         /// Most unattributed cost of a month that closes, as a ratio.
         unattributed_ratio_max: Weight = parsed("0.05"),
