@@ -18,8 +18,8 @@ enum Row {
     Events,
     /// It answers and stores nothing.
     Nothing,
-    /// It asks an application or a server that this test does not have; the reason says where its row is tested.
-    Elsewhere(&'static str),
+    /// It finds nothing to do in this test's store, and why.
+    Idle(&'static str),
 }
 
 struct Change {
@@ -38,7 +38,7 @@ fn change(path: &'static str, kind: &'static str, body: &str, action: &'static s
 /// Every route that is not read only. One that is missing fails the test.
 #[rustfmt::skip]
 fn table() -> Vec<(&'static str, &'static str, Row)> {
-    use Row::{Elsewhere, Events, Leaves, Nothing};
+    use Row::{Events, Idle, Leaves, Nothing};
     let (new, changed, gone) = ((false, true), (true, true), (true, false));
     let meter = |unit: &str| json!({
         "unit": unit, "category": "other", "kind": "counter", "event_type": "build", "aggregation": "count",
@@ -101,12 +101,12 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
             change("/periods/2026-10/close", JSON, r#"{"force":true,"reason":"a test"}"#, "period.close", changed)])),
         ("POST", "/api/v1/periods/{month}/reopen", Leaves(vec![
             change("/periods/2026-10/reopen", JSON, r#"{"reason":"a test"}"#, "period.reopen", changed)])),
-        ("POST", "/api/v1/periods/sweep", Elsewhere("nothing here was too small to be posted")),
-        ("POST", "/api/v1/lake/compact", Elsewhere("there is nothing small enough to merge here")),
-        ("POST", "/api/v1/lake/expire-events", Elsewhere("no event here is old enough to leave")),
-        ("POST", "/api/v1/lake/vacuum", Elsewhere("nothing here is old enough to be deleted")),
-        ("POST", "/api/v1/snapshots/run", Elsewhere("no application is configured here")),
-        ("POST", "/api/v1/sources/{name}/refresh", Elsewhere("no source is configured here")),
+        ("POST", "/api/v1/periods/sweep", Idle("nothing here was too small to be posted")),
+        ("POST", "/api/v1/lake/compact", Idle("there is nothing small enough to merge here")),
+        ("POST", "/api/v1/lake/expire-events", Idle("no event here is old enough to leave")),
+        ("POST", "/api/v1/lake/vacuum", Idle("nothing here is old enough to be deleted")),
+        ("POST", "/api/v1/snapshots/run", Idle("no application is configured here")),
+        ("POST", "/api/v1/sources/{name}/refresh", Idle("no source is configured here")),
         ("POST", "/api/v1/events", Events),
         ("POST", "/api/v1/events/litellm", Events),
         ("POST", "/api/v1/events/langfuse", Events),
@@ -219,7 +219,7 @@ fn every_route_that_is_not_read_only_says_what_it_leaves() {
     for (_, route, row) in table() {
         match row {
             Row::Leaves(changes) => assert!(!changes.is_empty(), "{route}"),
-            Row::Elsewhere(reason) => assert!(!reason.is_empty(), "{route}"),
+            Row::Idle(reason) => assert!(!reason.is_empty(), "{route}"),
             Row::Events | Row::Nothing => {}
         }
     }
