@@ -9,6 +9,7 @@ use engine::query::{EntryFilter, ProofFilter};
 use engine::{EngineError, Settings};
 use ledger::{Entry, EntryKind, ProofState};
 use std::collections::BTreeMap;
+use storage::lake::Table;
 
 const ALL: TenantScope = TenantScope::All;
 const POLICY: &str = r#"
@@ -257,6 +258,20 @@ split = { method = "window", by = ["tenant"], event_type = "read", key = "$.id",
     run(&store, "2026-10-31", "2026-10-31").await;
     close(&store, "2026-10").await;
     check_ledger(&store).await;
+
+    let closes = store.engine.closes_all_tenants().await.unwrap();
+    let [file] = &closes[0].evidence[..] else { panic!("one day with windows: {closes:?}") };
+    let windows = store.engine.window_evidence_all_tenants(file).await.unwrap();
+    let [window] = &windows[..] else { panic!("one window: {windows:?}") };
+    let used = serde_json::json!([{ "consumer": "globex", "weight": "1" }]);
+    for (name, value) in [("key", "g"), ("status", "final"), ("amount", "4.00"), ("day", "2026-10-31")] {
+        assert_eq!(window[name], value, "{window}");
+    }
+    assert_eq!(window["consumers"], used);
+    let path = store.table_folder(Table::Ledger).parent().unwrap().join(format!("evidence/{}.jsonl", file.sha256));
+    std::fs::write(path, "{}").unwrap();
+    let verified = store.engine.verify_all_tenants(None).await.unwrap();
+    assert!(verified.faults[0].what.contains("the evidence of 2026-10-31"), "{verified:?}");
 }
 
 /// Numbers that look random and are the same every time.
@@ -277,8 +292,7 @@ const AMOUNTS: [&str; 4] = ["0.01", "3.33", "-12.50", "250.00"];
 /// is billed twice or not at all, and every answer is given again.
 #[tokio::test]
 async fn l_a_quarter_of_restatements_closes_and_reopens_keeps_every_closed_month_as_it_was() {
-    let nobody_looks = Weight::from_atoms(Weight::ONE.atoms()).unwrap();
-    let store = Store::with(Settings { unattributed_ratio_max: nobody_looks, ..Settings::default() }).await;
+    let store = Store::with(Settings { unattributed_ratio_max: Weight::ONE, ..Settings::default() }).await;
     store.engine.publish_policy(POLICY, "policy.toml").await.unwrap();
     let mut random = Random(7);
     let mut closed: BTreeMap<Month, i128> = BTreeMap::new();
