@@ -71,6 +71,7 @@ impl Engine {
         known.retain(|row| read.fault.is_none() || read.hashes.contains_key(&row.posting));
         faults.extend(read.fault);
         faults.extend(missing_heads(&read.hashes, &known, expect_head));
+        self.check_evidence(&mut faults).await?;
         let proofs_checked = if faults.is_empty() { self.check_proofs(&mut faults).await? } else { 0 };
         faults.sort_by_key(|fault| (fault.posting.is_none(), fault.posting));
         let head = read.chain.head();
@@ -118,6 +119,20 @@ impl Engine {
             }
         }
         if open.is_empty() { Ok(()) } else { read.accept(open) }
+    }
+
+    /// Reads every file that a close named again.
+    async fn check_evidence(&self, faults: &mut Vec<VerifyFault>) -> Result<(), EngineError> {
+        for closed in self.closes_all_tenants().await? {
+            for file in &closed.evidence {
+                if let Err(error) = self.lake.evidence(&file.sha256).await {
+                    let what =
+                        format!("the evidence of {} that the close of {} names: {error}", file.day, closed.month);
+                    faults.push(VerifyFault { posting: Some(closed.posting), what });
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn check_proofs(&self, faults: &mut Vec<VerifyFault>) -> Result<usize, EngineError> {
