@@ -180,6 +180,9 @@ pub struct ExplainedWindowBody {
 pub struct ExplainedCostBody {
     /// When it was caused.
     pub time: String,
+    /// Tenant, source and id of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// Its key.
     pub key: Option<String>,
     /// The first instant after its window.
@@ -403,6 +406,7 @@ fn to_api_price(price: ExplainedPrice) -> ExplainedPriceBody {
 fn to_api_window(window: ExplainedWindow) -> ExplainedWindowBody {
     let cost = |cost: ExplainedCost| ExplainedCostBody {
         time: cost.time.to_string(),
+        event: cost.event,
         key: cost.key,
         ends_at: cost.ends_at.to_string(),
         status: cost.status.to_owned(),

@@ -82,7 +82,7 @@ fn policy(version: &str, pools: &str) -> String {
 fn card(version: &str, tokens: &str) -> String {
     format!(
         "version = '{version}'\ncurrency = 'USD'\nvalid_from = 2026-11-01\n\
-         [[price]]\nmeter = 'llm_tokens'\nprice = '{tokens}'\ntiers = [{{ above = '25', price = '0.0000777' }}]\n\
+         [[price]]\nmeter = 'llm_tokens'\nprice = '{tokens}'\ntiers = [{{ above = '25', price = '{tokens}1' }}]\n\
          [[price]]\nmeter = 'log_queries'\nprice = '0.3'\n"
     )
 }

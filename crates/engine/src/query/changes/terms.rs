@@ -160,7 +160,7 @@ fn steps_of(before: &Side, after: &Side, given: Given<'_>) -> Steps {
         }
         Model::Own => Steps(vec![(OwnVolume, first), (priced, last), (PolicyOrRateVersion, last)]),
         Model::Split | Model::Heads if folds => {
-            let own = at_old_prices(before, after).values().sum();
+            let own: i128 = at_old_prices(before, after).values().sum();
             Steps(vec![(OwnVolume, own), (priced, last), (PolicyOrRateVersion, last)])
         }
         Model::Split => shared(before, after, before.weights, after.weights),
@@ -235,9 +235,12 @@ fn substituted(before: &Side, after: &Side, earlier: Weights, later: Weights) ->
     Some(reached)
 }
 
-/// The amount whose part by these weights the tenant pays; what all pay where it has no weight.
+/// The amount whose part by these weights the tenant pays: what all pay, where that is it but for the atoms that were
+/// rounded, or where the tenant has no weight.
 fn divided_amount(side: &Side, weights: Weights) -> Option<i128> {
-    if weights.own <= 0 {
+    const ROUNDED_ATOMS_MAX: u128 = 1_000;
+    let of_whole = own_part(side.whole, weights)?;
+    if weights.own <= 0 || of_whole.abs_diff(side.amount) <= ROUNDED_ATOMS_MAX {
         return Some(side.whole);
     }
     part(side.amount, total(weights)?, weights.own)
@@ -316,6 +319,19 @@ mod tests {
         check(&side(1200, 1, 3, 0), &side(2400, 1, 3, 0), given(Model::Split, true), &[(PriceOrPoolAmount, 300)]);
         check(&side(1200, 1, 2, 0), &side(1200, 1, 2, 3), given(Model::Split, true), &[(Idle, -200)]);
         check(&side(1200, 1, 3, 0), &side(1200, 1, 3, 0), given(Model::Split, true), &[]);
+    }
+
+    #[test]
+    fn what_rounding_gave_is_no_other_amount() {
+        let unit = 10_i128.pow(15);
+        let (before, after) = (side(100 * unit, 1, 2, 0), side(100 * unit, 1, 6, 0));
+        let terms = terms_of(&before, &after, given(Model::Split, true));
+        assert_eq!(terms[&ChangeTerm::PriceOrPoolAmount], 0);
+        assert_eq!(terms[&ChangeTerm::OthersVolume], after.amount - before.amount);
+        // On two days of different use the parts of the sums are not the sum of the parts: that is of the amount.
+        let two_days = Side { amount: 50 * unit, reporting: 50 * unit, ..side(200 * unit, 1, 2, 0) };
+        let terms = terms_of(&before, &two_days, given(Model::Split, true));
+        assert_eq!(terms[&ChangeTerm::PriceOrPoolAmount], 50 * unit - before.amount);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct ExplainedWindow {
 pub struct ExplainedCost {
     /// When it was caused.
     pub time: Instant,
+    /// Tenant, source and id of the event; none when not disclosed.
+    pub event: Option<String>,
     /// Its key.
     pub key: Option<String>,
     /// The first instant after its window.
@@ -68,7 +70,7 @@ impl ExplainedWindow {
     /// Leaves out whatever says something about the others.
     pub(super) fn redact(&mut self) {
         for cost in &mut self.shown {
-            (cost.cost, cost.readers, cost.total_weight) = (None, None, None);
+            (cost.event, cost.cost, cost.readers, cost.total_weight) = (None, None, None, None);
         }
     }
 }
@@ -144,6 +146,7 @@ fn costs_of(window: &WindowPool, asked: &Asked<'_>, is_weighted: bool) -> Vec<Ex
         let is_shown = if is_of_nobody { !cost.is_consumed() } else { !own.is_empty() };
         is_shown.then(|| ExplainedCost {
             time: cost.cost.time,
+            event: cost.cost.name.as_deref().map(str::to_owned),
             key: cost.cost.key.as_deref().map(str::to_owned),
             ends_at: cost.end,
             status: if cost.pending { "pending" } else { "final" },
