@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from delta_files import Commit, Fault, Table
+from delta_files import Commit, Fault, Table, sha256_of
 from ledger_bytes import COLUMNS, ZERO_HASH, posting_hash
 
 SOUND, USAGE, NO_LEDGER, DAMAGED = 0, 2, 3, 7
@@ -114,6 +114,7 @@ def verify(folder: Path, expect_head: str | None = None, use_catalog: bool = Tru
     report.faults += ledger.faults
     report.files = ledger.files_checked
     report.faults += missing_heads(chain, known, expect_head)
+    report.faults += damaged_evidence(chain, lake / "evidence")
     if report.ok:
         pool_days.read_log()
         pool_days.check_with_deltalake()
@@ -253,6 +254,17 @@ def missing_heads(chain: Chain, known: Known, expect_head: str | None) -> list[F
     expected = expect_head.removeprefix("sha256:") if expect_head else None
     if expected is not None and expected not in chain.hashes.values():
         faults.append(Fault(f"the expected head sha256:{expected} is not in the stored ledger: postings were cut off or rewritten"))
+    return faults
+
+
+def damaged_evidence(chain: Chain, folder: Path) -> list[Fault]:
+    """What a closed month rests on and no table keeps lies in files under the hash of their bytes, which the close names."""
+    faults = []
+    for posting, commit in chain.versions.items():
+        for file in commit.says.get("evidence") or []:
+            path = folder / f"{file['sha256']}.jsonl"
+            if not path.is_file() or sha256_of(path) != file["sha256"]:
+                faults.append(Fault(f"the evidence of {file.get('day')} that the close names is missing or changed", posting))
     return faults
 
 
