@@ -229,6 +229,11 @@ def renumbered(rows: list[dict]) -> None:
         row["line"] = line
 
 
+def billed_in_may(rows: list[dict]) -> None:
+    for row in rows:
+        row.update(billing_month="2026-05", charge_class=None)
+
+
 def without_a_row(rows: list[dict]) -> None:
     del rows[0]
     renumbered(rows)
@@ -320,7 +325,7 @@ FORGED = {  # the chain is whole in itself
     "rehashed: a row is gone": rehashed(FIRST, without_a_row),
     "rehashed: an adjustment that creates cost": rehashed(ADJUSTED, added_to("amount", ATOM)),
     "rehashed: a close with an amount": rehashed(CLOSED, first_row(amount=Decimal(1))),
-    "rehashed: a closed month is billed": rehashed(LAST, lambda rows: [row.update(billing_month="2026-05", charge_class=None) for row in rows]),
+    "rehashed: a closed month is billed": rehashed(LAST, billed_in_may),
     "rehashed: a posting in the middle is gone": without_the_middle,
     "rehashed: a posting more": appended,
 }
