@@ -10,7 +10,8 @@ CREATE TABLE period_changes (
     at      BIGINT NOT NULL,
     actor   TEXT   NOT NULL,
     reason  TEXT,              -- of a reopen or a forced close
-    forced  TEXT   NOT NULL    -- JSON list: what stood against a forced close
+    forced   TEXT NOT NULL,    -- JSON list: what stood against a forced close
+    evidence TEXT NOT NULL     -- JSON list: files of the lake with what the windows of the month looked like
 );
 CREATE INDEX period_changes_by_month ON period_changes (month);
 

@@ -35,7 +35,7 @@ HEADER = (
 DAYS = "2026-05-01..2026-06-30"
 USAGE, CONFLICT = 2, 5
 # The steps of the commit, and the moment between the posting and what is made of it.
-STEPS = ("after-data-file", "before-commit", "mid-commit", "after-commit", "period-closed")
+STEPS = ("period-evidence", "after-data-file", "before-commit", "mid-commit", "after-commit", "period-closed")
 HITS_MAX = 2
 
 

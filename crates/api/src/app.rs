@@ -77,6 +77,8 @@ pub struct App {
     pub export_prefix: Arc<str>,
     /// Answers that go on.
     pub streams: Streams,
+    /// Drafts that are tried.
+    pub simulations: Streams,
     /// What pages show of the configuration.
     pub pages: Arc<PageSettings>,
 }
@@ -122,6 +124,12 @@ impl App {
     pub(crate) fn cost_limits(&self) -> QueryLimits {
         let rows_max = self.limits.cost_rows_max;
         self.engine.query_limits(self.limits.rows_default.min(rows_max), rows_max)
+    }
+
+    /// Returns what bounds the trial of a draft.
+    pub(crate) fn simulation_limits(&self) -> QueryLimits {
+        let limits = self.cost_limits();
+        QueryLimits { range_days_max: limits.range_days_max.min(self.limits.simulation_days_max), ..limits }
     }
 
     /// Returns what bounds totals that are followed.

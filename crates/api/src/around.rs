@@ -151,7 +151,7 @@ async fn with_etag(response: Response, asked: Option<&HeaderValue>, bytes_max: u
 pub(crate) struct Guard {
     pub(crate) app: App,
     pub(crate) access: Access,
-    /// Whether the answer goes on as long as it likes.
+    /// Whether the answer goes on as long as it likes, and ends when the caller goes away.
     pub(crate) is_stream: bool,
     /// How large a body may be.
     pub(crate) body: BodySize,
@@ -175,7 +175,8 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
     parts.extensions.insert(caller.clone());
     let key = idempotency::key_of(&parts.headers)?;
     let request = Request::from_parts(parts, body);
-    if !is_read {
+    // What writes nothing may end with its caller; an answer that is kept for a repeat must be whole.
+    if !is_read && (!guard.is_stream || key.is_some()) {
         let write = async move {
             match key {
                 Some(key) => idempotency::once(&guard.app, &caller, key, guard.body, request, next).await,

@@ -45,6 +45,10 @@ pub struct ApiLimits {
     pub live_keys_max: usize,
     /// How long they wait between two looks.
     pub live_wait: Duration,
+    /// Longest range of days over which a draft is tried.
+    pub simulation_days_max: i32,
+    /// Drafts that are tried at once.
+    pub simulations_max: usize,
     /// Answers up to so many bytes carry an ETag.
     pub etag_bytes_max: u64,
     /// How long the first answer to a keyed write is kept for a repeat.
@@ -78,6 +82,8 @@ impl Default for ApiLimits {
             live_rows_max: 1_000,
             live_keys_max: 50_000,
             live_wait: Duration::from_secs(1),
+            simulation_days_max: 400,
+            simulations_max: 1,
             etag_bytes_max: 64 * 1024 * 1024,
             idempotency_seconds: 7 * 86_400,
             idempotency_stale_seconds: 3600,

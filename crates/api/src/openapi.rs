@@ -88,6 +88,7 @@ fn add_csv(content: &mut Map<String, Value>) {
         "PostingsBody",
         "ProofBody",
         "CostLinesBody",
+        "LedgerChangesBody",
         "CoverageAnswerBody",
         "OverheadBody",
         "UnitCostsBody",

@@ -114,6 +114,7 @@ problems! {
     "samples_refused" 400 "Samples refused": "Some samples cannot be counted; the detail says why. The others are stored.";
     "rate_limited" 429 "Too many events": "The tenant sends more events than `ingest.events_per_second_per_tenant`; wait as long as `Retry-After` says.";
     "too_many_streams" 429 "Too many streams": "As many streams are open as `limits.live_streams` allows; close one, or try again later.";
+    "too_many_simulations" 429 "Too many what-ifs": "As many drafts are tried as `limits.simulations` allows; try again when one has ended.";
     "store_damaged" 500 "Stored file damaged": "A stored file is not what was written; the detail names table and file. Run `apportion ledger verify` and restore the file from a backup.";
     "events_busy" 503 "Too many events at once": "The events in work take as much memory as `limits.events_memory` allows; nothing was stored. Send again after `Retry-After`.";
     "internal" 500 "Internal error": "The server could not finish the request; the log says why under the same request id.";
@@ -265,6 +266,12 @@ pub enum ApiError {
         /// How many there may be.
         streams_max: usize,
     },
+    /// No more drafts may be tried.
+    #[error("{simulations_max} drafts are tried already (limits.simulations); try again when one has ended")]
+    TooManySimulations {
+        /// How many there may be.
+        simulations_max: usize,
+    },
     /// The store cannot answer.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -334,6 +341,7 @@ impl ApiError {
             Self::RateLimited { .. } => "rate_limited",
             Self::EventsBusy => "events_busy",
             Self::TooManyStreams { .. } => "too_many_streams",
+            Self::TooManySimulations { .. } => "too_many_simulations",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) | Self::Lake(_) => "internal",
             Self::Engine(error) => engine_code(error),
@@ -368,18 +376,11 @@ impl ApiError {
             Self::Parameter { name, detail } => one(name, detail.clone()),
             Self::Body { pointer, detail } => one(pointer, detail.clone()),
             Self::Engine(EngineError::InvalidParameter { parameter, detail }) => one(parameter, detail.clone()),
-            Self::Engine(EngineError::Policy(error)) => match error {
-                PolicyError::Toml(error) => {
-                    one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
-                }
-                PolicyError::Invalid { place, problem } => one(place, problem.clone()),
-            },
-            Self::Engine(EngineError::Rates(error)) => match error {
-                RateError::Toml(error) => {
-                    one(&format!("line {}, column {}", error.line, error.column), error.message.clone())
-                }
-                RateError::Invalid { version, problem } => one(version, problem.clone()),
-            },
+            Self::Engine(
+                EngineError::Policy(PolicyError::Toml(error)) | EngineError::Rates(RateError::Toml(error)),
+            ) => one(&format!("line {}, column {}", error.line, error.column), error.message.clone()),
+            Self::Engine(EngineError::Policy(PolicyError::Invalid { place, problem })) => one(place, problem.clone()),
+            Self::Engine(EngineError::Rates(RateError::Invalid { version, problem })) => one(version, problem.clone()),
             Self::Import(ImportError::Row(row)) => one(&format!("{}: line {}", row.file, row.line), row.reason.clone()),
             Self::EventsRefused(refused) => {
                 let error = |event: &RefusedEventBody| ProblemError {

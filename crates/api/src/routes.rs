@@ -9,10 +9,10 @@ use crate::app::App;
 use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
-    adapters, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports,
-    fixed_costs, fx_rates, health, imports, invoices, lake, ledger, meters, metrics, overhead, periods, policies,
-    pools, rate_cards, reconciliation, runs, schedule, settings, snapshot_runs, snapshots, source_periods, sources,
-    statements, tenants, tokens, unit_costs, usage, usage_live,
+    adapters, adjustments, audit_log, clusters, cost_changes, cost_lines, costs, coverage, event_imports, event_list,
+    events, explain, exports, fixed_costs, fx_rates, health, imports, invoices, lake, ledger, ledger_changes, meters,
+    metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings, snapshot_runs,
+    snapshots, source_periods, sources, statements, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -66,6 +66,11 @@ fn stream(access: Access, made: UtoipaMethodRouter<App>) -> Route {
     Route { is_stream: true, ..route(access, made) }
 }
 
+/// A question with a text in its body that writes nothing: it ends when the caller goes away.
+fn question(access: Access, made: UtoipaMethodRouter<App>) -> Route {
+    Route { is_stream: true, ..text(access, made) }
+}
+
 /// The one method and path of a handler.
 fn named(paths: &Paths) -> (Method, String) {
     let (path, item) = paths.paths.iter().next().expect("every handler has its path");
@@ -101,6 +106,7 @@ fn about() -> Vec<Route> {
 fn costs() -> Vec<Route> {
     vec![
         route(CostReader, routes!(costs::list_costs)),
+        route(CostReader, routes!(cost_changes::show_cost_changes)),
         stream(PlatformAdminOnly, routes!(exports::export_usage)),
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
@@ -108,8 +114,10 @@ fn costs() -> Vec<Route> {
         route(AdminReader, routes!(unit_costs::list_unit_costs)),
         route(AdminReader, routes!(ledger::list_entries)),
         route(AdminReader, routes!(ledger::list_postings)),
+        route(AdminReader, routes!(ledger_changes::list_ledger_changes)),
         route(AdminReader, routes!(ledger::show_proof)),
         route(PlatformAdminOnly, routes!(ledger::verify)),
+        route(FinanceWriter, routes!(adjustments::add_adjustment)),
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
@@ -190,11 +198,12 @@ fn decisions() -> Vec<Route> {
         route(AdminReader, routes!(policies::show_policy)),
         text(PlatformAdmin, routes!(policies::publish_policy)),
         text(PlatformAdmin, routes!(policies::validate_policy)),
+        question(PlatformAdmin, routes!(policies::simulate_policy)),
         route(AdminReader, routes!(rate_cards::list_rate_cards)),
         route(AdminReader, routes!(rate_cards::show_rate_card)),
         text(PlatformAdmin, routes!(rate_cards::publish_rate_card)),
         text(PlatformAdmin, routes!(rate_cards::validate_rate_card)),
-        text(PlatformAdmin, routes!(rate_cards::simulate_rate_card)),
+        question(PlatformAdmin, routes!(rate_cards::simulate_rate_card)),
         route(AdminReader, routes!(meters::list_meters)),
         route(AdminReader, routes!(meters::show_meter)),
         route(PlatformAdmin, routes!(meters::put_meter)),

@@ -33,6 +33,12 @@ impl Streams {
         Self { streams_max, room, stopped: Arc::new(watch::Sender::new(false)) }
     }
 
+    /// Returns other room, for so many at once, that ends with this one.
+    #[must_use]
+    pub fn with_room(&self, streams_max: usize) -> Self {
+        Self { stopped: Arc::clone(&self.stopped), ..Self::new(streams_max) }
+    }
+
     /// Ends every stream, and those that come later at once: the server stops.
     pub fn stop(&self) {
         self.stopped.send_replace(true);
@@ -94,5 +100,8 @@ mod tests {
         place.stopped().await;
         drop(place);
         streams.enter().expect("room again").stopped().await;
+        let beside = streams.with_room(2);
+        let _first = beside.enter().expect("room of its own");
+        beside.enter().expect("room for two").stopped().await;
     }
 }

@@ -1,13 +1,16 @@
 //! What can be typed: commands and flags. A flag is defined once and feeds help and completion.
 
+/// Commands that tell what changed, or would change.
+mod changes;
 /// Commands for what people enter.
 mod entered;
 /// Commands for statements and invoices.
 mod statements;
 
+pub use changes::{CostChangesArgs, CostsCommand, LedgerChangesArgs, SimulateArgs, SimulateView};
 pub use entered::{
-    FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, RatesCommand, TenantArgs, TenantsCommand,
-    TokensCommand, VersionCommand,
+    AdjustArgs, FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, PolicyCommand, RatesCommand, TenantArgs,
+    TenantsCommand, TokensCommand, VersionCommand,
 };
 pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 
@@ -116,13 +119,15 @@ pub enum Command {
     Rates(RatesCommand),
     /// Policies: pools and rules
     #[command(subcommand)]
-    Policy(VersionCommand),
+    Policy(PolicyCommand),
     /// Rates of exchange
     #[command(subcommand)]
     Fx(FxCommand),
     /// Recurring and manual costs
     #[command(subcommand)]
     FixedCosts(FixedCostsCommand),
+    /// Move cost from one tenant to another; only another adjustment undoes it
+    Adjust(AdjustArgs),
     /// Billing months: list, close, reopen, sweep
     #[command(subcommand)]
     Period(PeriodCommand),
@@ -284,7 +289,11 @@ pub struct AttributeArgs {
 
 /// Flags of `costs`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct CostsArgs {
+    /// Another question about costs
+    #[command(subcommand)]
+    pub command: Option<CostsCommand>,
     /// Dimensions, comma-separated: tenant, pool, tier, cluster, label:<key> …
     #[arg(long, default_value = "tenant", value_name = "DIMENSIONS")]
     pub by: String,
@@ -418,6 +427,8 @@ pub enum LedgerCommand {
     Entries(LedgerFilter),
     /// The postings, newest first
     Postings(PageArgs),
+    /// What was booked between two states, and why
+    Changes(LedgerChangesArgs),
 }
 
 /// `lake …`.

@@ -97,6 +97,18 @@ impl Call {
         self
     }
 
+    /// Sends a key under which the request counts once, if there is one.
+    ///
+    /// # Errors
+    /// A key that no header can hold.
+    pub fn idempotency_key(mut self, key: Option<&str>) -> Result<Self> {
+        if let Some(key) = key {
+            let refused = || Failure::new(Exit::Usage, "an idempotency key has visible ASCII characters only");
+            self.headers.insert("idempotency-key", HeaderValue::from_str(key).map_err(|_| refused())?);
+        }
+        Ok(self)
+    }
+
     /// Sends JSON.
     pub fn json(self, body: &Value) -> Self {
         self.body("application/json", Body::from(body.to_string()))

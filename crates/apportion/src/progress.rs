@@ -1,6 +1,7 @@
 //! Progress bars on standard error, only when it is a terminal.
 
 use crate::client::{Answer, Call, Client};
+use crate::exit::{Exit, Failure};
 use anyhow::Result;
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -54,6 +55,37 @@ pub async fn follow_run(client: &Client, path: &str, (doing, counted): (&'static
     .await?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Returns what a question answers that tells how far it is meanwhile; shows that as a bar over days.
+///
+/// # Errors
+/// As [`Client::send`], what the stream says went wrong, or a stream that broke off.
+pub async fn follow_question(client: &Client, call: Call, shown: bool, doing: &'static str) -> Result<Value> {
+    let bar = ProgressBar::with_draw_target(Some(0), target(shown));
+    bar.set_style(
+        ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} days {elapsed}").expect("a constant template"),
+    );
+    bar.set_message(doing);
+    let answer = client.send(call.accept("text/event-stream")).await?;
+    let mut last = None;
+    follow_events(answer, |event| {
+        if event.get("status").and_then(Value::as_str) != Some("running") {
+            last = Some(event.clone());
+            return true;
+        }
+        bar.set_length(event["days_total"].as_u64().unwrap_or(0));
+        bar.set_position(event["days_done"].as_u64().unwrap_or(0));
+        false
+    })
+    .await?;
+    bar.finish_and_clear();
+    let last = last.ok_or_else(|| Failure::new(Exit::Unreachable, "the answer broke off"))?;
+    if last.get("status").and_then(Value::as_str) == Some("failed") {
+        let text = |key: &str| last[key].as_str().unwrap_or_default().to_owned();
+        return Err(Failure::new(Exit::Failure, format!("{}: {}", text("code"), text("detail"))).into());
+    }
+    Ok(last)
 }
 
 /// Hands each event's JSON to `is_last` until it says so or the stream ends.

@@ -130,6 +130,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         upkeep: Arc::new(upkeep(config)),
         limits: Arc::new(api_limits(&config.limits)),
         streams: streams.clone(),
+        simulations: streams.with_room(config.limits.simulations),
         pages: Arc::new(page_settings(config)),
     };
     app.set_up_events().await.map_err(conflict)?;
@@ -289,6 +290,8 @@ fn api_limits(limits: &Limits) -> ApiLimits {
         live_streams_max: limits.live_streams,
         live_rows_max: limits.live_rows,
         live_keys_max: limits.live_keys,
+        simulation_days_max: i32::try_from(limits.simulation_days).unwrap_or(i32::MAX),
+        simulations_max: limits.simulations,
         etag_bytes_max: limits.etag_body.bytes(),
         idempotency_seconds: seconds(&limits.idempotency),
         idempotency_stale_seconds: seconds(&limits.idempotency_stale),

@@ -31,6 +31,8 @@ pub struct CostEvent {
     pub key: Option<Arc<str>>,
     /// The cost in atoms.
     pub amount: i128,
+    /// What the event is called, for explanations; no share depends on it.
+    pub name: Option<Arc<str>>,
 }
 
 /// A use of a cost.

@@ -26,6 +26,11 @@ pub struct Version<T> {
 }
 
 impl<T> Version<T> {
+    /// Returns a version that nobody published.
+    pub(crate) fn draft(name: &str, valid_from: Day, content: T) -> Self {
+        Self { name: name.into(), valid_from, sha256: "".into(), content: Arc::new(content) }
+    }
+
     /// Returns the name with the hash, which together say which content is meant.
     pub(crate) fn name_and_hash(&self) -> (Arc<str>, Arc<str>) {
         (Arc::clone(&self.name), Arc::clone(&self.sha256))
@@ -84,6 +89,16 @@ impl Books {
             .filter(|version| names.insert((&version.name, &version.sha256)))
             .map(|version| &*version.content)
             .collect()
+    }
+
+    /// Returns the books in which this policy applies on every day.
+    pub(crate) fn with_policy(&self, policy: Version<Policy>) -> Self {
+        Self { policies: vec![policy], ..self.clone() }
+    }
+
+    /// Returns the books in which this rate card applies on every day.
+    pub(crate) fn with_card(&self, card: Version<RateCard>) -> Self {
+        Self { cards: vec![card], ..self.clone() }
     }
 
     /// Returns every policy that can apply, the built-in one first, then in the order of publication.
@@ -171,7 +186,8 @@ impl Engine {
 
 fn builtin_version<T>(content: T, name: impl Fn(&T) -> (&String, Day)) -> Version<T> {
     let (version, valid_from) = name(&content);
-    Version { name: version.as_str().into(), valid_from, sha256: "".into(), content: Arc::new(content) }
+    let version = version.clone();
+    Version::draft(&version, valid_from, content)
 }
 
 fn read_version<T, E: std::fmt::Display>(

@@ -52,6 +52,18 @@ pub enum EngineError {
         /// Its days.
         range: String,
     },
+    /// There is no usable rate of exchange.
+    #[error(
+        "there is no rate from {from} to {to} of {day} or the 7 days before; enter one with `apportion fx import` and repeat"
+    )]
+    FxMissing {
+        /// From which currency.
+        from: domain::Currency,
+        /// To which one.
+        to: domain::Currency,
+        /// On which day.
+        day: domain::Day,
+    },
     /// The month is closed.
     #[error("{0} is closed already; reopen it first if it must be closed again")]
     PeriodClosed(Month),

@@ -4,6 +4,8 @@
 //! Never: HTTP, JSON shapes of the wire, formulas (those are `attribution`'s), how entries are stored.
 //! Start reading at [`Engine`], then `run/mod.rs` (writing) and `query/mod.rs` (reading).
 
+/// Moving cost from one tenant to another by hand.
+pub mod adjust;
 /// Policies, rate cards and tenants as they applied on a day.
 pub mod books;
 /// Which days must run, derived from what changed.

@@ -1,9 +1,12 @@
 //! Finding the first posting that is not as it was written.
 
-use domain::Instant;
+use domain::{Currency, Instant};
+use std::collections::BTreeMap;
 
 use crate::canonical::{ChainHash, posting_hash};
+use crate::entry::Entry;
 use crate::posting::Posting;
+use crate::words::EntryKind;
 
 /// The newest posting of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,12 @@ pub enum Broken {
         /// What the entries give.
         found: ChainHash,
     },
+    /// An adjustment creates or destroys cost.
+    #[error("it is an adjustment, and its entries do not cancel out")]
+    Unbalanced,
+    /// A close or reopen says more than that.
+    #[error("it closes or reopens a month, and is not one line without amounts")]
+    Period,
 }
 
 /// A chain that is checked posting by posting.
@@ -123,7 +132,7 @@ impl Chain {
         if found != posting.hash {
             return Err(Broken::Hash { stored: posting.hash, found });
         }
-        Ok(())
+        check_kinds(&posting.entries)
     }
 }
 
@@ -148,6 +157,34 @@ fn check_lines(posting: &Posting) -> Result<(), Broken> {
         }
     }
     Ok(())
+}
+
+/// What an entry's kind promises beside the hash: an adjustment moves cost and creates none, a month is closed by one
+/// line without amounts.
+fn check_kinds(entries: &[Entry]) -> Result<(), Broken> {
+    let mut adjusted: BTreeMap<Option<Currency>, Option<[i128; 3]>> = BTreeMap::new();
+    for entry in entries {
+        let measures = [entry.amount, entry.billed_amount, entry.amount_reporting];
+        match entry.kind {
+            EntryKind::Cost => {}
+            EntryKind::Adjustment => {
+                // What was stored by somebody else may be of any size.
+                let sums = adjusted.entry(entry.currency).or_insert(Some([0; 3]));
+                *sums = sums.and_then(|sums| plus(sums, measures));
+            }
+            EntryKind::Close | EntryKind::Reopen => {
+                if entries.len() != 1 || measures != [0; 3] {
+                    return Err(Broken::Period);
+                }
+            }
+        }
+    }
+    if adjusted.values().all(|sums| *sums == Some([0; 3])) { Ok(()) } else { Err(Broken::Unbalanced) }
+}
+
+fn plus(left: [i128; 3], right: [i128; 3]) -> Option<[i128; 3]> {
+    let [amount, billed, reporting] = left;
+    Some([amount.checked_add(right[0])?, billed.checked_add(right[1])?, reporting.checked_add(right[2])?])
 }
 
 /// Returns the head of these postings, which start with number 1.

@@ -1,7 +1,8 @@
 //! How commits and opening behave as a log grows: `commit_curve FOLDER COMMITS`.
 //!
-//! Makes a new lake in the folder and commits a posting of one row at a time to its ledger. After 100 commits, and after
-//! each tenfold of them, it prints the median time of the last 50 commits, and the time to open the lake again.
+//! Makes a new lake in the folder and commits a posting of one row at a time to its ledger. After 50 commits, after 100, and
+//! after each tenfold of them, it prints the median time of the last 50 commits, and the time to open the lake again. Every
+//! commit is synced: the data file, the log entry and their directories.
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::DataType;
@@ -16,6 +17,8 @@ use storage::lake::{Commit, DataFolder, Lake, Table, schemas};
 const NOW: Instant = Instant::from_micros(1_772_323_200_000_000);
 /// Commits whose times are taken together.
 const TIMED: usize = 50;
+/// After how many commits the times are taken again; later after each tenfold of them.
+const FIRST_STEP: u64 = 100;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let lake = Lake::open(&folder.lake(), NOW).await?;
     let mut pinned = lake.pin_table(Table::Ledger).await?;
     let mut times: Vec<Duration> = Vec::new();
-    let mut next = 100;
+    let mut next = TIMED as u64;
     while pinned.version() < commits {
         let begun = Stopwatch::now();
         let mut writer = lake.partitioned(Table::Ledger);
@@ -37,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         times.push(begun.elapsed());
         if pinned.version() == next || pinned.version() == commits {
             report(&folder, pinned.version(), &times).await?;
-            next *= 10;
+            next = if next < FIRST_STEP { FIRST_STEP } else { next * 10 };
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::access::{CostReader, PlatformAdminOnly};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::convert::{Exact, day};
 use crate::list::{ListAsked, json};
 use crate::problem::ApiError;
@@ -99,7 +100,7 @@ pub async fn attribute_cluster(
 ) -> Result<Response, ApiError> {
     let date = date_of(&app, &query)?;
     app.engine.cluster_pool(&cluster, date).await?;
-    let mut not_run = run_pools(&app, &admin.actor, date, vec![cluster.clone()]).await?;
+    let mut not_run = run_pools(&app, &admin, date, vec![cluster.clone()]).await?;
     if let Some(refusal) = not_run.remove(&cluster) {
         return Err(refusal);
     }
@@ -119,7 +120,7 @@ pub async fn attribute_all(
     let clusters = app.engine.shared_clusters_all_tenants(date).await?;
     let mut bodies = Vec::new();
     if !clusters.is_empty() {
-        let not_run = run_pools(&app, &admin.actor, date, clusters.clone()).await?;
+        let not_run = run_pools(&app, &admin, date, clusters.clone()).await?;
         for cluster in clusters.iter().filter(|cluster| !not_run.contains_key(*cluster)) {
             bodies.push(to_api_attribution(&app.engine.cluster_attribution_all_tenants(cluster, date).await?));
         }
@@ -142,13 +143,14 @@ fn date_of(app: &App, query: &QueryPairs) -> Result<Day, ApiError> {
 /// answer must not show them as if they were new.
 async fn run_pools(
     app: &App,
-    actor: &str,
+    caller: &Caller,
     date: Day,
     pools: Vec<String>,
 ) -> Result<BTreeMap<String, ApiError>, ApiError> {
     app.prepare().await?;
-    let request = RunRequest { pools: Some(pools), ..RunRequest::of(DayRange::single(date), actor) };
+    let request = RunRequest { pools: Some(pools), ..RunRequest::of(DayRange::single(date), &caller.actor) };
     let run = app.engine.run_and_wait(request).await?;
+    app.record_run(caller, &run).await?;
     let day = date.to_string();
     let states = app.catalog().run_pool_states(&day, &day).await?;
     let refusal = |pool: &str, code: String| {

@@ -134,7 +134,15 @@ pub async fn import_bills(
     let report = import_focus(&app.import_context(), &source, files.collect(), confirm, Arc::new(|_| {})).await?;
     let body = to_api_report(&report);
     if !report.unchanged {
-        app.record(&admin, "cost_lines.import", &source, crate::audit::NOTHING, Some(&body)).await?;
+        let replaced = body.billing_periods.iter().filter(|period| 0 < period.replaced_rows);
+        let replaced = replaced.map(|period| {
+            serde_json::json!({
+                "billing_account": period.billing_account, "billing_period": period.billing_period,
+                "rows": period.replaced_rows,
+            })
+        });
+        let before = Some(replaced.collect::<Vec<_>>()).filter(|periods| !periods.is_empty());
+        app.record(&admin, "cost_lines.import", &source, before.as_ref(), Some(&body)).await?;
     }
     json(&body)
 }

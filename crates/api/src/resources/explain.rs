@@ -10,10 +10,12 @@ use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
 use engine::query::explain::{
-    BillImport, Change, ExplainedCell, ExplainedComponent, ExplainedCost, ExplainedPool, ExplainedWindow,
+    BillImport, Change, ExplainedCell, ExplainedComponent, ExplainedCost, ExplainedPool, ExplainedPrice, ExplainedRule,
+    ExplainedWindow,
 };
 use engine::query::{Explanation, explain::ExplainQuery};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which amount.
@@ -60,8 +62,10 @@ pub struct ExplainedPoolBody {
     pub basis: String,
     /// Whether it is an estimate beside the money.
     pub memo: bool,
-    /// How it is shared out.
+    /// How it is shared out; empty for an adjustment.
     pub method: String,
+    /// The rule; null when the policy is not known any more.
+    pub rule: Option<ExplainedRuleBody>,
     /// Versions of the policy.
     pub policy_versions: Vec<String>,
     /// Versions of the rate card.
@@ -93,6 +97,65 @@ pub struct ExplainedPoolBody {
     pub inputs: Vec<serde_json::Value>,
 }
 
+/// What the policy and the rate card say of the pool.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExplainedRuleBody {
+    /// What a consumer is.
+    pub by: Vec<String>,
+    /// Weight by meter (`weighted`).
+    pub weights: BTreeMap<String, String>,
+    /// `none` or `resource_share` (`weighted`).
+    pub normalize: Option<String>,
+    /// The meter (`proportional`).
+    pub meter: Option<String>,
+    /// The meters by glob (`rated`).
+    pub meters: Vec<String>,
+    /// Active tenants or users (`even`), or the pools whose cost it follows (`by_cost`).
+    pub of: Vec<String>,
+    /// `invoice`, when each component follows the cost of its own origin (`by_cost`).
+    pub follow: Option<String>,
+    /// The tenant's own percent (`fixed`).
+    pub percent: Option<String>,
+    /// How unused capacity is shown, where there is a capacity.
+    pub idle: Option<String>,
+    /// Capacity per hour, or the meter that measures it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<BTreeMap<String, String>>,
+    /// The prices of the tenant's meters, where usage is priced.
+    pub prices: Vec<ExplainedPriceBody>,
+}
+
+/// A price of the card for a meter that the tenant used.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExplainedPriceBody {
+    /// The meter.
+    pub meter: String,
+    /// The key of the card.
+    pub key: String,
+    /// The meter's quantity is divided by this before it is priced.
+    pub divisor: u64,
+    /// Labels that usage must carry.
+    pub labels: BTreeMap<String, String>,
+    /// Price of one unit.
+    pub price: String,
+    /// `unit`, `hour`, `day` or `month`.
+    pub per: String,
+    /// Other prices of what lies above a quantity of the month.
+    pub tiers: Vec<ExplainedTierBody>,
+    /// What the tenant used at it on the days of the month before; only where there are tiers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_before: Option<String>,
+}
+
+/// A price of what lies above a quantity of the month.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExplainedTierBody {
+    /// The quantity, in units of the card's key.
+    pub above: String,
+    /// Price of one unit above it.
+    pub price: String,
+}
+
 /// The rule of a window pool, and the costs that the tenant used.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ExplainedWindowBody {
@@ -121,6 +184,9 @@ pub struct ExplainedWindowBody {
 pub struct ExplainedCostBody {
     /// When it was caused.
     pub time: String,
+    /// Tenant, source and id of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// Its key.
     pub key: Option<String>,
     /// The first instant after its window.
@@ -202,10 +268,12 @@ pub struct ExplainedCellBody {
     pub billed_amount: String,
     /// The amount in the reporting currency.
     pub amount_reporting: String,
-    /// The amount computed again.
+    /// The amount computed again; of the ways in which it was, one that does not give the ledger's, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recomputed: Option<String>,
-    /// Whether the two are the same.
+    /// From what it was computed again: `inputs`, read as the run read them, and `entries`, by what they say.
+    pub recomputed_from: Vec<String>,
+    /// Whether all ways give what the ledger says; null where nothing can be recomputed.
     pub matches: Option<bool>,
     /// Why the consumer is a reserved word.
     pub reason: Option<String>,
@@ -294,6 +362,7 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
         basis: pool.basis,
         memo: pool.memo,
         method: pool.method,
+        rule: pool.rule.map(to_api_rule),
         policy_versions: pool.policy_versions,
         rate_card_versions: pool.rate_card_versions,
         cost: money(pool.cost),
@@ -309,9 +378,40 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
     }
 }
 
+fn to_api_rule(rule: ExplainedRule) -> ExplainedRuleBody {
+    ExplainedRuleBody {
+        by: rule.by,
+        weights: rule.weights,
+        normalize: rule.normalize.map(str::to_owned),
+        meter: rule.meter,
+        meters: rule.meters,
+        of: rule.of,
+        follow: rule.follow.map(str::to_owned),
+        percent: rule.percent,
+        idle: rule.idle.map(str::to_owned),
+        capacity: rule.capacity,
+        prices: rule.prices.into_iter().map(to_api_price).collect(),
+    }
+}
+
+fn to_api_price(price: ExplainedPrice) -> ExplainedPriceBody {
+    let tier = |(above, price): (String, i128)| ExplainedTierBody { above, price: money(price) };
+    ExplainedPriceBody {
+        meter: price.meter,
+        key: price.key,
+        divisor: price.divisor,
+        labels: price.labels,
+        price: money(price.price),
+        per: price.per.to_owned(),
+        tiers: price.tiers.into_iter().map(tier).collect(),
+        used_before: price.used_before.map(quantity),
+    }
+}
+
 fn to_api_window(window: ExplainedWindow) -> ExplainedWindowBody {
     let cost = |cost: ExplainedCost| ExplainedCostBody {
         time: cost.time.to_string(),
+        event: cost.event,
         key: cost.key,
         ends_at: cost.ends_at.to_string(),
         status: cost.status.to_owned(),
@@ -365,6 +465,7 @@ fn to_api_cell(cell: ExplainedCell) -> ExplainedCellBody {
         billed_amount: money(cell.billed_amount),
         amount_reporting: money(cell.amount_reporting),
         recomputed: cell.recomputed.map(money),
+        recomputed_from: cell.recomputed_from.iter().map(|way| way.as_str().to_owned()).collect(),
         matches: cell.matches,
         reason: cell.reason,
         fx_rate: cell.fx_rate.map(factor),

@@ -14,10 +14,13 @@ use domain::toml_text::DecimalText;
 use domain::{Currency, Day};
 use engine::query::cursor;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use storage::catalog::{FxRateRow, NewFxRate};
 use utoipa::{IntoParams, ToSchema};
 
 const FX_RATES: &str = "fx-rates";
+/// Most rates that the record of a change lists on either side; a table of the ECB has many thousands.
+const RATES_AUDITED_MAX: usize = 1000;
 
 /// Which rates; all days when none are named.
 #[derive(Clone, Debug, IntoParams)]
@@ -147,6 +150,7 @@ pub async fn put_fx_rates(
         return Err(ApiError::body("", format!("{}: {} to itself has no rate", same.date, same.from)));
     }
     let rows: Vec<NewFxRate> = rates.iter().map(to_row_rate).collect();
+    let known = known_rates(&app, &rows).await?;
     let recorded = app.catalog().put_fx_rates(&rows, app.now().micros()).await?;
     let days = || rates.iter().map(|rate| rate.date);
     let body = RatesRecorded {
@@ -156,9 +160,25 @@ pub async fn put_fx_rates(
         to: days().max().map(|day| day.to_string()),
     };
     if recorded > 0 {
-        app.record(&writer, "fx_rates.put", FX_RATES, crate::audit::NOTHING, Some(&body)).await?;
+        let now = known_rates(&app, &rows).await?;
+        let changed = |of: &[FxRateRow], other: &[FxRateRow]| {
+            let rows = of.iter().filter(|row| !other.contains(row)).take(RATES_AUDITED_MAX);
+            rows.map(to_api_rate).collect::<Vec<_>>()
+        };
+        let after = serde_json::json!({ "recorded": recorded, "rates": changed(&now, &known) });
+        let before = Some(changed(&known, &now)).filter(|rates| !rates.is_empty());
+        app.record(&writer, "fx_rates.put", FX_RATES, before.as_ref(), Some(&after)).await?;
     }
     json(&body)
+}
+
+/// The rates that count now of the days and pairs of these rows.
+async fn known_rates(app: &App, rows: &[NewFxRate]) -> Result<Vec<FxRateRow>, ApiError> {
+    let asked: BTreeSet<(&str, &str, &str)> =
+        rows.iter().map(|row| (row.day.as_str(), row.from_currency.as_str(), row.to_currency.as_str())).collect();
+    let mut known = app.catalog().fx_rates_upto(i64::MAX).await?;
+    known.retain(|row| asked.contains(&(row.day.as_str(), row.from_currency.as_str(), row.to_currency.as_str())));
+    Ok(known)
 }
 
 /// An object with `rates`, or the bare list.

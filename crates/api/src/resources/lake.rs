@@ -9,6 +9,7 @@ use crate::query::{QueryPairs, flag};
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// Files named in an answer; further ones are only counted.
@@ -89,7 +90,7 @@ pub struct VacuumBody {
 
 /// Merges the small files of a day's usage and events into few large ones. No row changes.
 #[utoipa::path(post, path = "/api/v1/lake/compact", tag = "lake", responses((status = 200, body = CompactionBody)))]
-pub async fn compact(_admin: PlatformAdmin, State(app): State<App>, query: QueryPairs) -> Result<Response, ApiError> {
+pub async fn compact(admin: PlatformAdmin, State(app): State<App>, query: QueryPairs) -> Result<Response, ApiError> {
     query.params()?.finish()?;
     let rows = app.compact().await?.into_iter().map(|(table, done)| CompactedTableBody {
         table: table.name().to_owned(),
@@ -100,7 +101,14 @@ pub async fn compact(_admin: PlatformAdmin, State(app): State<App>, query: Query
         bytes_after: done.bytes_after,
         rows: done.rows,
     });
-    json(&CompactionBody { rows: rows.collect() })
+    let body = CompactionBody { rows: rows.collect() };
+    if body.rows.iter().any(|table| 0 < table.commits) {
+        let tables = || body.rows.iter().filter(|table| 0 < table.commits);
+        let before: BTreeMap<&str, u64> = tables().map(|table| (table.table.as_str(), table.files_before)).collect();
+        let after: BTreeMap<&str, u64> = tables().map(|table| (table.table.as_str(), table.files_after)).collect();
+        app.record(&admin, "lake.compact", "lake", Some(&before), Some(&after)).await?;
+    }
+    json(&body)
 }
 
 /// Takes raw events out of their table that are older than `[retention] events_days`. Usage and ids stay.

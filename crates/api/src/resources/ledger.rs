@@ -1,5 +1,6 @@
 //! Entries, postings, proof, verification.
 
+use super::adjustments::{AdjustmentBody, adjustment_body};
 use crate::access::{AdminReader, PlatformAdminOnly};
 use crate::app::App;
 use crate::convert::{day, factor, inputs, money, owned, quantity};
@@ -212,6 +213,8 @@ pub struct PostingBody {
     pub policy_versions: Vec<String>,
     /// Versions of rate cards that applied.
     pub rate_card_versions: Vec<String>,
+    /// What was adjusted, and why; null unless the posting is an adjustment.
+    pub adjustment: Option<AdjustmentBody>,
     /// The hash before.
     pub prev_hash: String,
     /// Its hash.
@@ -248,14 +251,19 @@ pub async fn list_postings(
 }
 
 fn to_api_posting(posting: PostingSummary) -> PostingBody {
+    let booked_at = posting.booked_at.to_string();
+    let adjustment = posting
+        .adjustment
+        .map(|facts| adjustment_body(facts, posting.posting, booked_at.clone(), posting.hash.clone()));
     PostingBody {
         posting: posting.posting,
         run: posting.run,
-        booked_at: posting.booked_at.to_string(),
+        booked_at,
         entries: posting.entries,
         days: posting.days,
         policy_versions: posting.policy_versions,
         rate_card_versions: posting.rate_card_versions,
+        adjustment,
         prev_hash: posting.prev_hash,
         hash: posting.hash,
     }

@@ -2,12 +2,16 @@
 
 /// Payloads of other programs: webhooks and exports.
 pub mod adapters;
+/// Cost that a person moves from one tenant to another.
+pub mod adjustments;
 /// Who changed what.
 pub mod audit_log;
 /// FOCUS BillingPeriod rows.
 mod billing_periods;
 /// Shared clusters and what a tenant paid for them (S2).
 pub mod clusters;
+/// Why a cost changed.
+pub mod cost_changes;
 /// Bills: imports and lines.
 pub mod cost_lines;
 /// Cost by any dimension.
@@ -40,6 +44,8 @@ pub mod invoices;
 pub mod lake;
 /// Entries, postings, proof, verification.
 pub mod ledger;
+/// What two states of the ledger differ by.
+pub mod ledger_changes;
 /// How events become quantities.
 pub mod meters;
 /// Metrics as they are pushed.
@@ -86,3 +92,5 @@ pub mod usage;
 pub mod usage_live;
 /// What policies and rate cards have in common: dated versions of a TOML text.
 pub mod versions;
+/// What a draft would change in the ledger.
+pub mod what_if;

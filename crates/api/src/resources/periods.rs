@@ -13,7 +13,7 @@ use crate::query::{Id, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
 use domain::Month;
-use engine::periods::{CloseRequest, LastChange, Obstacle, PeriodChanged, PeriodRow, ReopenRequest};
+use engine::periods::{CloseRequest, EvidenceFile, LastChange, Obstacle, PeriodChanged, PeriodRow, ReopenRequest};
 use engine::run::PendingCorrection;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,6 +65,17 @@ pub struct PendingCorrectionBody {
     pub consumers: Vec<ConsumerCorrectionBody>,
 }
 
+/// What the windows of one day looked like at a close: a file of the lake, `evidence/<sha256>.jsonl`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EvidenceBody {
+    /// The day.
+    pub date: String,
+    /// Hash of the file, and its name.
+    pub sha256: String,
+    /// Cost events in it.
+    pub cost_events: usize,
+}
+
 /// A billing month.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PeriodBody {
@@ -84,6 +95,8 @@ pub struct PeriodBody {
     pub reason: Option<String>,
     /// What stood against a close that was forced.
     pub forced: Vec<ObstacleBody>,
+    /// What the windows of the month looked like when it was closed, by day.
+    pub evidence: Vec<EvidenceBody>,
     /// Whether the month has ended and it is its turn to be closed.
     pub is_next: bool,
     /// What stands against closing it now; empty unless `is_next`.
@@ -172,8 +185,11 @@ pub async fn close_period(
     app.prepare().await?;
     let request = CloseRequest { month, force: asked.force, reason, requested_by: finance.actor.clone() };
     let body = to_api_changed(&app.engine.close_period(&request).await?);
-    let recorded = serde_json::json!({ "posting": body.posting, "reason": request.reason, "forced": body.forced });
-    app.record(&finance, "period.close", &body.month, NOTHING, Some(&recorded)).await?;
+    let before = serde_json::json!({ "state": word_of(false) });
+    let after = serde_json::json!({
+        "state": body.state, "posting": body.posting, "reason": request.reason, "forced": body.forced,
+    });
+    app.record(&finance, "period.close", &body.month, Some(&before), Some(&after)).await?;
     json(&body)
 }
 
@@ -192,8 +208,9 @@ pub async fn reopen_period(
     let month = month_of(&month)?;
     let request = ReopenRequest { month, reason: reason_of(&asked.reason)?, requested_by: finance.actor.clone() };
     let body = to_api_changed(&app.engine.reopen_period(&request).await?);
-    let recorded = serde_json::json!({ "posting": body.posting, "reason": request.reason });
-    app.record(&finance, "period.reopen", &body.month, NOTHING, Some(&recorded)).await?;
+    let before = serde_json::json!({ "state": word_of(true) });
+    let after = serde_json::json!({ "state": body.state, "posting": body.posting, "reason": request.reason });
+    app.record(&finance, "period.reopen", &body.month, Some(&before), Some(&after)).await?;
     json(&body)
 }
 
@@ -250,6 +267,10 @@ fn to_api_obstacle(obstacle: &Obstacle) -> ObstacleBody {
     ObstacleBody { code: obstacle.code.clone(), about: obstacle.about.clone(), detail: obstacle.detail.clone() }
 }
 
+fn to_api_evidence(file: &EvidenceFile) -> EvidenceBody {
+    EvidenceBody { date: day(file.day), sha256: file.sha256.clone(), cost_events: file.cost_events }
+}
+
 fn to_api_period(row: &PeriodRow) -> PeriodBody {
     let changed: Option<&LastChange> = row.changed.as_ref();
     PeriodBody {
@@ -261,6 +282,7 @@ fn to_api_period(row: &PeriodRow) -> PeriodBody {
         changed_by: changed.map(|changed| changed.by.clone()),
         reason: changed.and_then(|changed| changed.reason.clone()),
         forced: changed.into_iter().flat_map(|changed| &changed.forced).map(to_api_obstacle).collect(),
+        evidence: changed.into_iter().flat_map(|changed| &changed.evidence).map(to_api_evidence).collect(),
         is_next: row.is_next,
         obstacles: row.checklist.obstacles.iter().map(to_api_obstacle).collect(),
         notes: row.checklist.notes.iter().map(to_api_obstacle).collect(),

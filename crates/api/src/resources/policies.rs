@@ -3,8 +3,10 @@
 use super::ledger::PageParams;
 use super::versions::{
     ListedVersionBody, PublishParams, PublishedBody, SelectionRow, SharedDriverBody, ValidBody, VersionWithContent,
-    published_answer, to_api_listed, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer,
+    published_answer, replaced_version, to_api_listed, to_api_published, to_api_refusal, to_api_version, toml_of,
+    version_answer,
 };
+use super::what_if::{self, WhatIfBody, WhatIfParams};
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
 use crate::body::Text;
@@ -19,6 +21,7 @@ use domain::policy::{BUILTIN_TEXT, Policy};
 use engine::EngineError;
 use engine::publish::VersionSummary;
 use engine::query::selection::{Fate, Selected, SharedDriver};
+use engine::run::{Draft, WhatIfQuery};
 use utoipa::IntoParams;
 
 const POLICIES: &str = "policies";
@@ -72,12 +75,14 @@ pub async fn publish_policy(
     let mut params = query.params()?;
     flag(&mut params, "confirm")?;
     params.finish()?;
+    let known = app.engine.policies().await?;
     let published = to_api_published(&app.engine.publish_policy(&toml_of(&body)?, FILE).await?);
     if published.outcome != "unchanged" {
         // Its fixed costs are cost lines like any other.
         app.prepare().await?;
         app.set_up_events().await?;
-        app.record(&admin, "policy.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
+        let before = replaced_version(&known, &published);
+        app.record(&admin, "policy.publish", &published.version, before.as_ref(), Some(&published)).await?;
     }
     published_answer(&published)
 }
@@ -127,6 +132,25 @@ pub async fn validate_policy(
         shared_drivers: shared.into_iter().map(to_api_shared).collect(),
         refusal: refusal.as_ref().map(to_api_refusal),
     })
+}
+
+/// Says what a policy would change for each tenant over a range, against the ledger; nothing is stored.
+///
+/// `Accept: text/event-stream` tells the progress before the answer: `progress` with each day, at the end `done` or `error`.
+/// It ends when the caller goes away; with an Idempotency-Key it runs to its end.
+#[utoipa::path(post, path = "/api/v1/policies/simulate", tag = "policies", params(WhatIfParams),
+    request_body(content((String = "application/toml"), (Object = "application/json"))),
+    responses((status = 200, content((WhatIfBody = "application/json"), (String = "text/event-stream")))))]
+pub async fn simulate_policy(
+    _admin: PlatformAdmin,
+    State(app): State<App>,
+    query: QueryPairs,
+    headers: HeaderMap,
+    body: Text,
+) -> Result<Response, ApiError> {
+    let query = WhatIfQuery::from_params(query.params()?, &app.simulation_limits())?;
+    let policy = app.engine.validate_policy(&toml_of(&body)?, FILE)?;
+    what_if::answer(app, Draft::Policy(policy), query, &headers).await
 }
 
 fn to_api_shared(shared: SharedDriver) -> SharedDriverBody {

@@ -3,9 +3,10 @@
 use super::costs::RangeBody;
 use super::ledger::PageParams;
 use super::versions::{
-    ListedVersionBody, PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, to_api_listed,
-    to_api_published, to_api_refusal, to_api_version, toml_of, version_answer, wants_toml, with_content,
+    ListedVersionBody, PublishParams, PublishedBody, ValidBody, VersionBody, published_answer, replaced_version,
+    to_api_listed, to_api_published, to_api_refusal, to_api_version, toml_of, version_answer, wants_toml, with_content,
 };
+use super::what_if::{self, WhatIfBody};
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
 use crate::body::Text;
@@ -21,7 +22,8 @@ use domain::rates::{Per, RateCard};
 use engine::EngineError;
 use engine::month_prices::MonthPrice;
 use engine::publish::{ListedVersion, VersionSummary};
-use engine::query::{RateSimulation, SimulatedRow, SimulationQuery};
+use engine::query::{CurrentCard, RateSimulation, SimulatedRow, SimulationQuery, View};
+use engine::run::{Draft, WhatIfQuery};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -120,7 +122,10 @@ pub struct SimulationParams {
     pub from: Option<String>,
     /// Last day, included.
     pub to: Option<String>,
-    /// Which usage counts, such as `origin:snapshot`.
+    /// `current_rates`, which is the default: all usage at the draft's prices, beside what rated pools posted. `posted`: what
+    /// runs of the days would post with the draft, against the ledger; then the last 30 days end with yesterday.
+    pub view: Option<String>,
+    /// Which usage counts, such as `origin:snapshot`; only with `view=current_rates`.
     pub filter: Option<String>,
     /// Most rows of the answer, 1 to 10000.
     pub limit: Option<u32>,
@@ -158,6 +163,16 @@ pub struct SimulationBody {
     pub unpriced_metrics: Vec<String>,
     /// Prices 100 times or more away from those in force.
     pub price_warnings: Vec<String>,
+}
+
+/// What a draft changes, by the view that was asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum RateSimulationBody {
+    /// `view=current_rates`.
+    Usage(SimulationBody),
+    /// `view=posted`.
+    Ledger(WhatIfBody),
 }
 
 /// Sums over all tenants, those beyond `limit` too.
@@ -238,18 +253,38 @@ pub(super) fn to_api_price(price: MonthPrice) -> MonthPriceBody {
 }
 
 /// Says what a draft would change for each tenant over a range; nothing is stored.
+///
+/// With `view=current_rates` all usage is priced and compared with what rated pools posted; with `view=posted` the days are
+/// attributed as a run would with the draft, and compared with the whole ledger. `Accept: text/event-stream` then tells the
+/// progress before the answer: `progress` with each day, at the end `done` or `error`. It ends when the caller goes away;
+/// with an Idempotency-Key it runs to its end.
 #[utoipa::path(post, path = "/api/v1/rate-cards/simulate", tag = "rate-cards", params(SimulationParams),
     request_body(content((String = "application/toml"), (Object = "application/json"))),
-    responses((status = 200, body = SimulationBody)))]
+    responses((status = 200, content((RateSimulationBody = "application/json"), (String = "text/event-stream")))))]
 pub async fn simulate_rate_card(
     _admin: PlatformAdmin,
     State(app): State<App>,
     query: QueryPairs,
+    headers: HeaderMap,
     body: Text,
 ) -> Result<Response, ApiError> {
-    let query = SimulationQuery::from_params(query.params()?, &app.cost_limits())?;
-    let found = app.engine.simulate_rate_card_all_tenants(&toml_of(&body)?, FILE, &query).await?;
-    json(&to_api_simulation(found, app.zone().name()))
+    let mut params = query.params()?;
+    match params.word("view", &[("current_rates", View::CurrentRates), ("posted", View::Posted)])? {
+        View::CurrentRates => {
+            let query = SimulationQuery::from_params(params, &app.cost_limits())?;
+            let found = app.engine.simulate_rate_card_all_tenants(&toml_of(&body)?, FILE, &query).await?;
+            json(&to_api_simulation(found, app.zone().name()))
+        }
+        View::Posted => {
+            if params.text("filter").is_some() {
+                let detail = "the ledger is computed whole: `filter` goes with view=current_rates";
+                return Err(ApiError::parameter("filter", detail));
+            }
+            let query = WhatIfQuery::from_params(params, &app.simulation_limits())?;
+            let card = app.engine.validate_rate_card(&toml_of(&body)?, FILE).await?;
+            what_if::answer(app, Draft::RateCard(card), query, &headers).await
+        }
+    }
 }
 
 fn to_api_simulation(found: RateSimulation, timezone: &str) -> SimulationBody {
@@ -286,9 +321,11 @@ pub async fn publish_rate_card(
     let mut params = query.params()?;
     let confirm = flag(&mut params, "confirm")?;
     params.finish()?;
+    let known = app.engine.rate_cards().await?;
     let published = to_api_published(&app.engine.publish_rate_card(&toml_of(&body)?, FILE, confirm).await?);
     if published.outcome != "unchanged" {
-        app.record(&admin, "rate_card.publish", &published.version, crate::audit::NOTHING, Some(&published)).await?;
+        let before = replaced_version(&known, &published);
+        app.record(&admin, "rate_card.publish", &published.version, before.as_ref(), Some(&published)).await?;
     }
     published_answer(&published)
 }

@@ -4,6 +4,8 @@ use super::ledger::PageParams;
 use crate::access::PlatformAdmin;
 use crate::app::App;
 use crate::around::BasePath;
+use crate::audit::NOTHING;
+use crate::auth::Caller;
 use crate::body::Json;
 use crate::convert::{day, instant};
 use crate::follow::{event, follow, lost};
@@ -139,14 +141,17 @@ pub async fn start_run(
     let wait = flag(&mut params, "wait")?;
     params.finish()?;
     if asked.due {
-        return run_due(&app, &admin.actor, &asked).await;
+        return run_due(&app, &admin, &asked).await;
     }
     let request = request_of(asked, &admin.actor)?;
     app.prepare().await?;
     if wait {
-        return json(&to_api_run(&app.engine.run_and_wait(request).await?));
+        let run = app.engine.run_and_wait(request).await?;
+        app.record_run(&admin, &run).await?;
+        return json(&to_api_run(&run));
     }
     let run = app.engine.start_run(request).await?;
+    app.record_run(&admin, &run).await?;
     let mut response = json(&to_api_run(&run))?;
     *response.status_mut() = StatusCode::ACCEPTED;
     if let Ok(location) = HeaderValue::from_str(&format!("{base}/api/v1/runs/{}", run.id)) {
@@ -167,12 +172,29 @@ fn request_of(asked: NewRun, actor: &str) -> Result<RunRequest, ApiError> {
     Ok(RunRequest { pools: asked.pools, dry_run: asked.dry_run, ..RunRequest::of(range, actor) })
 }
 
-async fn run_due(app: &App, actor: &str, asked: &NewRun) -> Result<Response, ApiError> {
+impl App {
+    /// Records who started a run; one that writes nothing is not recorded.
+    pub(super) async fn record_run(&self, caller: &Caller, run: &RunView) -> Result<(), ApiError> {
+        if run.dry_run {
+            return Ok(());
+        }
+        let facts = serde_json::json!({
+            "from": day(run.from), "to": day(run.to), "pools": run.pools, "status": run.status.as_str(),
+            "posting": run.posting, "entries": run.entries, "not_run": run.not_run,
+        });
+        self.record(caller, "run.start", &run.id, NOTHING, Some(&facts)).await
+    }
+}
+
+async fn run_due(app: &App, caller: &Caller, asked: &NewRun) -> Result<Response, ApiError> {
     if asked.from.is_some() || asked.to.is_some() || asked.pools.is_some() || asked.dry_run {
         return Err(ApiError::body("/due", "`due` decides the days and pools itself; send nothing else with it"));
     }
     app.prepare().await?;
-    let (runs, due) = app.engine.run_due(actor).await?;
+    let (runs, due) = app.engine.run_due(&caller.actor).await?;
+    for run in &runs {
+        app.record_run(caller, run).await?;
+    }
     let runs: Vec<RunBody> = runs.iter().map(to_api_run).collect();
     json(&DueRunsBody {
         id: None,
@@ -208,7 +230,7 @@ pub(super) fn to_api_run(run: &RunView) -> RunBody {
     }
 }
 
-fn to_api_warning(warning: &RunWarning) -> RunWarningBody {
+pub(super) fn to_api_warning(warning: &RunWarning) -> RunWarningBody {
     RunWarningBody {
         code: warning.code.clone(),
         day: warning.day.map(day),

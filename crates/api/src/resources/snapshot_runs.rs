@@ -4,6 +4,8 @@ use super::ledger::PageParams;
 use crate::access::{PlatformAdmin, PlatformAdminOnly};
 use crate::app::App;
 use crate::around::BasePath;
+use crate::audit::NOTHING;
+use crate::auth::Caller;
 use crate::convert::{day, instant};
 use crate::follow::{event, follow, lost};
 use crate::list::{ListAsked, Page, json};
@@ -101,6 +103,15 @@ impl App {
         }
     }
 
+    /// Records who had workspaces measured.
+    pub(super) async fn record_snapshot_run(&self, caller: &Caller, run: &SnapshotRun) -> Result<(), ApiError> {
+        let body = to_api_run(run);
+        let facts = serde_json::json!({
+            "status": body.status, "date": body.date, "tenants": body.tenants, "failed": body.failed_total,
+        });
+        self.record(caller, "snapshots.run", &body.id, NOTHING, Some(&facts)).await
+    }
+
     async fn carry_out(&self, run: SnapshotRun) -> Result<SnapshotRun, ApiError> {
         let run = self.workspaces.carry_out(run).await?;
         // New workspaces are tenants that events may name from now on.
@@ -129,7 +140,9 @@ pub async fn start_snapshot_run(
         return json(&to_api_run(&app.workspaces.try_out(date, None).await?));
     }
     if wait {
-        return json(&to_api_run(&app.run_snapshots(date, &admin.actor).await?));
+        let run = app.run_snapshots(date, &admin.actor).await?;
+        app.record_snapshot_run(&admin, &run).await?;
+        return json(&to_api_run(&run));
     }
     let run = match app.workspaces.begin(date, &admin.actor).await? {
         Begun::Other(run) => run,
@@ -144,6 +157,7 @@ pub async fn start_snapshot_run(
             run
         }
     };
+    app.record_snapshot_run(&admin, &run).await?;
     let mut response = json(&to_api_run(&run))?;
     *response.status_mut() = StatusCode::ACCEPTED;
     if let Ok(location) = HeaderValue::from_str(&format!("{base}/api/v1/snapshots/runs/{}", run.id)) {

@@ -179,7 +179,10 @@ pub async fn put_snapshots(
     };
     if replaced.changed {
         let target = format!("{}/{day}", stored.source);
-        app.record(&admin, "snapshots.put", &target, crate::audit::NOTHING, Some(&stored)).await?;
+        // The day as it was stays readable in the version before.
+        let before = serde_json::json!({ "snapshots_version": replaced.version - 1 });
+        let after = serde_json::json!({ "snapshots_version": replaced.version, "stored": stored });
+        app.record(&admin, "snapshots.put", &target, Some(&before), Some(&after)).await?;
     }
     json(&stored)
 }

@@ -3,7 +3,6 @@
 use super::billing_periods::{read, state_of};
 use crate::access::{AdminReader, FinanceWriter};
 use crate::app::App;
-use crate::audit::NOTHING;
 use crate::body::{Text, json_of, typed};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
@@ -144,13 +143,16 @@ pub async fn put_source_periods(
     if said.is_empty() {
         return Err(ApiError::body("", "there are no periods in the body"));
     }
-    app.engine.say_of_source_periods(&said, &writer.actor).await?;
     let is_named =
         |period: &SourcePeriod| said.iter().any(|said| said.source == period.source && said.month == period.month);
-    let now = app.engine.source_periods_all_tenants().await?;
-    let periods = now.iter().filter(|period| is_named(period)).map(to_api_source_period).collect();
+    let shown = |periods: Vec<SourcePeriod>| -> Vec<SourcePeriodBody> {
+        periods.iter().filter(|period| is_named(period)).map(to_api_source_period).collect()
+    };
+    let before = Some(shown(app.engine.source_periods_all_tenants().await?)).filter(|periods| !periods.is_empty());
+    app.engine.say_of_source_periods(&said, &writer.actor).await?;
+    let periods = shown(app.engine.source_periods_all_tenants().await?);
     let body = SourcePeriodsRecorded { recorded: said.len(), periods };
-    app.record(&writer, "source_periods.put", SOURCE_PERIODS, NOTHING, Some(&body)).await?;
+    app.record(&writer, "source_periods.put", SOURCE_PERIODS, before.as_ref(), Some(&body)).await?;
     json(&body)
 }
 

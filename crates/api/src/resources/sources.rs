@@ -162,7 +162,11 @@ pub async fn refresh_source(
         }
         let run = match dry_run {
             true => app.workspaces.try_out(None, Some(&name)).await?,
-            false => app.measure_now(&name, &admin.actor).await?,
+            false => {
+                let run = app.measure_now(&name, &admin.actor).await?;
+                app.record_snapshot_run(&admin, &run).await?;
+                run
+            }
         };
         return json(&to_api_measured(&name, dry_run, &run));
     }

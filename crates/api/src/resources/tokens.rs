@@ -216,7 +216,8 @@ pub async fn revoke_token(
     query.none()?;
     let row = app.catalog().revoke_token(&id, app.now().micros()).await?;
     app.known_tokens.forget(&row.hash);
-    app.record(&admin, "token.revoke", &id, NOTHING, Some(&to_api_token(&row))).await?;
+    let before = TokenRow { revoked_at: None, ..row.clone() };
+    app.record(&admin, "token.revoke", &id, Some(&to_api_token(&before)), Some(&to_api_token(&row))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

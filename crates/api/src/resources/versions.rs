@@ -171,6 +171,13 @@ pub(super) fn to_api_listed(listed: &ListedVersion, currency: Option<String>) ->
     ListedVersionBody { summary: to_api_version(&listed.summary, currency), in_force: listed.in_force }
 }
 
+/// Returns the version that a publication replaced, if it replaced one.
+pub(super) fn replaced_version(known: &[ListedVersion], published: &PublishedBody) -> Option<VersionBody> {
+    let summaries = known.iter().map(|listed| &listed.summary);
+    let mut replaced = summaries.filter(|summary| summary.version == published.version && !summary.sha256.is_empty());
+    replaced.next().map(|summary| to_api_version(summary, None))
+}
+
 /// Returns what publishing did.
 pub(super) fn to_api_published(published: &PublishedVersion) -> PublishedBody {
     let outcome = match published.outcome {

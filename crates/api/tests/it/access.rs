@@ -70,6 +70,8 @@ const METER: &str =
 const FIXED: &str =
     r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-01","to":"2026-11-01"}"#;
 
+const ADJUSTMENT: &str = r#"{"charge_date":"2026-11-18","from_tenant":"acme","to_tenant":"globex","amount":"1.00","currency":"USD",
+    "reason":"charged twice","reference":"FIN-1"}"#;
 const INVOICE: &str = r#"{"source":"aws","billing_period":"2026-10","invoice_id":"1","total":"1.00","currency":"USD"}"#;
 
 const SNAPSHOTS: &str = r#"[{"tenant":"acme","metrics":{"member_count":"3"}}]"#;
@@ -93,6 +95,11 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/costs?filter=tenant:globex", 200),
             get("missing", "/api/v1/costs?filter=tenant:nobody", 200),
             get("malformed", "/api/v1/costs?filter=tenant:%ff", 400)]),
+        Row("GET", "/api/v1/costs/changes", Costs, vec![
+            get("own", "/api/v1/costs/changes?tenant=acme", 200),
+            get("foreign", "/api/v1/costs/changes?tenant=globex", 200),
+            get("missing", "/api/v1/costs/changes?tenant=nobody", 404),
+            get("malformed", "/api/v1/costs/changes?tenant=%ff", 400)]),
         Row("GET", "/api/v1/exports/usage.csv", PlatformOnly, vec![
             get("own", "/api/v1/exports/usage.csv", 200), get("malformed", "/api/v1/exports/usage.csv?view=draft", 400)]),
         Row("GET", "/api/v1/explain", Costs, vec![
@@ -107,8 +114,14 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/ledger/entries", Readers, vec![
             get("own", "/api/v1/ledger/entries?tenant=acme", 200), get("malformed", "/api/v1/ledger/entries?posting=x", 400)]),
         Row("GET", "/api/v1/ledger/postings", Readers, plain("/api/v1/ledger/postings")),
+        Row("GET", "/api/v1/ledger/changes", Readers, vec![
+            get("own", "/api/v1/ledger/changes?from_booked=posting:0", 200), get("malformed", "/api/v1/ledger/changes", 400)]),
         Row("GET", "/api/v1/ledger/proof", Readers, plain("/api/v1/ledger/proof")),
         Row("GET", "/api/v1/ledger/verify", PlatformOnly, plain("/api/v1/ledger/verify")),
+        Row("POST", "/api/v1/adjustments", Finance, vec![
+            send("own", "/api/v1/adjustments", JSON, ADJUSTMENT, 201),
+            send("missing", "/api/v1/adjustments", JSON, &ADJUSTMENT.replace("acme", "nobody"), 404),
+            send("malformed", "/api/v1/adjustments", JSON, "{}", 400)]),
         Row("POST", "/api/v1/lake/compact", Platform, vec![
             send("own", "/api/v1/lake/compact", JSON, "", 200), send("malformed", "/api/v1/lake/compact?x=1", JSON, "", 400)]),
         Row("POST", "/api/v1/lake/expire-events", Platform, vec![
@@ -245,6 +258,9 @@ fn table() -> Vec<Row> {
         Row("POST", "/api/v1/policies", Platform, vec![
             send("own", "/api/v1/policies", "application/toml", POLICY, 200), send("malformed", "/api/v1/policies", "application/toml", "=", 422)]),
         Row("POST", "/api/v1/policies/validate", Platform, vec![send("own", "/api/v1/policies/validate", "application/toml", POLICY, 200)]),
+        Row("POST", "/api/v1/policies/simulate", Platform, vec![
+            send("own", "/api/v1/policies/simulate?range=7d", "application/toml", POLICY, 200),
+            send("malformed", "/api/v1/policies/simulate", "application/toml", "=", 422)]),
         Row("GET", "/api/v1/rate-cards", Readers, plain("/api/v1/rate-cards")),
         Row("GET", "/api/v1/rate-cards/{version}", Readers, vec![
             get("own", "/api/v1/rate-cards/starter", 200), get("missing", "/api/v1/rate-cards/none", 404)]),

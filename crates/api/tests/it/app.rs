@@ -134,6 +134,7 @@ impl TestApp {
             admin_token: None,
             export_prefix: "apportion".into(),
             streams: Streams::new(limits.live_streams_max),
+            simulations: Streams::new(limits.simulations_max),
             upkeep: Arc::default(),
             known_tokens: KnownTokens::default(),
             schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),

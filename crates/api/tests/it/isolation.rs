@@ -24,6 +24,9 @@ fn questions() -> Vec<String> {
         "/cost-attribution/tenant/acme/breakdown",
         "/cost-attribution/tenant/acme/breakdown?cluster=shared-west-us",
         "/cost-attribution/tenant/acme/trend",
+        "/costs/changes",
+        "/costs/changes?tenant=acme&range=2026-11-18",
+        "/costs/changes?range=2026-11-17&compare=2026-11-18",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -91,6 +94,7 @@ async fn t3_a_foreign_tenant_looks_like_a_missing_one() {
         [
             format!("/costs?filter=tenant:{name}"),
             format!("/explain?tenant={name}&date={DAY}"),
+            format!("/costs/changes?tenant={name}&range={DAY}"),
             format!("/cost-attribution/tenant/{name}/breakdown"),
             format!("/cost-attribution/tenant/{name}/trend"),
         ]

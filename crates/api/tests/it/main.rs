@@ -4,8 +4,11 @@
 
 mod access;
 mod adapters;
+mod adjustments;
 mod app;
+mod audit;
 mod backfill;
+mod changes;
 mod documents;
 mod event_list;
 mod events;
@@ -26,5 +29,6 @@ mod streams;
 mod tenants;
 mod tokens;
 mod unit_costs;
+mod what_if;
 mod windows;
 mod worked_example;

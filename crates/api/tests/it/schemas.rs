@@ -141,6 +141,8 @@ async fn o1_every_answer_is_what_the_document_says() {
             "costs" => "?group_by=tenant,pool&granularity=day&compare=prev",
             "comparison" => "?date=2026-11-18",
             "reconciliation" => "?range=2026-10",
+            "changes" if facts.path.contains("ledger") => "?from_booked=posting:0",
+            "changes" => "?tenant=acme&range=2026-11-18&compare=prev",
             _ => "",
         };
         let body = app.call("GET", &format!("{path}{query}"), Some(&app.admin), "", "").await.expect(200).json();
@@ -194,6 +196,13 @@ async fn o1_answers_to_writes_are_documented_too() {
             "200",
         ),
         ("POST", "/policies", "", json!({ "version": "p", "valid_from": "2027-01-01" }), "201"),
+        (
+            "POST",
+            "/policies/simulate",
+            "?range=7d",
+            json!({ "version": "p", "valid_from": DAY, "pool": [{ "name": "a", "select": {}, "split": { "method": "even" } }] }),
+            "200",
+        ),
         (
             "POST",
             "/rate-cards/simulate",

@@ -150,6 +150,7 @@ async fn a_gather_over_the_end_of_a_month_is_pending_then_final_and_a_late_read_
     let window = pool.window.as_ref().unwrap();
     assert_eq!((window.window.as_str(), window.each.as_str(), window.costs_used), ("24h", "consumer", 1));
     let shown = &window.shown[0];
+    assert!(shown.event.as_deref().is_some_and(|event| event.starts_with("platform /s ")), "{shown:?}");
     assert_eq!((shown.status, shown.readers, shown.part), ("final", Some(3), parse_atoms("0.90").unwrap().atoms));
 }
 

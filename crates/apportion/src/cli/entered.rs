@@ -1,5 +1,6 @@
-//! What people enter: rate cards and policies, exchange rates, fixed costs, billing months, tenants, tokens.
+//! What people enter: rate cards and policies, exchange rates, fixed costs, adjustments, billing months, tenants, tokens.
 
+use super::{SimulateArgs, SimulateView};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -16,7 +17,20 @@ pub enum RatesCommand {
         /// Only so many rows, the largest changes first
         #[arg(long, value_name = "N")]
         top: Option<u32>,
+        /// What it is compared with
+        #[arg(long, value_enum, default_value_t = SimulateView::CurrentRates)]
+        view: SimulateView,
     },
+}
+
+/// `policy …`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// What rates and policies have in common
+    #[command(flatten)]
+    Version(VersionCommand),
+    /// Say what a draft would change for each tenant [--range], without publishing it
+    Simulate(SimulateArgs),
 }
 
 /// `rates …` and `policy …`.
@@ -102,6 +116,35 @@ pub struct FixedCostArgs {
     /// Tag of the cost lines (repeat for more)
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub tags: Vec<(String, String)>,
+}
+
+/// Flags of `adjust`.
+#[derive(Debug, Args)]
+pub struct AdjustArgs {
+    /// Day whose cost is corrected
+    #[arg(long, value_name = "DAY")]
+    pub date: String,
+    /// Who pays less
+    #[arg(long, value_name = "TENANT")]
+    pub from_tenant: String,
+    /// Who pays more
+    #[arg(long, value_name = "TENANT")]
+    pub to_tenant: String,
+    /// How much, such as 127.50
+    #[arg(long, allow_hyphen_values = true)]
+    pub amount: String,
+    /// In which currency
+    #[arg(long)]
+    pub currency: String,
+    /// Why; tenants do not see it
+    #[arg(long)]
+    pub reason: String,
+    /// Where it was decided, such as the number of a ticket
+    #[arg(long)]
+    pub reference: String,
+    /// Book it once however often the command is repeated with this key
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -32,7 +32,7 @@ pub async fn run(context: &Context, args: AttributeArgs) -> Result<Exit> {
 const WARNINGS_SHOWN_MAX: usize = 20;
 
 /// Returns what a person should read of a run's warnings.
-fn warnings_of(run: &Value) -> Vec<String> {
+pub(super) fn warnings_of(run: &Value) -> Vec<String> {
     let warnings = run.get("warnings").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let line = |warning: &Value| {
         let part = |key: &str| warning.get(key).and_then(Value::as_str);

@@ -1,15 +1,18 @@
 //! `costs`, `explain` and `coverage`: questions to the ledger.
 
 use super::Context;
-use crate::cli::{CostsArgs, ExplainArgs, Format};
+use crate::cli::{CostChangesArgs, CostsArgs, CostsCommand, ExplainArgs, Format};
 use crate::client::Call;
 use crate::exit::Exit;
 use crate::output::plain;
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Runs `costs`.
+/// Runs `costs` and `costs changes`.
 pub async fn run(context: &Context, args: CostsArgs) -> Result<Exit> {
+    if let Some(CostsCommand::Changes(args)) = args.command {
+        return changes(context, args).await;
+    }
     let call = Call::get("/costs")
         .queries(context.days())
         .query("group_by", &args.by)
@@ -90,6 +93,54 @@ fn findings_of(meta: &Value) -> String {
     text
 }
 
+/// Runs `costs changes`.
+async fn changes(context: &Context, args: CostChangesArgs) -> Result<Exit> {
+    let call = Call::get("/costs/changes")
+        .queries(context.days())
+        .maybe("tenant", args.tenant)
+        .maybe("compare", args.compare)
+        .maybe("as_of", args.as_of);
+    let client = context.client().await?;
+    let answer = client.json(call).await?;
+    if context.output.format == Format::Json {
+        context.output.answer(&answer, &[])?;
+        return Ok(Exit::Ok);
+    }
+    context.output.answer(&json!({ "rows": rows_of_changes(&answer) }), &[])?;
+    if context.output.format == Format::Table {
+        let day = |range: &str, end: &str| plain(&answer[range][end]);
+        context.output.text(&format!(
+            "\n{}: {} to {} less {} to {}, {}: {} - {} = {}\n",
+            plain(&answer["tenant"]),
+            day("range", "from"),
+            day("range", "to"),
+            day("compare", "from"),
+            day("compare", "to"),
+            plain(&answer["currency"]),
+            plain(&answer["cost"]),
+            plain(&answer["previous"]),
+            plain(&answer["change"])
+        ))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Returns a row for each pool and one for all of them, with a column for each term that is told anywhere.
+fn rows_of_changes(answer: &Value) -> Vec<Value> {
+    let names = answer["terms"].as_array().into_iter().flatten().map(|term| plain(&term["term"]));
+    let names: Vec<String> = names.collect();
+    let row = |name: &str, of: &Value| {
+        let mut row = json!({ "pool": name, "previous": of["previous"], "cost": of["cost"], "change": of["change"] });
+        for term in &names {
+            let told = of["terms"].as_array().into_iter().flatten().find(|told| told["term"] == *term.as_str());
+            row[term] = told.map_or(Value::Null, |told| told["amount"].clone());
+        }
+        row
+    };
+    let pools = answer["pools"].as_array().into_iter().flatten();
+    pools.map(|pool| row(&plain(&pool["pool"]), pool)).chain([row("total", answer)]).collect()
+}
+
 /// Runs `explain`.
 pub async fn explain(context: &Context, args: ExplainArgs) -> Result<Exit> {
     let call = Call::get("/explain")
@@ -98,7 +149,20 @@ pub async fn explain(context: &Context, args: ExplainArgs) -> Result<Exit> {
         .maybe("pool", args.pool)
         .maybe("as_of", args.as_of);
     let client = context.client().await?;
-    context.print(&client, call, &[]).await
+    let answer = client.json(call).await?;
+    context.output.answer(&answer, &[])?;
+    let wrong = pools_that_do_not_match(&answer);
+    for pool in &wrong {
+        let text =
+            format!("pool \"{pool}\": what is computed again is not what was posted; see `matches` of its cells");
+        context.output.warn(&text);
+    }
+    Ok(if wrong.is_empty() { Exit::Ok } else { Exit::Partial })
+}
+
+fn pools_that_do_not_match(answer: &Value) -> Vec<String> {
+    let pools = answer["pools"].as_array().into_iter().flatten();
+    pools.filter(|pool| pool["matches"] == false).map(|pool| plain(&pool["pool"])).collect()
 }
 
 /// Runs `coverage`.
@@ -110,6 +174,27 @@ pub async fn coverage(context: &Context) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_have_a_column_for_each_term_and_a_row_for_all_pools() {
+        let term = |term: &str, amount: &str| json!({ "term": term, "amount": amount });
+        let answer = json!({
+            "previous": "3.00", "cost": "5.00", "change": "2.00", "terms": [term("own_volume", "1.50"), term("idle", "0.50")],
+            "pools": [{ "pool": "a", "previous": "3.00", "cost": "5.00", "change": "2.00", "terms": [term("own_volume", "1.50")] }],
+        });
+        let expected = json!([
+            { "pool": "a", "previous": "3.00", "cost": "5.00", "change": "2.00", "own_volume": "1.50", "idle": null },
+            { "pool": "total", "previous": "3.00", "cost": "5.00", "change": "2.00", "own_volume": "1.50", "idle": "0.50" },
+        ]);
+        assert_eq!(Value::Array(rows_of_changes(&answer)), expected);
+    }
+
+    #[test]
+    fn pools_whose_number_is_another_one_are_named() {
+        let pool = |pool: &str, matches: Value| json!({ "pool": pool, "matches": matches });
+        let answer = json!({ "pools": [pool("a", json!(true)), pool("b", json!(false)), pool("c", Value::Null)] });
+        assert_eq!(pools_that_do_not_match(&answer), ["b"]);
+    }
 
     #[test]
     fn the_summary_names_what_is_not_zero_and_the_difference() {

@@ -1,7 +1,7 @@
 //! `ledger`: verify, prove and list.
 
 use super::Context;
-use crate::cli::{Format, LedgerCommand, LedgerFilter};
+use crate::cli::{Format, LedgerChangesArgs, LedgerCommand, LedgerFilter};
 use crate::client::Call;
 use crate::exit::Exit;
 use crate::output::{plain, rows_of};
@@ -28,6 +28,9 @@ const ENTRY_COLUMNS: [&str; 12] = [
 ];
 /// Columns of the postings' table.
 const POSTING_COLUMNS: [&str; 5] = ["posting", "booked_at", "run", "entries", "hash"];
+/// Columns of the changes' table; the other formats have all.
+const CHANGE_COLUMNS: [&str; 8] =
+    ["charge_date", "pool", "tenant", "cause", "correction", "amount", "currency", "amount_reporting"];
 /// Columns of the proof's table.
 const PROOF_COLUMNS: [&str; 13] = [
     "charge_date",
@@ -60,7 +63,23 @@ pub async fn run(context: &Context, command: LedgerCommand) -> Result<Exit> {
             let client = context.client().await?;
             context.print_list(&client, "/ledger/postings", query, &POSTING_COLUMNS).await
         }
+        LedgerCommand::Changes(args) => changes(context, args).await,
     }
+}
+
+async fn changes(context: &Context, args: LedgerChangesArgs) -> Result<Exit> {
+    let mut query = context.days();
+    let given = [
+        ("from_booked", Some(args.from_booked)),
+        ("to_booked", args.to_booked),
+        ("tenant", args.tenant),
+        ("pool", args.pool),
+        ("limit", args.limit.map(|limit| limit.to_string())),
+        ("cursor", args.cursor),
+    ];
+    query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let client = context.client().await?;
+    context.print_list(&client, "/ledger/changes", query, &CHANGE_COLUMNS).await
 }
 
 fn query_of(context: &Context, filter: LedgerFilter) -> Vec<(&'static str, String)> {

@@ -2,6 +2,8 @@
 
 /// `openapi`, `completion`, `version`.
 mod about;
+/// `adjust`.
+mod adjust;
 /// `attribute` and `runs`.
 mod attribute;
 /// `check`.
@@ -50,6 +52,8 @@ mod tokens;
 mod unit_costs;
 /// `rates` and `policy`.
 mod versions;
+/// `rates simulate` and `policy simulate`.
+mod what_if;
 
 use crate::cli::{Cli, Command, Format, Globals};
 use crate::client::{Call, Client};
@@ -134,9 +138,10 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Lake(command) => lake::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Rates(command) => versions::rates(context, command).await,
-        Command::Policy(command) => versions::run(context, crate::publish::Kind::Policy, command).await,
+        Command::Policy(command) => versions::policy(context, command).await,
         Command::Fx(command) => fx::run(context, command).await,
         Command::FixedCosts(command) => fixed_costs::run(context, command).await,
+        Command::Adjust(args) => adjust::run(context, args).await,
         Command::Period(command) => period::run(context, command).await,
         Command::Invoices(command) => invoices::run(context, command).await,
         Command::Reconciliation { source } => invoices::reconcile(context, source).await,

@@ -1,7 +1,7 @@
 //! `rates` and `policy`: versions of prices and of pools and rules.
 
-use super::Context;
-use crate::cli::{Format, RatesCommand, VersionCommand};
+use super::{Context, what_if};
+use crate::cli::{Format, PolicyCommand, RatesCommand, SimulateView, VersionCommand};
 use crate::client::{Call, Client, percent_encode};
 use crate::exit::{Exit, Failure};
 use crate::output::plain;
@@ -10,43 +10,26 @@ use anyhow::Result;
 use axum::body::Body;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Runs `rates …`.
 pub async fn rates(context: &Context, command: RatesCommand) -> Result<Exit> {
     match command {
         RatesCommand::Version(command) => run(context, Kind::Rates, command).await,
-        RatesCommand::Simulate { file, top } => simulate(context, &file, top).await,
+        RatesCommand::Simulate { file, top, view: SimulateView::CurrentRates } => {
+            what_if::of_usage(context, &file, top).await
+        }
+        RatesCommand::Simulate { file, top, view: SimulateView::Posted } => {
+            what_if::of_ledger(context, Kind::Rates, &file, top).await
+        }
     }
 }
 
-/// Evaluates a draft over history and prints what it changes.
-async fn simulate(context: &Context, file: &Path, top: Option<u32>) -> Result<Exit> {
-    let text = read_text(file)?;
-    Kind::Rates.check(file, &text)?;
-    let client = context.client().await?;
-    let call = Call::post("/rate-cards/simulate")
-        .queries(context.days())
-        .maybe("filter", context.globals.filter.as_ref())
-        .maybe("limit", top);
-    let answer = client.json(call.body(TOML, Body::from(text))).await?;
-    context.output.answer(&answer, &[])?;
-    for warning in answer["price_warnings"].as_array().into_iter().flatten() {
-        context.output.warn(&plain(warning));
+/// Runs `policy …`.
+pub async fn policy(context: &Context, command: PolicyCommand) -> Result<Exit> {
+    match command {
+        PolicyCommand::Version(command) => run(context, Kind::Policy, command).await,
+        PolicyCommand::Simulate(args) => what_if::of_ledger(context, Kind::Policy, &args.file, args.top).await,
     }
-    if context.output.format == Format::Table {
-        let (range, totals) = (&answer["range"], &answer["totals"]);
-        context.output.text(&format!(
-            "\n{} to {}, {}: cost {} · posted {} · change {}",
-            plain(&range["from"]),
-            plain(&range["to"]),
-            plain(&answer["currency"]),
-            plain(&totals["cost"]),
-            plain(&totals["posted"]),
-            plain(&totals["change"])
-        ))?;
-    }
-    Ok(Exit::Ok)
 }
 
 /// The columns of a card's prices.
@@ -68,7 +51,7 @@ fn print_version(context: &Context, kind: Kind, answer: &Value) -> Result<()> {
 }
 
 /// Runs `rates …` or `policy …`.
-pub async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Result<Exit> {
+async fn run(context: &Context, kind: Kind, command: VersionCommand) -> Result<Exit> {
     match command {
         VersionCommand::List => {
             let client = context.client().await?;

@@ -284,6 +284,10 @@ sections! {
         live_rows: usize = 1_000,
         /// Totals that one of them keeps in memory.
         live_keys: usize = 50_000,
+        /// Longest range of days over which a draft is tried.
+        simulation_days: u32 = 400,
+        /// Drafts that are tried at once.
+        simulations: usize = 1,
         /// Answers up to this size carry an ETag.
         etag_body: SizeText = parsed("64MiB"),
         /// How long the first answer to a keyed write is kept for a repeat.

@@ -16,7 +16,7 @@ fn at(hour: i64) -> Instant {
 }
 
 fn cost(hour: i64, key: &str, amount: &str) -> CostEvent {
-    CostEvent { time: at(hour), key: (!key.is_empty()).then(|| key.into()), amount: money(amount) }
+    CostEvent { time: at(hour), key: (!key.is_empty()).then(|| key.into()), amount: money(amount), name: None }
 }
 
 /// Hour, key, consumer, weight.

@@ -79,6 +79,8 @@ pub enum PolicyError {
 
 /// Name of the pool of lines that no pool takes.
 pub const UNATTRIBUTED_POOL: &str = "unattributed";
+/// Name under which adjustments stand: they belong to no pool of a policy, and none can have this name.
+pub const ADJUSTMENT_POOL: &str = "__adjustment__";
 /// The built-in policy `default`: one memo pool over the snapshots.
 pub const BUILTIN_TEXT: &str = r#"version = "default"
 valid_from = 1970-01-01

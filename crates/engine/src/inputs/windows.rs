@@ -273,7 +273,8 @@ impl WindowEvents {
                 }
                 None => value,
             };
-            costs.push(CostEvent { time: found.time, key: found.key.clone(), amount });
+            let (key, name) = (found.key.clone(), found.name.clone());
+            costs.push(CostEvent { time: found.time, key, amount, name });
         }
         Ok(costs)
     }

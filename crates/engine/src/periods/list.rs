@@ -1,7 +1,7 @@
 //! Months as callers see them.
 
 use super::checklist::Checklist;
-use super::{Obstacle, SourcePeriod};
+use super::{EvidenceFile, Obstacle, SourcePeriod};
 use crate::books::corrupt;
 use crate::run::PendingCorrection;
 use crate::{Engine, EngineError};
@@ -43,6 +43,8 @@ pub struct LastChange {
     pub reason: Option<String>,
     /// What stood against a forced close.
     pub forced: Vec<Obstacle>,
+    /// Files of the lake with what the windows of the month looked like at a close.
+    pub evidence: Vec<EvidenceFile>,
 }
 
 /// A billing month.
@@ -117,6 +119,13 @@ impl Engine {
 }
 
 fn last_change(row: PeriodChangeRow) -> Result<LastChange, EngineError> {
-    let forced = serde_json::from_str(&row.forced).map_err(|error| corrupt("a closed month", &error))?;
-    Ok(LastChange { posting: row.posting, at: Instant::from_micros(row.at), by: row.actor, reason: row.reason, forced })
+    let wrong = |error: serde_json::Error| corrupt("a closed month", &error);
+    Ok(LastChange {
+        posting: row.posting,
+        at: Instant::from_micros(row.at),
+        by: row.actor,
+        reason: row.reason,
+        forced: serde_json::from_str(&row.forced).map_err(wrong)?,
+        evidence: serde_json::from_str(&row.evidence).map_err(wrong)?,
+    })
 }

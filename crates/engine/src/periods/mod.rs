@@ -9,6 +9,8 @@
 mod checklist;
 /// Documents of a closed month.
 mod documents;
+/// Who used what in the windows of a closed month.
+mod evidence;
 /// Months as callers see them.
 mod list;
 /// Closing and reopening, and the cache of who did it.
@@ -19,6 +21,7 @@ mod sources;
 mod sweep;
 
 pub use checklist::Checklist;
+pub use evidence::EvidenceFile;
 pub use list::{LastChange, PeriodRow, PeriodState};
 pub(crate) use posting::period_change_of;
 pub use posting::{CloseRequest, ClosedMonth, PeriodChanged, ReopenRequest};

@@ -1,6 +1,7 @@
 //! Closing and reopening a month: one posting each.
 
-use super::{Checklist, Obstacle};
+use super::checklist::days_of;
+use super::{Checklist, EvidenceFile, Obstacle};
 use crate::posting_commit::LedgerEnd;
 use crate::{Engine, EngineError};
 use domain::{Instant, Month};
@@ -50,6 +51,8 @@ pub struct ClosedMonth {
     pub version: u32,
     /// Who closed it.
     pub closed_by: String,
+    /// Files of the lake with what the windows of the month looked like.
+    pub evidence: Vec<EvidenceFile>,
 }
 
 /// A month that was closed or reopened.
@@ -72,10 +75,11 @@ struct Told<'t> {
     actor: &'t str,
     reason: Option<&'t str>,
     forced: &'t [Obstacle],
+    evidence: &'t [EvidenceFile],
 }
 
 impl Engine {
-    /// Closes a month: one posting, then its documents.
+    /// Closes a month: keeps what its windows rest on, then one posting, then its documents.
     ///
     /// # Source
     /// Spec 3-attribution, section 4, "Periods".
@@ -94,7 +98,10 @@ impl Engine {
             let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
             let periods = self.months_after_close(&pinned, &end, request.month)?;
             let forced = self.overruled(&pinned, request).await?;
-            let told = Told { actor: &request.requested_by, reason: request.reason.as_deref(), forced: &forced };
+            let evidence = self.keep_window_evidence(&pinned, days_of(request.month)).await?;
+            storage::failpoint::hit("period-evidence");
+            let (actor, reason) = (request.requested_by.as_str(), request.reason.as_deref());
+            let told = Told { actor, reason, forced: &forced, evidence: &evidence };
             let changed = self.change_period(&pinned, &end, PeriodChange::Close, request.month, periods, &told).await;
             match changed {
                 Err(EngineError::Lake(LakeError::Conflict { .. })) => {}
@@ -121,7 +128,8 @@ impl Engine {
             let pinned = self.lake.pin().await?;
             let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
             let periods = end.periods.after(PeriodChange::Reopen, request.month).map_err(EngineError::Period)?;
-            let told = Told { actor: &request.requested_by, reason: Some(&request.reason), forced: &[] };
+            let (actor, reason) = (request.requested_by.as_str(), Some(request.reason.as_str()));
+            let told = Told { actor, reason, forced: &[], evidence: &[] };
             let changed = self.change_period(&pinned, &end, PeriodChange::Reopen, request.month, periods, &told).await;
             match changed {
                 Err(EngineError::Lake(LakeError::Conflict { .. })) => {}
@@ -148,6 +156,7 @@ impl Engine {
                 booked_at: Instant::from_micros(row.at),
                 version: *version,
                 closed_by: row.actor,
+                evidence: evidence_of(&row.evidence)?,
             });
         }
         Ok(closes)
@@ -230,7 +239,12 @@ fn says_of(change: PeriodChange, month: Month, told: &Told<'_>) -> Map<String, V
         ("by".to_owned(), told.actor.into()),
         ("reason".to_owned(), told.reason.into()),
         ("forced".to_owned(), serde_json::json!(told.forced)),
+        ("evidence".to_owned(), serde_json::json!(told.evidence)),
     ])
+}
+
+fn evidence_of(text: &str) -> Result<Vec<EvidenceFile>, EngineError> {
+    serde_json::from_str(text).map_err(|error| crate::books::corrupt("the evidence of a closed month", &error))
 }
 
 /// Returns the close or reopen that a posting's header tells of; `None` for a posting that is neither.
@@ -245,6 +259,7 @@ pub(crate) fn period_change_of(posting: &PostingRow) -> Result<Option<PeriodChan
     let text = |name: &str| says.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind = text("kind").filter(|kind| [CLOSE, word(PeriodChange::Reopen)].contains(&kind.as_str()));
     let Some(kind) = kind else { return Ok(None) };
+    let list = |name: &str| says.get(name).map_or_else(|| "[]".to_owned(), Value::to_string);
     Ok(Some(PeriodChangeRow {
         posting: posting.posting,
         month: text("month").ok_or_else(|| wrong(&"it names no month"))?,
@@ -252,7 +267,8 @@ pub(crate) fn period_change_of(posting: &PostingRow) -> Result<Option<PeriodChan
         at: posting.booked_at,
         actor: text("by").unwrap_or_default(),
         reason: text("reason"),
-        forced: says.get("forced").map_or_else(|| "[]".to_owned(), Value::to_string),
+        forced: list("forced"),
+        evidence: list("evidence"),
     }))
 }
 

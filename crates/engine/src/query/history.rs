@@ -5,6 +5,7 @@
 //! what an earlier run put into it keeps counting.
 
 use super::as_of::Head;
+use crate::adjust::AdjustmentFacts;
 use crate::{Engine, EngineError};
 use domain::{Day, DayRange};
 use serde::Deserialize;
@@ -31,6 +32,8 @@ pub struct PostingBody {
     pub policy_versions: Vec<String>,
     /// Versions of rate cards that applied.
     pub rate_card_versions: Vec<String>,
+    /// What was adjusted, if the posting is an adjustment.
+    pub adjustment: Option<AdjustmentFacts>,
 }
 
 impl PostingBody {

@@ -5,6 +5,8 @@
 
 /// Which state of the ledger is asked.
 pub mod as_of;
+/// Why a cost changed.
+pub mod changes;
 /// Shared clusters (S2).
 pub mod clusters;
 /// Reading the columns of a result.
@@ -33,6 +35,8 @@ pub mod filter;
 pub mod history;
 /// What rows can be grouped and filtered by.
 pub mod keys;
+/// What two states of the ledger differ by.
+pub mod ledger_changes;
 /// Costs that nobody is charged for, and fixed costs.
 pub mod overhead;
 /// Which rows of a table are of tenants that the caller may see.
@@ -69,6 +73,7 @@ pub mod usage;
 pub mod verify;
 
 pub use as_of::{AsOf, Head};
+pub use changes::{ChangeTerm, CostChanges, CostChangesQuery, PoolChange};
 pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
 pub use cost_lines::CostLineFilter;
 pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
@@ -81,6 +86,7 @@ pub use entries::EntryFilter;
 pub use explain::{ExplainQuery, Explanation};
 pub use filter::Filter;
 pub use keys::GroupKey;
+pub use ledger_changes::{LedgerChange, LedgerChanges, LedgerChangesQuery};
 pub use params::{Params, QueryLimits};
 pub use proof::{ProofAnswer, ProofFilter};
 pub use table::{Cell, TablePage};

@@ -2,6 +2,7 @@
 
 use super::history::PostingBody;
 use super::{Page, as_of, cursor};
+use crate::adjust::AdjustmentFacts;
 use crate::{Engine, EngineError};
 use domain::Instant;
 
@@ -26,6 +27,8 @@ pub struct PostingSummary {
     pub policy_versions: Vec<String>,
     /// Versions of rate cards that applied.
     pub rate_card_versions: Vec<String>,
+    /// What was adjusted, if the posting is an adjustment.
+    pub adjustment: Option<AdjustmentFacts>,
 }
 
 impl Engine {
@@ -56,6 +59,7 @@ impl Engine {
                 days: body.days,
                 policy_versions: body.policy_versions,
                 rate_card_versions: body.rate_card_versions,
+                adjustment: body.adjustment,
             });
         }
         let last = found.last().filter(|_| limit < rows.len()).map(|row| row.posting);

@@ -1,13 +1,14 @@
 //! That nothing was changed: files, chain, closed months, sums and proofs, in this order.
 
-use super::as_of::{Head, hash_text};
+use super::as_of::hash_text;
 use super::proof::ProofFilter;
 use super::select::up_to_posting;
 use crate::{Engine, EngineError};
 use futures::TryStreamExt;
 use ledger::{Chain, ChainFault, Entry, Periods, Posting, ProofState};
-use std::collections::BTreeSet;
-use storage::lake::{FileReport, Table, ledger_rows};
+use std::collections::BTreeMap;
+use storage::catalog::PostingRow;
+use storage::lake::{FileFault, FileReport, LogHead, Table, ledger_rows};
 
 /// What no check inside one store can find.
 const NOTE: &str = "finds any change older than the newest head recorded outside this store; a rewrite of the whole store and of every published head cannot be found from inside";
@@ -46,7 +47,8 @@ pub struct VerifyFault {
 struct Read {
     chain: Chain,
     periods: Periods,
-    hashes: BTreeSet<String>,
+    /// `sha256:` and the hash of every posting that holds.
+    hashes: BTreeMap<i64, String>,
     entries: u64,
     fault: Option<VerifyFault>,
 }
@@ -60,12 +62,16 @@ impl Engine {
     /// # Errors
     /// Only if a store fails; damage is reported.
     pub async fn verify_all_tenants(&self, expect_head: Option<&str>) -> Result<VerifyReport, EngineError> {
-        let newest = self.head(None).await?;
-        let files = self.lake.verify_files(Table::Ledger, None).await?;
-        let mut faults = self.file_faults(&files).await?;
+        let mut known = self.catalog.list_postings_all_tenants(None, i64::MAX).await?;
+        known.sort_by_key(|row| row.posting);
+        let files = self.lake.verify_files(Table::Ledger, log_head(&known).as_ref()).await?;
+        let mut faults = file_faults(&files, &known);
         let read = self.read_chain().await;
+        // Of a chain that could be read in part only that part is compared: what comes after its fault is not missing.
+        known.retain(|row| read.fault.is_none() || read.hashes.contains_key(&row.posting));
         faults.extend(read.fault);
-        faults.extend(missing_heads(&read.hashes, &newest, expect_head));
+        faults.extend(missing_heads(&read.hashes, &known, expect_head));
+        self.check_evidence(&mut faults).await?;
         let proofs_checked = if faults.is_empty() { self.check_proofs(&mut faults).await? } else { 0 };
         faults.sort_by_key(|fault| (fault.posting.is_none(), fault.posting));
         let head = read.chain.head();
@@ -81,28 +87,12 @@ impl Engine {
         })
     }
 
-    async fn file_faults(&self, files: &FileReport) -> Result<Vec<VerifyFault>, EngineError> {
-        if files.faults.is_empty() {
-            return Ok(Vec::new());
-        }
-        let postings = self.catalog.list_postings_all_tenants(None, i64::MAX).await?;
-        let posting_of = |version: Option<u64>| {
-            let version = i64::try_from(version?).ok()?;
-            postings.iter().find(|row| row.version == version).map(|row| row.posting)
-        };
-        let fault = |fault: &storage::lake::FileFault| VerifyFault {
-            posting: posting_of(fault.version),
-            what: format!("{}: {}", fault.file, fault.reason),
-        };
-        Ok(files.faults.iter().map(fault).collect())
-    }
-
     /// Recomputes the chain from the stored entries up to the first posting that fails.
     async fn read_chain(&self) -> Read {
         let mut read = Read {
             chain: Chain::start(),
             periods: Periods::default(),
-            hashes: BTreeSet::new(),
+            hashes: BTreeMap::new(),
             entries: 0,
             fault: None,
         };
@@ -129,6 +119,20 @@ impl Engine {
             }
         }
         if open.is_empty() { Ok(()) } else { read.accept(open) }
+    }
+
+    /// Reads every file that a close named again.
+    async fn check_evidence(&self, faults: &mut Vec<VerifyFault>) -> Result<(), EngineError> {
+        for closed in self.closes_all_tenants().await? {
+            for file in &closed.evidence {
+                if let Err(error) = self.lake.evidence(&file.sha256).await {
+                    let what =
+                        format!("the evidence of {} that the close of {} names: {error}", file.day, closed.month);
+                    faults.push(VerifyFault { posting: Some(closed.posting), what });
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn check_proofs(&self, faults: &mut Vec<VerifyFault>) -> Result<usize, EngineError> {
@@ -168,22 +172,47 @@ impl Read {
         self.periods
             .accept(&posting)
             .map_err(|fault| VerifyFault { posting: Some(posting.header.posting), what: fault.to_string() })?;
-        self.hashes.insert(hash_text(&self.chain.head().hash.to_string()));
+        let head = self.chain.head();
+        self.hashes.insert(head.posting, hash_text(&head.hash.to_string()));
         self.entries += count as u64;
         Ok(())
     }
 }
 
-/// Heads that are known from elsewhere must be in the chain: a ledger cut short is whole in itself.
-fn missing_heads(found: &BTreeSet<String>, newest: &Head, expected: Option<&str>) -> Vec<VerifyFault> {
+/// The newest entry of the ledger's log as the catalog saw it: without it another text in the very last entry, such as
+/// another reason of an adjustment, would show nowhere.
+fn log_head(known: &[PostingRow]) -> Option<LogHead> {
+    let newest = known.last().filter(|row| !row.log_sha256.is_empty())?;
+    Some(LogHead { version: u64::try_from(newest.version).ok()?, sha256: newest.log_sha256.clone() })
+}
+
+fn file_faults(files: &FileReport, known: &[PostingRow]) -> Vec<VerifyFault> {
+    let posting_of = |version: Option<u64>| {
+        let version = i64::try_from(version?).ok()?;
+        known.iter().find(|row| row.version == version).map(|row| row.posting)
+    };
+    let fault = |fault: &FileFault| VerifyFault {
+        posting: posting_of(fault.version),
+        what: format!("{}: {}", fault.file, fault.reason),
+    };
+    files.faults.iter().map(fault).collect()
+}
+
+/// Heads that are known from elsewhere must be in the chain: a ledger cut short, or rewritten, is whole in itself.
+fn missing_heads(found: &BTreeMap<i64, String>, known: &[PostingRow], expected: Option<&str>) -> Vec<VerifyFault> {
     let mut faults = Vec::new();
-    if let Some(hash) = newest.hash.as_ref().filter(|hash| !found.contains(*hash)) {
+    let differs = |row: &&PostingRow| found.get(&row.posting) != Some(&hash_text(&row.hash));
+    if let Some(row) = known.iter().find(differs) {
         faults.push(VerifyFault {
-            posting: newest.posting,
-            what: format!("the catalog knows this posting as {hash}, the stored ledger does not hold it"),
+            posting: Some(row.posting),
+            what: format!(
+                "the catalog knows this posting as {}, the stored ledger does not hold it",
+                hash_text(&row.hash)
+            ),
         });
     }
-    if let Some(expected) = expected.map(hash_text).filter(|expected| !found.contains(expected)) {
+    let is_missing = |expected: &String| !found.values().any(|hash| hash == expected);
+    if let Some(expected) = expected.map(hash_text).filter(is_missing) {
         faults.push(VerifyFault {
             posting: None,
             what: format!(

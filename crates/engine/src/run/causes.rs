@@ -148,9 +148,9 @@ fn reads_usage(method: Option<Method>) -> bool {
     !matches!(method, None | Some(Method::Direct | Method::Fixed | Method::None))
 }
 
-/// Which pools a policy defines otherwise than the one that the last run used.
+/// Which pools a policy defines otherwise than another one, such as that which the last run used.
 #[derive(Debug)]
-pub(super) enum Redefined {
+pub(crate) enum Redefined {
     /// Any of them: rules for tenants changed, or the earlier policy is not known any more.
     All,
     /// These.
@@ -159,7 +159,7 @@ pub(super) enum Redefined {
 
 impl Redefined {
     /// Returns the pools that differ, `for_each` repeated in both policies.
-    pub(super) fn between(before: Option<&Policy>, now: &Policy) -> Self {
+    pub(crate) fn between(before: Option<&Policy>, now: &Policy) -> Self {
         let Some(before) = before.filter(|before| before.tenant_rules == now.tenant_rules) else { return Self::All };
         let (earlier, later) = (definitions(before), definitions(now));
         let names = earlier.keys().chain(later.keys()).copied();
@@ -177,7 +177,8 @@ impl Redefined {
         Self::Only(differ)
     }
 
-    fn has(&self, pool: &str) -> bool {
+    /// Whether it is one of them.
+    pub(crate) fn has(&self, pool: &str) -> bool {
         match self {
             Self::All => true,
             Self::Only(pools) => pools.contains(pool),

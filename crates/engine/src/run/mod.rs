@@ -25,11 +25,16 @@ mod post;
 mod repair;
 /// Runs as callers see them.
 mod view;
+/// What a draft would change, without changing anything.
+mod what_if;
 
+pub(crate) use causes::Redefined;
 pub(crate) use gaps::DRIVER_GAP;
 pub use hub::{Hub, RunProgress};
 pub use materiality::{ConsumerCorrection, PendingCorrection};
+pub(crate) use month::MonthUsage;
 pub use view::{RunStatus, RunView, RunWarning};
+pub use what_if::{Draft, WhatIf, WhatIfQuery, WhatIfRow};
 
 use crate::due::DueDays;
 use crate::{Engine, EngineError};

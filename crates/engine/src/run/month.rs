@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Usage of the meters with graduated prices, and what it adds up to under the policy and card asked last.
-pub(super) struct MonthUsage {
+pub(crate) struct MonthUsage {
     meters: BTreeSet<String>,
     days: BTreeMap<Day, Vec<UsageCell>>,
     summed: Option<Summed>,
@@ -32,7 +32,7 @@ struct Summed {
 impl MonthUsage {
     /// Returns the usage from the first of the month up to the day before the range, where the range has a card with
     /// graduated prices.
-    pub(super) async fn before(
+    pub(crate) async fn before(
         session: &SessionContext,
         range: DayRange,
         books: &Books,
@@ -52,7 +52,7 @@ impl MonthUsage {
     }
 
     /// Keeps what later days of the month need to know of a day.
-    pub(super) fn keep(&mut self, day: Day, cells: &[UsageCell]) {
+    pub(crate) fn keep(&mut self, day: Day, cells: &[UsageCell]) {
         if self.meters.is_empty() {
             return;
         }
@@ -63,7 +63,7 @@ impl MonthUsage {
     }
 
     /// Returns what the day's own policy, `for_each` expanded, and card make of the days of the month before it.
-    pub(super) fn up_to(&mut self, day: Day, policy: &Policy, books: &Books) -> &MonthSoFar {
+    pub(crate) fn up_to(&mut self, day: Day, policy: &Policy, books: &Books) -> &MonthSoFar {
         let (rules, card) = (books.policy_on(day), books.card_on(day));
         let versions = [rules.name_and_hash(), card.name_and_hash()];
         let goes_on =

@@ -3,7 +3,7 @@
 use crate::periods::period_change_of;
 use crate::posting_commit::posting_row;
 use crate::{Engine, EngineError};
-use storage::lake::Table;
+use storage::lake::{PinnedTable, Table};
 
 /// Postings read from the catalog at once.
 const POSTINGS_PER_READ: i64 = 1000;
@@ -39,15 +39,7 @@ impl Engine {
     /// # Errors
     /// When lake or catalog fail.
     pub async fn keep_up(&self) -> Result<(), EngineError> {
-        let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
-        let known = newest.first().and_then(|posting| u64::try_from(posting.version).ok());
-        let pinned = self.lake.pin_table(Table::Ledger).await?;
-        for record in pinned.commits_since(known).await? {
-            let sha256 = pinned.log_hash(record.version).await?;
-            if let Some(row) = posting_row(&record, sha256)? {
-                self.cache_posting(&row).await?;
-            }
-        }
+        self.cache_missing_postings(&self.lake.pin_table(Table::Ledger).await?).await?;
         self.make_missing_documents().await?;
         let mut posted = Vec::new();
         for run in self.catalog.abandoned_runs().await? {
@@ -57,6 +49,19 @@ impl Engine {
         let ended = self.catalog.fail_abandoned_runs(self.clock.now().micros(), None).await?;
         if 0 < ended {
             tracing::warn!(runs = ended, "ended {ended} runs that nobody carried out any more");
+        }
+        Ok(())
+    }
+
+    /// Caches the postings of the pinned ledger that the catalog does not know yet.
+    pub(crate) async fn cache_missing_postings(&self, pinned: &PinnedTable) -> Result<(), EngineError> {
+        let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
+        let known = newest.first().and_then(|posting| u64::try_from(posting.version).ok());
+        for record in pinned.commits_since(known).await? {
+            let sha256 = pinned.log_hash(record.version).await?;
+            if let Some(row) = posting_row(&record, sha256)? {
+                self.cache_posting(&row).await?;
+            }
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ mod given;
 mod lake;
 /// Entries, postings, proof, verify.
 mod lists;
+/// Every method at work: explained, compared, tried.
+mod methods;
 /// Lines that no posting tells of yet, and states that repeat.
 mod not_posted;
 /// Closed months: corrections, materiality, what stands against a close.

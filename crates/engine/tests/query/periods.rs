@@ -1,14 +1,16 @@
 //! Closed months: corrections, materiality, what stands against a close, and what the lake alone can tell.
 
-use super::given::{Store, days};
+use super::given::{Store, days, only};
 use super::lake::{BillLine, Used, bill_line, emit, happened, import, measure, run};
 use domain::money::parse_atoms;
 use domain::{Month, TenantScope, Weight};
 use engine::periods::{CloseRequest, PeriodChanged, PeriodState, ReopenRequest, SaidBy, SaidPeriod, SourceState};
 use engine::query::{EntryFilter, ProofFilter};
+use engine::run::RunRequest;
 use engine::{EngineError, Settings};
 use ledger::{Entry, EntryKind, ProofState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use storage::lake::Table;
 
 const ALL: TenantScope = TenantScope::All;
 const POLICY: &str = r#"
@@ -118,6 +120,40 @@ async fn a_close_is_one_line_and_a_later_correction_is_billed_in_the_earliest_op
     let both = [cost(&store, "2026-10", "billed", &[]).await, cost(&store, "2026-11", "billed", &[]).await];
     assert_eq!(both, [atoms("200.00"), atoms("17.00")]);
     assert_eq!(cost(&store, "2026-10", "charged", &[("as_of", "posting:2")]).await, atoms("200.00"));
+    check_ledger(&store).await;
+}
+
+/// T8: by the clock of statements, too, a tenant is told its own cost and nothing from which a peer's follows.
+#[tokio::test]
+async fn t8_by_the_billing_clock_a_tenant_sees_its_own_corrections_only() {
+    let store = october().await;
+    close(&store, "2026-10").await;
+    measure(&store, &[used("2026-10-05", "globex", 2 * HOUR)]).await;
+    run(&store, "2026-10-05", "2026-10-05").await;
+    let november = days("2026-11-01", "2026-11-30");
+    let own = store.costs(&only("acme"), november, &[("clock", "billed")]).await.unwrap();
+    let named: Vec<&str> = own.rows.iter().flat_map(|row| &row.key).map(|(_, value)| value.as_str()).collect();
+    assert_eq!((named, own.totals.cost), (vec!["acme"], atoms("-25.00")));
+    assert_eq!((own.totals.reserved, own.meta.conservation, own.meta.ledger_head), (None, None, None));
+    let peer = store.costs(&only("acme"), november, &[("clock", "billed"), ("filter", "tenant:globex")]).await;
+    assert!(matches!(peer, Err(EngineError::TenantNotFound(_))));
+    assert_eq!(cost(&store, "2026-11", "billed", &[]).await, 0);
+}
+
+#[tokio::test]
+async fn a_run_and_a_close_at_once_are_one_after_the_other() {
+    let store = october().await;
+    for (of, day) in [("2026-10", "2026-10-07"), ("2026-10", "2026-10-08"), ("2026-10", "2026-10-09")] {
+        import(&store, &[bill_line(day, "A", "3.00")]).await;
+        let (closes, range) = (forced(of), days(day, day));
+        let request = RunRequest::of(range, "test");
+        let (closed, ran) = tokio::join!(store.engine.close_period(&closes), store.engine.run_and_wait(request));
+        let (closed, posting) = (closed.unwrap().posting, ran.unwrap().posting.unwrap());
+        let billed: BTreeSet<Month> = entries(&store, posting).await.iter().map(|entry| entry.billing_month).collect();
+        let expected = if posting < closed { month("2026-10") } else { month("2026-11") };
+        assert_eq!(billed, BTreeSet::from([expected]));
+        reopen(&store, of).await.unwrap();
+    }
     check_ledger(&store).await;
 }
 
@@ -257,6 +293,20 @@ split = { method = "window", by = ["tenant"], event_type = "read", key = "$.id",
     run(&store, "2026-10-31", "2026-10-31").await;
     close(&store, "2026-10").await;
     check_ledger(&store).await;
+
+    let closes = store.engine.closes_all_tenants().await.unwrap();
+    let [file] = &closes[0].evidence[..] else { panic!("one day with windows: {closes:?}") };
+    let windows = store.engine.window_evidence_all_tenants(file).await.unwrap();
+    let [window] = &windows[..] else { panic!("one window: {windows:?}") };
+    let used = serde_json::json!([{ "consumer": "globex", "weight": "1" }]);
+    for (name, value) in [("key", "g"), ("status", "final"), ("amount", "4.00"), ("day", "2026-10-31")] {
+        assert_eq!(window[name], value, "{window}");
+    }
+    assert_eq!(window["consumers"], used);
+    let path = store.table_folder(Table::Ledger).parent().unwrap().join(format!("evidence/{}.jsonl", file.sha256));
+    std::fs::write(path, "{}").unwrap();
+    let verified = store.engine.verify_all_tenants(None).await.unwrap();
+    assert!(verified.faults[0].what.contains("the evidence of 2026-10-31"), "{verified:?}");
 }
 
 /// Numbers that look random and are the same every time.
@@ -277,8 +327,7 @@ const AMOUNTS: [&str; 4] = ["0.01", "3.33", "-12.50", "250.00"];
 /// is billed twice or not at all, and every answer is given again.
 #[tokio::test]
 async fn l_a_quarter_of_restatements_closes_and_reopens_keeps_every_closed_month_as_it_was() {
-    let nobody_looks = Weight::from_atoms(Weight::ONE.atoms()).unwrap();
-    let store = Store::with(Settings { unattributed_ratio_max: nobody_looks, ..Settings::default() }).await;
+    let store = Store::with(Settings { unattributed_ratio_max: Weight::ONE, ..Settings::default() }).await;
     store.engine.publish_policy(POLICY, "policy.toml").await.unwrap();
     let mut random = Random(7);
     let mut closed: BTreeMap<Month, i128> = BTreeMap::new();
@@ -328,6 +377,11 @@ async fn l_a_quarter_of_restatements_closes_and_reopens_keeps_every_closed_month
         let state = format!("posting:{posting}");
         let again = store.costs(&ALL, year, &[("as_of", state.as_str())]).await.unwrap();
         assert_eq!(again.totals.cost, *cost, "posting {posting}");
+    }
+    for group_by in ["tenant", "pool", "tier", "charge_category"] {
+        let params = [("clock", "billed"), ("group_by", group_by), ("limit", "10000")];
+        let table = store.costs(&ALL, year, &params).await.unwrap();
+        assert_eq!(table.rows.iter().map(|row| row.cost).sum::<i128>(), table.totals.cost, "{group_by}");
     }
     println!("L: {closes} closes, {reopens} reopens, {corrections} corrections, {} answers repeated", answers.len());
     assert!(closes > 3 && reopens > 1 && corrections > 3);

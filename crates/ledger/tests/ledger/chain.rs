@@ -230,6 +230,22 @@ fn an_adjustment_that_cancels_out_is_posted() {
 }
 
 #[test]
+fn a_chain_whose_hashes_are_right_holds_no_adjustment_that_creates_cost() {
+    let unbalanced = Posting::seal(header(), EntryKind::Adjustment, vec![line("globex", -10), line("acme", 11)]);
+    assert_eq!(verify_chain([unbalanced]), Err(ChainFault { posting: 1, what: Broken::Unbalanced }));
+    let balanced = Posting::seal_adjustment(header(), vec![line("globex", -10), line("acme", 10)]);
+    assert_eq!(verify_chain([balanced.clone()]), Ok(balanced.head()));
+}
+
+#[test]
+fn a_chain_whose_hashes_are_right_closes_no_month_with_an_amount() {
+    let closing = Posting::seal(header(), EntryKind::Close, vec![line("acme", 1)]);
+    assert_eq!(verify_chain([closing]), Err(ChainFault { posting: 1, what: Broken::Period }));
+    let twice = Posting::seal(header(), EntryKind::Reopen, vec![line("acme", 0), line("globex", 0)]);
+    assert_eq!(verify_chain([twice]), Err(ChainFault { posting: 1, what: Broken::Period }));
+}
+
+#[test]
 #[should_panic(expected = "one line per key")]
 fn a_key_stands_once_in_a_posting() {
     let _ = Posting::seal(header(), EntryKind::Cost, vec![line("acme", 1), line("acme", 2)]);

@@ -166,6 +166,15 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(run).fetch_optional(&self.read).await?)
     }
 
+    /// The postings that no run made (closes, reopens, adjustments) and whose header holds this text, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn postings_by_hand_all_tenants(&self, part: &str) -> Result<Vec<PostingRow>, CatalogError> {
+        let sql = "SELECT * FROM postings WHERE run IS NULL AND body LIKE $1 ORDER BY posting";
+        Ok(sqlx::query_as(sql).bind(format!("%{part}%")).fetch_all(&self.read).await?)
+    }
+
     /// The last posting booked at or before that instant: what `as_of` means.
     ///
     /// # Errors

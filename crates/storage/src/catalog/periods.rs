@@ -19,6 +19,8 @@ pub struct PeriodChangeRow {
     pub reason: Option<String>,
     /// JSON list: what stood against a forced close.
     pub forced: String,
+    /// JSON list: files of the lake with what the windows of the month looked like.
+    pub evidence: String,
 }
 
 /// What of a pool on a day of a closed month is not corrected.
@@ -114,8 +116,8 @@ impl Catalog {
 
 async fn insert(tx: &mut Transaction<'static, Any>, change: &PeriodChangeRow) -> Result<(), CatalogError> {
     sqlx::query(
-        "INSERT INTO period_changes (posting, month, kind, at, actor, reason, forced) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (posting) DO NOTHING",
+        "INSERT INTO period_changes (posting, month, kind, at, actor, reason, forced, evidence) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (posting) DO NOTHING",
     )
     .bind(change.posting)
     .bind(&change.month)
@@ -124,6 +126,7 @@ async fn insert(tx: &mut Transaction<'static, Any>, change: &PeriodChangeRow) ->
     .bind(&change.actor)
     .bind(&change.reason)
     .bind(&change.forced)
+    .bind(&change.evidence)
     .execute(&mut **tx)
     .await?;
     Ok(())

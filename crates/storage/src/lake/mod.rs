@@ -38,6 +38,8 @@ mod compact;
 mod create;
 /// What can go wrong.
 mod error;
+/// Files kept beside the tables.
+mod evidence;
 /// The lock on the data folder.
 mod folder;
 /// SHA-256 and random names.

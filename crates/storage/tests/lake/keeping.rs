@@ -3,7 +3,7 @@ use std::io::Read;
 use bytes::Bytes;
 use futures::stream;
 use sha2::{Digest, Sha256};
-use storage::lake::{DataFolder, Imports, LakeError};
+use storage::lake::{DataFolder, Imports, Lake, LakeError};
 use tempfile::TempDir;
 
 fn parts(bytes: &[u8], size: usize) -> Vec<Result<Bytes, std::io::Error>> {
@@ -37,6 +37,19 @@ async fn a_broken_stream_keeps_nothing_and_odd_names_find_nothing() {
     for name in ["", "..", "../lake/lake.json", &"0".repeat(64)] {
         assert!(matches!(imports.open_import(name).await, Err(LakeError::ImportMissing(_))), "{name}");
     }
+}
+
+#[tokio::test]
+async fn evidence_is_kept_once_and_found_changed() {
+    let folder = TempDir::new().unwrap();
+    let lake = Lake::open(folder.path(), "2026-11-20T12:00:00Z".parse().unwrap()).await.unwrap();
+    let sha256 = lake.keep_evidence(b"{}\n".to_vec()).await.unwrap();
+    assert_eq!(lake.keep_evidence(b"{}\n".to_vec()).await.unwrap(), sha256);
+    assert_eq!(lake.evidence(&sha256).await.unwrap(), b"{}\n");
+    std::fs::write(folder.path().join(format!("evidence/{sha256}.jsonl")), "[]\n").unwrap();
+    assert!(matches!(lake.evidence(&sha256).await, Err(LakeError::Damaged { .. })));
+    // It is no part of any table.
+    Lake::open(folder.path(), "2026-11-20T13:00:00Z".parse().unwrap()).await.unwrap();
 }
 
 #[test]

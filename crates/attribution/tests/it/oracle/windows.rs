@@ -106,8 +106,12 @@ fn reference(case: &Case) -> Sums {
 fn attributed(case: &Case) -> Sums {
     let name = |key: &Option<usize>| key.map(|key| format!("k{key}").into());
     let instant = |time: &i64| Instant::from_micros(*time);
-    let costs =
-        case.costs.iter().map(|(time, key, amount)| CostEvent { time: instant(time), key: name(key), amount: *amount });
+    let costs = case.costs.iter().map(|(time, key, amount)| CostEvent {
+        time: instant(time),
+        key: name(key),
+        amount: *amount,
+        name: None,
+    });
     let reads = case.reads.iter().map(|(time, key, who, weight)| Read {
         time: instant(time),
         key: name(key),

@@ -2,7 +2,7 @@
 
 use super::super::columns::rows;
 use super::policy_of;
-use crate::books::Books;
+use crate::books::{Books, Version};
 use crate::inputs::lines::{column, cost_by_day};
 use crate::{Engine, EngineError};
 use attribution::line::{AttributeSet, Cost, LinePart};
@@ -10,6 +10,7 @@ use attribution::pool::pool_of;
 use attribution::spread::LineTimes;
 use datafusion::prelude::SessionContext;
 use domain::policy::Policy;
+use domain::rates::RateCard;
 use domain::{Currency, Day, Instant};
 use futures::TryStreamExt;
 use ledger::PoolDay;
@@ -59,10 +60,43 @@ pub struct BillLine {
 #[derive(Deserialize)]
 pub(super) struct Inputs {
     pub(super) cost_lines: u64,
+    usage: u64,
+    /// Runs before there was such a table read none.
+    #[serde(default)]
+    snapshots: u64,
     pub(super) policy_version: String,
+    #[serde(default)]
+    policy_sha256: String,
+    #[serde(default)]
+    rate_card_version: String,
+    #[serde(default)]
+    rate_card_sha256: String,
 }
 
 impl Inputs {
+    /// Returns the versions of the tables of bills and usage.
+    pub(super) fn versions(&self) -> BTreeMap<Table, u64> {
+        BTreeMap::from([
+            (Table::CostLines, self.cost_lines),
+            (Table::Usage, self.usage),
+            (Table::Snapshots, self.snapshots),
+        ])
+    }
+
+    /// Returns the policy and the card, as far as they are known and say what they said then.
+    pub(super) fn versions_in<'b>(
+        &self,
+        books: &'b Books,
+        date: Day,
+    ) -> (Option<&'b Version<Policy>>, Option<&'b Version<RateCard>>) {
+        let policy = books.policy_named(&self.policy_version, date);
+        let card = books.card_named(&self.rate_card_version, date);
+        (
+            policy.filter(|policy| *policy.sha256 == *self.policy_sha256),
+            card.filter(|card| *card.sha256 == *self.rate_card_sha256),
+        )
+    }
+
     /// Returns what the run noted that put these amounts into the pool, and the run.
     pub(super) fn of(went_in: &[PoolDay]) -> Option<(Self, Arc<str>)> {
         went_in.iter().find_map(|row| Some((serde_json::from_str(&row.inputs).ok()?, Arc::clone(&row.run))))

@@ -5,12 +5,13 @@ use super::super::columns::rows;
 use super::super::select::{self, all_of, charged_in};
 use super::super::shares::split_with_rounding;
 use super::by_resource::split_by_resource_share;
-use super::direct::DirectShares;
+use super::replay::CellShares;
+use super::words::PoolId;
 use crate::EngineError;
 use attribution::exact::multiply_divide_half_even;
 use datafusion::functions_aggregate::expr_fn::{last_value, sum};
 use datafusion::logical_expr::Expr;
-use datafusion::prelude::{SessionContext, ident, lit};
+use datafusion::prelude::{SessionContext, ident};
 use domain::decimal::format_scaled;
 use domain::money::MONEY_SCALE;
 use domain::policy::{Normalize, Pool};
@@ -73,9 +74,12 @@ pub struct ExplainedCell {
     pub billed_amount: i128,
     /// What was posted in the reporting currency, in atoms.
     pub amount_reporting: i128,
-    /// What the rule gives, in atoms; none where nothing can be recomputed.
+    /// What the rule gives, in atoms: of the ways in which it was computed again, one that does not give what was
+    /// posted, if there is one; none where nothing can be recomputed.
     pub recomputed: Option<i128>,
-    /// Whether that is what was posted.
+    /// In which ways it was computed again.
+    pub recomputed_from: Vec<RecomputedFrom>,
+    /// Whether all of them give what was posted.
     pub matches: Option<bool>,
     /// Why the consumer is a reserved word.
     pub reason: Option<String>,
@@ -85,16 +89,32 @@ pub struct ExplainedCell {
     pub fx_date: Option<Day>,
 }
 
-impl ExplainedComponent {
-    /// Leaves out what one ratio cannot tell: a pool that follows the invoice has one for each source, sub-account
-    /// and service.
-    pub(super) fn leave_out_ratio(&mut self) {
-        self.total_weight = None;
-        for cell in &mut self.cells {
-            (cell.ratio, cell.rounding_atom, cell.recomputed, cell.matches) = (None, None, None, None);
+/// A way to compute a share again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecomputedFrom {
+    /// Bills, usage and events are read again as the run read them, and attributed.
+    Inputs,
+    /// What the entries themselves say, the pool's amount and every cell's weight or quantity and price, is divided.
+    Entries,
+}
+
+impl RecomputedFrom {
+    /// Returns the way's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inputs => "inputs",
+            Self::Entries => "entries",
         }
     }
+}
 
+fn recomputed_from(told: [Option<i128>; 2]) -> Vec<RecomputedFrom> {
+    let ways = [RecomputedFrom::Inputs, RecomputedFrom::Entries];
+    ways.into_iter().zip(told).filter(|(_, told)| told.is_some()).map(|(way, _)| way).collect()
+}
+
+impl ExplainedComponent {
     /// Leaves out whatever says something about the others in the pool.
     pub(super) fn redact(&mut self) {
         (self.pool_amount, self.pool_billed_amount, self.total_weight) = (None, None, None);
@@ -121,8 +141,15 @@ pub(super) struct Rule<'r> {
     pub(super) pool: Option<&'r Pool>,
     /// In which usage is priced, if it is.
     pub(super) card_currency: Option<Currency>,
-    /// What each consumer's own lines cost, where lines are charged whole and these can be read.
-    pub(super) direct: Option<&'r DirectShares>,
+    /// What its inputs give each cell, where they can be read.
+    pub(super) replayed: Option<&'r CellShares>,
+}
+
+impl Rule<'_> {
+    /// Whether it has a ratio for each source, sub-account and service, which no entry tells.
+    fn follows(&self) -> bool {
+        self.pool.and_then(|pool| pool.split.as_ref()).is_some_and(|split| split.follow.is_some())
+    }
 }
 
 /// What the rule gives a cell, and whether one of the left-over atoms is in it, where that can be told.
@@ -152,16 +179,9 @@ impl PoolCells {
         session: &SessionContext,
         head: &Head,
         date: Day,
-        pool: &str,
-        memo: bool,
+        pool: &PoolId,
     ) -> Result<Self, EngineError> {
-        let conditions = [
-            ident("kind").eq(lit("cost")),
-            select::up_to_posting(head.number()),
-            charged_in(DayRange::single(date)),
-            ident("pool").eq(lit(pool)),
-            ident("memo").eq(lit(memo)),
-        ];
+        let conditions = [select::up_to_posting(head.number()), charged_in(DayRange::single(date)), pool.condition()];
         // What another rule said was taken back: it is told apart by these words, and its sums are all 0.
         let words = ["tier", "basis", "method"];
         let columns = COMPONENT.into_iter().chain(["consumer", "tenant", "meter", "category"]).chain(words).map(ident);
@@ -224,13 +244,15 @@ impl PoolCells {
                 continue;
             }
             let (amount, billed) = went_into(key, went_in);
-            let weights = self.weights(cells, rule.method);
-            let parts = self.parts(key, cells, &weights, rule, amount);
+            let weights = self.weights(cells, key, rule);
+            let parts = if rule.follows() { None } else { self.parts(key, cells, &weights, rule, amount) };
             let total_weight =
                 (parts.is_some() && is_split(rule.method, rule.basis)).then(|| weights.values().sum::<i128>());
             let own = cells.iter().filter(|(_, cell)| is_own(cell)).map(|(cell_key, cell)| {
                 let part = parts.as_ref().and_then(|parts| parts.get(cell_key)).copied();
-                let recomputed = part.map(|(share, _)| share);
+                let replayed = |cells: &CellShares| cells.get(&(key.clone(), cell_key.clone())).copied();
+                let of_inputs = rule.replayed.map(|cells| replayed(cells).unwrap_or_default().amount);
+                let told = [of_inputs, part.map(|(share, _)| share)];
                 ExplainedCell {
                     consumer: cell.consumer.clone(),
                     meter: cell_key.2.clone(),
@@ -245,8 +267,12 @@ impl PoolCells {
                     amount: cell.amount,
                     billed_amount: cell.billed_amount,
                     amount_reporting: cell.amount_reporting,
-                    recomputed,
-                    matches: recomputed.map(|recomputed| recomputed == cell.amount),
+                    recomputed: told.into_iter().flatten().find(|share| *share != cell.amount).or(told[0]).or(told[1]),
+                    recomputed_from: recomputed_from(told),
+                    matches: told
+                        .iter()
+                        .any(Option::is_some)
+                        .then(|| told.into_iter().flatten().all(|share| share == cell.amount)),
                     reason: cell.reason.clone().or_else(|| is_negative(cell).then(|| NEGATIVE_DRIVER.to_owned())),
                     fx_rate: cell.fx_rate,
                     fx_date: cell.fx_date,
@@ -288,10 +314,6 @@ impl PoolCells {
             }
             return split_by(weights, amount?);
         }
-        if let Some(direct) = rule.direct {
-            let of_lines = |cell: &CellKey| direct.get(&(key.clone(), cell.clone())).copied().unwrap_or_default();
-            return Some(cells.keys().map(|cell| (cell.clone(), (of_lines(cell), None))).collect());
-        }
         if rule.basis != "rated" {
             return None;
         }
@@ -315,14 +337,25 @@ impl PoolCells {
         cells.filter_map(|(key, cell)| cell.quantity.map(|quantity| (key, quantity))).collect()
     }
 
-    /// The weights of a component in key order. A cell that got nothing of this component may have no entry in
-    /// it; unless weights follow the component (`by_cost`), they are those of the pool's other components.
-    fn weights<'c>(&'c self, own: &'c BTreeMap<CellKey, CellSum>, method: &str) -> BTreeMap<&'c CellKey, i128> {
-        let all = self.0.values().filter(|_| method != "by_cost").flatten();
+    /// The weights of a component in key order. A cell that got nothing of this component may have no entry in it; unless
+    /// weights follow the component (`by_cost`), they are those of the pool's other components. What has no entry at all,
+    /// for it got nothing of any, is known from the inputs only.
+    fn weights<'c>(
+        &'c self,
+        own: &'c BTreeMap<CellKey, CellSum>,
+        component: &ComponentKey,
+        rule: Rule<'c>,
+    ) -> BTreeMap<&'c CellKey, i128> {
+        let all = self.0.values().filter(|_| rule.method != "by_cost").flatten();
         let mut weights = BTreeMap::new();
         for (key, cell) in all.chain(own) {
             if let Some(weight) = cell.weight {
                 weights.insert(key, weight);
+            }
+        }
+        for ((_, key), cell) in rule.replayed.into_iter().flatten().filter(|((of, _), _)| of == component) {
+            if let Some(weight) = cell.weight {
+                weights.entry(key).or_insert(weight);
             }
         }
         weights

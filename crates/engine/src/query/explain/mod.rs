@@ -1,8 +1,9 @@
 //! Where one amount comes from: the pool, the rule, the drivers, the bill, and every change since.
 //!
-//! Everything is recomputed by the split rule; an answer that does not match says so. A caller who sees some
-//! tenants only gets own quantities, prices, amounts, rules and causes: in a pool of two, anything about the
-//! whole would give the other away.
+//! Every share is computed again in two ways that have only the split rule in common: from what the entries say of the
+//! pool, and from bills, usage and events as the run read them. An answer that does not match says so. A caller who sees
+//! some tenants only gets own quantities, prices, amounts, rules and causes: in a pool of two, anything about the whole
+//! would give the other away.
 
 use super::as_of::{AsOf, Head};
 use super::columns::rows;
@@ -21,6 +22,7 @@ use domain::tenant::RESERVED;
 use domain::{Currency, Day, DayRange, Instant, TenantScope};
 use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use storage::lake::Table;
 
 /// The lines of bills that went into a pool.
@@ -29,22 +31,26 @@ mod bills;
 mod by_resource;
 /// All cells of a pool on a day, recomputed.
 mod cells;
-/// Shares of pools whose lines are charged whole.
-mod direct;
 /// Prices of what was used.
 mod prices;
+/// The day computed again from what its run read.
+mod replay;
+/// What policy and rate card say of a pool.
+mod rule;
 /// Costs that events carry, and who used them.
 mod windows;
 /// What each pool says of itself.
 mod words;
 
 pub use bills::{BillImport, BillLine};
-pub use cells::{ExplainedCell, ExplainedComponent};
+pub use cells::{ExplainedCell, ExplainedComponent, RecomputedFrom};
+use replay::Replay;
+pub use rule::{ExplainedPrice, ExplainedRule};
 pub use windows::{ExplainedCost, ExplainedWindow};
-use words::PoolWords;
+use words::{PoolId, PoolWords};
 
 /// With fewer tenants in a pool its totals would give a peer away, whatever the settings say.
-const DISCLOSED_FROM_TENANTS: usize = 5;
+pub(super) const DISCLOSED_FROM_TENANTS: usize = 5;
 
 /// Which amount is to be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +115,10 @@ pub struct ExplainedPool {
     pub basis: String,
     /// Whether it is an estimate beside the money.
     pub memo: bool,
-    /// How it is shared out.
+    /// How it is shared out; empty for an adjustment.
     pub method: String,
+    /// The rule; none when the policy is not known any more.
+    pub rule: Option<ExplainedRule>,
     /// Versions of the policy named by the entries of the rule that stands.
     pub policy_versions: Vec<String>,
     /// Versions of the rate card named by them.
@@ -190,10 +198,12 @@ impl Engine {
         let day = DayRange::single(query.date);
         let put_in = pool_days::that_count(&session, &history, Some(day), query.pool.as_deref()).await?;
         let mut pools = Vec::new();
-        for ((pool, memo), words) in own {
-            let went_in: Vec<PoolDay> =
-                put_in.iter().filter(|row| *row.pool == *pool && row.memo == memo).cloned().collect();
-            let mut explained = self.explain_pool(asked, pool, words, &went_in).await?;
+        let replays = self.replays(&asked, &own, &put_in).await?;
+        for (id, words) in own {
+            let went_in: Vec<PoolDay> = put_in.iter().filter(|row| id.is_of(row)).cloned().collect();
+            let run = went_in.first().map(|row| &row.run);
+            let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_ref);
+            let mut explained = self.explain_pool(asked, &id, words, &went_in, replay).await?;
             explained.prices = self.prices_of(asked, &explained);
             pools.push(explained);
         }
@@ -209,63 +219,77 @@ impl Engine {
         })
     }
 
+    /// The day computed again for each run that the pools rest on: mostly it is one for all of them.
+    async fn replays(
+        &self,
+        asked: &Asked<'_>,
+        own: &BTreeMap<PoolId, PoolWords>,
+        put_in: &[PoolDay],
+    ) -> Result<BTreeMap<Arc<str>, Option<Replay>>, EngineError> {
+        let mut by_run: BTreeMap<Arc<str>, Vec<PoolDay>> = BTreeMap::new();
+        for row in put_in.iter().filter(|row| own.keys().any(|id| id.is_of(row))) {
+            by_run.entry(Arc::clone(&row.run)).or_default().push(row.clone());
+        }
+        let mut replays = BTreeMap::new();
+        for (run, rows) in by_run {
+            replays.insert(run, self.replay(asked, &rows).await?);
+        }
+        Ok(replays)
+    }
+
     async fn explain_pool(
         &self,
         asked: Asked<'_>,
-        pool: String,
+        id: &PoolId,
         words: PoolWords,
         went_in: &[PoolDay],
+        replay: Option<&Replay>,
     ) -> Result<ExplainedPool, EngineError> {
         let Asked { scope, query, session, head, books } = asked;
-        let cells = PoolCells::load(session, head, query.date, &pool, words.memo).await?;
+        let cells = PoolCells::load(session, head, query.date, id).await?;
         let tenants = cells.tenants();
         let disclosed = match scope {
             TenantScope::All => true,
             TenantScope::Only(_) => self.settings.disclose_pools && DISCLOSED_FROM_TENANTS <= tenants,
         };
         let policy = policy_of(session, books, &words.policy_version, query.date).await?;
-        let defined = policy.iter().flat_map(|policy| &policy.pools).find(|defined| defined.name == pool);
+        let defined = policy.iter().flat_map(|policy| &policy.pools).find(|defined| defined.name == id.pool);
         let card = books.card_named(&words.rate_card_version, query.date);
-        let windowed = match policy.as_ref().zip(defined).filter(|_| words.method == Method::Window.as_str()) {
+        let mut window = match policy.as_ref().zip(defined).filter(|_| words.method == Method::Window.as_str()) {
             Some((policy, defined)) => self.explain_window(&asked, policy, defined).await?,
             None => None,
-        };
-        let windows = windowed.as_ref().and_then(|windowed| windowed.pools.as_ref());
-        let direct = match (words.method == Method::Direct.as_str(), windows) {
-            (_, Some(windows)) => self.direct_shares(&asked, &pool, went_in, windows).await?,
-            (true, None) => self.direct_shares(&asked, &pool, went_in, &BTreeMap::new()).await?,
-            (false, None) => None,
         };
         let rule = Rule {
             method: &words.method,
             basis: &words.basis,
             pool: defined,
             card_currency: card.map(|card| card.content.currency),
-            direct: direct.as_ref(),
+            replayed: replay.and_then(|replay| replay.pool(&id.pool)),
         };
         let mut components = cells.explain(&query.tenant, rule, went_in);
-        if defined.and_then(|pool| pool.split.as_ref()).is_some_and(|split| split.follow.is_some()) {
-            components.iter_mut().for_each(ExplainedComponent::leave_out_ratio);
-        }
+        let card = card.map(|card| &*card.content);
+        let mut rule = defined.map(|pool| rule::rule_of(&asked, pool, card, &components, replay));
         let checked: Vec<bool> =
             components.iter().flat_map(|component| &component.cells).filter_map(|cell| cell.matches).collect();
-        let mut window = windowed.map(|windowed| windowed.explained);
         if !disclosed {
             components.iter_mut().for_each(ExplainedComponent::redact);
             window.iter_mut().for_each(ExplainedWindow::redact);
+            rule.iter_mut().for_each(ExplainedRule::redact);
         }
-        let bills = match disclosed && went_in.iter().any(|row| row.lines > 0) {
-            true => Some(self.bills_of(books, query.date, &pool, went_in).await?),
+        let takes_lines = went_in.iter().any(|row| row.lines > 0);
+        let bills = match disclosed && takes_lines {
+            true => Some(self.bills_of(books, query.date, &id.pool, went_in).await?),
             false => None,
         };
         let inputs: BTreeSet<String> = went_in.iter().map(|row| row.inputs.to_string()).collect();
         Ok(ExplainedPool {
-            changes: changes(session, head, query, &pool, words.memo).await?,
-            pool,
+            changes: changes(session, head, query, id).await?,
+            pool: id.pool.clone(),
             tier: words.tier,
             basis: words.basis,
-            memo: words.memo,
+            memo: id.memo,
             method: words.method,
+            rule,
             policy_versions: words.policy_versions.into_iter().collect(),
             rate_card_versions: words.rate_card_versions.into_iter().collect(),
             cost: words.cost,
@@ -294,7 +318,7 @@ fn own_entries(head: &Head, query: &ExplainQuery) -> Expr {
 }
 
 /// Returns the policy that entries of the day name, `for_each` repeated; none that is not known any more.
-async fn policy_of(
+pub(super) async fn policy_of(
     session: &SessionContext,
     books: &Books,
     version: &str,
@@ -309,10 +333,9 @@ async fn changes(
     session: &SessionContext,
     head: &Head,
     query: &ExplainQuery,
-    pool: &str,
-    memo: bool,
+    id: &PoolId,
 ) -> Result<Vec<Change>, EngineError> {
-    let of_pool = [own_entries(head, query), ident("pool").eq(lit(pool)), ident("memo").eq(lit(memo))];
+    let of_pool = [own_entries(head, query), id.condition()];
     let columns = ["posting", "booked_at", "cause", "charge_class", "currency"].map(ident);
     let batches = session
         .table(Table::Ledger.name())

@@ -1,6 +1,7 @@
 //! The windows of a pool, looked at again: what was caused on the day, until when it could be used, and who did.
 
 use super::Asked;
+use crate::books::Books;
 use crate::inputs::windows::{Around, WindowEvents, reach};
 use crate::{Engine, EngineError};
 use attribution::cells::Consumer;
@@ -43,6 +44,8 @@ pub struct ExplainedWindow {
 pub struct ExplainedCost {
     /// When it was caused.
     pub time: Instant,
+    /// Tenant, source and id of the event; none when not disclosed.
+    pub event: Option<String>,
     /// Its key.
     pub key: Option<String>,
     /// The first instant after its window.
@@ -67,16 +70,9 @@ impl ExplainedWindow {
     /// Leaves out whatever says something about the others.
     pub(super) fn redact(&mut self) {
         for cost in &mut self.shown {
-            (cost.cost, cost.readers, cost.total_weight) = (None, None, None);
+            (cost.event, cost.cost, cost.readers, cost.total_weight) = (None, None, None, None);
         }
     }
-}
-
-/// What the stored events say of a pool's day.
-pub(super) struct Windowed {
-    pub(super) explained: ExplainedWindow,
-    /// By pool, where the events are those that the last run saw: then shares can be computed again.
-    pub(super) pools: Option<BTreeMap<String, WindowPool>>,
 }
 
 impl Engine {
@@ -86,24 +82,13 @@ impl Engine {
         asked: &Asked<'_>,
         policy: &Policy,
         pool: &Pool,
-    ) -> Result<Option<Windowed>, EngineError> {
+    ) -> Result<Option<ExplainedWindow>, EngineError> {
         let (Some(source), Some(split)) = (&pool.source, &pool.split) else { return Ok(None) };
-        let date = asked.query.date;
-        let seen = self.seen_inputs(Some(DayRange::single(date))).await?;
-        let touched = self.touched_days(&self.lake.pin().await?).await?;
-        let run = seen.get(&date).filter(|_| asked.head.is_now);
-        let mut books = asked.books.clone();
-        if let Some(run) = run {
-            books.tenants = self.catalog.tenant_book_all_tenants(run.tenants).await?;
-        }
-        let events = WindowEvents::load(self, asked.session, DayRange::single(date), &books, &[policy]).await?;
-        let now = self.clock.now();
-        let around = Around { books: &books, settings: &self.settings, now, expired: touched.expired() };
-        let pools = events.of_day(date, policy, &around);
-        let window = pools.get(&pool.name);
+        let (windows, _) = self.windows_now(asked, policy, asked.books).await?;
+        let window = windows.get(&pool.name);
         let is_weighted = matches!(split.each, Some(Each::Read | Each::Meter(_)));
         let used = window.map(|window| costs_of(window, asked, is_weighted)).unwrap_or_default();
-        let explained = ExplainedWindow {
+        Ok(Some(ExplainedWindow {
             cost_event_type: source.event_type.clone(),
             event_type: split.event_type.clone().unwrap_or_default(),
             key: split.key.as_ref().map(ToString::to_string),
@@ -113,11 +98,32 @@ impl Engine {
             events_stored: window.is_some_and(|window| window.not_run.is_none()),
             costs_used: used.len(),
             shown: used.into_iter().take(COSTS_SHOWN_MAX).collect(),
-        };
+        }))
+    }
+
+    /// Returns the windows of the day's pools as the stored events tell them, and whether these are the events that the
+    /// last run of the day saw.
+    pub(super) async fn windows_now(
+        &self,
+        asked: &Asked<'_>,
+        policy: &Policy,
+        books: &Books,
+    ) -> Result<(BTreeMap<String, WindowPool>, bool), EngineError> {
+        let date = asked.query.date;
+        let seen = self.seen_inputs(Some(DayRange::single(date))).await?;
+        let touched = self.touched_days(&self.lake.pin().await?).await?;
+        let run = seen.get(&date).filter(|_| asked.head.is_now);
+        let mut books = books.clone();
+        if let Some(run) = run {
+            books.tenants = self.catalog.tenant_book_all_tenants(run.tenants).await?;
+        }
+        let events = WindowEvents::load(self, asked.session, DayRange::single(date), &books, &[policy]).await?;
+        let now = self.clock.now();
+        let around = Around { books: &books, settings: &self.settings, now, expired: touched.expired() };
+        let windows = events.of_day(date, policy, &around);
         let days = reach(policy, date, &self.settings);
-        let is_what_ran = run.zip(days).is_some_and(|(run, days)| !touched.events_since(days, run));
-        let pools = Some(pools).filter(|_| is_what_ran && explained.events_stored);
-        Ok(Some(Windowed { explained, pools }))
+        let are_what_ran = run.zip(days).is_some_and(|(run, days)| !touched.events_since(days, run));
+        Ok((windows, are_what_ran))
     }
 }
 
@@ -140,6 +146,7 @@ fn costs_of(window: &WindowPool, asked: &Asked<'_>, is_weighted: bool) -> Vec<Ex
         let is_shown = if is_of_nobody { !cost.is_consumed() } else { !own.is_empty() };
         is_shown.then(|| ExplainedCost {
             time: cost.cost.time,
+            event: cost.cost.name.as_deref().map(str::to_owned),
             key: cost.cost.key.as_deref().map(str::to_owned),
             ends_at: cost.end,
             status: if cost.pending { "pending" } else { "final" },

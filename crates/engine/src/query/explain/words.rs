@@ -1,10 +1,12 @@
 //! What a pool says of itself: the words of the rule that stands, not of one that was taken back.
 
 use super::super::columns::{Row, rows};
+use super::super::select::all_of;
 use super::{Asked, own_entries};
 use crate::EngineError;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
-use datafusion::prelude::ident;
+use datafusion::prelude::{Expr, ident, lit};
+use ledger::{EntryKind, PoolDay};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::lake::Table;
 
@@ -12,7 +14,6 @@ use storage::lake::Table;
 pub(super) struct PoolWords {
     pub(super) tier: String,
     pub(super) basis: String,
-    pub(super) memo: bool,
     pub(super) method: String,
     pub(super) cost: i128,
     /// The newest.
@@ -23,8 +24,32 @@ pub(super) struct PoolWords {
     pub(super) rate_card_versions: BTreeSet<String>,
 }
 
-/// A pool's name and whether it holds estimates.
-type PoolId = (String, bool);
+/// Which entries of a day belong together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PoolId {
+    pub(super) pool: String,
+    /// Whether it holds estimates.
+    pub(super) memo: bool,
+    /// Whether a person moved the cost.
+    pub(super) is_adjustment: bool,
+}
+
+impl PoolId {
+    /// Returns whether the row says what went into the pool; nothing goes into one by an adjustment.
+    pub(super) fn is_of(&self, row: &PoolDay) -> bool {
+        !self.is_adjustment && *row.pool == *self.pool && row.memo == self.memo
+    }
+
+    /// Returns the condition that its entries meet.
+    pub(super) fn condition(&self) -> Expr {
+        let kind = if self.is_adjustment { EntryKind::Adjustment } else { EntryKind::Cost };
+        all_of([
+            ident("kind").eq(lit(kind.as_str())),
+            ident("pool").eq(lit(self.pool.as_str())),
+            ident("memo").eq(lit(self.memo)),
+        ])
+    }
+}
 
 /// Tier, basis and method.
 type Words = [String; 3];
@@ -40,10 +65,10 @@ struct Said {
 impl Said {
     fn add(&mut self, row: &Row<'_>) {
         for (at, sum) in self.sums.iter_mut().enumerate() {
-            *sum += row.atoms(8 + at);
+            *sum += row.atoms(9 + at);
         }
         let text = |index| row.text_or_empty(index).to_owned();
-        self.versions.insert(std::cmp::Reverse((row.int(7).unwrap_or_default(), text(5), text(6))));
+        self.versions.insert(std::cmp::Reverse((row.int(8).unwrap_or_default(), text(6), text(7))));
     }
 
     /// Whether anything of it stands, and the posting that told it last.
@@ -54,7 +79,7 @@ impl Said {
 
 /// Returns the words of every pool in which the tenant, or the reserved consumer, has entries.
 pub(super) async fn of_pools(asked: &Asked<'_>) -> Result<BTreeMap<PoolId, PoolWords>, EngineError> {
-    let columns = ["pool", "memo", "tier", "basis", "method", "policy_version", "rate_card_version"].map(ident);
+    let columns = ["pool", "memo", "kind", "tier", "basis", "method", "policy_version", "rate_card_version"].map(ident);
     let sums = ["amount", "billed_amount", "amount_reporting", "quantity"];
     let sums = sums.map(|column| sum(ident(column)).alias(format!("sum_{column}")));
     let batches = asked
@@ -68,13 +93,14 @@ pub(super) async fn of_pools(asked: &Asked<'_>) -> Result<BTreeMap<PoolId, PoolW
     let mut pools: BTreeMap<PoolId, BTreeMap<Words, Said>> = BTreeMap::new();
     for row in rows(&batches) {
         let text = |index| row.text_or_empty(index).to_owned();
-        let said = pools.entry((text(0), row.is_true(1))).or_default();
-        said.entry([2, 3, 4].map(text)).or_default().add(&row);
+        let is_adjustment = row.text(2) == Some(EntryKind::Adjustment.as_str());
+        let id = PoolId { pool: text(0), memo: row.is_true(1), is_adjustment };
+        pools.entry(id).or_default().entry([3, 4, 5].map(text)).or_default().add(&row);
     }
-    Ok(pools.into_iter().map(|(id, said)| (id.clone(), words_of(id.1, said))).collect())
+    Ok(pools.into_iter().map(|(id, said)| (id, words_of(said))).collect())
 }
 
-fn words_of(memo: bool, said: BTreeMap<Words, Said>) -> PoolWords {
+fn words_of(said: BTreeMap<Words, Said>) -> PoolWords {
     let cost = said.values().map(|said| said.sums[2]).sum();
     let stands = said.into_iter().max_by_key(|(_, said)| said.order());
     let ([tier, basis, method], said) = stands.expect("a pool is here because it has entries");
@@ -83,7 +109,6 @@ fn words_of(memo: bool, said: BTreeMap<Words, Said>) -> PoolWords {
     PoolWords {
         tier,
         basis,
-        memo,
         method,
         cost,
         policy_version: newest.1,

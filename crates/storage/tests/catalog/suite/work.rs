@@ -249,6 +249,7 @@ fn change(posting: i64, month: &str, kind: &str) -> PeriodChangeRow {
         actor: "finance".to_owned(),
         reason: None,
         forced: "[]".to_owned(),
+        evidence: "[]".to_owned(),
     }
 }
 

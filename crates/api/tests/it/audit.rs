@@ -1,0 +1,226 @@
+//! Whatever changes something leaves a row that says who, what, before and after; made from the router.
+
+use crate::app::{POLICY, TestApp, bill, event};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const DAY: &str = "2026-11-18";
+const JSON: &str = "application/json";
+const TOML: &str = "application/toml";
+const CARD: &str = "version = 'card'\ncurrency = 'USD'\nvalid_from = 2026-12-01\n";
+
+/// What a route does to the log of changes.
+enum Row {
+    /// These requests, in order, leave one row each.
+    Leaves(Vec<Change>),
+    /// It writes events. They are kept themselves, with their sender's time and ids, and taken back by retractions; there
+    /// are thousands a second.
+    Events,
+    /// It answers and stores nothing.
+    Nothing,
+    /// It finds nothing to do in this test's store, and why.
+    Idle(&'static str),
+}
+
+struct Change {
+    path: &'static str,
+    kind: &'static str,
+    body: String,
+    action: &'static str,
+    /// Whether there was something before, and whether there is something after.
+    sides: (bool, bool),
+}
+
+fn change(path: &'static str, kind: &'static str, body: &str, action: &'static str, sides: (bool, bool)) -> Change {
+    Change { path, kind, body: body.to_owned(), action, sides }
+}
+
+/// Every route that is not read only. One that is missing fails the test.
+#[rustfmt::skip]
+fn table() -> Vec<(&'static str, &'static str, Row)> {
+    use Row::{Events, Idle, Leaves, Nothing};
+    let (new, changed, gone) = ((false, true), (true, true), (true, false));
+    let meter = |unit: &str| json!({
+        "unit": unit, "category": "other", "kind": "counter", "event_type": "build", "aggregation": "count",
+    }).to_string();
+    let used = |quantity: &str| event(("shared-west-us", "initech", DAY, "cpu_core_hours", quantity));
+    let rate = |rate: &str| json!([{ "date": DAY, "from": "EUR", "to": "USD", "rate": rate }]).to_string();
+    let snapshot = |count: &str| json!([{ "tenant": "acme", "metrics": { "member_count": count } }]).to_string();
+    let policy = |more: &str| POLICY.replace("\"clusters\"", "\"next\"").replace("2020-01-01", "2026-12-01") + more;
+    let invoice = |total: &str| json!({
+        "source": "own", "billing_period": "2026-10", "invoice_id": "1", "total": total, "currency": "USD",
+    }).to_string();
+    let days = json!({ "from": DAY, "to": DAY }).to_string();
+    vec![
+        ("PUT", "/api/v1/tenants/{id}", Leaves(vec![
+            change("/tenants/acme", JSON, r#"{"name":"Acme"}"#, "tenant.put", changed),
+            change("/tenants/new", JSON, "{}", "tenant.put", new)])),
+        ("POST", "/api/v1/policies", Leaves(vec![
+            change("/policies", TOML, &policy(""), "policy.publish", new),
+            change("/policies", TOML, &policy("\n# another text\n[[tenant_rule]]\nwhen = {}\ntenant = \"acme\"\n"), "policy.publish", changed)])),
+        ("POST", "/api/v1/rate-cards", Leaves(vec![
+            change("/rate-cards", TOML, CARD, "rate_card.publish", new),
+            change("/rate-cards", TOML, &CARD.replace("USD", "EUR"), "rate_card.publish", changed)])),
+        ("PUT", "/api/v1/meters/{name}", Leaves(vec![
+            change("/meters/builds", JSON, &meter("Builds"), "meter.put", new),
+            change("/meters/builds", JSON, &meter("Jobs"), "meter.put", changed)])),
+        ("DELETE", "/api/v1/meters/{name}", Leaves(vec![change("/meters/builds", "", "", "meter.hide", gone)])),
+        ("POST", "/api/v1/meters/{name}/backfill", Leaves(vec![
+            change("/meters/log_queries/backfill?from=2026-11-01", "", "", "meter.backfill", new)])),
+        ("PUT", "/api/v1/fx-rates", Leaves(vec![
+            change("/fx-rates", JSON, &rate("1.05"), "fx_rates.put", new),
+            change("/fx-rates", JSON, &rate("1.06"), "fx_rates.put", changed)])),
+        ("POST", "/api/v1/cost-lines/imports", Leaves(vec![
+            change("/cost-lines/imports?source=audit", "text/csv", &bill(&[("x", DAY, "1.00")]), "cost_lines.import", new),
+            change("/cost-lines/imports?source=audit", "text/csv", &bill(&[("x", DAY, "2.00")]), "cost_lines.import", changed)])),
+        ("POST", "/api/v1/events/imports", Leaves(vec![
+            change("/events/imports", "application/x-ndjson", &used("3"), "events.import", new)])),
+        ("PUT", "/api/v1/snapshots/{date}", Leaves(vec![
+            change("/snapshots/2026-11-18?source=app", JSON, &snapshot("3"), "snapshots.put", changed)])),
+        ("POST", "/api/v1/fixed-costs", Leaves(vec![change("/fixed-costs", JSON,
+            r#"{"provider":"own","amount":"1.00","currency":"USD","per":"once","from":"2026-11-18","to":"2026-11-18"}"#,
+            "fixed_cost.add", new)])),
+        ("DELETE", "/api/v1/fixed-costs/{id}", Leaves(vec![change("/fixed-costs/{first}", "", "", "fixed_cost.delete", gone)])),
+        ("POST", "/api/v1/runs", Leaves(vec![change("/runs?wait=true", JSON, &days, "run.start", new),
+            change("/runs", JSON, &days, "run.start", new)])),
+        ("POST", "/api/v1/cost-attribution/cluster/{clusterName}/attribute", Leaves(vec![
+            change("/cost-attribution/cluster/shared-west-us/attribute?date=2026-11-18", "", "", "run.start", new)])),
+        ("POST", "/api/v1/cost-attribution/all/attribute", Leaves(vec![
+            change("/cost-attribution/all/attribute?date=2026-11-18", "", "", "run.start", new)])),
+        ("POST", "/api/v1/adjustments", Leaves(vec![change("/adjustments", JSON,
+            r#"{"charge_date":"2026-11-18","from_tenant":"acme","to_tenant":"globex","amount":"1.00","currency":"USD","reason":"r","reference":"x"}"#,
+            "adjustment.add", new)])),
+        ("POST", "/api/v1/tokens", Leaves(vec![change("/tokens", JSON, r#"{"role":"finance","name":"audited"}"#, "token.mint", new)])),
+        ("DELETE", "/api/v1/tokens/{id}", Leaves(vec![change("/tokens/{first}", "", "", "token.revoke", changed)])),
+        ("PUT", "/api/v1/source-periods", Leaves(vec![
+            change("/source-periods", JSON, r#"[{"source":"own","billing_month":"2026-10","state":"closed"}]"#, "source_periods.put", changed)])),
+        ("PUT", "/api/v1/invoices", Leaves(vec![
+            change("/invoices", JSON, &invoice("1.00"), "invoice.put", new),
+            change("/invoices", JSON, &invoice("2.00"), "invoice.put", changed)])),
+        ("POST", "/api/v1/periods/{month}/close", Leaves(vec![
+            change("/periods/2026-10/close", JSON, r#"{"force":true,"reason":"a test"}"#, "period.close", changed)])),
+        ("POST", "/api/v1/periods/{month}/reopen", Leaves(vec![
+            change("/periods/2026-10/reopen", JSON, r#"{"reason":"a test"}"#, "period.reopen", changed)])),
+        ("POST", "/api/v1/periods/sweep", Idle("nothing here was too small to be posted")),
+        ("POST", "/api/v1/lake/compact", Idle("there is nothing small enough to merge here")),
+        ("POST", "/api/v1/lake/expire-events", Idle("no event here is old enough to leave")),
+        ("POST", "/api/v1/lake/vacuum", Idle("nothing here is old enough to be deleted")),
+        ("POST", "/api/v1/snapshots/run", Idle("no application is configured here")),
+        ("POST", "/api/v1/sources/{name}/refresh", Idle("no source is configured here")),
+        ("POST", "/api/v1/events", Events),
+        ("POST", "/api/v1/events/litellm", Events),
+        ("POST", "/api/v1/events/langfuse", Events),
+        ("POST", "/api/v1/webhooks/github", Events),
+        ("POST", "/api/v1/webhooks/gitlab", Events),
+        ("POST", "/api/v1/otlp/v1/metrics", Events),
+        ("POST", "/api/v1/write", Events),
+        ("POST", "/api/v1/policies/validate", Nothing),
+        ("POST", "/api/v1/policies/simulate", Nothing),
+        ("POST", "/api/v1/rate-cards/validate", Nothing),
+        ("POST", "/api/v1/rate-cards/simulate", Nothing),
+    ]
+}
+
+async fn store() -> TestApp {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", DAY, "100.00")]).await;
+    app.given_bill("own", &[("elsewhere", "2026-10-05", "1.00")]).await;
+    let used = |tenant| ("shared-west-us", tenant, DAY, "cpu_core_hours", "10");
+    app.given_usage(&[used("acme"), used("globex")]).await;
+    app.given_run(DAY, DAY).await;
+    app.given_run("2026-10-05", "2026-10-05").await;
+    app
+}
+
+async fn log(app: &TestApp) -> Vec<Value> {
+    app.get("/audit?limit=1000").await.expect(200).json()["rows"].as_array().unwrap().clone()
+}
+
+/// The path with the id of the first row of its list where one is wanted.
+async fn filled(app: &TestApp, path: &str) -> String {
+    let Some((list, rest)) = path.split_once("/{first}") else { return path.to_owned() };
+    let rows = app.get(list).await.expect(200).json()["rows"].clone();
+    // The token that asks is not the one to be revoked.
+    let row = rows.as_array().unwrap().iter().find(|row| row["name"].is_null() || row["name"] == "audited");
+    format!("{list}/{}{rest}", row.unwrap()["id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_change_leaves_one_row_with_before_and_after_and_no_secret() {
+    let app = store().await;
+    let mut secrets = vec![app.admin.clone()];
+    let mut tried = 0;
+    for (method, route, row) in table() {
+        let Row::Leaves(changes) = row else { continue };
+        for change in changes {
+            let before = log(&app).await.len();
+            let path = format!("/api/v1{}", filled(&app, change.path).await);
+            let answer = app.call(method, &path, Some(&app.admin), change.kind, &change.body).await;
+            assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text);
+            if let Ok(Value::Object(body)) = serde_json::from_str::<Value>(&answer.text) {
+                secrets.extend(body.get("token").and_then(Value::as_str).map(str::to_owned));
+            }
+            let rows = log(&app).await;
+            let new: Vec<&Value> = rows.iter().take(rows.len() - before).collect();
+            let [left] = new.as_slice() else { panic!("{method} {route} left {} rows: {new:?}", new.len()) };
+            let sides = (!left["before"].is_null(), !left["after"].is_null());
+            assert_eq!((left["action"].as_str().unwrap(), sides), (change.action, change.sides), "{route}: {left}");
+            for name in ["actor", "target", "at", "request_id"] {
+                assert!(left[name].as_str().is_some_and(|text| !text.is_empty()), "{route} has no {name}: {left}");
+            }
+            tried += 1;
+        }
+    }
+    let text = app.get("/audit?limit=1000").await.text;
+    assert!(
+        secrets.len() == 2 && secrets.iter().all(|secret| !text.contains(secret.as_str())),
+        "a secret is in the log"
+    );
+    println!("{tried} changes, each with its row");
+}
+
+#[tokio::test]
+async fn what_changes_nothing_leaves_no_row() {
+    let app = store().await;
+    let same = json!([{ "date": DAY, "from": "EUR", "to": "USD", "rate": "1.05" }]);
+    app.put("/fx-rates", &same).await.expect(200);
+    app.put("/tenants/acme", &json!({ "name": "Acme" })).await.expect(200);
+    let before = log(&app).await;
+    app.put("/fx-rates", &same).await.expect(200);
+    app.put("/tenants/acme", &json!({ "name": "Acme" })).await.expect(200);
+    app.given_bill("aws", &[("shared-west-us", DAY, "100.00")]).await;
+    app.post("/runs?wait=true", &json!({ "from": DAY, "to": DAY, "dry_run": true })).await.expect(200);
+    for (path, kind, body) in [
+        ("/policies", TOML, POLICY),
+        ("/policies/validate", TOML, POLICY),
+        ("/rate-cards/validate", TOML, CARD),
+        ("/rate-cards/simulate?range=7d", TOML, CARD),
+        ("/lake/compact", JSON, ""),
+        ("/lake/vacuum", JSON, ""),
+        ("/lake/expire-events", JSON, ""),
+    ] {
+        app.call("POST", &format!("/api/v1{path}"), Some(&app.admin), kind, body).await.expect(200);
+    }
+    app.post("/adjustments", &json!({})).await.expect_problem(400, "invalid_body");
+    app.delete("/tokens/none").await.expect(404);
+    assert_eq!(log(&app).await, before);
+}
+
+#[test]
+fn every_route_that_is_not_read_only_says_what_it_leaves() {
+    let rows: BTreeSet<String> = table().iter().map(|(method, route, _)| format!("{method} {route}")).collect();
+    let routes: BTreeSet<String> = api::route_facts()
+        .iter()
+        .filter(|facts| facts.method != "GET")
+        .map(|facts| format!("{} {}", facts.method, facts.path))
+        .collect();
+    assert_eq!(rows, routes);
+    for (_, route, row) in table() {
+        match row {
+            Row::Leaves(changes) => assert!(!changes.is_empty(), "{route}"),
+            Row::Idle(reason) => assert!(!reason.is_empty(), "{route}"),
+            Row::Events | Row::Nothing => {}
+        }
+    }
+}
