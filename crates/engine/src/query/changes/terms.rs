@@ -393,8 +393,8 @@ mod tests {
         fn terms_add_up_whatever_the_numbers(
             numbers in proptest::collection::vec(-10_i128.pow(30)..10_i128.pow(30), 8),
             weights in proptest::collection::vec(0..10_i128.pow(24), 6),
-            is_redefined: bool,
-            disclosed: bool,
+            is_redefined in proptest::bool::ANY,
+            disclosed in proptest::bool::ANY,
             model in proptest::sample::select(vec![Model::Split, Model::Heads, Model::Priced, Model::Own]),
         ) {
             let side = |at: usize| Side {
