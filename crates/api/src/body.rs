@@ -40,7 +40,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
-/// A JSON body that may be left out.
+/// A JSON body that may be left out, or null.
 #[derive(Clone, Debug)]
 pub struct OptionalJson<T>(pub T);
 
@@ -49,10 +49,8 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let text = text_of(request, app, BodySize::Json).await?;
-        if text.trim().is_empty() {
-            return Ok(Self(T::default()));
-        }
-        json_of(&text).and_then(|value| typed(value)).map(Self)
+        let value = if text.trim().is_empty() { Value::Null } else { json_of(&text)? };
+        if value.is_null() { Ok(Self(T::default())) } else { typed(value).map(Self) }
     }
 }
 

@@ -140,6 +140,8 @@ impl Engine {
         let seen = self.seen_inputs(None).await?;
         let touched = self.touched_days(&pinned).await?;
         let (today, instant) = (self.today(), self.clock.now());
+        let periods = self.periods_in(pinned.table(Table::Ledger)).await?;
+        let not_posted = self.noted_of_open_months(periods).await?;
         let mut days = DueDays::default();
         let reach = |day: Day| reach(&books.policy_on(day).content, day, &self.settings);
         let with_events = touched.events.keys().copied().filter(|day| reach(*day).is_some());
@@ -154,7 +156,8 @@ impl Engine {
             let now = SeenInputs::of_day(day, &books, &pinned);
             let card = &books.card_on(day).content;
             let is_read_anew = reach(day).is_some_and(|days| touched.events_since(days, before));
-            if touched.since(day, before)
+            if not_posted.contains(&day)
+                || touched.since(day, before)
                 || touched.priced_usage_since(day, card, before)
                 || is_read_anew
                 || before.has_ripened(instant)

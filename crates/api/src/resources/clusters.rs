@@ -83,7 +83,7 @@ pub struct ClusterCostAttribution {
     pub idle_cost: Exact,
     /// What no tenant caused.
     pub unattributed_cost: Exact,
-    /// Present and true when part of it was booked after its month was closed.
+    /// Present and true when its month is closed, so that what is posted of it is a correction, or part of it was one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub correction: bool,
 }

@@ -58,7 +58,7 @@ pub struct NewRun {
 /// Something that a person should know about a run.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RunWarningBody {
-    /// `fx_missing`, `negative_driver`, `driver_gap`, `widened` …
+    /// `fx_missing`, `negative_driver`, `driver_gap`, `widened`, `pending_correction` …
     pub code: String,
     /// The day, if one.
     pub day: Option<String>,

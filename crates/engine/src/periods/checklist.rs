@@ -40,7 +40,6 @@ impl Engine {
         let session = self.session(pinned)?;
         let mut obstacles = self.days_not_run(days).await?;
         obstacles.extend(self.pools_not_run(days).await?);
-        obstacles.extend(self.not_corrected(days).await?);
         obstacles.extend(pending(&session, month).await?);
         obstacles.extend(self.sources_not_closed(pinned, month).await?);
         let gaps = self.driver_gaps_all_tenants(days).await?;
@@ -88,17 +87,6 @@ impl Engine {
             (pool, detail)
         });
         Ok(named("pool_not_run", "pools that were not run", pools))
-    }
-
-    /// A month that was reopened still has the small differences that were noted while it was closed.
-    async fn not_corrected(&self, days: DayRange) -> Result<Vec<Obstacle>, EngineError> {
-        let noted = self.pending_corrections_all_tenants().await?;
-        let noted = noted.into_iter().filter(|one| days.contains(one.day)).map(|one| {
-            let about = format!("{} {}", one.pool, one.day);
-            let detail = format!("pool {} has a difference on {} that was not posted", one.pool, one.day);
-            (about, format!("{detail}: run `apportion period sweep`"))
-        });
-        Ok(named("pending_correction", "differences that were not posted", noted))
     }
 
     async fn sources_not_closed(&self, pinned: &PinnedLake, month: Month) -> Result<Vec<Obstacle>, EngineError> {

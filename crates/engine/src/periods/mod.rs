@@ -32,8 +32,8 @@ use domain::Month;
 /// A reason why a month is not closed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Obstacle {
-    /// `not_ended`, `out_of_order`, `no_entries`, `days_due`, `pool_not_run`, `pending_correction`, `pending`,
-    /// `source_period_open`, `source_period_missing`, `driver_gap`, `unattributed`, or of a note `negative_driver`.
+    /// `not_ended`, `out_of_order`, `no_entries`, `days_due`, `pool_not_run`, `pending`, `source_period_open`,
+    /// `source_period_missing`, `driver_gap`, `unattributed`, or of a note `negative_driver`.
     pub code: String,
     /// What it is about: a day, a pool, a source.
     pub about: String,

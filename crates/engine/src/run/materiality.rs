@@ -9,7 +9,7 @@ use crate::books::corrupt;
 use crate::{Engine, EngineError};
 use domain::money::MONEY_SCALE;
 use domain::{Currency, Day, DayRange, Month, Price, decimal};
-use ledger::{Line, PoolState, Status};
+use ledger::{Line, Periods, PoolState, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -176,7 +176,8 @@ impl Engine {
     /// # Errors
     /// When the catalog fails.
     pub(super) async fn hold_back_small(&self, computed: &mut Computed, range: DayRange) -> Result<(), EngineError> {
-        if !computed.periods.is_closed(range.from().month()) {
+        let is_any_material = self.settings.materiality.atoms() <= 0;
+        if is_any_material || !computed.periods.is_closed(range.from().month()) {
             return Ok(());
         }
         let noted = self.pending_corrections_all_tenants().await?;
@@ -195,6 +196,15 @@ impl Engine {
         let days: Vec<String> = computed.seen.keys().map(ToString::to_string).collect();
         let rows: Vec<_> = computed.pending.iter().map(|pending| pending.to_row(run, now)).collect();
         Ok(self.catalog.replace_pending_corrections(&days, &rows).await?)
+    }
+
+    /// Returns the days of which something is noted although their month is open again: now it can be posted.
+    ///
+    /// # Errors
+    /// As [`Engine::pending_corrections_all_tenants`].
+    pub(crate) async fn noted_of_open_months(&self, periods: Periods) -> Result<BTreeSet<Day>, EngineError> {
+        let noted = self.pending_corrections_all_tenants().await?;
+        Ok(noted.into_iter().map(|one| one.day).filter(|day| !periods.is_closed(day.month())).collect())
     }
 
     /// Returns what of closed months is not corrected, by day and pool.

@@ -39,7 +39,7 @@ impl RunStatus {
 /// Something that a person should know about a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunWarning {
-    /// `fx_missing`, `negative_driver`, `driver_gap`, `widened` …
+    /// `fx_missing`, `negative_driver`, `driver_gap`, `widened`, `pending_correction` …
     pub code: String,
     /// The day, if one.
     pub day: Option<Day>,

@@ -192,6 +192,23 @@ async fn small_differences_of_a_closed_month_are_noted_and_swept_and_large_ones_
 }
 
 #[tokio::test]
+async fn what_was_noted_of_a_month_is_due_when_the_month_is_open_again() {
+    let store = october().await;
+    close(&store, "2026-10").await;
+    measure(&store, &[used("2026-10-05", "acme", HOUR / 100)]).await;
+    assert_eq!(run(&store, "2026-10-05", "2026-10-05").await.posting, None);
+    reopen(&store, "2026-10").await.unwrap();
+    let due: Vec<String> = store.engine.due_days().await.unwrap().due.iter().map(ToString::to_string).collect();
+    assert_eq!(due, ["2026-10-05"]);
+    assert_eq!(obstacles(&store, "2026-10").await, ["days_due"]);
+    let (runs, _) = store.engine.run_due("test").await.unwrap();
+    assert!(entries(&store, runs[0].posting.unwrap()).await.iter().all(|entry| entry.charge_class.is_none()));
+    assert_eq!(store.engine.pending_corrections_all_tenants().await.unwrap(), []);
+    close(&store, "2026-10").await;
+    check_ledger(&store).await;
+}
+
+#[tokio::test]
 async fn months_close_in_order_after_they_ended_and_only_the_latest_reopens() {
     let store = Store::new().await;
     store.engine.publish_policy(POLICY, "policy.toml").await.unwrap();

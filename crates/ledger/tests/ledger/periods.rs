@@ -30,7 +30,8 @@ fn a_cost_of_a_closed_month_must_be_billed_in_the_earliest_open_one() {
 
 #[test]
 fn a_posting_that_does_not_fit_leaves_the_state_as_it_was() {
-    let [first, close] = &two_postings()[..] else { panic!("two postings") };
+    let postings = two_postings();
+    let [first, close] = &postings[..] else { panic!("two postings") };
     let mut periods = Periods::default();
     // The sample bills October in November while no month is closed.
     assert!(matches!(periods.accept(first), Err(PeriodFault::Billed { .. })));
