@@ -9,6 +9,8 @@ mod it {
     mod broken;
     /// Fixed and manual costs.
     mod fixed;
+    /// Bills in the columns of AWS.
+    mod foreign;
     /// The same rows in other clothes.
     mod formats;
     /// What an import takes out and puts in.
