@@ -82,6 +82,7 @@ pub(crate) fn source_code(error: &SourceError) -> &'static str {
         SourceError::NotFound(_) => "not_found",
         SourceError::TooFarBack { .. } => "invalid_parameter",
         SourceError::Pull { .. } => "source_failed",
+        SourceError::Collect { error, .. } => collect_code(error.cause),
         SourceError::Sink(SinkError::BadMeter { .. }) => "invalid_meter",
         SourceError::Sink(SinkError::Failed(cause)) => cause.downcast_ref().map_or("internal", metering_code),
         SourceError::Catalog(error) => catalog_code(error),
