@@ -33,6 +33,19 @@ impl Decimal {
         &self.0
     }
 
+    /// Returns the number with its point moved by so many places: −2 makes dollars of cents. No digit is lost.
+    #[must_use]
+    pub fn shifted(&self, places: i64) -> String {
+        match self.0.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => match exponent.parse::<i64>() {
+                Ok(exponent) => format!("{mantissa}e{}", exponent.saturating_add(places)),
+                // Further away than any number that is stored: zero, or out of bound, with the point moved or not.
+                Err(_) => self.0.clone(),
+            },
+            None => format!("{}e{places}", self.0),
+        }
+    }
+
     /// Returns the number in units of 10⁻ˢᶜᵃˡᵉ, rounded half-even; `None` if it is out of bound.
     #[must_use]
     pub fn scaled(&self, scale: u32) -> Option<i128> {
@@ -88,6 +101,18 @@ mod tests {
             let row = serde_json::from_str::<Row>(text).ok();
             assert_eq!(row.as_ref().map(|row| row.amount.as_str()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_point_is_moved_without_losing_a_digit() {
+        let cents = |text: &str| {
+            let shifted = Decimal::of(&Value::from(text)).expect("a number").shifted(-2);
+            domain::decimal::parse_scaled(&shifted, MONEY_SCALE).map(|parsed| domain::money::format_atoms(parsed.atoms))
+        };
+        assert_eq!(cents("123.45"), Ok("1.2345".to_owned()));
+        assert_eq!(cents("-0.00425"), Ok("-0.0000425".to_owned()));
+        assert_eq!((cents("1.5E3"), cents("1e+2")), (Ok("15.00".to_owned()), Ok("1.00".to_owned())));
+        assert_eq!(cents("0E-6176"), Ok("0.00".to_owned()));
     }
 
     #[test]
