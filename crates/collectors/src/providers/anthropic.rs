@@ -113,7 +113,8 @@ impl Anthropic {
                 let days: Vec<CostDay> = read_pages(fetch, || self.question(fetch, OLDER_COST, range, &groups)).await?;
                 collected.lines = older_lines(&days, range)?;
                 let groups = ["workspace_id", "model"];
-                let days: Vec<UsageDay> = read_pages(fetch, || self.question(fetch, OLDER_USAGE, range, &groups)).await?;
+                let days: Vec<UsageDay> =
+                    read_pages(fetch, || self.question(fetch, OLDER_USAGE, range, &groups)).await?;
                 collected.usage = older_usage(days, range, period)?;
             }
         }
@@ -206,9 +207,11 @@ fn older_lines(days: &[CostDay], range: InstantRange) -> Result<Vec<Line>, Colle
     let mut lines = Vec::new();
     for day in days {
         let time = within(&day.starting_at, &day.ending_at, range)?;
-        lines.extend(day.results.iter().map(|result| {
-            line(&result.group, time).cost(result.amount.shifted(-2), &currency(&result.currency))
-        }));
+        lines.extend(
+            day.results
+                .iter()
+                .map(|result| line(&result.group, time).cost(result.amount.shifted(-2), &currency(&result.currency))),
+        );
     }
     Ok(lines)
 }
@@ -444,15 +447,19 @@ mod tests {
     fn tokens_are_counted_by_kind() {
         let days: Vec<UsageDay> = serde_json::from_str(TOKENS).expect("days");
         let usage = older_usage(days, range(), &period()).expect("usage");
-        let found: Vec<String> = usage.iter().map(|one| format!("{} {} {}", one.day, one.resource, one.quantity)).collect();
-        assert_eq!(found, [
-            "2026-11-18 uncached_input_tokens 4115000",
-            "2026-11-18 cache_read_input_tokens 9100000",
-            "2026-11-18 cache_write_5m_input_tokens 120000",
-            "2026-11-18 cache_write_1h_input_tokens 0",
-            "2026-11-18 output_tokens 812000",
-            "2026-11-18 web_search_requests 3",
-        ]);
+        let found: Vec<String> =
+            usage.iter().map(|one| format!("{} {} {}", one.day, one.resource, one.quantity)).collect();
+        assert_eq!(
+            found,
+            [
+                "2026-11-18 uncached_input_tokens 4115000",
+                "2026-11-18 cache_read_input_tokens 9100000",
+                "2026-11-18 cache_write_5m_input_tokens 120000",
+                "2026-11-18 cache_write_1h_input_tokens 0",
+                "2026-11-18 output_tokens 812000",
+                "2026-11-18 web_search_requests 3",
+            ]
+        );
     }
 
     #[test]

@@ -25,8 +25,14 @@ use std::sync::Arc;
 const USAGE: &str = "/accounts/{}/billable-usage";
 const INFO: &str = "/accounts/{}/billable-usage/info";
 /// Columns that are none of FOCUS, and are named as FOCUS names those.
-const OWN_COLUMNS: [&str; 6] =
-    ["CumulatedContractedCost", "CumulatedPricingQuantity", "ServiceFamilyName", "SubscriptionId", "ZoneId", "ZoneName"];
+const OWN_COLUMNS: [&str; 6] = [
+    "CumulatedContractedCost",
+    "CumulatedPricingQuantity",
+    "ServiceFamilyName",
+    "SubscriptionId",
+    "ZoneId",
+    "ZoneName",
+];
 /// Families of services, and what they are in FOCUS. Others are `Other`.
 const CATEGORIES: [(&str, &str); 12] = [
     ("R2", "Storage"),
@@ -258,8 +264,10 @@ mod tests {
 
     #[test]
     fn a_cycle_begins_on_the_day_of_its_anchor() {
-        let day = |value: Value| billing_day(&serde_json::from_value(value).expect("info")).map_err(|error| error.cause);
-        let anchored = |day: &str| json!({"id": "s", "billing_cycle_anchor_timestamp": format!("2026-11-{day}T00:00:00Z")});
+        let day =
+            |value: Value| billing_day(&serde_json::from_value(value).expect("info")).map_err(|error| error.cause);
+        let anchored =
+            |day: &str| json!({"id": "s", "billing_cycle_anchor_timestamp": format!("2026-11-{day}T00:00:00Z")});
         assert_eq!(day(json!({"covered": true, "subscriptions": [anchored("05")]})), Ok(Some(5)));
         assert_eq!(day(json!({"covered": true, "subscriptions": [anchored("05"), anchored("05")]})), Ok(Some(5)));
         assert_eq!(day(json!({"subscriptions": []})), Ok(None));
@@ -270,7 +278,8 @@ mod tests {
     #[test]
     fn an_envelope_without_success_is_no_answer() {
         let envelope = |text: &str| serde_json::from_str::<Envelope<Vec<Value>>>(text).expect("an envelope");
-        let failed = unwrapped(envelope(r#"{"success":false,"errors":[{"code":1,"message":"no access"}],"result":null}"#));
+        let failed =
+            unwrapped(envelope(r#"{"success":false,"errors":[{"code":1,"message":"no access"}],"result":null}"#));
         let failed = failed.expect_err("no success");
         assert!(failed.cause == Cause::Refused && failed.detail.contains("no access"), "{failed}");
         let empty = unwrapped(envelope(r#"{"success":true,"errors":[],"result":null}"#)).map_err(|error| error.cause);

@@ -2,6 +2,7 @@
 
 use super::collector::{Collected, Task};
 use super::error::{Cause, CollectError};
+use super::exports::{self, ExportWork};
 use super::fetch::Fetch;
 use super::period::BillingPeriod;
 use super::publish::{publish, to_file};
@@ -96,6 +97,20 @@ impl Run<'_> {
         let fetch = Fetch::new(spec, options, credentials.clone(), Arc::clone(&self.context.clock))?;
         let progress = self.entry.working();
         let scrubbed = |error: CollectError| CollectError { detail: credentials.scrub(&error.detail), ..error };
+        if let Some(export) = source.collector.export() {
+            let say = |text: String| progress.say(text);
+            let work = ExportWork {
+                context: self.context,
+                source: &source.name,
+                export,
+                credentials: &credentials,
+                asked: self.asked,
+                known: &self.cursor.versions,
+                total: source.total,
+                say: &say,
+            };
+            return exports::collect(&work, report).await.map_err(scrubbed);
+        }
         let now = self.context.clock.now();
         let periods = self.periods(&fetch, now).await.map_err(scrubbed)?;
         for period in &periods {

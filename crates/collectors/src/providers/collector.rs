@@ -1,5 +1,6 @@
 use super::credentials::CredentialSpec;
 use super::error::{Cause, CollectError};
+use super::exports::ExportSource;
 use super::fetch::{Allowed, Fetch};
 use super::line::Line;
 use super::period::BillingPeriod;
@@ -23,6 +24,11 @@ pub trait Collector: Send + Sync {
     /// [`CollectError`]; then nothing is collected.
     fn billing_day<'a>(&'a self, _fetch: &'a Fetch) -> BoxFuture<'a, Result<Option<u8>, CollectError>> {
         async { Ok(None) }.boxed()
+    }
+
+    /// Returns what is read instead, if the bills are files and no answers.
+    fn export(&self) -> Option<&ExportSource> {
+        None
     }
 
     /// Returns everything of the days of a billing period that are over. Asked twice, it returns the same.

@@ -13,6 +13,8 @@
 mod collector;
 /// What lets a collector in.
 mod credentials;
+/// Pages that name the next one.
+mod cursor;
 /// Numbers as providers write them.
 mod decimal;
 /// What can go wrong.
@@ -27,6 +29,8 @@ mod keys;
 mod line;
 /// Billing periods of providers.
 mod period;
+/// Quantities added up.
+mod quantities;
 
 /// One collection.
 mod collect;
@@ -39,6 +43,18 @@ mod state;
 /// Quantities to the catalog and to meters.
 mod usage;
 
+/// Anthropic: costs and tokens.
+pub mod anthropic;
+/// Cloudflare: billable usage.
+pub mod cloudflare;
+/// Files of AWS, Azure, Google Cloud and others, in folders and buckets.
+pub mod exports;
+/// IONOS Cloud: invoices and utilization.
+pub mod ionos;
+/// OpenAI: costs and tokens.
+pub mod openai;
+/// OVHcloud: bills and consumption.
+pub mod ovh;
 /// Vercel: FOCUS charges and usage.
 pub mod vercel;
 
@@ -65,7 +81,18 @@ use storage::lake::{Imports, Lake};
 use tokio::sync::Mutex;
 
 /// Every kind of collector, by name.
-pub static KINDS: &[Kind] = &[vercel::KIND];
+pub static KINDS: &[Kind] = &[
+    vercel::KIND,
+    anthropic::KIND,
+    openai::KIND,
+    cloudflare::KIND,
+    ovh::KIND,
+    ionos::KIND,
+    exports::FILES_KIND,
+    exports::AWS_KIND,
+    exports::AZURE_KIND,
+    exports::GOOGLE_KIND,
+];
 
 /// Returns the kind of a name.
 #[must_use]

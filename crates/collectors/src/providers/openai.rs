@@ -178,7 +178,9 @@ fn line(cost: &Cost, day: InstantRange) -> Line {
         .maybe("SkuMeter", cost.line_item.clone())
         .maybe("x_ApiSource", cost.api_source.clone());
     match used {
-        Some((quantity, unit)) => line.cell("ConsumedQuantity", quantity.as_str()).cell("ConsumedUnit", focus_unit(unit)),
+        Some((quantity, unit)) => {
+            line.cell("ConsumedQuantity", quantity.as_str()).cell("ConsumedUnit", focus_unit(unit))
+        }
         None => line,
     }
 }
@@ -291,13 +293,17 @@ mod tests {
     fn cached_tokens_are_told_apart_and_not_added() {
         let days: Vec<Bucket<Completions>> = serde_json::from_str(TOKENS).expect("days");
         let usage = usage(&days, range(), &period()).expect("usage");
-        let found: Vec<String> = usage.iter().map(|one| format!("{} {} {}", one.day, one.resource, one.quantity)).collect();
-        assert_eq!(found, [
-            "2026-11-18 input_tokens 84000",
-            "2026-11-18 input_cached_tokens 12000",
-            "2026-11-18 output_tokens 9100",
-            "2026-11-18 model_requests 312",
-        ]);
+        let found: Vec<String> =
+            usage.iter().map(|one| format!("{} {} {}", one.day, one.resource, one.quantity)).collect();
+        assert_eq!(
+            found,
+            [
+                "2026-11-18 input_tokens 84000",
+                "2026-11-18 input_cached_tokens 12000",
+                "2026-11-18 output_tokens 9100",
+                "2026-11-18 model_requests 312",
+            ]
+        );
     }
 
     #[test]

@@ -104,7 +104,8 @@ fn first_day(period: &str) -> Option<Day> {
     period.parse().ok().or_else(|| month(period))
 }
 
-fn not_stored(error: ImportError) -> CollectError {
+/// Returns why an import did not happen, as the error of a collection.
+pub(super) fn not_stored(error: ImportError) -> CollectError {
     let cause = match &error {
         ImportError::NotFocus { .. } | ImportError::Row(_) => Cause::Schema,
         ImportError::TooLarge { .. } => Cause::TooLarge,

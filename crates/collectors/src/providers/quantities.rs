@@ -52,7 +52,8 @@ mod tests {
     fn rows_of_the_same_kind_are_one_quantity() {
         let day: Day = "2026-11-18".parse().expect("a day");
         let mut sums = Quantities::default();
-        for (resource, unit, quantity) in [("a", "Hours", "1.5"), ("a", "Hours", "2"), ("a", "GB", "1"), ("a", "", "7")] {
+        for (resource, unit, quantity) in [("a", "Hours", "1.5"), ("a", "Hours", "2"), ("a", "GB", "1"), ("a", "", "7")]
+        {
             let quantity = Decimal::of(&Value::from(quantity)).expect("a number");
             sums.add(day, resource, unit, BTreeMap::new(), &quantity).expect("a sum");
         }

@@ -1,6 +1,7 @@
 use crate::import::ImportTotal;
 use crate::sources::Taken;
 use domain::Instant;
+use std::collections::BTreeMap;
 
 /// What a collection is asked for beyond the billing periods that are not final.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct CollectReport {
     pub taken: Taken,
     /// What somebody should look at.
     pub warnings: Vec<String>,
+    /// Of files: which content of a period was imported, so that the same is not read again.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// What was read of one billing period.

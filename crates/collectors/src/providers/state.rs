@@ -5,6 +5,7 @@ use super::report::{CollectReport, PeriodReport};
 use crate::sources::{ERROR_LETTERS_MAX, Notes, SourceState, SourceStatus, micros};
 use domain::Instant;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::catalog::SourceRow;
 
@@ -23,6 +24,8 @@ pub(super) struct Cursor {
     periods: Vec<KnownPeriod>,
     /// Of the last collection that succeeded.
     warnings: Vec<String>,
+    /// Of files: which content of a period was imported.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// A billing period that was collected.
@@ -72,6 +75,7 @@ pub(super) fn begun(source: &ProviderSource, row: Option<SourceRow>, now: Instan
 /// Notes the periods that were stored, also if another one failed after them.
 pub(super) fn stored(row: &mut SourceRow, report: &CollectReport, now: Instant) {
     let mut cursor = Cursor::of(Some(row));
+    cursor.versions.extend(report.versions.clone());
     for period in &report.periods {
         cursor.note(period, now);
         if !period.unchanged {

@@ -57,7 +57,8 @@ pub(super) async fn collect(
 ) -> Result<(), CollectError> {
     let Some(closed) = period.closed() else { return Ok(()) };
     let prices = prices(client.get(PRODUCTS, None).await?)?;
-    let mut estimate = Estimate { prices, sums: BTreeMap::new(), usage: Quantities::default(), unpriced: BTreeSet::new() };
+    let mut estimate =
+        Estimate { prices, sums: BTreeMap::new(), usage: Quantities::default(), unpriced: BTreeSet::new() };
     for day in closed.days() {
         let utilization: Utilization = client.get(DAILY, Some(&day.to_string())).await?;
         for center in utilization.datacenters {
@@ -175,11 +176,14 @@ mod tests {
             .iter()
             .map(|one| format!("{} {} {} {}", one.day, one.resource, one.quantity, one.unit))
             .collect();
-        assert_eq!(usage, [
-            "2026-11-18 1h_core 100 Hours",
-            "2026-11-18 new 1 Items",
-            "2026-11-19 1h_core 100 Hours",
-            "2026-11-19 new 1 Items",
-        ]);
+        assert_eq!(
+            usage,
+            [
+                "2026-11-18 1h_core 100 Hours",
+                "2026-11-18 new 1 Items",
+                "2026-11-19 1h_core 100 Hours",
+                "2026-11-19 new 1 Items",
+            ]
+        );
     }
 }

@@ -5,9 +5,7 @@ use super::super::fetch::Request;
 use super::super::line::Line;
 use super::super::period::BillingPeriod;
 use super::price::Price;
-use super::{
-    BILL, BILL_DETAIL, BILL_DETAILS, BILLS, Client, REFUND, REFUND_DETAIL, REFUND_DETAILS, REFUNDS,
-};
+use super::{BILL, BILL_DETAIL, BILL_DETAILS, BILLS, Client, REFUND, REFUND_DETAIL, REFUND_DETAILS, REFUNDS};
 use domain::money::format_atoms;
 use domain::{Day, Instant, InstantRange};
 use serde::Deserialize;
@@ -128,7 +126,8 @@ fn put_bill(
     }
     let category = if family.is_refund { "Credit" } else { "Purchase" };
     if rest != 0 {
-        let line = bill_line(category, id, day).cell("ChargeDescription", "Difference between the bill and its details");
+        let line =
+            bill_line(category, id, day).cell("ChargeDescription", "Difference between the bill and its details");
         collected.lines.push(line.cost(format_atoms(rest), &currency));
     }
     let tax = signed(family, bill.tax.atoms()?);
@@ -200,12 +199,10 @@ mod tests {
     #[test]
     fn a_bill_adds_up_with_tax_and_with_what_its_details_leave_out() {
         let collected = lines(&FAMILIES[0], 2);
-        assert_eq!(amounts(&collected), pairs(&[
-            ("Purchase", "5.99"),
-            ("Purchase", "5.99"),
-            ("Purchase", "0.01"),
-            ("Tax", "2.40"),
-        ]));
+        assert_eq!(
+            amounts(&collected),
+            pairs(&[("Purchase", "5.99"), ("Purchase", "5.99"), ("Purchase", "0.01"), ("Tax", "2.40"),])
+        );
         let line = &collected.lines[0];
         let found = ["InvoiceId", "ResourceId", "ChargePeriodStart", "ChargePeriodEnd", "x_Quantity"];
         let found = found.map(|column| line.text(column).unwrap_or("-"));
@@ -215,10 +212,9 @@ mod tests {
 
     #[test]
     fn a_refund_lowers_the_cost() {
-        assert_eq!(amounts(&lines(&FAMILIES[1], 1)), pairs(&[
-            ("Credit", "-5.99"),
-            ("Credit", "-6.00"),
-            ("Tax", "-2.40"),
-        ]));
+        assert_eq!(
+            amounts(&lines(&FAMILIES[1], 1)),
+            pairs(&[("Credit", "-5.99"), ("Credit", "-6.00"), ("Tax", "-2.40"),])
+        );
     }
 }

@@ -175,7 +175,8 @@ mod tests {
         let line = &collected.lines[0];
         let found = ["ResourceId", "SkuId", "ServiceName", "ChargePeriodStart", "ChargePeriodEnd", "BillingCurrency"];
         let found = found.map(|column| line.text(column).unwrap_or("-"));
-        let expected = ["c0a80101", "b3-8.consumption", "instance", "2026-10-31T23:00:00Z", "2026-11-19T23:00:00Z", "EUR"];
+        let expected =
+            ["c0a80101", "b3-8.consumption", "instance", "2026-10-31T23:00:00Z", "2026-11-19T23:00:00Z", "EUR"];
         assert_eq!(found, expected);
     }
 

@@ -56,7 +56,11 @@ mod tests {
 
     #[test]
     fn micro_cents_count_before_the_rounded_value() {
-        check(r#"{"currencyCode":"EUR","value":12.35,"text":"12.35 €","valueInUcents":1234567890}"#, Some("EUR"), "12.3456789");
+        check(
+            r#"{"currencyCode":"EUR","value":12.35,"text":"12.35 €","valueInUcents":1234567890}"#,
+            Some("EUR"),
+            "12.3456789",
+        );
         check(r#"{"currencyCode":"EUR","value":5.99,"text":"5.99 €","priceInUcents":599000000}"#, Some("EUR"), "5.99");
         check(r#"{"currencyCode":"EUR","value":5.99,"text":"5.99 €"}"#, Some("EUR"), "5.99");
         check(r#"{"currencyCode":"points","value":7,"text":"7"}"#, None, "7.00");

@@ -20,9 +20,8 @@ pub(super) fn headers(
     let secret = credentials.get("application_secret")?;
     let (verb, url) = (outgoing.verb.as_str(), outgoing.url.as_str());
     let signed = signature([secret, consumer, verb, url, body.as_ref(), time.as_str()]);
-    let named = |name: &'static str, value: &str| {
-        secret_header(value).map(|value| (HeaderName::from_static(name), value))
-    };
+    let named =
+        |name: &'static str, value: &str| secret_header(value).map(|value| (HeaderName::from_static(name), value));
     [
         named("x-ovh-application", credentials.get("application_key")?),
         named("x-ovh-consumer", consumer),

@@ -87,15 +87,18 @@ impl BucketAddress {
             .with_connect_timeout(CONNECT_MAX)
             // A file may take long to arrive; each of its parts may not, which is checked where it is read.
             .with_timeout_disabled();
-        let retry = RetryConfig {
-            backoff: BackoffConfig::default(),
-            max_retries: self.retries,
-            retry_timeout: RETRY_MAX,
-        };
+        let retry =
+            RetryConfig { backoff: BackoffConfig::default(), max_retries: self.retries, retry_timeout: RETRY_MAX };
         let built: Result<Arc<dyn ObjectStore>, object_store::Error> = match self.kind {
-            BucketKind::S3 => self.s3(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            BucketKind::Azure => self.azure(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            BucketKind::Google => self.google(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            BucketKind::S3 => {
+                self.s3(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+            BucketKind::Azure => {
+                self.azure(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+            BucketKind::Google => {
+                self.google(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
         };
         // The reason may quote what was given, so it is not repeated.
         built.map_err(|_| CollectError::new(Cause::Secret, "the credentials of the bucket cannot be used as they are"))
@@ -229,7 +232,8 @@ mod tests {
         assert_eq!(parsed("s3://acme-billing/focus/acme-focus12/"), pair("acme-billing", "focus/acme-focus12"));
         assert_eq!(parsed("gs://acme-billing"), pair("acme-billing", ""));
         assert_eq!(parsed("az://exports/focus%20cost"), pair("exports", "focus cost"));
-        for bad in ["", "acme-billing", "https://acme.example/x", "file:///etc", "s3:///x", "s3://a:b@c/d", "gs://a?b"] {
+        for bad in ["", "acme-billing", "https://acme.example/x", "file:///etc", "s3:///x", "s3://a:b@c/d", "gs://a?b"]
+        {
             assert!(parsed(bad).is_err(), "{bad}");
         }
     }
@@ -237,7 +241,8 @@ mod tests {
     #[test]
     fn an_endpoint_is_https_or_on_this_machine() {
         let check = |endpoint: &str| {
-            let address = BucketAddress { endpoint: Some(endpoint.to_owned()), ..BucketAddress::parse("s3://a").unwrap() };
+            let address =
+                BucketAddress { endpoint: Some(endpoint.to_owned()), ..BucketAddress::parse("s3://a").unwrap() };
             address.check_endpoint().map_err(|error| error.cause)
         };
         assert_eq!(check("https://s3.eu-central-1.wasabisys.com"), Ok(false));

@@ -144,9 +144,13 @@ mod tests {
         let key = "focus/x/data/BILLING_PERIOD=2026-11/x-00001.snappy.parquet";
         assert_eq!(manifest.run, "7c0a");
         assert_eq!(manifest.files, [(Some("acme-billing".to_owned()), key.to_owned())]);
-        let older = br#"{"assemblyId":"a1","bucket":"acme-billing","reportKeys":["/cur/x/20261101-20261201/a1/x-1.csv.gz"]}"#;
+        let older =
+            br#"{"assemblyId":"a1","bucket":"acme-billing","reportKeys":["/cur/x/20261101-20261201/a1/x-1.csv.gz"]}"#;
         let manifest = aws("m", older).expect("an older manifest");
-        assert_eq!((manifest.run.as_str(), manifest.files[0].1.as_str()), ("a1", "cur/x/20261101-20261201/a1/x-1.csv.gz"));
+        assert_eq!(
+            (manifest.run.as_str(), manifest.files[0].1.as_str()),
+            ("a1", "cur/x/20261101-20261201/a1/x-1.csv.gz")
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::{Day, Instant, Month, Zone};
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::{AwsManifest, AzureManifest};
@@ -27,6 +28,8 @@ pub struct ExportSet {
     pub objects: Vec<Object>,
     /// The manifest that names them, to be read again when they were read.
     pub manifest: Option<Object>,
+    /// The run that wrote them, as the manifest names it.
+    pub run: String,
 }
 
 impl ExportSet {
@@ -37,7 +40,16 @@ impl ExportSet {
         for object in &objects {
             object.digest(&mut hash);
         }
-        Self { label: label.to_owned(), version: hex::encode(hash.finalize()), objects, manifest }
+        let version = hex::encode(hash.finalize());
+        Self { label: label.to_owned(), version, objects, manifest, run: run.to_owned() }
+    }
+
+    /// Returns when its period ends at the latest; files of no period in particular never end.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        let first = self.label.parse::<Month>().map(Month::first_day).or_else(|_| self.label.parse::<Day>());
+        let later = |first: Day| Zone::utc().start_of(first.month().next().last_day().plus(1));
+        first.map_or(Instant::from_micros(i64::MAX), later)
     }
 }
 
@@ -212,7 +224,8 @@ pub(super) fn azure_sets(
     manifests: &[(Object, AzureManifest)],
     export: Option<&str>,
 ) -> Result<Vec<ExportSet>, CollectError> {
-    let is_cost = |manifest: &AzureManifest| matches!(manifest.kind.as_deref(), None | Some("FocusCost" | "ActualCost"));
+    let is_cost =
+        |manifest: &AzureManifest| matches!(manifest.kind.as_deref(), None | Some("FocusCost" | "ActualCost"));
     let mut exports = BTreeSet::new();
     let mut best: BTreeMap<&str, &(Object, AzureManifest)> = BTreeMap::new();
     for found in manifests {
@@ -247,7 +260,8 @@ fn check_one_export(exports: &BTreeSet<&str>, export: Option<&str>) -> Result<()
         _ => {
             let names: Vec<&str> = exports.iter().copied().take(10).collect();
             let names = crate::prometheus::shown(&names.join(", "));
-            let detail = format!("several exports are there, which may tell the same money twice: {names}; set `export`");
+            let detail =
+                format!("several exports are there, which may tell the same money twice: {names}; set `export`");
             Err(CollectError::schema(detail))
         }
     }
@@ -275,7 +289,6 @@ fn is_data(object: &Object) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Instant;
 
     const HOUR: i64 = 3600 * 1_000_000;
 
@@ -288,9 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn a_period_ends_and_files_of_all_periods_do_not() {
+        let end = |label: &str| ExportSet::new(label, "", Vec::new(), None).end();
+        let instant = |text: &str| text.parse::<Instant>().expect("an instant");
+        assert!(instant("2026-11-30T00:00:00Z") < end("2026-11") && end("2026-11") < instant("2027-02-01T00:00:00Z"));
+        assert!(instant("2026-12-04T00:00:00Z") < end("2026-11-05"));
+        assert_eq!(end("all"), Instant::from_micros(i64::MAX));
+    }
+
+    #[test]
     fn plain_files_are_one_set_for_each_period_and_one_for_the_rest() {
-        let objects = ["a/billing_period=2026-10/x.parquet", "a/BILLING_PERIOD=2026-11/x.parquet", "a/y.csv", "a/_SUCCESS"]
-            .map(|key| object(key, 0));
+        let objects =
+            ["a/billing_period=2026-10/x.parquet", "a/BILLING_PERIOD=2026-11/x.parquet", "a/y.csv", "a/_SUCCESS"]
+                .map(|key| object(key, 0));
         let sets = plain(&objects);
         let labels: Vec<&str> = sets.iter().map(|set| set.label.as_str()).collect();
         assert_eq!(labels, ["2026-10", "2026-11", "all"]);
@@ -331,7 +354,8 @@ mod tests {
 
     #[test]
     fn of_several_exports_one_must_be_named() {
-        let objects = ["a", "b"].map(|name| object(&format!("{name}/metadata/BILLING_PERIOD=2026-11/{name}-Manifest.json"), 1));
+        let objects =
+            ["a", "b"].map(|name| object(&format!("{name}/metadata/BILLING_PERIOD=2026-11/{name}-Manifest.json"), 1));
         let error = aws_manifests(&objects, None).expect_err("two exports");
         assert_eq!(error.cause, Cause::Schema);
         assert!(error.detail.contains("a, b") && error.detail.contains("`export`"), "{}", error.detail);

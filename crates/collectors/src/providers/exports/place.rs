@@ -117,7 +117,11 @@ impl Place {
     ///
     /// # Errors
     /// As [`BucketAddress::client`].
-    pub fn bucket(address: &BucketAddress, credentials: &Credentials, patience: Duration) -> Result<Self, CollectError> {
+    pub fn bucket(
+        address: &BucketAddress,
+        credentials: &Credentials,
+        patience: Duration,
+    ) -> Result<Self, CollectError> {
         let prefix = Path::parse(&address.prefix)
             .map_err(|_| CollectError::new(Cause::NotAllowed, "the prefix in `url` cannot be one of keys"))?;
         let store = address.client(credentials)?;
@@ -159,7 +163,8 @@ impl Place {
         while let Some(part) = self.within(&object.key, parts.next()).await? {
             let part = part.map_err(|error| failed(&object.key, &error))?;
             if MANIFEST_BYTES_MAX < bytes.len() + part.len() {
-                let detail = format!("{} has more than {MANIFEST_BYTES_MAX} bytes, too many for a manifest", object.key);
+                let detail =
+                    format!("{} has more than {MANIFEST_BYTES_MAX} bytes, too many for a manifest", object.key);
                 return Err(CollectError::new(Cause::TooLarge, detail));
             }
             bytes.extend_from_slice(&part);
