@@ -278,6 +278,7 @@ fn generic(error: &object_store::Error) -> (Cause, &'static str) {
     }
     match status_of(&error.to_string()) {
         Some(401 | 403) => (Cause::Auth, "the store does not let us in"),
+        Some(404 | 410) => (Cause::NotFound, "it is not there; check the bucket"),
         Some(429) => (Cause::RateLimited, "the store asks to come back later"),
         Some(300..=399) => (Cause::Redirect, "the store sends us elsewhere; check the region"),
         Some(500..=599) => (Cause::Server, "the store fails"),

@@ -141,6 +141,16 @@ impl Given {
         let usage = usage.expect("a catalog").into_iter().map(|row| ProviderUsageRow { collected_at: 0, ..row });
         Stored { version: self.store.version().await, lines: self.store.lines().await, usage: usage.collect() }
     }
+
+    /// The text of all files that were imported, as they are kept.
+    pub fn kept(&self) -> String {
+        let files = std::fs::read_dir(self.store.folder.path().join("imports")).expect("a folder");
+        let text = |file: std::io::Result<std::fs::DirEntry>| {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("a file");
+            String::from_utf8(zstd::decode_all(bytes.as_slice()).expect("zstd")).expect("text")
+        };
+        files.map(text).collect()
+    }
 }
 
 pub(crate) async fn refresh(providers: &Providers, name: &str) -> Result<CollectReport, SourceError> {
