@@ -55,8 +55,12 @@ pub mod ionos;
 pub mod openai;
 /// OVHcloud: bills and consumption.
 pub mod ovh;
+/// Supabase: usage of projects, add-ons rated.
+pub mod supabase;
 /// Vercel: FOCUS charges and usage.
 pub mod vercel;
+/// Wasabi: sizes of buckets, rated.
+pub mod wasabi;
 
 pub use collector::{Collected, Collector, Gigabyte, Kind, ProviderUsage, Spec, Task, as_usual};
 pub use credentials::{CredentialSet, CredentialSpec, Credentials, bearer, secret_header};
@@ -82,15 +86,17 @@ use tokio::sync::Mutex;
 
 /// Every kind of collector, by name.
 pub static KINDS: &[Kind] = &[
-    vercel::KIND,
     anthropic::KIND,
-    openai::KIND,
     cloudflare::KIND,
-    ovh::KIND,
     ionos::KIND,
-    exports::FILES_KIND,
+    openai::KIND,
+    ovh::KIND,
+    supabase::KIND,
+    vercel::KIND,
+    wasabi::KIND,
     exports::AWS_KIND,
     exports::AZURE_KIND,
+    exports::FILES_KIND,
     exports::GOOGLE_KIND,
 ];
 

@@ -229,7 +229,7 @@ impl Bucket {
 }
 
 fn bucket_keys(given: &Given) -> Value {
-    json!({ "bucket": "s3://acme-billing/focus", "endpoint": given.server.url, "patience_seconds": 1 })
+    json!({ "bucket": "s3://acme-billing/focus", "endpoint": given.server.url, "patience_seconds": 3 })
 }
 
 /// A bucket with one run of a month, behind the stand-in.

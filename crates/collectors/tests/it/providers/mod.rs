@@ -20,7 +20,11 @@ mod ovhcloud;
 mod runner;
 /// Servers that stand in for providers.
 pub(crate) mod stand_in;
+/// Supabase.
+mod supabase;
 /// Vercel.
 mod vercel;
+/// Wasabi.
+mod wasabi;
 /// What is logged.
 pub(crate) mod watched;
