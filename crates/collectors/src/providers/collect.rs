@@ -104,6 +104,7 @@ impl Run<'_> {
                 source: &source.name,
                 export,
                 credentials: &credentials,
+                options: &source.options,
                 asked: self.asked,
                 known: &self.cursor.versions,
                 total: source.total,

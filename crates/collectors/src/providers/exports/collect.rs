@@ -1,4 +1,5 @@
 use super::super::error::{Cause, CollectError};
+use super::super::fetch::FetchOptions;
 use super::super::publish::not_stored;
 use super::super::report::{CollectAsked, CollectReport, PeriodReport};
 use super::super::{Credentials, ProvidersContext};
@@ -22,6 +23,7 @@ pub(in crate::providers) struct ExportWork<'a> {
     pub source: &'a str,
     pub export: &'a ExportSource,
     pub credentials: &'a Credentials,
+    pub options: &'a FetchOptions,
     pub asked: &'a CollectAsked,
     /// What was imported before, by period.
     pub known: &'a BTreeMap<String, String>,
@@ -39,7 +41,7 @@ pub(in crate::providers) async fn collect(
     work: &ExportWork<'_>,
     report: &mut CollectReport,
 ) -> Result<(), CollectError> {
-    let place = work.export.open(work.credentials)?;
+    let place = work.export.open(work.credentials, work.options)?;
     let mut outcome = Ok(());
     for _ in 0..ATTEMPTS_MAX {
         outcome = work.pass(&place, report).await;

@@ -27,14 +27,13 @@ pub(super) use collect::{ExportWork, collect};
 use super::collector::{Collected, Collector, Gigabyte, Kind, Spec, Task, as_usual};
 use super::credentials::{CredentialSpec, Credentials};
 use super::error::{Cause, CollectError};
-use super::fetch::Fetch;
+use super::fetch::{Fetch, FetchOptions};
 use super::keys::read_keys;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Buckets are asked by clients of their own; nothing is asked at this address.
 const NO_ADDRESS: &[&str] = &["https://files.invalid"];
@@ -111,13 +110,6 @@ struct Keys {
     account: Option<String>,
     /// Name of the export, where there are several.
     export: Option<String>,
-    /// How long nothing may come of a file, in seconds.
-    #[serde(default = "patience_seconds")]
-    patience_seconds: u64,
-}
-
-fn patience_seconds() -> u64 {
-    60
 }
 
 #[derive(Clone, Debug)]
@@ -133,7 +125,6 @@ pub struct ExportSource {
     layout: Layout,
     location: Location,
     export: Option<String>,
-    patience: Duration,
 }
 
 fn build(spec: &'static Spec, layout: Layout, keys: serde_json::Value) -> Result<Arc<dyn Collector>, String> {
@@ -158,16 +149,18 @@ fn build(spec: &'static Spec, layout: Layout, keys: serde_json::Value) -> Result
         }
         _ => return Err("give either `path`, a folder, or `bucket`, such as s3://bucket/prefix".to_owned()),
     };
-    let patience = Duration::from_secs(keys.patience_seconds.max(1));
-    Ok(Arc::new(ExportSource { spec, layout, location, export: keys.export, patience }))
+    Ok(Arc::new(ExportSource { spec, layout, location, export: keys.export }))
 }
 
 impl ExportSource {
     /// Opens the place. Nothing is sent yet.
-    fn open(&self, credentials: &Credentials) -> Result<Place, CollectError> {
+    fn open(&self, credentials: &Credentials, options: &FetchOptions) -> Result<Place, CollectError> {
         match &self.location {
-            Location::Folder(folder) => Place::folder(folder, self.patience),
-            Location::Bucket(address) => Place::bucket(address, credentials, self.patience),
+            Location::Folder(folder) => Place::folder(folder, options.timeout),
+            Location::Bucket(address) => {
+                let address = BucketAddress { retries: options.retries, ..address.clone() };
+                Place::bucket(&address, credentials, options.timeout)
+            }
         }
     }
 

@@ -67,6 +67,7 @@ pub struct Place {
     prefix: Option<Path>,
     bucket: Option<String>,
     folder: Option<PathBuf>,
+    /// How long nothing may come.
     patience: Duration,
 }
 

@@ -43,7 +43,7 @@ fn bill(month: &str, amounts: &[&str]) -> String {
 /// A collector of these keys, as a process that has just started has it.
 fn process(given: &Given, contract: &Contract, keys: Value) -> Providers {
     let build = kind(contract.kind).expect("the kind is registered").build;
-    let usual = source(contract, "http://127.0.0.1:9", Duration::from_secs(20));
+    let usual = source(contract, "http://127.0.0.1:9", Duration::from_secs(3));
     given.process(vec![ProviderSource { collector: build(keys).expect("valid keys"), ..usual }])
 }
 
@@ -229,7 +229,7 @@ impl Bucket {
 }
 
 fn bucket_keys(given: &Given) -> Value {
-    json!({ "bucket": "s3://acme-billing/focus", "endpoint": given.server.url, "patience_seconds": 3 })
+    json!({ "bucket": "s3://acme-billing/focus", "endpoint": given.server.url })
 }
 
 /// A bucket with one run of a month, behind the stand-in.
