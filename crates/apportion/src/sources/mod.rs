@@ -1,10 +1,13 @@
 //! Sources of usage: made from the configuration, brought together with the event log, read again and again.
 
+/// Costs that come by hand and by a collector.
+mod overlap;
 /// Reads the sources while `serve` runs.
 mod schedule;
 /// Points of usage as events of the log.
 mod sink;
 
+pub use overlap::{EnteredCost, covered_twice};
 pub use schedule::SourceSchedule;
 pub use sink::{EventSink, value_path};
 
