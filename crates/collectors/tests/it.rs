@@ -9,8 +9,12 @@ mod it {
     mod broken;
     /// Fixed and manual costs.
     mod fixed;
+    /// Bills in the columns of AWS.
+    mod foreign;
     /// The same rows in other clothes.
     mod formats;
+    /// Collectors against stand-ins of their providers.
+    mod providers;
     /// What an import takes out and puts in.
     mod replacing;
     /// What replaces snapshots, and what they keep.

@@ -46,6 +46,7 @@ pub(super) fn read(input: impl Read, delimiter: u8, rows: &mut Rows<'_, '_>) -> 
         return Err(rows.refused("it is empty".to_owned()));
     }
     let header = header(&record, rows)?;
+    rows.speak(header.dialect);
     loop {
         spent.store(0, Ordering::Relaxed);
         if !reader.read_byte_record(&mut record).map_err(|error| csv_error(rows, error))? {
@@ -73,12 +74,11 @@ fn read_row(record: &ByteRecord, place: u64, header: &Header, rows: &mut Rows<'_
         let reason = format!("it has {} cells, the header has {} columns", record.len(), header.columns.len());
         return Err(rows.row(place, reason));
     }
-    rows.reader.begin(&mut rows.line);
+    rows.begin();
     for (cell, (name, target)) in record.iter().zip(&header.columns) {
         let text = std::str::from_utf8(cell)
             .map_err(|_| rows.row(place, format!("column {} is not UTF-8 text", crate::error::shorten(name))))?;
-        let set = rows.reader.set(&mut rows.line, name, target, text);
-        set.map_err(|error| rows.cell(place, error))?;
+        rows.set(place, name, target, text)?;
     }
     rows.finish_row(place)
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use storage::lake::schemas::focus::{ALIASES, COLUMNS};
 
+use super::foreign::{self, Dialect};
 use crate::error::ImportError;
 
 /// Columns without which a file is not a bill.
@@ -55,13 +56,15 @@ pub(super) fn target(name: &str) -> Target {
 pub(super) struct Header {
     /// Name and target, in the file's order.
     pub columns: Vec<(String, Target)>,
+    /// Whose columns they are, if not those of FOCUS.
+    pub dialect: Option<Dialect>,
 }
 
 impl Header {
-    /// Returns the header of these names, which must be those of a FOCUS file.
+    /// Returns the header of these names, which must be those of a bill.
     pub fn new<'a>(file: &str, names: impl IntoIterator<Item = &'a str>) -> Result<Self, ImportError> {
         let names: Vec<&str> = names.into_iter().map(str::trim).collect();
-        check_required(file, names.iter().copied())?;
+        let dialect = foreign::check_columns(file, names.iter().copied())?;
         let mut columns: Vec<(String, Target)> = Vec::new();
         for (at, name) in names.into_iter().enumerate() {
             let name = if name.is_empty() { format!("column_{}", at + 1) } else { name.to_owned() };
@@ -73,7 +76,7 @@ impl Header {
             }
             columns.push((name, target));
         }
-        Ok(Self { columns })
+        Ok(Self { columns, dialect })
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 use storage::limited::{DecodedTooLarge, Limited};
 
+use super::foreign::{Dialect, Foreign};
+use super::header::Target;
 use super::line::CostLine;
 use super::row::{CellError, RowReader};
 use super::{csv_rows, jsonl_rows, parquet_rows};
@@ -64,6 +66,7 @@ pub fn read_focus(
         limits,
         line: CostLine::default(),
         reader: RowReader::new(limits.charge_days_max),
+        foreign: None,
         rows: 0,
         sink,
     };
@@ -116,15 +119,49 @@ pub(super) struct Rows<'a, 'b> {
     pub folder: &'a Path,
     pub limits: &'a ImportLimits,
     pub line: CostLine,
-    pub reader: RowReader,
+    reader: RowReader,
+    /// What translates the rows, if they are not FOCUS.
+    foreign: Option<Foreign>,
     pub rows: u64,
     pub sink: &'a mut LineSink<'b>,
 }
 
 impl Rows<'_, '_> {
+    /// Says whose columns the rows have; nothing said is FOCUS.
+    pub fn speak(&mut self, dialect: Option<Dialect>) {
+        self.foreign = dialect.map(Foreign::new);
+    }
+
+    /// Begins a row.
+    pub fn begin(&mut self) {
+        self.reader.begin(&mut self.line);
+        if let Some(foreign) = &mut self.foreign {
+            foreign.begin();
+        }
+    }
+
+    /// Takes one cell of the row that stands at this place.
+    pub fn set(&mut self, place: u64, name: &str, target: &Target, text: &str) -> Result<(), ImportError> {
+        match &mut self.foreign {
+            Some(foreign) => {
+                foreign.set(name, text);
+                Ok(())
+            }
+            None => {
+                let set = self.reader.set(&mut self.line, name, target, text);
+                set.map_err(|error| self.cell(place, error))
+            }
+        }
+    }
+
     /// Completes the row that was read from this place and hands it on.
     pub fn finish_row(&mut self, place: u64) -> Result<(), ImportError> {
-        self.reader.finish(&mut self.line).map_err(|error| self.cell(place, error))?;
+        let translated = match &mut self.foreign {
+            Some(foreign) => foreign.finish(&mut self.reader, &mut self.line),
+            None => Ok(()),
+        };
+        let finished = translated.and_then(|()| self.reader.finish(&mut self.line));
+        finished.map_err(|error| self.cell(place, error))?;
         self.rows += 1;
         if self.limits.rows_max < self.rows {
             return Err(self.too_large("rows", self.limits.rows_max, "limits.import_rows"));
@@ -133,7 +170,7 @@ impl Rows<'_, '_> {
     }
 
     /// A cell that cannot be read.
-    pub fn cell(&self, place: u64, error: CellError) -> ImportError {
+    fn cell(&self, place: u64, error: CellError) -> ImportError {
         ImportError::Row(Box::new(RowError {
             file: self.file.to_owned(),
             line: place,

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
+use super::foreign;
 use super::header::{self, Target};
 use super::input::Rows;
 use super::json::{DEPTH_MAX, Members, text_of};
 use crate::error::ImportError;
 
-/// Reads the rows of a JSONL file. Keys that are missing are null, except that the first row must be a FOCUS row.
+/// Reads the rows of a JSONL file. Keys that are missing are null, except that the first row tells whose columns they are.
 pub(super) fn read(mut input: impl BufRead, rows: &mut Rows<'_, '_>) -> Result<(), ImportError> {
     let mut columns = Columns::default();
     let mut text = Vec::new();
@@ -26,7 +27,9 @@ pub(super) fn read(mut input: impl BufRead, rows: &mut Rows<'_, '_>) -> Result<(
             return Err(rows.row(place, format!("it is nested deeper than {DEPTH_MAX} levels")));
         }
         if rows.rows == 0 {
-            header::check_required(rows.file, members.0.iter().map(|(key, _)| key.as_str()))?;
+            let names = members.0.iter().map(|(key, _)| key.as_str());
+            let dialect = foreign::check_columns(rows.file, names)?;
+            rows.speak(dialect);
         }
         read_row(members, place, &mut columns, rows)?;
     }
@@ -34,7 +37,7 @@ pub(super) fn read(mut input: impl BufRead, rows: &mut Rows<'_, '_>) -> Result<(
 }
 
 fn read_row(members: Members, place: u64, columns: &mut Columns, rows: &mut Rows<'_, '_>) -> Result<(), ImportError> {
-    rows.reader.begin(&mut rows.line);
+    rows.begin();
     let mut seen: Vec<usize> = Vec::new();
     for (key, value) in members.0 {
         let target = columns.target(&key, rows)?;
@@ -45,8 +48,7 @@ fn read_row(members: Members, place: u64, columns: &mut Columns, rows: &mut Rows
             seen.push(column);
         }
         let value = text_of(value).unwrap_or_default();
-        let set = rows.reader.set(&mut rows.line, &key, &target, &value);
-        set.map_err(|error| rows.cell(place, error))?;
+        rows.set(place, &key, &target, &value)?;
     }
     rows.finish_row(place)
 }

@@ -3,7 +3,10 @@
 //! Whatever the format, every cell is first its text; the same rows in CSV, JSONL and Parquet become
 //! the same lines. Real exports write the word `NULL`, times without zone, tags that are not JSON and
 //! columns nobody knows: what can be understood is, what cannot is kept in `x`, and all of it is counted.
+//! Reports that AWS, Azure and Google Cloud write in columns of their own are told by these and translated.
 
+/// Bills in a provider's own columns.
+mod foreign;
 /// Header names to columns.
 mod header;
 /// JSON with exact numbers and duplicate keys noticed.

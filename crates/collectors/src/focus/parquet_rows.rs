@@ -30,6 +30,7 @@ pub(super) fn read(file: File, rows: &mut Rows<'_, '_>) -> Result<(), ImportErro
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(Arc::clone(&schema)))
         .map_err(|error| damaged(rows, &error))?;
     let header = Header::new(rows.file, schema.fields().iter().map(|field| field.name().as_str()))?;
+    rows.speak(header.dialect);
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(BATCH_ROWS).build();
     let mut place = 0;
     for batch in reader.map_err(|error| damaged(rows, &error))? {
@@ -87,14 +88,13 @@ fn read_batch(
     let mut text = String::new();
     for row in 0..batch.num_rows() {
         *place += 1;
-        rows.reader.begin(&mut rows.line);
+        rows.begin();
         for (cells, (name, target)) in cells.iter().zip(&header.columns) {
             cells.text(row, &mut text).map_err(|reason| rows.row(*place, format!("column {name}: {reason}")))?;
             if rows.limits.row_bytes_max < text.len() {
                 return Err(rows.row_too_large());
             }
-            let set = rows.reader.set(&mut rows.line, name, target, &text);
-            set.map_err(|error| rows.cell(*place, error))?;
+            rows.set(*place, name, target, &text)?;
         }
         rows.finish_row(*place)?;
     }

@@ -170,7 +170,8 @@ fn set_column(line: &mut CostLine, column: usize, raw: &str) -> Result<(), (Stri
     Ok(())
 }
 
-fn decimal_error(error: DecimalError) -> (String, bool) {
+/// Returns what is wrong with a number, and whether it is too large.
+pub(super) fn decimal_error(error: DecimalError) -> (String, bool) {
     match error {
         DecimalError::NotANumber(_) => {
             ("it is not a decimal number; use digits with a point, such as -1234.56".to_owned(), false)

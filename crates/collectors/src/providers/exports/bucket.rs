@@ -1,0 +1,263 @@
+//! Clients of buckets that can list and read, and nothing else.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use url::{Host, Url};
+
+use crate::providers::{Cause, CollectError, Credentials};
+
+/// Where credentials are exchanged for tokens; the only addresses that may be sent anything.
+const TOKEN_HOSTS: [&str; 3] = ["oauth2.googleapis.com", "login.microsoftonline.com", "sts.amazonaws.com"];
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Longest time over all attempts of one request.
+const RETRY_MAX: Duration = Duration::from_secs(180);
+
+/// Whose bucket it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketKind {
+    /// `s3://bucket/prefix`, of AWS or of anybody who speaks its protocol.
+    S3,
+    /// `az://container/prefix`.
+    Azure,
+    /// `gs://bucket/prefix`.
+    Google,
+}
+
+/// A bucket and how it is reached, without credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketAddress {
+    /// Whose it is.
+    pub kind: BucketKind,
+    /// Bucket or container.
+    pub name: String,
+    /// Prefix of all keys; no slash at either end.
+    pub prefix: String,
+    /// Region of an S3 bucket.
+    pub region: Option<String>,
+    /// Address of an S3 server that is not AWS. `http` only on this machine's loopback.
+    pub endpoint: Option<String>,
+    /// Storage account of Azure.
+    pub account: Option<String>,
+    /// Attempts after the first that fails.
+    pub retries: usize,
+}
+
+impl BucketAddress {
+    /// Returns the address that a text such as `s3://bucket/prefix` spells.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| format!("`url` cannot be read: {error}"))?;
+        let kind = match url.scheme() {
+            "s3" => BucketKind::S3,
+            "az" => BucketKind::Azure,
+            "gs" => BucketKind::Google,
+            _ => return Err("`url` must begin with s3://, az:// or gs://; a folder is given as `path`".to_owned()),
+        };
+        let name = url.host_str().filter(|name| !name.is_empty()).ok_or("`url` must name a bucket")?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err("`url` must hold a bucket and a prefix, and nothing else".to_owned());
+        }
+        let prefix = object_store::path::Path::from_url_path(url.path().trim_matches('/'))
+            .map_err(|_| "the prefix in `url` cannot be one of keys".to_owned())?;
+        let (name, prefix) = (name.to_owned(), prefix.to_string());
+        Ok(Self { kind, name, prefix, region: None, endpoint: None, account: None, retries: 3 })
+    }
+
+    /// Returns a client.
+    ///
+    /// # Errors
+    /// [`Cause::Secret`] if a credential is missing or unusable, [`Cause::NotAllowed`] if the endpoint may not be asked.
+    pub fn client(&self, credentials: &Credentials) -> Result<Arc<dyn ObjectStore>, CollectError> {
+        let allow_http = self.check_endpoint()?;
+        let options = ClientOptions::new()
+            .with_allow_http(allow_http)
+            .with_connect_timeout(CONNECT_MAX)
+            // A file may take long to arrive; each of its parts may not, which is checked where it is read.
+            .with_timeout_disabled();
+        let retry =
+            RetryConfig { backoff: BackoffConfig::default(), max_retries: self.retries, retry_timeout: RETRY_MAX };
+        let built: Result<Arc<dyn ObjectStore>, object_store::Error> = match self.kind {
+            BucketKind::S3 => {
+                self.s3(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+            BucketKind::Azure => {
+                self.azure(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+            BucketKind::Google => {
+                self.google(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+            }
+        };
+        // The reason may quote what was given, so it is not repeated.
+        built.map_err(|_| CollectError::new(Cause::Secret, "the credentials of the bucket cannot be used as they are"))
+    }
+
+    fn s3(
+        &self,
+        credentials: &Credentials,
+        options: ClientOptions,
+        retry: RetryConfig,
+    ) -> Result<AmazonS3Builder, CollectError> {
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(&self.name)
+            .with_region(self.region.as_deref().unwrap_or("us-east-1"))
+            .with_access_key_id(credentials.get("access_key")?)
+            .with_secret_access_key(credentials.get("secret_key")?)
+            .with_client_options(options)
+            .with_retry(retry)
+            .with_http_connector(ReadOnlyHttp);
+        if let Ok(token) = credentials.get("session_token") {
+            builder = builder.with_token(token);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        Ok(builder)
+    }
+
+    fn azure(
+        &self,
+        credentials: &Credentials,
+        options: ClientOptions,
+        retry: RetryConfig,
+    ) -> Result<MicrosoftAzureBuilder, CollectError> {
+        let account = self.account.as_deref().ok_or_else(|| {
+            CollectError::new(Cause::Secret, "`account` is missing: the storage account of the container")
+        })?;
+        let builder = MicrosoftAzureBuilder::new()
+            .with_account(account)
+            .with_container_name(&self.name)
+            .with_client_options(options)
+            .with_retry(retry)
+            .with_http_connector(ReadOnlyHttp);
+        if let Ok(sas) = credentials.get("sas_token") {
+            let pairs = url::form_urlencoded::parse(sas.trim_start_matches('?').as_bytes()).into_owned();
+            return Ok(builder.with_sas_authorization(pairs.collect::<Vec<_>>()));
+        }
+        let (client, tenant) = (credentials.get("client_id")?, credentials.get("tenant_id")?);
+        Ok(builder.with_client_secret_authorization(client, credentials.get("client_secret")?, tenant))
+    }
+
+    fn google(
+        &self,
+        credentials: &Credentials,
+        options: ClientOptions,
+        retry: RetryConfig,
+    ) -> Result<GoogleCloudStorageBuilder, CollectError> {
+        Ok(GoogleCloudStorageBuilder::new()
+            .with_bucket_name(&self.name)
+            .with_service_account_key(credentials.get("service_account")?)
+            .with_client_options(options)
+            .with_retry(retry)
+            .with_http_connector(ReadOnlyHttp))
+    }
+
+    /// Returns whether plain `http` is allowed: only for a server on this machine, given as an address.
+    fn check_endpoint(&self) -> Result<bool, CollectError> {
+        let Some(text) = &self.endpoint else { return Ok(false) };
+        let refused = |reason: &str| Err(CollectError::new(Cause::NotAllowed, format!("`endpoint` {reason}")));
+        let Ok(url) = Url::parse(text) else { return refused("cannot be read") };
+        let is_loopback = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+            Some(Host::Domain(_)) => false,
+            None => return refused("must name a host"),
+        };
+        match url.scheme() {
+            "https" => Ok(false),
+            "http" if is_loopback => Ok(true),
+            _ => refused("must begin with https://; http is for 127.0.0.1 and [::1] only"),
+        }
+    }
+}
+
+/// Makes HTTP clients that only read.
+#[derive(Debug)]
+struct ReadOnlyHttp;
+
+impl HttpConnector for ReadOnlyHttp {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(ReadOnlyService(client)))
+    }
+}
+
+#[derive(Debug)]
+struct ReadOnlyService(HttpClient);
+
+#[async_trait]
+impl HttpService for ReadOnlyService {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = request.uri().host().unwrap_or_default();
+        if !may_be_sent(request.method().as_str(), host) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, NotARead));
+        }
+        self.0.execute(request).await
+    }
+}
+
+/// The credentials may be able to write; this client is not.
+#[derive(Debug, thiserror::Error)]
+#[error("the request is no reading one; it was not sent")]
+pub(super) struct NotARead;
+
+fn may_be_sent(method: &str, host: &str) -> bool {
+    match method {
+        "GET" | "HEAD" => true,
+        "POST" => TOKEN_HOSTS.contains(&host),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_bucket_and_a_prefix() {
+        let parsed = |text: &str| BucketAddress::parse(text).map(|address| (address.name, address.prefix));
+        let pair = |name: &str, prefix: &str| Ok((name.to_owned(), prefix.to_owned()));
+        assert_eq!(parsed("s3://acme-billing/focus/acme-focus12/"), pair("acme-billing", "focus/acme-focus12"));
+        assert_eq!(parsed("gs://acme-billing"), pair("acme-billing", ""));
+        assert_eq!(parsed("az://exports/focus%20cost"), pair("exports", "focus cost"));
+        for bad in ["", "acme-billing", "https://acme.example/x", "file:///etc", "s3:///x", "s3://a:b@c/d", "gs://a?b"]
+        {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_https_or_on_this_machine() {
+        let check = |endpoint: &str| {
+            let address =
+                BucketAddress { endpoint: Some(endpoint.to_owned()), ..BucketAddress::parse("s3://a").unwrap() };
+            address.check_endpoint().map_err(|error| error.cause)
+        };
+        assert_eq!(check("https://s3.eu-central-1.wasabisys.com"), Ok(false));
+        assert_eq!((check("http://127.0.0.1:9000"), check("http://[::1]:9000")), (Ok(true), Ok(true)));
+        for bad in ["http://minio:9000", "http://169.254.169.254", "http://localhost:9000", "file:///etc", "nowhere"] {
+            assert_eq!(check(bad), Err(Cause::NotAllowed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn s6_nothing_but_a_read_is_sent() {
+        for method in ["PUT", "DELETE", "PATCH", "POST", "OPTIONS"] {
+            assert!(!may_be_sent(method, "acme-billing.s3.amazonaws.com"), "{method}");
+        }
+        assert!(may_be_sent("GET", "acme-billing.s3.amazonaws.com") && may_be_sent("HEAD", "127.0.0.1"));
+        assert!(may_be_sent("POST", "oauth2.googleapis.com") && !may_be_sent("POST", "oauth2.googleapis.com.example"));
+    }
+}

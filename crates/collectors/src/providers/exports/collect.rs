@@ -1,0 +1,127 @@
+use super::super::error::{Cause, CollectError};
+use super::super::fetch::FetchOptions;
+use super::super::publish::not_stored;
+use super::super::report::{CollectAsked, CollectReport, PeriodReport};
+use super::super::{Credentials, ProvidersContext};
+use super::place::Place;
+use super::plan::ExportSet;
+use super::{ExportSource, Fetched};
+use crate::focus::InputFile;
+use crate::import::{ImportContext, import_focus};
+use domain::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the files are listed anew because they changed while they were read.
+const ATTEMPTS_MAX: usize = 3;
+
+/// What reading an export works with.
+pub(in crate::providers) struct ExportWork<'a> {
+    pub context: &'a ProvidersContext,
+    /// Name of the source: that of its cost lines.
+    pub source: &'a str,
+    pub export: &'a ExportSource,
+    pub credentials: &'a Credentials,
+    pub options: &'a FetchOptions,
+    pub asked: &'a CollectAsked,
+    /// What was imported before, by period.
+    pub known: &'a BTreeMap<String, String>,
+    /// How long one period may take.
+    pub total: Duration,
+    /// Told how far it is.
+    pub say: &'a (dyn Fn(String) + Send + Sync),
+}
+
+/// Imports every period whose files changed. One that fails holds no other up.
+///
+/// # Errors
+/// [`CollectError`] of the first period that failed; the others are in the report.
+pub(in crate::providers) async fn collect(
+    work: &ExportWork<'_>,
+    report: &mut CollectReport,
+) -> Result<(), CollectError> {
+    let place = work.export.open(work.credentials, work.options)?;
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS_MAX {
+        outcome = work.pass(&place, report).await;
+        match &outcome {
+            Err(error) if error.cause == Cause::Truncated => {}
+            _ => return outcome,
+        }
+    }
+    outcome
+}
+
+impl ExportWork<'_> {
+    async fn pass(&self, place: &Place, report: &mut CollectReport) -> Result<(), CollectError> {
+        (self.say)("listing files".to_owned());
+        let mut sets = self.timed(self.export.plan(place)).await?;
+        // The newest first: it matters most.
+        sets.sort_by(|one, other| other.label.cmp(&one.label));
+        let mut failed = None;
+        for set in sets.iter().filter(|set| !self.is_known(set, report)) {
+            if self.asked.dry_run {
+                report.periods.push(PeriodReport { period: set.label.clone(), ..PeriodReport::default() });
+                continue;
+            }
+            (self.say)(format!("reading {}", set.label));
+            match self.timed(self.import(place, set)).await {
+                Ok(period) => {
+                    report.versions.insert(set.label.clone(), set.version.clone());
+                    report.periods.push(period);
+                }
+                Err(error) => {
+                    let detail = format!("{}: {}", set.label, error.detail);
+                    failed = failed.or(Some(CollectError { detail, ..error }));
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether these files were imported before, in this collection or in an earlier one that need not be repeated.
+    fn is_known(&self, set: &ExportSet, report: &CollectReport) -> bool {
+        let same = |versions: &BTreeMap<String, String>| versions.get(&set.label) == Some(&set.version);
+        let is_repeated = self.asked.from.is_some_and(|from| from < set.end());
+        same(&report.versions) || (!is_repeated && same(self.known))
+    }
+
+    async fn import(&self, place: &Place, set: &ExportSet) -> Result<PeriodReport, CollectError> {
+        let limits = &self.context.limits;
+        let mut fetched: Vec<Fetched> = Vec::with_capacity(set.objects.len());
+        for object in &set.objects {
+            fetched.push(place.fetch(object, &self.context.spool, limits.decoded_bytes_max).await?);
+        }
+        self.export.check_same_run(place, set).await?;
+        let files: Vec<InputFile> = fetched.iter().map(Fetched::input).collect();
+        let import = ImportContext {
+            lake: self.context.lake.clone(),
+            imports: self.context.imports.clone(),
+            catalog: self.context.catalog.clone(),
+            zone: self.context.zone.clone(),
+            limits: limits.clone(),
+            now: self.context.clock.now(),
+        };
+        let imported = import_focus(&import, self.source, files, self.asked.confirm, Arc::new(|_| {})).await;
+        let imported = imported.map_err(not_stored)?;
+        Ok(PeriodReport {
+            period: set.label.clone(),
+            lines: imported.rows,
+            totals: imported.totals,
+            import_id: Some(imported.import_id),
+            unchanged: imported.unchanged,
+            through: newest(set),
+            ..PeriodReport::default()
+        })
+    }
+
+    async fn timed<T>(&self, work: impl Future<Output = Result<T, CollectError>>) -> Result<T, CollectError> {
+        let late = |_| CollectError::new(Cause::Timeout, format!("it took longer than {:?}", self.total));
+        tokio::time::timeout(self.total, work).await.map_err(late)?
+    }
+}
+
+fn newest(set: &ExportSet) -> Option<Instant> {
+    set.objects.iter().map(|object| object.modified).max()
+}

@@ -1,0 +1,150 @@
+//! What was collected of a billing period replaces what is stored of it, or nothing changes.
+
+use super::ProvidersContext;
+use super::collector::{Collected, Spec};
+use super::error::{Cause, CollectError};
+use super::period::BillingPeriod;
+use crate::cost_lines::stored_keys;
+use crate::error::ImportError;
+use crate::import::{ImportContext, ImportReport, import_focus, spool};
+use bytes::Bytes;
+use domain::{Day, Month};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::lake::Table;
+
+/// Days between the beginnings of two billing periods of one account, at least.
+const PERIOD_DAYS_MIN: i32 = 27;
+
+/// Returns the lines of a period as the text of a file: one JSON object per line.
+///
+/// # Errors
+/// [`Cause::Schema`] if a line lacks what every line must have.
+pub(super) fn to_file(spec: &Spec, collected: &mut Collected, period: &BillingPeriod) -> Result<Vec<u8>, CollectError> {
+    if collected.account.trim().is_empty() && !collected.lines.is_empty() {
+        return Err(CollectError::schema("the provider does not say whose bill it is"));
+    }
+    let mut bytes = Vec::new();
+    for line in std::mem::take(&mut collected.lines) {
+        let row = line.finish(spec, &collected.account, period)?;
+        serde_json::to_writer(&mut bytes, &row).expect("a map of JSON values is JSON");
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+/// Replaces the lines of one billing period; returns nothing if there are none, neither before nor now.
+///
+/// # Errors
+/// [`CollectError`]; then the lines are as they were.
+pub(super) async fn publish(
+    context: &ProvidersContext,
+    source: &str,
+    account: &str,
+    period: &BillingPeriod,
+    file: Vec<u8>,
+    confirm: bool,
+) -> Result<Option<ImportReport>, CollectError> {
+    let name = period.name();
+    let stored = stored_periods(context, source).await?;
+    if file.is_empty() {
+        if stored.iter().any(|(_, period)| *period == name) {
+            let detail = format!("the provider has no lines of {name} any more; those that are stored stay");
+            return Err(CollectError::new(Cause::WouldShrink, detail));
+        }
+        return Ok(None);
+    }
+    check_overlap(&stored, account, period)?;
+    let bytes_max = u64::MAX;
+    let stream = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(file))]);
+    let file = spool(&context.spool, &format!("{source}-{name}.jsonl"), stream, bytes_max).await.map_err(not_stored)?;
+    let import = ImportContext {
+        lake: context.lake.clone(),
+        imports: context.imports.clone(),
+        catalog: context.catalog.clone(),
+        zone: context.zone.clone(),
+        limits: context.limits.clone(),
+        now: context.clock.now(),
+    };
+    let imported = import_focus(&import, source, vec![file.input()], confirm, Arc::new(|_| {})).await;
+    imported.map(Some).map_err(not_stored)
+}
+
+/// Accounts and billing periods of which lines of the source are stored.
+async fn stored_periods(context: &ProvidersContext, source: &str) -> Result<BTreeSet<(String, String)>, CollectError> {
+    let pinned = context.lake.pin_table(Table::CostLines).await.map_err(|error| not_stored(error.into()))?;
+    let keys = stored_keys(&pinned, source).into_keys();
+    Ok(keys.map(|key| (key.billing_account, key.billing_period)).collect())
+}
+
+/// Two periods that overlap would count what lies in both twice; so would one period of a source under two accounts.
+fn check_overlap(
+    stored: &BTreeSet<(String, String)>,
+    account: &str,
+    period: &BillingPeriod,
+) -> Result<(), CollectError> {
+    let (name, first) = (period.name(), period.days().from());
+    let is_same = |of: &str, other: &str| of == account && other == name;
+    let is_near = |day: Day| (day.epoch_days() - first.epoch_days()).abs() < PERIOD_DAYS_MIN;
+    let overlaps = |(of, other): &&(String, String)| !is_same(of, other) && first_day(other).is_some_and(is_near);
+    match stored.iter().find(overlaps) {
+        None => Ok(()),
+        Some((of, other)) => {
+            let detail = format!(
+                "the billing period {name} of account {account} would overlap {other} of account {of}, which is stored; \
+                 set account and `billing_day` as they were, or give the source another name"
+            );
+            Err(CollectError::new(Cause::Overlap, detail))
+        }
+    }
+}
+
+fn first_day(period: &str) -> Option<Day> {
+    let month = |text: &str| text.parse::<Month>().ok().map(Month::first_day);
+    period.parse().ok().or_else(|| month(period))
+}
+
+/// Returns why an import did not happen, as the error of a collection.
+pub(super) fn not_stored(error: ImportError) -> CollectError {
+    let cause = match &error {
+        ImportError::NotFocus { .. } | ImportError::Row(_) => Cause::Schema,
+        ImportError::TooLarge { .. } => Cause::TooLarge,
+        ImportError::WouldShrink(_) => Cause::WouldShrink,
+        ImportError::Unreadable { .. }
+        | ImportError::NoRows
+        | ImportError::BadSource(_)
+        | ImportError::BadFixedCost { .. }
+        | ImportError::Busy
+        | ImportError::Lake(_)
+        | ImportError::Arrow(_)
+        | ImportError::Interrupted => Cause::Store,
+    };
+    if cause == Cause::Store {
+        tracing::error!(?error, "what a provider said could not be stored");
+    }
+    CollectError::new(cause, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Zone;
+
+    #[test]
+    fn periods_of_an_account_never_overlap() {
+        let check = |stored: &[&str], day: &str, billing_day: u8, expected: bool| {
+            let now = "2026-12-31T00:00:00Z".parse().expect("an instant");
+            let period = BillingPeriod::containing(day.parse().expect("a day"), billing_day, &Zone::utc(), now);
+            let stored = stored.iter().map(|name| ("acme".to_owned(), (*name).to_owned())).collect();
+            assert_eq!(check_overlap(&stored, "acme", &period).is_ok(), expected, "{stored:?} {}", period.name());
+            let is_other = stored.iter().all(|(_, name)| first_day(name) < Some(period.days().from().plus(-27)));
+            assert!(is_other || check_overlap(&stored, "other", &period).is_err(), "{stored:?} {}", period.name());
+        };
+        check(&["2026-10", "2026-11"], "2026-11-20", 1, true);
+        check(&["2026-02", "2026-01"], "2026-03-01", 1, true);
+        check(&["2026-10", "2026-11"], "2026-11-20", 5, false);
+        check(&["2026-10-05"], "2026-11-20", 5, true);
+        check(&["2026-10-05"], "2026-11-20", 1, false);
+        check(&[], "2026-11-20", 5, true);
+    }
+}

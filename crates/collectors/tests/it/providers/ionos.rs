@@ -1,0 +1,89 @@
+use super::faults::faults;
+use super::given::{Contract, Given, Variant, canary, refresh};
+use super::stand_in::{Asked, Reply};
+use serde_json::{Value, json};
+
+static IONOS: Contract = Contract {
+    kind: "ionos",
+    keys: || json!({ "contract": "12345678" }),
+    now: "2026-11-25T12:00:00Z",
+    answer,
+    needed: "meterId",
+    is_paged: false,
+};
+
+fn answer(asked: &Asked, variant: Variant) -> Reply {
+    if asked.header("authorization") != Some(&format!("Bearer {}", canary("token"))) {
+        return Reply::status(401, r#"{"httpStatus":401,"messages":[{"errorCode":"315","message":"Unauthorized"}]}"#);
+    }
+    let parts: Vec<&str> = asked.path.split('/').skip(1).collect();
+    match (asked.method.as_str(), &parts[..]) {
+        ("GET", ["12345678", "invoices"]) => {
+            let listed = |id: &str, date: &str| json!({ "id": id, "date": date, "amount": null });
+            Reply::json(&json!({ "invoices": [listed("GY9", "2026-10-02"), listed("GY10", "2026-11-02")] }))
+        }
+        ("GET", ["12345678", "invoices", "GY9"]) => Reply::json(&invoice("GY9", "2026-09", "2026-09-30")),
+        ("GET", ["12345678", "invoices", "GY10"]) => Reply::json(&invoice("GY10", "2026-10", "2026-10-31")),
+        ("GET", ["12345678", "products"]) => Reply::json(&products(variant)),
+        ("GET", ["12345678", "utilization", "daily", day]) => Reply::json(&utilization(day)),
+        _ => Reply::unknown(asked),
+    }
+}
+
+fn invoice(id: &str, month: &str, last: &str) -> Value {
+    let amount = |quantity: Value, unit: &str| json!({ "quantity": quantity, "unit": unit });
+    let meter = json!({
+        "meterId": "C01000", "meterDesc": "1h core", "quantity": amount(json!(2976), "1hour"),
+        "rate": amount(json!(0.05), "EUR"), "amount": amount(json!(148.8), "EUR"),
+    });
+    let center = json!({
+        "id": "dc-1", "name": "prod", "location": "de/fra", "productGroup": null, "meters": [meter],
+        "rebate": amount(json!(0), "EUR"),
+    });
+    json!({
+        "metadata": {
+            "invoiceId": id, "contractId": "12345678", "customerId": "8", "createdDate": "2026-11-02",
+            "startDate": format!("{month}-01"), "endDate": last, "postingPeriod": month, "finallyPosted": true,
+        },
+        "datacenters": [center],
+        "total": amount(json!(148.8), "EUR"),
+    })
+}
+
+fn products(variant: Variant) -> Value {
+    let price = if variant == Variant::Restated { "0.052" } else { "0.05" };
+    let cost = json!({ "quantity": price, "unit": "EUR" });
+    let product = json!({ "meterId": "C01000", "meterDesc": "1h core", "unit": "1hour", "unitCost": cost });
+    json!({ "products": [product] })
+}
+
+fn utilization(day: &str) -> Value {
+    let meter = |id: &str, hours: u32| {
+        json!({
+            "id": id, "resourceId": "5d9c", "serverId": null, "name": "db-1", "type": "SERVER",
+            "from": format!("{day}T00:00:00Z"), "meterId": "C01000", "meterDesc": "1h core", "region": "de/fra",
+            "quantity": { "quantity": hours, "unit": "1hour" },
+        })
+    };
+    json!({ "datacenters": [{ "id": "dc-1", "name": "prod", "meters": [meter("m-1", 72), meter("m-2", 24)] }] })
+}
+
+#[tokio::test]
+async fn s6_faults_of_ionos() {
+    faults(&IONOS).await;
+}
+
+#[tokio::test]
+async fn a_month_is_its_invoice_and_until_then_its_days_at_the_contracts_prices() {
+    let given = Given::new(&IONOS).await;
+    let report = refresh(&given.patient(&IONOS), "ionos").await.expect("a collection");
+    let shown: Vec<String> = report
+        .periods
+        .iter()
+        .map(|period| format!("{} {} {} {}", period.period, period.lines, period.totals[0].billed, period.is_final))
+        .collect();
+    // 24 days of 96 hours at 0.05 euros.
+    assert_eq!(shown, ["2026-11 1 115.20 false", "2026-10 1 148.80 true"]);
+    let usage = given.stored().await.usage;
+    assert_eq!((usage.len(), usage[0].resource.as_str(), usage[0].quantity.as_str()), (24, "1h_core", "96"));
+}
