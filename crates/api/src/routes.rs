@@ -10,8 +10,9 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, audit_log, clusters, cost_lines, costs, coverage, event_imports, event_list, events, explain, exports,
-    fixed_costs, fx_rates, health, imports, lake, ledger, meters, metrics, overhead, policies, pools, rate_cards, runs,
-    schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage, usage_live,
+    fixed_costs, fx_rates, health, imports, lake, ledger, limits, meters, metrics, overhead, policies, pools,
+    rate_cards, runs, schedule, settings, snapshot_runs, snapshots, sources, tenants, tokens, unit_costs, usage,
+    usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -150,6 +151,7 @@ fn facts() -> Vec<Route> {
         stream(PlatformAdminOnly, routes!(snapshot_runs::follow_snapshot_run)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(sources::list_sources)),
+        route(AdminReader, routes!(limits::list_limits)),
         route(PlatformAdmin, routes!(sources::refresh_source)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),

@@ -36,6 +36,8 @@ pub mod imports;
 pub mod lake;
 /// Entries, postings, proof, verification.
 pub mod ledger;
+/// How much of providers' limits is used.
+pub mod limits;
 /// How events become quantities.
 pub mod meters;
 /// Metrics as they are pushed.

@@ -181,6 +181,8 @@ fn table() -> Vec<Row> {
             get("malformed", "/api/v1/snapshots?tenant=%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
         Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
+        Row("GET", "/api/v1/limits", Readers, vec![
+            get("own", "/api/v1/limits", 200), get("malformed", "/api/v1/limits?limit=x", 400)]),
         Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
             get("missing", "/api/v1/sources/none/refresh", 404), get("malformed", "/api/v1/sources/%ff/refresh", 400)]),
         Row("GET", "/api/v1/fixed-costs", Readers, plain("/api/v1/fixed-costs")),

@@ -3,7 +3,7 @@
 use api::auth::mint_first;
 use api::memory::EventMemory;
 use api::rates::EventRates;
-use api::{ApiLimits, App, KnownTokens, ScheduledJob, Streams};
+use api::{ApiLimits, App, Exporter, KnownTokens, ScheduledJob, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -133,6 +133,7 @@ impl TestApp {
             export_prefix: "apportion".into(),
             streams: Streams::new(limits.live_streams_max),
             upkeep: Arc::default(),
+            exporter: Exporter::default(),
             known_tokens: KnownTokens::default(),
             schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
             pages: Arc::default(),
