@@ -2,6 +2,7 @@
 
 use crate::problem::{ApiError, ProblemError};
 use collectors::error::Shrink;
+use collectors::providers::Cause;
 use collectors::snapshots::SnapshotError;
 use collectors::sources::{SinkError, SourceError};
 use collectors::workspaces::WorkspacesError;
@@ -82,9 +83,34 @@ pub(crate) fn source_code(error: &SourceError) -> &'static str {
         SourceError::NotFound(_) => "not_found",
         SourceError::TooFarBack { .. } => "invalid_parameter",
         SourceError::Pull { .. } => "source_failed",
+        SourceError::Collect { error, .. } => collect_code(error.cause),
         SourceError::Sink(SinkError::BadMeter { .. }) => "invalid_meter",
         SourceError::Sink(SinkError::Failed(cause)) => cause.downcast_ref().map_or("internal", metering_code),
         SourceError::Catalog(error) => catalog_code(error),
+    }
+}
+
+/// The code of what kept a provider from being read.
+fn collect_code(cause: Cause) -> &'static str {
+    match cause {
+        Cause::WouldShrink => "would_shrink",
+        Cause::Store => "internal",
+        Cause::Auth
+        | Cause::NotFound
+        | Cause::RateLimited
+        | Cause::Server
+        | Cause::Refused
+        | Cause::Redirect
+        | Cause::Timeout
+        | Cause::Unreachable
+        | Cause::Truncated
+        | Cause::TooLarge
+        | Cause::NotJson
+        | Cause::Schema
+        | Cause::Paging
+        | Cause::NotAllowed
+        | Cause::Secret
+        | Cause::Overlap => "source_failed",
     }
 }
 

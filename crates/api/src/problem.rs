@@ -507,7 +507,7 @@ impl IntoResponse for ApiError {
             let is_ours = matches!(
                 self,
                 Self::Unavailable(_)
-                    | Self::Source(SourceError::Pull { .. })
+                    | Self::Source(SourceError::Pull { .. } | SourceError::Collect { .. })
                     | Self::Workspaces(WorkspacesError::Measure(_) | WorkspacesError::NotMeasured { .. })
             );
             let detail = match self.damaged_file() {

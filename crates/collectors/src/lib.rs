@@ -22,6 +22,8 @@ pub mod import;
 
 /// Reads usage from a Prometheus server.
 pub mod prometheus;
+/// Reads the bills and the usage of providers.
+pub mod providers;
 /// What a source measured of its tenants on a day.
 pub mod snapshots;
 /// Sources of usage: when they are read, how far they were read, how they fared.

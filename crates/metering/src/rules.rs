@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub const FUTURE_SECONDS_MAX: i64 = 3600;
 /// How the sources of events begin that are made of the points of metrics servers, pushed or pulled.
 const METRICS_SERVERS: [&str; 2] = ["otlp:", "prometheus:"];
+/// How the sources of events begin that are made of quantities that a provider tells.
+const COLLECTOR: &str = "collector:";
 
 /// Where usage was measured, as conditions see it and the table holds it.
 ///
@@ -27,17 +29,23 @@ pub enum Origin {
     Events,
     /// OTLP, Prometheus remote write, or a pull from a Prometheus server.
     MetricsServer,
+    /// A collector asked a provider.
+    Collector,
 }
 
 impl Origin {
     /// Every origin of usage that is made of events.
-    pub const ALL: [Self; 2] = [Self::Events, Self::MetricsServer];
+    pub const ALL: [Self; 3] = [Self::Events, Self::MetricsServer, Self::Collector];
 
     /// Returns the origin of an event's usage.
     #[must_use]
     pub fn of_source(source: &str) -> Self {
         let is_server = METRICS_SERVERS.iter().any(|server| source.starts_with(server));
-        if is_server { Self::MetricsServer } else { Self::Events }
+        match is_server {
+            true => Self::MetricsServer,
+            false if source.starts_with(COLLECTOR) => Self::Collector,
+            false => Self::Events,
+        }
     }
 
     /// Returns the word of the table.
@@ -46,6 +54,7 @@ impl Origin {
         match self {
             Self::Events => "events",
             Self::MetricsServer => "metrics_server",
+            Self::Collector => "collector",
         }
     }
 }

@@ -27,6 +27,7 @@ mod line;
 mod schedule;
 
 pub use entry::{FixedEntry, FixedSource, POOL_TAG, from_row_fixed_cost, policy_entries};
+pub(crate) use schedule::round_half_even;
 pub use schedule::{Charge, charges, round_part};
 
 /// The name under which all lines of a source and month are replaced together.

@@ -93,7 +93,8 @@ pub fn round_part(amount_atoms: i128, days: i128, days_of_period: i128) -> i128 
     round_half_even(amount_atoms * days, days_of_period)
 }
 
-fn round_half_even(numerator: i128, denominator: i128) -> i128 {
+/// Returns the quotient, rounded half-even.
+pub(crate) fn round_half_even(numerator: i128, denominator: i128) -> i128 {
     let (whole, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
     match (rest * 2).cmp(&denominator) {
         std::cmp::Ordering::Less => whole,

@@ -14,9 +14,9 @@ const ALLOWED: (Method, &[&str]) = (Method::POST, &["api", "v1", "query_range"])
 /// Width of a step: an hour, in seconds.
 const STEP: &str = "3600";
 /// Longest time between two attempts, and the longest that a server may ask for.
-const WAIT_MAX: Duration = Duration::from_secs(120);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Bytes read of an answer that is an error.
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 
@@ -214,7 +214,7 @@ fn wait_for(error: &PrometheusError, ours: Option<Duration>) -> Option<Duration>
 }
 
 /// `Retry-After`: seconds, or a time that is compared with the server's own.
-fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let asked = text(RETRY_AFTER)?;
     if let Ok(seconds) = asked.parse() {
@@ -226,7 +226,7 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The innermost reason of an error, which says more than the outer ones and holds no address.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut reason = error;
     while let Some(source) = reason.source() {
         reason = source;

@@ -128,12 +128,12 @@ impl PrometheusError {
 const DETAIL_LETTERS_MAX: usize = 300;
 
 /// Returns text of a server, safe to print and of bounded length.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.trim().chars().take(DETAIL_LETTERS_MAX).flat_map(printable).collect()
 }
 
 /// Returns how the answer begins, safe to print.
-pub(super) fn beginning(bytes: &[u8]) -> String {
+pub(crate) fn beginning(bytes: &[u8]) -> String {
     let start = &bytes[..bytes.len().min(200)];
     String::from_utf8_lossy(start).trim().chars().take(60).flat_map(printable).collect()
 }

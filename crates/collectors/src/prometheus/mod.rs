@@ -25,7 +25,9 @@ mod secret;
 pub(crate) mod tests;
 
 pub use client::{Auth, ClientOptions, PrometheusClient, parse_base};
+pub(crate) use client::{CONNECT_MAX, WAIT_MAX, asked_wait, innermost};
 pub use error::PrometheusError;
+pub(crate) use error::{beginning, shown};
 pub use hours::{HourSpan, POINTS_MAX, hour_of};
 pub use query::{PrometheusSource, PullError, Pulled, UsageQuery};
 pub use secret::Secret;

@@ -75,6 +75,7 @@ fn status_of(row: &SourceRow, zone: &Zone, now: Instant) -> SourceStatus {
         last_error: None,
         rows: row.row_count,
         through: sent_of(row).through.map(|day| zone.start_of(day)),
+        progress: None,
         notes: Notes::default(),
     }
 }

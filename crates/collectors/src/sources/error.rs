@@ -1,4 +1,5 @@
 use crate::prometheus::PullError;
+use crate::providers::CollectError;
 use domain::Instant;
 use std::error::Error;
 use storage::catalog::CatalogError;
@@ -24,6 +25,14 @@ pub enum SourceError {
         source_name: String,
         /// Which query, and why.
         error: PullError,
+    },
+    /// A provider was not read, or what it said could not be stored.
+    #[error("source `{source_name}`: {error}")]
+    Collect {
+        /// Name of the source.
+        source_name: String,
+        /// Which request, and why.
+        error: CollectError,
     },
     /// What was read was not taken.
     #[error(transparent)]

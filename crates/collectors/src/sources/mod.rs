@@ -19,6 +19,7 @@ mod tests;
 pub use error::{SinkError, SourceError};
 pub use refresh::{Asked, QueryReport, RefreshReport};
 pub use sink::{Rejection, Taken, UsagePoint, UsageSink};
+pub(crate) use status::{ERROR_LETTERS_MAX, micros};
 pub use status::{Notes, SourceState, SourceStatus};
 
 use crate::prometheus::PrometheusSource;

@@ -73,7 +73,7 @@ impl Taken {
     }
 
     /// Adds what became of other points.
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.duplicates += other.duplicates;
         self.changed_later += other.changed_later;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use storage::catalog::SourceRow;
 
 /// Longest error that is kept.
-const ERROR_LETTERS_MAX: usize = 500;
+pub(crate) const ERROR_LETTERS_MAX: usize = 500;
 
 /// Whether a source can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct SourceStatus {
     pub rows: i64,
     /// When the last hour ends that was read.
     pub through: Option<Instant>,
+    /// What is being read just now.
+    pub progress: Option<String>,
     /// What all pulls counted and the last one warned of.
     pub notes: Notes,
 }
@@ -151,11 +153,12 @@ pub(super) fn status_of(source: &Source, row: Option<&SourceRow>, now: Instant) 
         last_error,
         rows: row.map_or(0, |row| row.row_count),
         through: cursor.through.map(Instant::from_micros),
+        progress: None,
         notes: cursor.notes,
     }
 }
 
 /// Microseconds; what does not fit is longer than any wait.
-pub(super) fn micros(duration: Duration) -> i64 {
+pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -89,6 +89,7 @@ fn status_of(
         last_error,
         rows: row.map_or(0, |row| row.row_count),
         through: last.date.and_then(|date| date.parse().ok()).map(start_of),
+        progress: None,
         notes: Notes { rejected: last.failed, warnings: last.warnings, ..Notes::default() },
     }
 }

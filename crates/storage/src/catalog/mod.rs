@@ -40,6 +40,8 @@ mod meter_spans;
 mod meters;
 /// What was counted last of cumulative metrics.
 mod metric_streams;
+/// What was used at providers, day by day.
+mod provider_usage;
 /// Events that were taken back.
 mod retractions;
 /// Published versions of policies and rate cards.
@@ -72,6 +74,7 @@ pub use meta::MetaKey;
 pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;
 pub use metric_streams::MetricStreamRow;
+pub use provider_usage::ProviderUsageRow;
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};

@@ -1,5 +1,6 @@
 use storage::catalog::{
-    CatalogError, ImportRow, MetricStreamRow, PostingRow, RunDayRow, RunPoolStateRow, RunRow, SourceRow,
+    CatalogError, ImportRow, MetricStreamRow, PostingRow, ProviderUsageRow, RunDayRow, RunPoolStateRow, RunRow,
+    SourceRow,
 };
 
 use super::open;
@@ -238,4 +239,34 @@ async fn what_is_known_of_a_source_is_replaced() {
     assert_eq!(catalog.sources_of_kind("prometheus").await.unwrap(), [ended]);
     assert_eq!(catalog.sources_of_kind("http_snapshot").await.unwrap(), [sent]);
     assert_eq!(catalog.sources_of_kind("vercel").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_a_provider_was_used_for_is_replaced_day_by_day() {
+    let (catalog, _folder) = open().await;
+    let row = |source: &str, day: &str, resource: &str, quantity: &str| ProviderUsageRow {
+        source: source.to_owned(),
+        provider: "vercel".to_owned(),
+        usage_date: day.to_owned(),
+        resource: resource.to_owned(),
+        labels_key: "{}".to_owned(),
+        unit: "Requests".to_owned(),
+        quantity: quantity.to_owned(),
+        collected_at: 1,
+    };
+    let replace = async |source: &str, from: &str, to: &str, rows: &[ProviderUsageRow]| {
+        catalog.replace_provider_usage(source, from, to, rows).await.unwrap()
+    };
+    let first = [row("v", "2026-11-01", "a", "1"), row("v", "2026-11-01", "b", "2"), row("v", "2026-11-02", "a", "3")];
+    assert_eq!(replace("v", "2026-11-01", "2026-11-02", &first).await, 3);
+    assert_eq!(replace("w", "2026-11-01", "2026-11-02", &[row("w", "2026-11-01", "a", "9")]).await, 1);
+    assert_eq!(replace("v", "2026-11-01", "2026-11-02", &first).await, 0, "the same again changes nothing");
+
+    let restated = [row("v", "2026-11-01", "a", "5")];
+    assert_eq!(replace("v", "2026-11-01", "2026-11-01", &restated).await, 2, "one is another one, one is gone");
+
+    let found = catalog.provider_usage(Some("v"), "2026-11-01", "2026-11-30").await.unwrap();
+    assert_eq!(found, [restated[0].clone(), first[2].clone()]);
+    let found = catalog.provider_usage(None, "2026-11-01", "2026-11-01").await.unwrap();
+    assert_eq!(found, [restated[0].clone(), row("w", "2026-11-01", "a", "9")]);
 }

@@ -1,0 +1,235 @@
+//! One collection: which billing periods, one after the other, and what becomes of each.
+
+use super::collector::{Collected, Task};
+use super::error::{Cause, CollectError};
+use super::fetch::Fetch;
+use super::period::BillingPeriod;
+use super::publish::{publish, to_file};
+use super::report::{CollectAsked, CollectReport, PeriodReport};
+use super::state::{self, Cursor};
+use super::{Entry, ProviderSource, Providers, ProvidersContext, usage};
+use crate::sources::{SourceError, Taken};
+use domain::{Day, Instant, Zone};
+use std::sync::Arc;
+use storage::catalog::{ProviderUsageRow, SourceRow};
+
+/// Billing periods of one collection.
+const PERIODS_MAX: usize = 36;
+/// How far back a collection may reach, in hours: somewhat more than those periods.
+const HOURS_MAX: i64 = 1_130 * 24;
+/// Points of usage that are handed over together.
+const POINTS_AT_ONCE: usize = 5_000;
+
+/// Collects from a source; the caller holds its turn.
+pub(super) async fn collect(
+    providers: &Providers,
+    entry: &Entry,
+    asked: &CollectAsked,
+) -> Result<CollectReport, SourceError> {
+    let (context, source) = (&providers.0.context, &entry.source);
+    let begun = context.clock.now();
+    check_from(asked, begun)?;
+    let found = context.catalog.source(&source.name).await?;
+    let mut report = CollectReport { name: source.name.clone(), dry_run: asked.dry_run, ..CollectReport::default() };
+    let run = Run { context, entry, asked, cursor: Cursor::of(found.as_ref()), last_success: last_success(&found) };
+    if asked.dry_run {
+        let tried = run.all(providers, &mut report).await;
+        return tried.map(|()| report).map_err(|error| not_collected(source, error));
+    }
+    let mut row = state::begun(source, found, begun);
+    context.catalog.put_source(&row).await?;
+    let outcome = run.all(providers, &mut report).await;
+    let now = context.clock.now();
+    providers.0.figures.took(&source.name, now.micros() - begun.micros());
+    state::stored(&mut row, &report, now);
+    match outcome {
+        Ok(()) => state::succeeded(&mut row, &report, now),
+        Err(error) => {
+            let (name, cause) = (&source.name, error.cause.as_str());
+            providers.0.figures.failed(name, error.cause);
+            tracing::warn!(source = name, cause, error = error.detail, "source {name} was not collected to its end");
+            state::failed(&mut row, &error.to_string(), now);
+            context.catalog.put_source(&row).await?;
+            return Err(not_collected(source, error));
+        }
+    }
+    context.catalog.put_source(&row).await?;
+    providers.0.figures.succeeded(&source.name, now);
+    for warning in &report.warnings {
+        tracing::warn!(source = source.name, warning, "source {}: {warning}", source.name);
+    }
+    Ok(report)
+}
+
+fn check_from(asked: &CollectAsked, now: Instant) -> Result<(), SourceError> {
+    let first = now.plus_micros(-HOURS_MAX * 3600 * domain::time::MICROS_PER_SECOND);
+    match asked.from {
+        Some(from) if from < first => Err(SourceError::TooFarBack { from, hours_max: HOURS_MAX }),
+        _ => Ok(()),
+    }
+}
+
+fn last_success(row: &Option<SourceRow>) -> Option<Instant> {
+    row.as_ref().and_then(|row| row.last_success_at).map(Instant::from_micros)
+}
+
+fn not_collected(source: &ProviderSource, error: CollectError) -> SourceError {
+    SourceError::Collect { source_name: source.name.clone(), error }
+}
+
+/// What one collection works with.
+struct Run<'a> {
+    context: &'a ProvidersContext,
+    entry: &'a Entry,
+    asked: &'a CollectAsked,
+    cursor: Cursor,
+    last_success: Option<Instant>,
+}
+
+impl Run<'_> {
+    /// Collects every billing period that is wanted, the newest first: it matters most, and an old one may be gone.
+    async fn all(&self, providers: &Providers, report: &mut CollectReport) -> Result<(), CollectError> {
+        let source = &self.entry.source;
+        let spec = source.collector.spec();
+        let credentials = source.credentials.read(spec.credentials).await?;
+        let options = source.options.clone();
+        let fetch = Fetch::new(spec, options, credentials.clone(), Arc::clone(&self.context.clock))?;
+        let progress = self.entry.working();
+        let scrubbed = |error: CollectError| CollectError { detail: credentials.scrub(&error.detail), ..error };
+        let now = self.context.clock.now();
+        let periods = self.periods(&fetch, now).await.map_err(scrubbed)?;
+        for period in &periods {
+            progress.say(format!("collecting {}", period.name()));
+            match self.one(&fetch, period, report).await {
+                Ok(()) => {}
+                // What the provider has forgotten stays as it was when it was known.
+                Err(error) if error.cause == Cause::NotFound && period.is_over() && !self.asked.dry_run => {
+                    providers.0.figures.failed(&source.name, error.cause);
+                    let detail = credentials.scrub(&error.detail);
+                    report.warnings.push(format!("{}: {detail}; what is stored stays", period.name()));
+                }
+                Err(error) => return Err(scrubbed(error)),
+            }
+        }
+        for warning in &mut report.warnings {
+            *warning = credentials.scrub(warning);
+        }
+        Ok(())
+    }
+
+    /// The billing periods to collect: the current one, and those before that are not final yet or were asked for.
+    async fn periods(&self, fetch: &Fetch, now: Instant) -> Result<Vec<BillingPeriod>, CollectError> {
+        let source = &self.entry.source;
+        let spec = source.collector.spec();
+        let told = match source.billing_day {
+            Some(day) => Some(day),
+            None => self.timed(source.collector.billing_day(fetch)).await?,
+        };
+        let billing_day = told.unwrap_or(1);
+        let zone: Zone = spec.zone.parse().expect("a collector names a zone that exists");
+        let current = BillingPeriod::containing(zone.day_of(now), billing_day, &zone, now);
+        if self.asked.dry_run {
+            let one = if current.closed().is_some() { current } else { current.previous(billing_day, now) };
+            return Ok(vec![one]);
+        }
+        let mut period = current.previous(billing_day, now);
+        // Whoever starts to collect has the period before, too.
+        let since = self.last_success.unwrap_or(period.range().start);
+        let mut periods: Vec<BillingPeriod> =
+            Some(current).filter(|current| current.closed().is_some()).into_iter().collect();
+        while periods.len() < PERIODS_MAX {
+            let end = period.range().end;
+            let is_wanted = match self.asked.from {
+                Some(from) => from < end,
+                None => since < final_at(end, spec.final_after_days) && !self.cursor.is_final(&period.name()),
+            };
+            if !is_wanted {
+                break;
+            }
+            let before = period.previous(billing_day, now);
+            periods.push(std::mem::replace(&mut period, before));
+        }
+        Ok(periods)
+    }
+
+    /// Collects one billing period; what it says is complete and valid before any of it is stored.
+    async fn one(&self, fetch: &Fetch, period: &BillingPeriod, report: &mut CollectReport) -> Result<(), CollectError> {
+        let source = &self.entry.source;
+        let spec = source.collector.spec();
+        let known_usage = usage::from_rows(&self.known(period).await?);
+        let task = Task { period: period.clone(), known_usage };
+        let mut collected = self.timed(source.collector.collect(fetch, &task)).await?;
+        let now = self.context.clock.now();
+        let rows = usage::to_rows(&source.name, spec, &collected, period, now)?;
+        let lines = collected.lines.len() as u64;
+        let file = to_file(spec, &mut collected, period)?;
+        report.warnings.append(&mut collected.warnings);
+        let is_final = collected.is_final.unwrap_or(final_at(period.range().end, spec.final_after_days) <= now);
+        let mut outcome = PeriodReport {
+            period: period.name(),
+            account: collected.account.clone(),
+            lines,
+            quantities: rows.len() as u64,
+            is_final: is_final && period.is_over(),
+            through: period.closed_range().map(|range| range.end),
+            ..PeriodReport::default()
+        };
+        if !self.asked.dry_run {
+            let (account, confirm) = (&collected.account, self.asked.confirm);
+            let imported = publish(self.context, &source.name, account, period, file, confirm).await?;
+            self.replace_usage(&collected, &rows).await?;
+            report.taken.add(self.offer(period, now).await?);
+            outcome.unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
+            if let Some(import) = imported {
+                outcome.import_id = Some(import.import_id);
+                outcome.totals = import.totals;
+            }
+        }
+        report.periods.push(outcome);
+        Ok(())
+    }
+
+    async fn known(&self, period: &BillingPeriod) -> Result<Vec<ProviderUsageRow>, CollectError> {
+        let (from, to) = (period.days().from().to_string(), period.days().to().to_string());
+        self.context.catalog.provider_usage(Some(&self.entry.source.name), &from, &to).await.map_err(not_kept)
+    }
+
+    async fn replace_usage(&self, collected: &Collected, rows: &[ProviderUsageRow]) -> Result<(), CollectError> {
+        let Some(days) = collected.usage_days else { return Ok(()) };
+        let (name, from, to) = (&self.entry.source.name, days.from().to_string(), days.to().to_string());
+        self.context.catalog.replace_provider_usage(name, &from, &to, rows).await.map(drop).map_err(not_kept)
+    }
+
+    /// Hands over the settled quantities of the period that have a meter.
+    async fn offer(&self, period: &BillingPeriod, now: Instant) -> Result<Taken, CollectError> {
+        let source = &self.entry.source;
+        let mut taken = Taken::default();
+        if source.meters.is_empty() {
+            return Ok(taken);
+        }
+        let settled: Day = period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days);
+        let rows = self.known(period).await?;
+        let points = usage::to_points(&source.name, &rows, &source.meters, period, settled);
+        for points in points.chunks(POINTS_AT_ONCE) {
+            let one = self.context.sink.take(points).await;
+            taken.add(one.map_err(|error| CollectError::new(Cause::Store, error.to_string()))?);
+        }
+        Ok(taken)
+    }
+
+    /// Lets a collector work for as long as it may.
+    async fn timed<T>(&self, work: impl Future<Output = Result<T, CollectError>>) -> Result<T, CollectError> {
+        let total = self.entry.source.total;
+        let late = |_| CollectError::new(Cause::Timeout, format!("the collection took longer than {total:?}"));
+        tokio::time::timeout(total, work).await.map_err(late)?
+    }
+}
+
+fn final_at(end: Instant, final_after_days: i32) -> Instant {
+    end.plus_micros(i64::from(final_after_days) * 86_400 * domain::time::MICROS_PER_SECOND)
+}
+
+fn not_kept(error: storage::catalog::CatalogError) -> CollectError {
+    tracing::error!(?error, "the catalog failed during a collection");
+    CollectError::new(Cause::Store, "the catalog failed")
+}

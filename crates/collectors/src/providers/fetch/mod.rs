@@ -1,0 +1,261 @@
+//! The one way in which collectors ask providers.
+//!
+//! Invariants:
+//! * A request that is not on the collector's list, or leads to an address that is not public, is never sent.
+//! * No redirect is followed and no proxy is used. `https` only, but for a stand-in on this machine.
+//! * Each attempt has a time limit from connecting to the last byte, each answer a limit of bytes, before and after
+//!   decompression, each collection one of requests.
+//! * No credential stands in an error.
+
+/// Where requests may go.
+mod address;
+/// Bodies of answers.
+mod answer;
+/// Pages that repeat or never end.
+mod pages;
+/// Requests, and the list they must be on.
+mod request;
+
+pub use address::{is_public, parse_base};
+pub use answer::Answer;
+pub use pages::Pages;
+pub use request::{Allowed, Outgoing, Request, Sign, Verb};
+
+use super::collector::Spec;
+use super::credentials::Credentials;
+use super::error::{Cause, CollectError};
+use crate::prometheus::{CONNECT_MAX, WAIT_MAX, asked_wait, innermost, shown};
+use address::{PrivateAddress, PublicNames};
+use backon::{ExponentialBuilder, Retryable as _};
+use domain::{Clock, Instant};
+use reqwest::Response;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use url::Url;
+
+/// Bytes read of an answer that is an error.
+const REFUSAL_BYTES_MAX: u64 = 16 * 1024;
+
+/// How a provider is asked.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// Address below which the provider's paths are, see [`parse_base`].
+    pub base: Url,
+    /// Whether the address is one on this machine that stands in for the provider.
+    pub is_stand_in: bool,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How many times a failed attempt is repeated.
+    pub retries: usize,
+    /// Wait before the first repeat; it doubles each time and varies by chance.
+    pub retry_wait: Duration,
+    /// Bytes of one answer, before and after decompression.
+    pub response_bytes_max: u64,
+    /// Requests of one collection.
+    pub requests_max: usize,
+}
+
+/// Asks one provider during one collection.
+pub struct Fetch {
+    http: reqwest::Client,
+    spec: &'static Spec,
+    options: FetchOptions,
+    credentials: Credentials,
+    clock: Arc<dyn Clock>,
+    requests: AtomicUsize,
+}
+
+impl fmt::Debug for Fetch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Fetch({})", self.spec.name)
+    }
+}
+
+impl Fetch {
+    /// Returns a client for one collection. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Cause::Unreachable`] if the machine's certificates cannot be used.
+    pub fn new(
+        spec: &'static Spec,
+        options: FetchOptions,
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CollectError> {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("apportion/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        let builder = match options.is_stand_in {
+            true => builder,
+            false => builder.https_only(true).dns_resolver(PublicNames),
+        };
+        let http = builder.build().map_err(|error| {
+            CollectError::new(Cause::Unreachable, format!("cannot set up HTTP: {}", innermost(&error)))
+        })?;
+        Ok(Self { http, spec, options, credentials, clock, requests: AtomicUsize::new(0) })
+    }
+
+    /// Returns the credentials of this collection.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Returns the time now.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Returns a successful answer; what may pass is tried again.
+    ///
+    /// # Errors
+    /// [`CollectError`], once no further attempt makes sense.
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, CollectError> {
+        let url = request.url(&self.options.base, &self.spec.allowed)?;
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(self.options.retry_wait)
+            .with_max_delay(WAIT_MAX)
+            .with_max_times(self.options.retries)
+            .with_jitter();
+        let collector = self.spec.name;
+        let answered = (|| self.attempt(&request, &url))
+            .retry(waits)
+            .when(|error: &CollectError| error.cause.is_passing())
+            .adjust(wait_for)
+            .notify(|error, wait| {
+                tracing::info!(collector, cause = error.cause.as_str(), ?wait, "asking {collector} again")
+            })
+            .await;
+        answered.map_err(|error| {
+            let place = format!("{}: {}", request.allowed, error.detail);
+            CollectError { detail: self.credentials.scrub(&place), ..error }
+        })
+    }
+
+    async fn attempt(&self, request: &Request<'_>, url: &Url) -> Result<Answer, CollectError> {
+        let requests = self.requests.fetch_add(1, Ordering::Relaxed);
+        if self.options.requests_max <= requests {
+            return Err(CollectError::paging(format!(
+                "more than {} requests in one collection",
+                self.options.requests_max
+            )));
+        }
+        let verb = request.allowed.verb;
+        let mut sent = self
+            .http
+            .request(verb.method(), url.clone())
+            .header(ACCEPT, "application/json, application/jsonl")
+            .header(ACCEPT_ENCODING, "gzip")
+            .timeout(self.options.timeout);
+        for (name, value) in &request.headers {
+            sent = sent.header(name.clone(), value.clone());
+        }
+        if let Some(sign) = request.sign {
+            for (name, value) in sign(&Outgoing { verb, url, body: &request.body, now: self.now() })? {
+                sent = sent.header(name, value);
+            }
+        }
+        if !request.body.is_empty() {
+            sent = sent.body(request.body.clone());
+        }
+        let mut response = sent.send().await.map_err(|error| self.not_sent(&error))?;
+        let status = response.status().as_u16();
+        let encoding = header_text(&response, CONTENT_ENCODING);
+        if !(200..300).contains(&status) {
+            return Err(self.refused(status, &mut response, &encoding).await);
+        }
+        let body = self.read(&mut response, self.options.response_bytes_max).await?;
+        let body = answer::decoded(&encoding, body, self.options.response_bytes_max).await?;
+        Ok(Answer { status, headers: response.headers().clone(), body })
+    }
+
+    async fn refused(&self, status: u16, response: &mut Response, encoding: &str) -> CollectError {
+        let wait = asked_wait(response.headers());
+        let body = self.read(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        let body = answer::decoded(encoding, body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        let cause = (self.spec.reclassify)(status, &body).unwrap_or_else(|| cause_of(status));
+        // Scrubbed before it is cut, so that no half of a credential stays.
+        let text = shown(&self.credentials.scrub(&String::from_utf8_lossy(&body)));
+        let said = if text.is_empty() { String::new() } else { format!(": {text}") };
+        CollectError::new(cause, format!("the provider answered {status}{said}")).after(wait)
+    }
+
+    async fn read(&self, response: &mut Response, bytes_max: u64) -> Result<Vec<u8>, CollectError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.broken_off(&error))? {
+            if bytes_max < (bytes.len() + piece.len()) as u64 {
+                return Err(answer::too_large(bytes_max));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    fn not_sent(&self, error: &reqwest::Error) -> CollectError {
+        if is_private(error) {
+            return CollectError::new(Cause::NotAllowed, PrivateAddress.to_string());
+        }
+        match error {
+            error if error.is_timeout() => self.timed_out(),
+            error if error.is_builder() => {
+                CollectError::new(Cause::Secret, "the request cannot be made of what was given")
+            }
+            error => {
+                CollectError::new(Cause::Unreachable, format!("the provider cannot be reached: {}", innermost(error)))
+            }
+        }
+    }
+
+    fn broken_off(&self, error: &reqwest::Error) -> CollectError {
+        match error.is_timeout() {
+            true => self.timed_out(),
+            false => CollectError::new(Cause::Truncated, format!("the answer broke off: {}", innermost(error))),
+        }
+    }
+
+    fn timed_out(&self) -> CollectError {
+        CollectError::new(Cause::Timeout, format!("no whole answer within {:?}", self.options.timeout))
+    }
+}
+
+fn cause_of(status: u16) -> Cause {
+    match status {
+        401 | 403 => Cause::Auth,
+        404 | 410 => Cause::NotFound,
+        429 => Cause::RateLimited,
+        300..=399 => Cause::Redirect,
+        500..=599 => Cause::Server,
+        _ => Cause::Refused,
+    }
+}
+
+fn header_text(response: &Response, name: reqwest::header::HeaderName) -> String {
+    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether the resolver refused the address.
+fn is_private(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut reason = Some(error);
+    while let Some(one) = reason {
+        if one.is::<PrivateAddress>() {
+            return true;
+        }
+        reason = one.source();
+    }
+    false
+}
+
+/// The time before the next attempt, if there is one: ours or the provider's, whichever is longer.
+fn wait_for(error: &CollectError, ours: Option<Duration>) -> Option<Duration> {
+    match (ours, error.wait) {
+        (Some(ours), Some(asked)) => (asked <= WAIT_MAX).then(|| asked.max(ours)),
+        (ours, _) => ours,
+    }
+}

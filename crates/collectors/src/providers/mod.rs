@@ -1,0 +1,245 @@
+//! Collectors of providers: bills become cost lines, quantities become usage.
+//!
+//! Invariants:
+//! * A collector only fetches and translates. Whatever it returns is checked as a whole before any of it is stored.
+//! * A billing period is replaced whole, through the road of imports, or it stays as it was. An answer that is an error,
+//!   404 included, is never zero.
+//! * What a collector may ask for is a list of its own; see [`fetch`].
+//! * No credential stands in a log, an error, a metric or an answer.
+//!
+//! To add one: a module like [`vercel`] and a line in [`KINDS`].
+
+/// What a collector is.
+mod collector;
+/// What lets a collector in.
+mod credentials;
+/// Numbers as providers write them.
+mod decimal;
+/// What can go wrong.
+mod error;
+/// How providers are asked.
+pub mod fetch;
+/// What the exporter shows.
+mod figures;
+/// Keys of sources, and words made of names.
+mod keys;
+/// Cost lines as collectors make them.
+mod line;
+/// Billing periods of providers.
+mod period;
+
+/// One collection.
+mod collect;
+/// Lines to the lake.
+mod publish;
+/// What a collection did.
+mod report;
+/// How a collector fared.
+mod state;
+/// Quantities to the catalog and to meters.
+mod usage;
+
+/// Vercel: FOCUS charges and usage.
+pub mod vercel;
+
+pub use collector::{Collected, Collector, Gigabyte, Kind, ProviderUsage, Spec, Task, as_usual};
+pub use credentials::{CredentialSet, CredentialSpec, Credentials, bearer, secret_header};
+pub use decimal::{Decimal, rated};
+pub use error::{Cause, CollectError};
+pub use figures::{CollectorFigures, Figures};
+pub use keys::{is_id, read_keys, word_of};
+pub use line::Line;
+pub use period::{BILLING_DAY_MAX, BillingPeriod};
+pub use report::{CollectAsked, CollectReport, PeriodReport};
+
+use crate::limits::ImportLimits;
+use crate::sources::{SourceError, SourceStatus, UsageSink};
+use domain::{Clock, Instant, Zone};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::catalog::{Catalog, CatalogError};
+use storage::lake::{Imports, Lake};
+use tokio::sync::Mutex;
+
+/// Every kind of collector, by name.
+pub static KINDS: &[Kind] = &[vercel::KIND];
+
+/// Returns the kind of a name.
+#[must_use]
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.spec.name == name)
+}
+
+/// One collector, as it is configured.
+#[derive(Clone)]
+pub struct ProviderSource {
+    /// Unique name, also the label `collector` of its metrics.
+    pub name: String,
+    /// What reads the provider.
+    pub collector: Arc<dyn Collector>,
+    /// What lets it in.
+    pub credentials: CredentialSet,
+    /// How the provider is asked.
+    pub options: fetch::FetchOptions,
+    /// How long one billing period may take.
+    pub total: Duration,
+    /// Day of the month on which billing periods begin; none asks the provider, or else is the first.
+    pub billing_day: Option<u8>,
+    /// How often it is read, beside once a night; none leaves it at that.
+    pub every: Option<Duration>,
+    /// Meter by resource: these quantities become usage.
+    pub meters: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for ProviderSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "ProviderSource({} of kind {})", self.name, self.collector.spec().name)
+    }
+}
+
+/// What collections work with.
+#[derive(Clone)]
+pub struct ProvidersContext {
+    /// The lake.
+    pub lake: Lake,
+    /// Where imported files are kept.
+    pub imports: Imports,
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The organisation's zone.
+    pub zone: Zone,
+    /// How much an import may use.
+    pub limits: ImportLimits,
+    /// Where files wait until they are imported.
+    pub spool: PathBuf,
+    /// Where points of usage go.
+    pub sink: Arc<dyn UsageSink>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// All collectors of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Providers(Arc<Inner>);
+
+struct Inner {
+    entries: Vec<Entry>,
+    context: ProvidersContext,
+    figures: Figures,
+}
+
+/// A collector, and who is at it.
+struct Entry {
+    source: ProviderSource,
+    /// Held while it is read: two at once would only do the same work twice.
+    turn: Mutex<()>,
+    progress: std::sync::Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Providers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.0.entries.iter().map(|entry| &entry.source.name)).finish()
+    }
+}
+
+impl Providers {
+    /// Returns the collectors, none of them read yet.
+    #[must_use]
+    pub fn new(sources: Vec<ProviderSource>, context: ProvidersContext) -> Self {
+        let figures = Figures::of(sources.iter().map(|source| source.name.clone()));
+        let entry = |source| Entry { source, turn: Mutex::new(()), progress: std::sync::Mutex::new(None) };
+        Self(Arc::new(Inner { entries: sources.into_iter().map(entry).collect(), context, figures }))
+    }
+
+    /// Returns whether a collector of this name is among them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.entries.iter().any(|entry| entry.source.name == name)
+    }
+
+    /// Returns how every collector fared, in the order of the configuration.
+    ///
+    /// # Errors
+    /// If the catalog fails.
+    pub async fn statuses(&self) -> Result<Vec<SourceStatus>, CatalogError> {
+        let now = self.0.context.clock.now();
+        let mut statuses = Vec::with_capacity(self.0.entries.len());
+        for entry in &self.0.entries {
+            let row = self.0.context.catalog.source(&entry.source.name).await?;
+            statuses.push(state::status_of(&entry.source, row.as_ref(), entry.progress(), now));
+        }
+        Ok(statuses)
+    }
+
+    /// Collects from a source and returns what became of it.
+    ///
+    /// # Errors
+    /// [`SourceError`]; then the status of the source says the same, and what was collected before stays.
+    pub async fn refresh(&self, name: &str, asked: &CollectAsked) -> Result<CollectReport, SourceError> {
+        let entry = self.0.entries.iter().find(|entry| entry.source.name == name);
+        let entry = entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))?;
+        let _turn = entry.turn.lock().await;
+        collect::collect(self, entry, asked).await
+    }
+
+    /// Collects from every source, all at once, and returns what became of each, in the order of the configuration. This
+    /// is what `POST /refresh` of the exporter does.
+    pub async fn refresh_all(&self) -> Vec<(String, Result<CollectReport, SourceError>)> {
+        let asked = CollectAsked::default();
+        let refresh = |entry: &Entry| {
+            let (providers, asked, name) = (self.clone(), asked.clone(), entry.source.name.clone());
+            async move {
+                let report = providers.refresh(&name, &asked).await;
+                (name, report)
+            }
+        };
+        futures::future::join_all(self.0.entries.iter().map(refresh)).await
+    }
+
+    /// Returns what the exporter shows of each collector, by name of the source. A success of an earlier process counts.
+    ///
+    /// # Errors
+    /// If the catalog fails.
+    pub async fn figures(&self) -> Result<BTreeMap<String, CollectorFigures>, CatalogError> {
+        let mut figures = self.0.figures.now();
+        for (name, one) in &mut figures {
+            let row = self.0.context.catalog.source(name).await?;
+            let stored = row.and_then(|row| row.last_success_at).map(Instant::from_micros);
+            one.last_success_at = one.last_success_at.max(stored);
+        }
+        Ok(figures)
+    }
+}
+
+impl Entry {
+    fn progress(&self) -> Option<String> {
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn set_progress(&self, text: Option<String>) {
+        *self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
+    }
+
+    /// Returns what says how far a collection is, until it is dropped: also one that nobody waits for any more.
+    fn working(&self) -> Progress<'_> {
+        Progress(self)
+    }
+}
+
+/// How far a collection is.
+struct Progress<'a>(&'a Entry);
+
+impl Progress<'_> {
+    fn say(&self, text: String) {
+        self.0.set_progress(Some(text));
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.0.set_progress(None);
+    }
+}

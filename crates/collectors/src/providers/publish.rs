@@ -1,0 +1,147 @@
+//! What was collected of a billing period replaces what is stored of it, or nothing changes.
+
+use super::ProvidersContext;
+use super::collector::{Collected, Spec};
+use super::error::{Cause, CollectError};
+use super::period::BillingPeriod;
+use crate::cost_lines::stored_keys;
+use crate::error::ImportError;
+use crate::import::{ImportContext, ImportReport, import_focus, spool};
+use bytes::Bytes;
+use domain::{Day, Month};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::lake::Table;
+
+/// Days between the beginnings of two billing periods of one account, at least.
+const PERIOD_DAYS_MIN: i32 = 27;
+
+/// Returns the lines of a period as the text of a file: one JSON object per line.
+///
+/// # Errors
+/// [`Cause::Schema`] if a line lacks what every line must have.
+pub(super) fn to_file(spec: &Spec, collected: &mut Collected, period: &BillingPeriod) -> Result<Vec<u8>, CollectError> {
+    if collected.account.trim().is_empty() && !collected.lines.is_empty() {
+        return Err(CollectError::schema("the provider does not say whose bill it is"));
+    }
+    let mut bytes = Vec::new();
+    for line in std::mem::take(&mut collected.lines) {
+        let row = line.finish(spec, &collected.account, period)?;
+        serde_json::to_writer(&mut bytes, &row).expect("a map of JSON values is JSON");
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+/// Replaces the lines of one billing period; returns nothing if there are none, neither before nor now.
+///
+/// # Errors
+/// [`CollectError`]; then the lines are as they were.
+pub(super) async fn publish(
+    context: &ProvidersContext,
+    source: &str,
+    account: &str,
+    period: &BillingPeriod,
+    file: Vec<u8>,
+    confirm: bool,
+) -> Result<Option<ImportReport>, CollectError> {
+    let name = period.name();
+    let stored = stored_periods(context, source, account).await?;
+    if file.is_empty() {
+        if stored.contains(&name) {
+            let detail = format!("the provider has no lines of {name} any more; those that are stored stay");
+            return Err(CollectError::new(Cause::WouldShrink, detail));
+        }
+        return Ok(None);
+    }
+    check_overlap(&stored, period)?;
+    let bytes_max = u64::MAX;
+    let stream = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(file))]);
+    let file = spool(&context.spool, &format!("{source}-{name}.jsonl"), stream, bytes_max).await.map_err(not_stored)?;
+    let import = ImportContext {
+        lake: context.lake.clone(),
+        imports: context.imports.clone(),
+        catalog: context.catalog.clone(),
+        zone: context.zone.clone(),
+        limits: context.limits.clone(),
+        now: context.clock.now(),
+    };
+    let imported = import_focus(&import, source, vec![file.input()], confirm, Arc::new(|_| {})).await;
+    imported.map(Some).map_err(not_stored)
+}
+
+async fn stored_periods(
+    context: &ProvidersContext,
+    source: &str,
+    account: &str,
+) -> Result<BTreeSet<String>, CollectError> {
+    let pinned = context.lake.pin_table(Table::CostLines).await.map_err(|error| not_stored(error.into()))?;
+    let keys = stored_keys(&pinned, source).into_keys();
+    Ok(keys.filter(|key| key.billing_account == account).map(|key| key.billing_period).collect())
+}
+
+/// Two periods that overlap would count what lies in both twice.
+fn check_overlap(stored: &BTreeSet<String>, period: &BillingPeriod) -> Result<(), CollectError> {
+    let (name, first) = (period.name(), period.days().from());
+    let overlaps = |other: &&String| {
+        **other != name
+            && first_day(other).is_some_and(|day| (day.epoch_days() - first.epoch_days()).abs() < PERIOD_DAYS_MIN)
+    };
+    match stored.iter().find(overlaps) {
+        None => Ok(()),
+        Some(other) => {
+            let detail = format!(
+                "the billing period {name} would overlap {other}, which is stored; set `billing_day` as it was, or give \
+                 the source another name"
+            );
+            Err(CollectError::new(Cause::Overlap, detail))
+        }
+    }
+}
+
+fn first_day(period: &str) -> Option<Day> {
+    let month = |text: &str| text.parse::<Month>().ok().map(Month::first_day);
+    period.parse().ok().or_else(|| month(period))
+}
+
+fn not_stored(error: ImportError) -> CollectError {
+    let cause = match &error {
+        ImportError::NotFocus { .. } | ImportError::Row(_) => Cause::Schema,
+        ImportError::TooLarge { .. } => Cause::TooLarge,
+        ImportError::WouldShrink(_) => Cause::WouldShrink,
+        ImportError::Unreadable { .. }
+        | ImportError::NoRows
+        | ImportError::BadSource(_)
+        | ImportError::BadFixedCost { .. }
+        | ImportError::Busy
+        | ImportError::Lake(_)
+        | ImportError::Arrow(_)
+        | ImportError::Interrupted => Cause::Store,
+    };
+    if cause == Cause::Store {
+        tracing::error!(?error, "what a provider said could not be stored");
+    }
+    CollectError::new(cause, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Zone;
+
+    #[test]
+    fn periods_of_an_account_never_overlap() {
+        let check = |stored: &[&str], day: &str, billing_day: u8, expected: bool| {
+            let now = "2026-12-31T00:00:00Z".parse().expect("an instant");
+            let period = BillingPeriod::containing(day.parse().expect("a day"), billing_day, &Zone::utc(), now);
+            let stored = stored.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(check_overlap(&stored, &period).is_ok(), expected, "{stored:?} {}", period.name());
+        };
+        check(&["2026-10", "2026-11"], "2026-11-20", 1, true);
+        check(&["2026-02", "2026-01"], "2026-03-01", 1, true);
+        check(&["2026-10", "2026-11"], "2026-11-20", 5, false);
+        check(&["2026-10-05"], "2026-11-20", 5, true);
+        check(&["2026-10-05"], "2026-11-20", 1, false);
+        check(&[], "2026-11-20", 5, true);
+    }
+}
