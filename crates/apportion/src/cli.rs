@@ -2,11 +2,14 @@
 
 /// Commands for what people enter.
 mod entered;
+/// Commands for Grafana and Prometheus.
+mod observability;
 
 pub use entered::{
     FixedCostArgs, FixedCostsCommand, FxCommand, RatesCommand, TenantArgs, TenantsCommand, TokensCommand,
     VersionCommand,
 };
+pub use observability::{ObservabilityCommand, ObservabilityExport};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -145,6 +148,9 @@ pub enum Command {
     Coverage,
     /// Cost per merged pull request and per completed workflow
     UnitCosts(UnitCostsArgs),
+    /// Dashboard, alerts and scrape job for Grafana and Prometheus
+    #[command(subcommand)]
+    Observability(ObservabilityCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script

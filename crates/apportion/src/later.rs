@@ -3,12 +3,11 @@
 use clap::{Arg, ArgAction, Command};
 
 /// Path and purpose of each command that a later release brings.
-const LATER: [(&str, &str); 10] = [
+const LATER: [(&str, &str); 9] = [
     ("period", "List, close, reopen and sweep billing months"),
     ("statement", "Print a closed month's charge in minor units"),
     ("invoices", "Enter and list providers' invoice totals"),
     ("adjust", "Book an adjustment between two tenants"),
-    ("observability", "Export dashboards, rules and scrape configuration"),
     ("man", "Print the manual page"),
     ("costs changes", "Explain why a cost changed"),
     ("policy simulate", "Evaluate a draft policy over history"),
