@@ -16,6 +16,8 @@ pub mod families;
 mod month;
 /// Sources, runs, events, the program.
 mod process;
+/// Reading every source now.
+mod refresh;
 /// The text formats.
 pub mod text;
 
@@ -31,7 +33,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use callers::{may_refresh, may_scrape};
+use callers::may_scrape;
 pub use counters::EventCounters;
 use domain::ProviderLimit;
 use domain::decimal::format_scaled;
@@ -58,6 +60,8 @@ pub struct Inner {
     month: Mutex<Option<KeptMonth>>,
     /// Held while the month is made: two at once would only do the same work twice.
     turn: tokio::sync::Mutex<()>,
+    /// Held while all sources are read.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl std::ops::Deref for Exporter {
@@ -85,6 +89,7 @@ impl Exporter {
             errors: AtomicU64::new(0),
             month: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
+            refreshing: tokio::sync::Mutex::new(()),
         }))
     }
 }
@@ -120,7 +125,7 @@ pub fn exporter_router(app: App) -> Router {
     let around = Around { limits: Arc::new(limits), base: BasePath("".into()) };
     Router::new()
         .route("/metrics", get(scrape))
-        .route("/refresh", post(refresh))
+        .route("/refresh", post(refresh::refresh))
         .layer(DefaultBodyLimit::max(0))
         .layer(from_fn_with_state(around, answer))
         .with_state(app)

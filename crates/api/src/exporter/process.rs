@@ -1,8 +1,8 @@
 //! What changes from scrape to scrape: sources, runs, events, the program itself.
 
 use super::families::{
-    BUILD_INFO, COLLECTOR_INTERVAL, COLLECTOR_SUCCESS, EVENTS_ACCEPTED, EVENTS_DUPLICATES, EVENTS_REJECTED,
-    EXPORTER_ERRORS, RUN_SUCCESS, SNAPSHOT_SUCCESS,
+    BUILD_INFO, COLLECTOR_DURATION, COLLECTOR_ERRORS, COLLECTOR_INTERVAL, COLLECTOR_SUCCESS, EVENTS_ACCEPTED,
+    EVENTS_DUPLICATES, EVENTS_REJECTED, EXPORTER_ERRORS, RUN_SUCCESS, SNAPSHOT_SUCCESS,
 };
 use super::text::{Exposition, Form, NO_LABELS};
 use crate::app::App;
@@ -29,13 +29,22 @@ impl App {
 
     /// Adds what the catalog knows of sources and runs.
     async fn add_stored(&self, out: &mut Exposition) -> Result<(), ApiError> {
-        let read = self.sources.list().await?;
+        let mut read = self.sources.list().await?;
+        read.extend(self.providers.statuses().await?);
         let success = |source: &SourceStatus| super::seconds_of(source.last_success_at.map_or(0, |at| at.micros()));
         out.add(&COLLECTOR_SUCCESS, read.iter().map(|source| ([source.name.as_str()], success(source))));
         out.add(
             &COLLECTOR_INTERVAL,
             read.iter().map(|source| ([source.name.as_str()], source.every_seconds.to_string())),
         );
+        let figures = self.providers.figures().await?;
+        let durations =
+            figures.iter().filter_map(|(name, of)| Some(([name.as_str()], super::seconds_of(of.duration_micros?))));
+        out.add(&COLLECTOR_DURATION, durations);
+        let errors = figures.iter().flat_map(|(name, of)| {
+            of.errors.iter().map(move |(cause, count)| ([name.as_str(), cause.as_str()], count.to_string()))
+        });
+        out.add(&COLLECTOR_ERRORS, errors);
         let mut measured = self.workspaces.statuses().await?;
         measured.extend(self.senders().await?);
         out.add(&SNAPSHOT_SUCCESS, measured.iter().map(|source| ([source.name.as_str()], success(source))));
