@@ -11,6 +11,8 @@ mod it {
     mod fixed;
     /// The same rows in other clothes.
     mod formats;
+    /// Collectors against stand-ins of their providers.
+    mod providers;
     /// What an import takes out and puts in.
     mod replacing;
     /// What replaces snapshots, and what they keep.

@@ -134,7 +134,7 @@ impl Run<'_> {
         }
         let mut period = current.previous(billing_day, now);
         // Whoever starts to collect has the period before, too.
-        let since = self.last_success.unwrap_or(period.range().start);
+        let since = self.last_success.unwrap_or(period.range().end.plus_micros(-1));
         let mut periods: Vec<BillingPeriod> =
             Some(current).filter(|current| current.closed().is_some()).into_iter().collect();
         while periods.len() < PERIODS_MAX {
