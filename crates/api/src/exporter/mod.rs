@@ -136,7 +136,9 @@ async fn scrape(State(app): State<App>, request: Request) -> Result<Response, Ap
     let (parts, _) = request.into_parts();
     may_scrape(&app, &parts).await?;
     let form = Form::asked(&parts.headers);
-    let (month, process) = tokio::join!(app.month_text(), app.process_text(form));
+    // One after the other: a failure of the first is counted by the second.
+    let month = app.month_text().await;
+    let process = app.process_text(form).await;
     let pieces = [month, Bytes::from(process), Bytes::from_static(form.end().as_bytes())];
     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(futures::stream::iter(pieces)));

@@ -19,6 +19,7 @@ use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::{Catalog, CatalogError};
 use storage::lake::{Imports, Lake};
@@ -34,7 +35,7 @@ pub struct TestApp {
     pub clock: Arc<FixedClock>,
     /// The platform admin's token.
     pub admin: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// There are no sources, so nothing is ever taken.
@@ -140,7 +141,12 @@ impl TestApp {
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();
-        Self { router: api::router(app.clone()), app, clock, admin, _folder: folder }
+        Self { router: api::router(app.clone()), app, clock, admin, folder }
+    }
+
+    /// Returns the folder of lake and catalog.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

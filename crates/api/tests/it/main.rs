@@ -9,6 +9,7 @@ mod backfill;
 mod documents;
 mod event_list;
 mod events;
+mod exporter;
 mod gaps;
 mod idempotency;
 mod imports;
