@@ -220,6 +220,42 @@ async fn a_limit_shows_the_part_of_the_whole_cap_that_is_used() {
 }
 
 #[tokio::test]
+async fn a_billing_cycle_is_the_one_that_the_bills_name() {
+    let limit = |provider: &str| -> ProviderLimit {
+        let text = format!(
+            "provider = '{provider}'\nresource = 'edge'\ncap = 10\nunit = 'Requests'\nresets = 'billing_cycle'"
+        );
+        toml::from_str(&text).unwrap()
+    };
+    let app = given(200, vec![limit("Cloudflare"), limit("nobody")]).await;
+    let header = "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
+        ChargeCategory,BilledCost,EffectiveCost,ListCost,ContractedCost,ProviderName,ServiceName,ConsumedQuantity,ConsumedUnit\n";
+    let line = |(from, to): (&str, &str), day: &str, next: &str, quantity: &str| {
+        format!(
+            "acc,USD,{from}T00:00:00Z,{to}T00:00:00Z,{day}T00:00:00Z,{next}T00:00:00Z,Usage,0,0,0,0,Cloudflare,edge,\
+             {quantity},Requests\n"
+        )
+    };
+    let (before, now) = (("2026-10-05", "2026-11-05"), ("2026-11-05", "2026-12-05"));
+    let bill = [
+        header.to_owned(),
+        line(before, "2026-11-04", "2026-11-05", "3"),
+        line(now, "2026-11-05", "2026-11-06", "4"),
+        line(now, "2026-11-19", "2026-11-20", "5"),
+    ]
+    .concat();
+    app.call("POST", "/api/v1/cost-lines/imports?source=cf", Some(&app.admin), "text/csv", &bill).await.expect(200);
+    let rows = app.get("/limits").await.expect(200).json()["rows"].clone();
+    let cycle = |at: usize| [rows[at]["cycle"]["from"].clone(), rows[at]["cycle"]["to"].clone()];
+    assert_eq!((cycle(0), &rows[0]["cycle_known"]), (["2026-11-05".into(), "2026-12-04".into()], &json!(true)));
+    assert_eq!((&rows[0]["used"], &rows[0]["used_ratio"]), (&json!("9"), &json!("0.9")));
+    assert_eq!((cycle(1), &rows[1]["cycle_known"]), (["2026-11-01".into(), "2026-11-30".into()], &json!(false)));
+    let found = scrape(&app).await;
+    let used = "apportion_provider_usage_month_to_date{provider=\"cloudflare\",resource=\"edge\",unit=\"Requests\"}";
+    assert_eq!(found[used], "12", "of the month");
+}
+
+#[tokio::test]
 async fn what_became_of_events_is_counted() {
     let app = TestApp::start().await;
     let event = |id: &str, tenant: &str| crate::app::event((id, tenant, "2026-11-19", "cpu_core_hours", "1"));
