@@ -161,6 +161,9 @@ impl Run<'_> {
         let mut collected = self.timed(source.collector.collect(fetch, &task)).await?;
         let now = self.context.clock.now();
         let rows = usage::to_rows(&source.name, spec, &collected, period, now)?;
+        if !self.asked.confirm {
+            usage::check_not_gone(&collected, &task.known_usage, &rows)?;
+        }
         let lines = collected.lines.len() as u64;
         let file = to_file(spec, &mut collected, period)?;
         report.warnings.append(&mut collected.warnings);

@@ -39,8 +39,12 @@ mod state;
 /// Quantities to the catalog and to meters.
 mod usage;
 
+/// Supabase: usage of projects, add-ons rated.
+pub mod supabase;
 /// Vercel: FOCUS charges and usage.
 pub mod vercel;
+/// Wasabi: sizes of buckets, rated.
+pub mod wasabi;
 
 pub use collector::{Collected, Collector, Gigabyte, Kind, ProviderUsage, Spec, Task, as_usual};
 pub use credentials::{CredentialSet, CredentialSpec, Credentials, bearer, secret_header};
@@ -65,7 +69,7 @@ use storage::lake::{Imports, Lake};
 use tokio::sync::Mutex;
 
 /// Every kind of collector, by name.
-pub static KINDS: &[Kind] = &[vercel::KIND];
+pub static KINDS: &[Kind] = &[supabase::KIND, vercel::KIND, wasabi::KIND];
 
 /// Returns the kind of a name.
 #[must_use]

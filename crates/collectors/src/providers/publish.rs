@@ -46,15 +46,15 @@ pub(super) async fn publish(
     confirm: bool,
 ) -> Result<Option<ImportReport>, CollectError> {
     let name = period.name();
-    let stored = stored_periods(context, source, account).await?;
+    let stored = stored_periods(context, source).await?;
     if file.is_empty() {
-        if stored.contains(&name) {
+        if stored.iter().any(|(_, period)| *period == name) {
             let detail = format!("the provider has no lines of {name} any more; those that are stored stay");
             return Err(CollectError::new(Cause::WouldShrink, detail));
         }
         return Ok(None);
     }
-    check_overlap(&stored, period)?;
+    check_overlap(&stored, account, period)?;
     let bytes_max = u64::MAX;
     let stream = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(file))]);
     let file = spool(&context.spool, &format!("{source}-{name}.jsonl"), stream, bytes_max).await.map_err(not_stored)?;
@@ -70,29 +70,29 @@ pub(super) async fn publish(
     imported.map(Some).map_err(not_stored)
 }
 
-async fn stored_periods(
-    context: &ProvidersContext,
-    source: &str,
-    account: &str,
-) -> Result<BTreeSet<String>, CollectError> {
+/// Accounts and billing periods of which lines of the source are stored.
+async fn stored_periods(context: &ProvidersContext, source: &str) -> Result<BTreeSet<(String, String)>, CollectError> {
     let pinned = context.lake.pin_table(Table::CostLines).await.map_err(|error| not_stored(error.into()))?;
     let keys = stored_keys(&pinned, source).into_keys();
-    Ok(keys.filter(|key| key.billing_account == account).map(|key| key.billing_period).collect())
+    Ok(keys.map(|key| (key.billing_account, key.billing_period)).collect())
 }
 
-/// Two periods that overlap would count what lies in both twice.
-fn check_overlap(stored: &BTreeSet<String>, period: &BillingPeriod) -> Result<(), CollectError> {
+/// Two periods that overlap would count what lies in both twice; so would one period of a source under two accounts.
+fn check_overlap(
+    stored: &BTreeSet<(String, String)>,
+    account: &str,
+    period: &BillingPeriod,
+) -> Result<(), CollectError> {
     let (name, first) = (period.name(), period.days().from());
-    let overlaps = |other: &&String| {
-        **other != name
-            && first_day(other).is_some_and(|day| (day.epoch_days() - first.epoch_days()).abs() < PERIOD_DAYS_MIN)
-    };
+    let is_same = |of: &str, other: &str| of == account && other == name;
+    let is_near = |day: Day| (day.epoch_days() - first.epoch_days()).abs() < PERIOD_DAYS_MIN;
+    let overlaps = |(of, other): &&(String, String)| !is_same(of, other) && first_day(other).is_some_and(is_near);
     match stored.iter().find(overlaps) {
         None => Ok(()),
-        Some(other) => {
+        Some((of, other)) => {
             let detail = format!(
-                "the billing period {name} would overlap {other}, which is stored; set `billing_day` as it was, or give \
-                 the source another name"
+                "the billing period {name} of account {account} would overlap {other} of account {of}, which is stored; \
+                 set account and `billing_day` as they were, or give the source another name"
             );
             Err(CollectError::new(Cause::Overlap, detail))
         }
@@ -134,8 +134,10 @@ mod tests {
         let check = |stored: &[&str], day: &str, billing_day: u8, expected: bool| {
             let now = "2026-12-31T00:00:00Z".parse().expect("an instant");
             let period = BillingPeriod::containing(day.parse().expect("a day"), billing_day, &Zone::utc(), now);
-            let stored = stored.iter().map(|name| (*name).to_owned()).collect();
-            assert_eq!(check_overlap(&stored, &period).is_ok(), expected, "{stored:?} {}", period.name());
+            let stored = stored.iter().map(|name| ("acme".to_owned(), (*name).to_owned())).collect();
+            assert_eq!(check_overlap(&stored, "acme", &period).is_ok(), expected, "{stored:?} {}", period.name());
+            let is_other = stored.iter().all(|(_, name)| first_day(name) < Some(period.days().from().plus(-27)));
+            assert!(is_other || check_overlap(&stored, "other", &period).is_err(), "{stored:?} {}", period.name());
         };
         check(&["2026-10", "2026-11"], "2026-11-20", 1, true);
         check(&["2026-02", "2026-01"], "2026-03-01", 1, true);

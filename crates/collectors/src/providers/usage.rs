@@ -66,6 +66,24 @@ pub(super) fn to_rows(
     Ok(rows)
 }
 
+/// Refuses an answer without any quantity where some are known: that is no zero.
+pub(super) fn check_not_gone(
+    collected: &Collected,
+    known: &[ProviderUsage],
+    rows: &[ProviderUsageRow],
+) -> Result<(), CollectError> {
+    let Some(days) = collected.usage_days.filter(|_| rows.is_empty()) else { return Ok(()) };
+    match known.iter().find(|usage| days.contains(usage.day)) {
+        None => Ok(()),
+        Some(usage) => {
+            let ProviderUsage { resource, day, .. } = usage;
+            let detail =
+                format!("the provider has no quantities any more, not even of `{resource}` on {day}; they stay");
+            Err(CollectError::new(Cause::WouldShrink, detail))
+        }
+    }
+}
+
 /// Returns the quantities that rows hold; what cannot be read is left out.
 pub(super) fn from_rows(rows: &[ProviderUsageRow]) -> Vec<ProviderUsage> {
     let usage = |row: &ProviderUsageRow| {

@@ -8,7 +8,11 @@ pub(crate) mod given;
 mod runner;
 /// Servers that stand in for providers.
 pub(crate) mod stand_in;
+/// Supabase.
+mod supabase;
 /// Vercel.
 mod vercel;
+/// Wasabi.
+mod wasabi;
 /// What is logged.
 pub(crate) mod watched;

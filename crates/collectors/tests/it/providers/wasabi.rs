@@ -1,0 +1,148 @@
+use super::faults::faults;
+use super::given::{Contract, Given, Variant, canary, cause_of, refresh};
+use super::stand_in::{Asked, Reply, Wire};
+use collectors::providers::Cause;
+use domain::Day;
+use serde_json::{Value, json};
+
+/// Seven buckets a day: 24 days have 168 records, two pages.
+const BUCKETS: i64 = 7;
+/// Bytes of the first bucket; the others are as much larger as their number says.
+const BYTES: i64 = 1_000_000_000_000;
+
+static CONTRACT: Contract = Contract {
+    kind: "wasabi",
+    keys: || {
+        let price = |from: &str, amount: &str| json!({ "from": from, "per_tb_month": amount });
+        json!({ "terabyte": "TB", "price": [price("2020-01-01", "6.99"), price("2026-11-11", "7.99")] })
+    },
+    now: "2026-11-25T12:00:00Z",
+    answer,
+    needed: "OrphanedStorageSizeBytes",
+    is_paged: true,
+};
+
+fn answer(asked: &Asked, variant: Variant) -> Reply {
+    let key = format!("{}:{}", canary("access_key"), canary("secret_key"));
+    if asked.header("authorization") != Some(&key) {
+        return Reply::status(401, "");
+    }
+    if (asked.method.as_str(), asked.path.as_str()) != ("GET", "/v1/standalone/utilizations/bucket") {
+        return Reply::unknown(asked);
+    }
+    let number = |name: &str| asked.param(name).and_then(|text| text.parse::<usize>().ok()).expect("a number");
+    let (page, size) = (number("pageNum"), number("pageSize"));
+    let day = |name: &str| asked.param(name).and_then(|text| text.parse::<Day>().ok()).expect("a day");
+    let (from, to) = (day("from"), day("to"));
+    let days = (from.epoch_days()..=to.epoch_days()).map(Day::from_epoch_days);
+    let all: Vec<Value> = days.flat_map(|day| (0..BUCKETS).map(move |bucket| record(day, bucket, variant))).collect();
+    let count = all.len().div_ceil(size);
+    let rows: Vec<Value> = match variant {
+        Variant::EndlessPages => (0..size).map(|row| of_page(&all[row % all.len()], page * size + row)).collect(),
+        Variant::SamePage => all.into_iter().take(size).collect(),
+        Variant::Usual | Variant::Restated => all.into_iter().skip(page * size).take(size).collect(),
+    };
+    let told = if page == 0 { count } else { 0 };
+    let records = if page == 0 { count * size } else { 0 };
+    Reply::json(&json!({
+        "PageInfo": { "RecordCount": records, "PageCount": told, "PageNum": page, "PageSize": size },
+        "Records": rows,
+    }))
+}
+
+/// A record that no other page has.
+fn of_page(record: &Value, number: usize) -> Value {
+    let mut record = record.clone();
+    record["BucketUtilizationNum"] = json!(1_000_000 + number);
+    record
+}
+
+fn record(day: Day, bucket: i64, variant: Variant) -> Value {
+    let restated = if variant == Variant::Restated { 1_000 } else { 0 };
+    json!({
+        "BucketUtilizationNum": i64::from(day.epoch_days()) * 10 + bucket, "AcctNum": 100_123, "AcctPlanNum": 51,
+        "BucketNum": 7_700 + bucket, "Bucket": format!("bucket-{bucket}"), "Region": "eu-central-1",
+        "StartTime": format!("{day}T00:00:00Z"), "EndTime": format!("{}T00:00:00Z", day.plus(1)),
+        "CreateTime": format!("{}T02:11:09Z", day.plus(2)), "NumBillableObjects": 10, "NumBillableDeletedObjects": 1,
+        "RawStorageSizeBytes": 1, "PaddedStorageSizeBytes": BYTES * (bucket + 1) + restated,
+        "MetadataStorageSizeBytes": 300, "OrphanedStorageSizeBytes": 0,
+        "DeletedStorageSizeBytes": if bucket == 0 { 500_000_000_000_i64 } else { 0 },
+        "MinStorageChargeBytes": 0, "NumAPICalls": 20 + restated, "NumGETCalls": 5, "NumPUTCalls": 5,
+        "NumDELETECalls": 5, "NumLISTCalls": 5, "NumHEADCalls": 0, "UploadBytes": 11, "DownloadBytes": 22,
+        "StorageWroteBytes": 11, "StorageReadBytes": 22, "DeleteBytes": 0,
+    })
+}
+
+#[tokio::test]
+async fn s6_faults_of_wasabi() {
+    faults(&CONTRACT).await;
+}
+
+#[tokio::test]
+async fn each_day_of_a_bucket_is_rated_at_its_price() {
+    let given = Given::new(&CONTRACT).await;
+    let report = refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    let current = &report.periods[0];
+    // Seven buckets and one with deleted bytes, on 24 days.
+    assert_eq!((current.account.as_str(), current.lines), ("100123", 8 * 24));
+    assert_eq!(given.server.asked().len(), 2 + 3, "November has 168 records, October 217");
+    // By hand, in atoms: bytes × price ÷ (10¹² × 30), each line rounded by itself.
+    let mut expected = 0_i128;
+    for day in 1..=24 {
+        let price = if day < 11 { 6_990_000_000_000_000_i128 } else { 7_990_000_000_000_000 };
+        let sizes = (0..7).map(|bucket| i128::from(BYTES) * (bucket + 1) + 300).chain([500_000_000_000]);
+        expected += sizes.map(|bytes| half_even(bytes * price, 30 * 10_i128.pow(12))).sum::<i128>();
+    }
+    let found = domain::money::parse_atoms(&current.totals[0].billed).expect("an amount").atoms;
+    assert_eq!((current.totals[0].currency.as_str(), found), ("USD", expected));
+}
+
+/// A second opinion: the nearest whole number, by what is left on each side.
+fn half_even(numerator: i128, denominator: i128) -> i128 {
+    let below = numerator / denominator;
+    let (left, right) = (numerator - below * denominator, (below + 1) * denominator - numerator);
+    if left < right || (left == right && below % 2 == 0) { below } else { below + 1 }
+}
+
+#[tokio::test]
+async fn quantities_of_buckets_are_kept_by_day() {
+    let given = Given::new(&CONTRACT).await;
+    refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    let usage = given.stored().await.usage;
+    let of_bucket: Vec<String> = usage
+        .iter()
+        .filter(|row| row.usage_date == "2026-11-24" && row.labels_key.contains("bucket-0"))
+        .map(|row| format!("{} {} {}", row.resource, row.quantity, row.unit))
+        .collect();
+    let expected = [
+        "bucket_bytes 1000000000300 Bytes",
+        "deleted_bytes 500000000000 Bytes",
+        "download_bytes 22 Bytes",
+        "minimum_bytes 0 Bytes",
+        "objects 10 Objects",
+        "requests 20 Requests",
+        "upload_bytes 11 Bytes",
+    ];
+    assert_eq!(of_bucket, expected);
+}
+
+#[tokio::test]
+async fn throttling_that_comes_as_400_is_tried_again() {
+    let given = Given::new(&CONTRACT).await;
+    given.server.then(|_| Wire::Whole(Reply::status(400, r#"{"Code":"RequestRateLimitExceeded"}"#)));
+    let result = refresh(&given.patient(&CONTRACT), "wasabi").await;
+    assert_eq!((cause_of(&result), given.server.asked().len()), (Some(Cause::RateLimited), 3));
+}
+
+#[tokio::test]
+async fn records_that_are_gone_are_no_zeros() {
+    let given = Given::new(&CONTRACT).await;
+    refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    let before = given.stored().await;
+    for nothing in [json!({ "PageInfo": { "PageCount": 0 }, "Records": [] }), json!([])] {
+        given.server.then(move |_| Wire::Whole(Reply::json(&nothing)));
+        let result = refresh(&given.patient(&CONTRACT), "wasabi").await;
+        assert_eq!(cause_of(&result), Some(Cause::WouldShrink), "{result:?}");
+        assert_eq!(given.stored().await, before);
+    }
+}
