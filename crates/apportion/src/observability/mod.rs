@@ -42,10 +42,13 @@ pub fn scrape(config: &Config) -> String {
 mod tests {
     use super::*;
     use api::exporter::families::FAMILIES;
+    use domain::provider_limit::check_limits;
+    use domain::toml_text::parse_toml;
     use std::collections::BTreeSet;
 
     const RULES_DEPLOYED: &str = include_str!("../../../../deploy/prometheus/rules/costs.yml");
     const PROMETHEUS_DEPLOYED: &str = include_str!("../../../../deploy/prometheus/prometheus.yml");
+    const CONFIG_DEPLOYED: &str = include_str!("../../../../deploy/apportion.toml");
     const RUNBOOK: &str = include_str!("../../../../docs/operations.md");
     const METRICS_PAGE: &str = include_str!("../../../../docs/exporter.md");
 
@@ -59,6 +62,14 @@ mod tests {
     fn what_is_deployed_is_what_is_exported() {
         assert_eq!(RULES_DEPLOYED, rules(RUNBOOKS_DEFAULT));
         assert!(PROMETHEUS_DEPLOYED.ends_with(&scrape(&Config::default())), "{}", scrape(&Config::default()));
+    }
+
+    #[test]
+    fn the_deployed_configuration_is_one() {
+        let config: Config = parse_toml("deploy/apportion.toml", CONFIG_DEPLOYED).expect("it is read");
+        check_limits(&config.provider_limits).expect("its limits make sense");
+        assert!(config.check_available().is_ok());
+        assert_eq!(scrape(&config), scrape(&Config::default()), "the exporter is asked on the loopback");
     }
 
     #[test]
