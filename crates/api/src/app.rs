@@ -14,6 +14,7 @@ use crate::streams::Streams;
 use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
 use collectors::import::ImportContext;
+use collectors::providers::Providers;
 use collectors::sources::Sources;
 use collectors::workspaces::Workspaces;
 use domain::{Day, Instant, Zone};
@@ -47,6 +48,8 @@ pub struct App {
     pub metric_streams: metering::streams::Streams,
     /// Where further usage comes from.
     pub sources: Sources,
+    /// Collectors: bills and usage of providers.
+    pub providers: Providers,
     /// Applications whose workspaces are measured.
     pub workspaces: Workspaces,
     /// Sources that the configuration says send their snapshots themselves.

@@ -453,12 +453,15 @@ pub enum MetersCommand {
 pub enum SourcesCommand {
     /// List the sources and how each fared
     List,
-    /// Read a source now; --from reads hours from there on again
+    /// Read a source now; --from reads hours, of a collector billing periods, from there on again
     Refresh {
         /// Its name
         name: String,
+        /// Accept that a billing period of a collector loses more than a fifth of its lines or of its amount
+        #[arg(long)]
+        confirm: bool,
     },
-    /// Ask each query for the last hour, store nothing
+    /// Ask each query for the last hour, a collector for the current billing period, store nothing
     Test {
         /// Its name
         name: String,

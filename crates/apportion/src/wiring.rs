@@ -2,7 +2,7 @@
 
 use crate::config::{
     Config, DurationText, IngestMetric, Limits, SizeText, TenantLink, TenantsUnknown, adapter_rules, adapter_secrets,
-    postgres_sources,
+    postgres_sources, provider_sources,
 };
 use crate::exit::{Exit, Failure};
 use crate::sources::{EventSink, sources_of};
@@ -14,6 +14,7 @@ use api::{
     AdminToken, ApiLimits, App, Exporter, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep,
 };
 use collectors::ImportLimits;
+use collectors::providers::{Providers, ProvidersContext};
 use collectors::snapshots::senders;
 use collectors::sources::Sources;
 use collectors::workspaces::{Workspaces, WorkspacesContext};
@@ -91,6 +92,8 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let adapters = AdapterSetup::new(adapter_rules(config)?, adapter_secrets(config)?);
     let events = open_events(config, &folder, &lake, &catalog, Arc::clone(&clock)).await?;
     let sink = Arc::new(EventSink::new(events.clone(), catalog.clone()));
+    let (imports, spool) = (Imports::open(&folder.imports()).map_err(explain)?, spool(data)?);
+    let providers = open_providers(config, &lake, &catalog, &imports, &spool, sink.clone(), Arc::clone(&clock))?;
     let sources = Sources::new(sources_of(config)?, catalog.clone(), Arc::clone(&clock), sink);
     let node = events.writer().to_owned();
     let workspaces = open_workspaces(config, &lake, &catalog, Arc::clone(&clock), &node).await?;
@@ -102,26 +105,24 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     crate::unit_costs::warn_of(&engine).await?;
     let streams = Streams::new(config.limits.live_streams);
     let admin_token = given_token()?;
-    let first_token = match admin_token {
-        Some(_) => None,
-        None => api::auth::mint_first(&catalog, now.micros(), |token| keep_token(token, data)).await?,
-    };
+    let first_token = first_token(&catalog, now, data, admin_token.is_some()).await?;
     let app = App {
         engine,
-        imports: Imports::open(&folder.imports()).map_err(explain)?,
+        imports,
         import_limits: import_limits(&config.limits),
         events: events.clone(),
         adapters: Arc::new(adapters),
         metrics: Arc::new(metrics),
         metric_streams: metering::streams::Streams::new(catalog.clone(), config.limits.metric_streams),
         sources,
+        providers,
         workspaces,
         snapshot_senders: snapshot_senders(config),
         rates: Arc::new(EventRates::new(config.ingest.events_per_second_per_tenant)),
         event_memory: EventMemory::new(config.limits.events_memory.bytes()),
         dimension_map,
         past_days: i32::try_from(config.ingest.past_days).unwrap_or(i32::MAX),
-        spool: spool(data)?.into(),
+        spool: spool.into(),
         admin_token,
         known_tokens: KnownTokens::default(),
         exporter: exporter(config),
@@ -138,6 +139,37 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let served = api::router_with(app.clone(), base_path, ui::pages(base_path)).layer(holds_the_lock.clone());
     let router = api::router(app.clone()).layer(holds_the_lock);
     Ok(LocalStore { app, node, router, served, events, streams, first_token })
+}
+
+/// Returns the collectors of the configuration.
+fn open_providers(
+    config: &Config,
+    lake: &Lake,
+    catalog: &Catalog,
+    imports: &Imports,
+    spool: &Path,
+    sink: Arc<EventSink>,
+    clock: Arc<dyn Clock>,
+) -> Result<Providers> {
+    let context = ProvidersContext {
+        lake: lake.clone(),
+        imports: imports.clone(),
+        catalog: catalog.clone(),
+        zone: config.zone(),
+        limits: import_limits(&config.limits),
+        spool: spool.to_owned(),
+        sink,
+        clock,
+    };
+    Ok(Providers::new(provider_sources(config)?, context))
+}
+
+/// Returns the first token of a store that had none, unless the environment gives one.
+async fn first_token(catalog: &Catalog, now: Instant, data: &Path, is_given: bool) -> Result<Option<String>> {
+    match is_given {
+        true => Ok(None),
+        false => Ok(api::auth::mint_first(catalog, now.micros(), |token| keep_token(token, data)).await?),
+    }
 }
 
 /// Returns the applications whose workspaces are measured; runs that this server left when it died have failed.

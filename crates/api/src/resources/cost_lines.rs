@@ -195,7 +195,7 @@ fn to_api_report(report: &ImportReport) -> ImportReportBody {
     }
 }
 
-fn to_api_total(total: &ImportTotal) -> ImportTotalBody {
+pub(super) fn to_api_total(total: &ImportTotal) -> ImportTotalBody {
     ImportTotalBody {
         currency: total.currency.clone(),
         billed: total.billed.clone(),

@@ -1,5 +1,6 @@
 //! Sources of usage: how each fared, and reading one now.
 
+use super::cost_lines::{ImportTotalBody, to_api_total};
 use super::ledger::PageParams;
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -9,8 +10,9 @@ use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
+use collectors::providers::{CollectAsked, CollectReport, PeriodReport};
 use collectors::snapshots::senders;
-use collectors::sources::{Asked, QueryReport, RefreshReport, SourceStatus};
+use collectors::sources::{Asked, QueryReport, RefreshReport, Rejection, SourceStatus};
 use collectors::workspaces::{SnapshotRun, WorkspacesError};
 use domain::Instant;
 use serde::Serialize;
@@ -21,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 pub struct SourceBody {
     /// Its name in the configuration.
     pub name: String,
-    /// prometheus, postgres_snapshot or http_snapshot.
+    /// prometheus, postgres_snapshot, http_snapshot, or a collector such as vercel.
     pub kind: String,
     /// ok; stale if the last pull failed or is long ago; never if none succeeded.
     pub state: String,
@@ -33,8 +35,10 @@ pub struct SourceBody {
     pub last_error: Option<String>,
     /// Values that count, of all pulls.
     pub rows: i64,
-    /// When the last hour ends that was read.
+    /// When the last hour ends that was read, of a collector the last day.
     pub through: Option<String>,
+    /// What is being read just now.
+    pub progress: Option<String>,
     /// When a pull began last.
     pub last_started_at: Option<String>,
     /// How often it is read, in seconds.
@@ -55,10 +59,13 @@ pub struct SourceBody {
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RefreshParams {
-    /// Reads hours from this time on again; what was taken before stays.
+    /// Reads hours from this time on again; what was taken before stays. Of a collector every billing period that ends after
+    /// it, also those that are final.
     pub from: Option<String>,
-    /// `true` asks each query for the last hour and stores nothing.
+    /// `true` asks each query for the last hour, a collector for the current billing period, and stores nothing.
     pub dry_run: Option<bool>,
+    /// `true` accepts that a billing period loses more than a fifth of its lines or of its amount.
+    pub confirm: Option<bool>,
 }
 
 /// What a refresh read and what became of it.
@@ -86,6 +93,29 @@ pub struct RefreshBody {
     pub warnings: Vec<String>,
     /// What each query answered.
     pub queries: Vec<QueryReportBody>,
+    /// The billing periods that a collector read, newest first.
+    pub periods: Vec<CollectedPeriodBody>,
+}
+
+/// What a collector read of one billing period.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CollectedPeriodBody {
+    /// `YYYY-MM`, or the day on which the period begins.
+    pub billing_period: String,
+    /// BillingAccountId.
+    pub billing_account: String,
+    /// Cost lines.
+    pub lines: u64,
+    /// Quantities.
+    pub quantities: u64,
+    /// Sums of the lines by currency; none of a dry run.
+    pub totals: Vec<ImportTotalBody>,
+    /// The import that holds the lines.
+    pub import_id: Option<String>,
+    /// Whether every line was there already.
+    pub unchanged: bool,
+    /// Whether the provider corrects it no more.
+    pub is_final: bool,
 }
 
 /// A value that is no usage.
@@ -129,6 +159,7 @@ pub async fn list_sources(
 ) -> Result<Response, ApiError> {
     let page = query.page(&app.list_limits())?;
     let mut sources = app.sources.list().await?;
+    sources.extend(app.providers.statuses().await?);
     sources.extend(app.workspaces.statuses().await?);
     sources.extend(app.senders().await?);
     Page::of_all(sources, &page, "sources", to_api_source)?.answer(&asked)
@@ -136,7 +167,7 @@ pub async fn list_sources(
 
 /// Reads a source up to the last hour that rests long enough. Each value counts once, however often it is read. An
 /// application whose workspaces are measured is measured today, with all others of its kind; with `dry_run` it alone, and
-/// nothing is stored.
+/// nothing is stored. A collector reads the billing periods that are not final and replaces each as a whole.
 #[utoipa::path(post, path = "/api/v1/sources/{name}/refresh", tag = "sources",
     params(("name" = String, Path, description = "Name of the source"), RefreshParams),
     responses((status = 200, body = RefreshBody)))]
@@ -150,7 +181,18 @@ pub async fn refresh_source(
     let from = params.text("from").map(|text| Instant::parse_lenient(&text)).transpose();
     let from = from.map_err(|error| ApiError::parameter("from", error.to_string()))?;
     let dry_run = params.word("dry_run", &[("false", false), ("true", true)])?;
+    let confirm = params.word("confirm", &[("false", false), ("true", true)])?;
     params.finish()?;
+    if app.providers.has(&name) {
+        let report = app.providers.refresh(&name, &CollectAsked { from, dry_run, confirm }).await?;
+        return app.collected(&admin, &report).await;
+    }
+    if confirm {
+        return Err(ApiError::parameter(
+            "confirm",
+            format!("source `{name}` has no billing periods that could shrink"),
+        ));
+    }
     if app.senders().await?.iter().any(|sender| sender.name == name) {
         let detail = format!("source `{name}` sends its snapshots itself; there is nothing to read");
         return Err(ApiError::parameter("name", detail));
@@ -178,7 +220,19 @@ pub async fn refresh_source(
 impl App {
     /// Returns whether a source of this name is read from here.
     pub(crate) fn reads(&self, source: &str) -> bool {
-        self.sources.has(source) || self.workspaces.has(source)
+        self.sources.has(source) || self.providers.has(source) || self.workspaces.has(source)
+    }
+
+    /// Answers with what a collector did, and records it if anything is another one than before.
+    async fn collected(&self, admin: &PlatformAdmin, report: &CollectReport) -> Result<Response, ApiError> {
+        let body = to_api_collected(report);
+        let has_changed = body.periods.iter().any(|period| !period.unchanged) || body.accepted > 0;
+        if has_changed && !body.dry_run {
+            let periods: Vec<&str> = body.periods.iter().map(|period| period.billing_period.as_str()).collect();
+            let facts = serde_json::json!({ "billing_periods": periods, "accepted": body.accepted });
+            self.record(admin, "source.refresh", &report.name, crate::audit::NOTHING, Some(&facts)).await?;
+        }
+        json(&body)
     }
 
     /// Measures the workspaces of every application today, and fails if those of this source could not be measured.
@@ -210,6 +264,7 @@ fn to_api_source(status: &SourceStatus) -> SourceBody {
         last_error: status.last_error.clone(),
         rows: status.rows,
         through: at(status.through),
+        progress: status.progress.clone(),
         last_started_at: at(status.last_started_at),
         every_seconds: status.every_seconds,
         settle_seconds: status.settle_seconds,
@@ -221,12 +276,6 @@ fn to_api_source(status: &SourceStatus) -> SourceBody {
 }
 
 fn to_api_report(report: &RefreshReport) -> RefreshBody {
-    let rejected = report.taken.rejections.iter().map(|rejection| RejectedPointBody {
-        series: rejection.series.clone(),
-        hour: instant(rejection.hour.micros()),
-        code: rejection.code.clone(),
-        detail: rejection.detail.clone(),
-    });
     RefreshBody {
         name: report.name.clone(),
         dry_run: report.dry_run,
@@ -235,10 +284,47 @@ fn to_api_report(report: &RefreshReport) -> RefreshBody {
         accepted: report.taken.accepted,
         duplicates: report.taken.duplicates,
         changed_later: report.taken.changed_later,
-        rejected: rejected.collect(),
+        rejected: report.taken.rejections.iter().map(to_api_rejection).collect(),
         rejected_total: report.taken.rejected,
         warnings: report.warnings(),
         queries: report.queries.iter().map(to_api_query).collect(),
+        periods: Vec::new(),
+    }
+}
+
+fn to_api_collected(report: &CollectReport) -> RefreshBody {
+    let period = |period: &PeriodReport| CollectedPeriodBody {
+        billing_period: period.period.clone(),
+        billing_account: period.account.clone(),
+        lines: period.lines,
+        quantities: period.quantities,
+        totals: period.totals.iter().map(to_api_total).collect(),
+        import_id: period.import_id.clone(),
+        unchanged: period.unchanged,
+        is_final: period.is_final,
+    };
+    RefreshBody {
+        name: report.name.clone(),
+        dry_run: report.dry_run,
+        from: None,
+        through: report.periods.iter().filter_map(|period| period.through).max().map(|at| instant(at.micros())),
+        accepted: report.taken.accepted,
+        duplicates: report.taken.duplicates,
+        changed_later: report.taken.changed_later,
+        rejected: report.taken.rejections.iter().map(to_api_rejection).collect(),
+        rejected_total: report.taken.rejected,
+        warnings: report.warnings.clone(),
+        queries: Vec::new(),
+        periods: report.periods.iter().map(period).collect(),
+    }
+}
+
+fn to_api_rejection(rejection: &Rejection) -> RejectedPointBody {
+    RejectedPointBody {
+        series: rejection.series.clone(),
+        hour: instant(rejection.hour.micros()),
+        code: rejection.code.clone(),
+        detail: rejection.detail.clone(),
     }
 }
 
@@ -262,6 +348,7 @@ fn to_api_measured(name: &str, dry_run: bool, run: &SnapshotRun) -> RefreshBody 
         rejected_total: run.found.failed_total as u64,
         warnings: run.error.iter().chain(&run.found.warnings).cloned().collect(),
         queries: Vec::new(),
+        periods: Vec::new(),
     }
 }
 

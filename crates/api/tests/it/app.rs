@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use collectors::ImportLimits;
+use collectors::providers::{Providers, ProvidersContext};
 use collectors::sources::{SinkError, Sources, Taken, UsagePoint, UsageSink};
 use collectors::workspaces::{Workspaces, WorkspacesContext};
 use domain::{Daily, FixedClock, Instant, Zone};
@@ -101,6 +102,20 @@ impl TestApp {
         };
         let events = EventLog::open(options, lake.clone(), catalog.clone(), clock.clone(), setup).await.unwrap();
         let sources = Sources::new(Vec::new(), catalog.clone(), clock.clone(), Arc::new(NoSink));
+        let imports = Imports::open(&folder.path().join("imports")).unwrap();
+        let providers = Providers::new(
+            Vec::new(),
+            ProvidersContext {
+                lake: lake.clone(),
+                imports: imports.clone(),
+                catalog: catalog.clone(),
+                zone: Zone::utc(),
+                limits: ImportLimits::default(),
+                spool: folder.path().to_owned(),
+                sink: Arc::new(NoSink),
+                clock: clock.clone(),
+            },
+        );
         let workspaces = Workspaces::new(
             Vec::new(),
             WorkspacesContext {
@@ -118,6 +133,7 @@ impl TestApp {
             engine: engine.with_hot(Arc::new(events.clone())),
             events,
             sources,
+            providers,
             workspaces,
             snapshot_senders: Arc::new(["declared".to_owned()]),
             rates: Arc::new(EventRates::new(10_000)),
@@ -126,7 +142,7 @@ impl TestApp {
             event_memory: EventMemory::new(limits.events_memory_bytes_max),
             metric_streams,
             past_days: 400,
-            imports: Imports::open(&folder.path().join("imports")).unwrap(),
+            imports,
             import_limits: ImportLimits::default(),
             dimension_map: DimensionMap::default(),
             spool: folder.path().join("spool").into(),

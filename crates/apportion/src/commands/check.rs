@@ -3,15 +3,18 @@
 use super::Context;
 use super::versions::{refusal_line, refused_lines, share_text};
 use crate::cli::Format;
-use crate::client::Call;
+use crate::client::{Call, Client};
+use crate::config::{Config, provider_sources};
 use crate::exit::{Exit, Failure};
 use crate::publish::{Kind, TOML, read_text};
-use crate::sources::check_sources;
+use crate::sources::{EnteredCost, check_sources, covered_twice};
 use anyhow::Result;
 use axum::body::Body;
+use collectors::fixed::policy_entries;
 use domain::meter::{Meter, read_meters};
 use domain::policy::{BUILTIN_TEXT, Capacity, Policy, Pool};
 use domain::rates::{RateCard, canonical};
+use domain::{Clock as _, Month};
 use engine::query::selection::shared_drivers;
 use metering::rules::DimensionMap;
 use serde_json::{Value, json};
@@ -53,6 +56,9 @@ pub async fn run(context: &Context) -> Result<Exit> {
     let selections = selections_of(&text);
     let rows: Vec<Value> = policy.pools.iter().map(|pool| row_of(pool, &selections)).collect();
     warnings.extend(warnings_of(&policy, &meters));
+    let entered: Vec<EnteredCost> =
+        policy_entries(std::slice::from_ref(&policy)).iter().map(EnteredCost::of_entry).collect();
+    warnings.extend(covered_twice(&provider_sources(&config)?, &entered, this_month(&config)));
     for warning in &warnings {
         context.output.warn(warning);
     }
@@ -63,7 +69,9 @@ pub async fn run(context: &Context) -> Result<Exit> {
         if context.output.format == Format::Table {
             context.output.answer(&json!({ "rows": rows }), &[])?;
         }
-        ask_store(context, days, text, rates).await?;
+        let client = context.client().await?;
+        ask_store(context, &client, days, text, rates).await?;
+        warn_of_fixed_costs(context, &client, &config).await?;
     }
     context.output.note("configuration is valid");
     Ok(Exit::Ok)
@@ -72,11 +80,11 @@ pub async fn run(context: &Context) -> Result<Exit> {
 /// Asks the store what the policy would do on these days, and whether publishing the files would be refused.
 async fn ask_store(
     context: &Context,
+    client: &Client,
     days: Vec<(&'static str, String)>,
     policy: String,
     rates: Option<String>,
 ) -> Result<()> {
-    let client = context.client().await?;
     let validate =
         |kind: Kind, text: String| Call::post(format!("{}/validate", kind.route())).body(TOML, Body::from(text));
     let answer = client.json(validate(Kind::Policy, policy).queries(days)).await?;
@@ -92,6 +100,24 @@ async fn ask_store(
         refusals.extend(refusal_line(&answer, confirmed));
     }
     if refusals.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Conflict, refusals.join("\n")).into()) }
+}
+
+/// Warns of costs that were entered of a provider that a collector reads as well.
+async fn warn_of_fixed_costs(context: &Context, client: &Client, config: &Config) -> Result<()> {
+    let sources = provider_sources(config)?;
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let rows = client.all_rows("/fixed-costs", &[]).await?;
+    let entered: Vec<EnteredCost> = rows.iter().filter_map(EnteredCost::of_row).collect();
+    for warning in covered_twice(&sources, &entered, this_month(config)) {
+        context.output.warn(&warning);
+    }
+    Ok(())
+}
+
+fn this_month(config: &Config) -> Month {
+    config.zone().day_of(crate::wiring::WallClock.now()).month()
 }
 
 /// Returns what each pool selects, in the words of the file.

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::scheduler::{LEASE, Post, Scheduler};
-use crate::sources::SourceSchedule;
+use crate::sources::{SourceSchedule, collector_intervals};
 use crate::wiring::{LocalStore, WallClock};
 use anyhow::Result;
 use api::App;
@@ -54,7 +54,8 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     out.flush()?;
     let exporter = exporter.map(|listener| tokio::spawn(serve_exporter(listener, store.app.clone())));
     let schedule = tokio::spawn(schedule.run());
-    let sources = tokio::spawn(SourceSchedule::new(Client::Local(store.router.clone())).run());
+    let sources = SourceSchedule::new(Client::Local(store.router.clone()), collector_intervals(&config)?);
+    let sources = tokio::spawn(sources.run());
     let following = store.app.catalog().is_shared().then(|| tokio::spawn(follow_others(store.app.clone())));
     let served = serve_store(listener, &store, &config, signals).await;
     schedule.abort();

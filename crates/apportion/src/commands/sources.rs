@@ -1,4 +1,4 @@
-//! `sources`: where usage is read from, and reading it now.
+//! `sources`: where bills and usage are read from, and reading them now.
 
 use super::Context;
 use crate::cli::SourcesCommand;
@@ -12,10 +12,13 @@ pub async fn run(context: &Context, command: SourcesCommand) -> Result<Exit> {
     let refresh = |name: &str| Call::post(format!("/sources/{}/refresh", percent_encode(name)));
     let call = match command {
         SourcesCommand::List => {
-            let columns = ["name", "kind", "state", "last_success_at", "through", "rows", "last_error"];
+            let columns = ["name", "kind", "state", "last_success_at", "through", "rows", "progress", "last_error"];
             return context.print_list(&client, "/sources", Vec::new(), &columns).await;
         }
-        SourcesCommand::Refresh { name } => refresh(&name).maybe("from", context.globals.from.as_deref()),
+        SourcesCommand::Refresh { name, confirm } => {
+            let confirm = confirm.then_some("true");
+            refresh(&name).maybe("from", context.globals.from.as_deref()).maybe("confirm", confirm)
+        }
         SourcesCommand::Test { name } => refresh(&name).query("dry_run", "true"),
     };
     let report = client.json(call).await?;

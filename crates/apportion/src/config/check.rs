@@ -34,6 +34,10 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
         let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
     }
+    if let Err(failure) = super::providers::provider_sources(config) {
+        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
+    }
     if let Err(problem) = check_http_snapshots(config) {
         let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {problem}")));

@@ -84,6 +84,7 @@ pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> 
         origins.insert(key, Origin::Environment(name.clone()));
     }
     let mut config: Config = Value::Table(table).try_into().expect("every change of the table was checked");
+    super::providers::add_from_environment(&mut config, environment, &mut origins)?;
     check(&config, &origins)?;
     if let Some(folder) = path.as_deref().and_then(Path::parent) {
         for file in [&mut config.files.meters, &mut config.files.rates, &mut config.files.policy] {

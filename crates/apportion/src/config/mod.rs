@@ -10,6 +10,8 @@ mod load;
 mod postgres;
 /// The keys of `[[source]]` with `kind = "prometheus"`.
 mod prometheus;
+/// The keys of `[[source]]` of collectors.
+mod providers;
 /// The sections and keys.
 mod schema;
 /// Durations, sizes and times of day as they are written in configuration.
@@ -19,6 +21,7 @@ pub use adapters::{adapter_rules, adapter_secrets};
 pub use load::{Loaded, load};
 pub use postgres::postgres_sources;
 pub use prometheus::{PresetName, PrometheusKeys, QueryKeys, prometheus_sources};
+pub use providers::provider_sources;
 pub use schema::{AfterImport, Config, IngestMetric, Limits, Schedule, TenantLink, TenantsUnknown};
 pub use units::{DurationText, SizeText};
 

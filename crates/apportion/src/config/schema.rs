@@ -443,7 +443,7 @@ pub struct TenantLink {
     pub url: String,
 }
 
-/// A source: a Prometheus server, an application's database, one that sends snapshots, or a collector of a later release.
+/// A source: a Prometheus server, an application's database, one that sends snapshots, or a collector of a provider.
 /// Its own keys are kept as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -500,10 +500,11 @@ impl Config {
             return Err(Failure::not_available("storage.catalog on a server other than postgres://"));
         }
         let known = [super::prometheus::KIND, collectors::workspaces::KIND, senders::KIND];
-        let is_known = |source: &&Source| known.contains(&source.kind.as_str());
+        let is_known = |source: &&Source| {
+            known.contains(&source.kind.as_str()) || collectors::providers::kind(&source.kind).is_some()
+        };
         if let Some(other) = self.sources.iter().find(|source| !is_known(source)) {
-            let what = format!("`[[source]]` of kind `{}` (collectors)", other.kind);
-            return Err(Failure::not_available(&what));
+            return Err(Failure::not_available(&format!("`[[source]]` of kind `{}`", other.kind)));
         }
         let default = Retention::default();
         if self.retention.imports != default.imports {

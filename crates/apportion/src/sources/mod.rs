@@ -1,20 +1,26 @@
 //! Sources of usage: made from the configuration, brought together with the event log, read again and again.
 
+/// Costs that come by hand and by a collector.
+mod overlap;
 /// Reads the sources while `serve` runs.
 mod schedule;
 /// Points of usage as events of the log.
 mod sink;
 
+pub use overlap::{EnteredCost, covered_twice};
 pub use schedule::SourceSchedule;
 pub use sink::{EventSink, value_path};
 
-use crate::config::{Config, PresetName, PrometheusKeys, QueryKeys, postgres_sources, prometheus_sources};
+use crate::config::{
+    Config, PresetName, PrometheusKeys, QueryKeys, postgres_sources, prometheus_sources, provider_sources,
+};
 use crate::exit::{Exit, Failure};
 use collectors::prometheus::{Auth, ClientOptions, PrometheusClient, PrometheusSource, Secret, UsageQuery, kubernetes};
 use collectors::sources::Source;
 use collectors::workspaces::{MetricQuery, is_open_to_eavesdroppers};
 use domain::meter::Meter;
 use domain::toml_text::nearest;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +33,14 @@ const HOUR: u64 = 3600;
 /// their own, and who sends snapshots is not read at all.
 pub fn is_collected(kind: &str) -> bool {
     ![collectors::workspaces::KIND, collectors::snapshots::senders::KIND].contains(&kind)
+}
+
+/// Returns the collectors of the configuration, each with its interval.
+///
+/// # Errors
+/// A failure that names the source and the key.
+pub fn collector_intervals(config: &Config) -> Result<BTreeMap<String, Option<Duration>>, Failure> {
+    Ok(provider_sources(config)?.into_iter().map(|source| (source.name, source.every)).collect())
 }
 
 /// Returns the sources of the configuration.
@@ -109,6 +123,17 @@ pub fn check_sources(config: &Config, meters: &[Meter]) -> Result<Vec<String>, F
                 let place = format!("[[source]] \"{}\", query \"{}\"", keys.name, query.name);
                 return Err(Failure::new(Exit::Conflict, format!("{place}: {problem}")));
             }
+        }
+    }
+    for source in provider_sources(config)? {
+        for (resource, meter) in &source.meters {
+            if let Some(problem) = problem_of_meter(meter, meters) {
+                let place = format!("[[source]] \"{}\", meter of {resource}", source.name);
+                return Err(Failure::new(Exit::Conflict, format!("{place}: {problem}")));
+            }
+        }
+        if source.options.is_stand_in {
+            warnings.push(format!("source \"{}\" asks a stand-in on this machine, not the provider", source.name));
         }
     }
     for source in postgres_sources(config)? {

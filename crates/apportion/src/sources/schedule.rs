@@ -9,20 +9,25 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_secs(2);
 /// How long after a failure a source is read again at the earliest.
 const AGAIN_AFTER: i64 = 300 * domain::time::MICROS_PER_SECOND;
+/// The same of a collector: providers limit how often they may be asked.
+const COLLECTOR_AGAIN_AFTER: i64 = 3_600 * domain::time::MICROS_PER_SECOND;
 
-/// Reads every source while `serve` runs: at once, and then whenever its next hours rest long enough.
+/// Reads every source while `serve` runs: at once, and then whenever its next hours rest long enough. A collector is read at
+/// once, and then after its interval if it has one; otherwise the night reads it.
 ///
 /// It asks the API as a person would (`sources refresh`), so there is one way to read a source.
 pub struct SourceSchedule {
     client: Client,
     /// When each source is read next, by name.
     due: BTreeMap<String, Instant>,
+    /// The collectors, each with its interval.
+    collectors: BTreeMap<String, Option<Duration>>,
 }
 
 impl SourceSchedule {
     /// Returns the schedule; every source is due.
-    pub fn new(client: Client) -> Self {
-        Self { client, due: BTreeMap::new() }
+    pub fn new(client: Client, collectors: BTreeMap<String, Option<Duration>>) -> Self {
+        Self { client, due: BTreeMap::new(), collectors }
     }
 
     /// Reads sources until it is dropped; ends at once if there are none.
@@ -62,9 +67,15 @@ impl SourceSchedule {
         let read: Vec<_> = futures::future::join_all(read).await;
         let now = crate::wiring::WallClock.now();
         for (source, refreshed) in read {
-            let next = next_after(now, seconds(source, "every_seconds"), seconds(source, "settle_seconds"));
+            let (next, again_after) = match self.collectors.get(name_of(source)) {
+                Some(interval) => (after_interval(now, *interval), COLLECTOR_AGAIN_AFTER),
+                None => {
+                    let next = next_after(now, seconds(source, "every_seconds"), seconds(source, "settle_seconds"));
+                    (next, AGAIN_AFTER)
+                }
+            };
             // What went wrong is in the log and in the status of the source already.
-            let next = if refreshed.is_ok() { next } else { next.min(now.plus_micros(AGAIN_AFTER)) };
+            let next = if refreshed.is_ok() { next } else { next.min(now.plus_micros(again_after)) };
             self.due.insert(name_of(source).to_owned(), next);
         }
     }
@@ -86,6 +97,12 @@ fn seconds(source: &Value, key: &str) -> i64 {
     source[key].as_i64().unwrap_or(3600)
 }
 
+/// When a collector is read next: after its interval, or not by this schedule.
+fn after_interval(now: Instant, interval: Option<Duration>) -> Instant {
+    let micros = interval.map(|interval| i64::try_from(interval.as_micros()).unwrap_or(i64::MAX));
+    now.plus_micros(micros.unwrap_or(i64::MAX))
+}
+
 /// The first moment after `now` that lies `settle` after a multiple of `every` since 1970.
 fn next_after(now: Instant, every_seconds: i64, settle_seconds: i64) -> Instant {
     let micros = |seconds: i64| seconds.saturating_mul(domain::time::MICROS_PER_SECOND);
@@ -97,6 +114,14 @@ fn next_after(now: Instant, every_seconds: i64, settle_seconds: i64) -> Instant 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collector_is_read_again_after_its_interval_or_left_to_the_night() {
+        let now: Instant = "2026-11-20T10:05:00Z".parse().expect("a time");
+        let next = after_interval(now, Some(Duration::from_secs(3600)));
+        assert_eq!(next.to_string(), "2026-11-20T11:05:00Z");
+        assert_eq!(after_interval(now, None), Instant::from_micros(i64::MAX));
+    }
 
     #[test]
     fn a_source_is_read_when_its_next_hour_rests_long_enough() {
