@@ -1,7 +1,10 @@
 """The exporter as Prometheus sees it: the target is up, a limit that is exceeded is told, the formats are what promtool takes."""
 
+import http.server
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from alerting import Alerting, ask, free_address, promtool, until
@@ -9,6 +12,7 @@ from conftest import REPOSITORY, Apportion
 from live_server import TOKEN, Server
 
 DEPLOY = REPOSITORY / "deploy"
+CANARY = "canary-0123456789abcdef0123456789abcdef"
 HEADER = (
     "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,"
     "BilledCost,EffectiveCost,ListCost,ContractedCost,ProviderName,ServiceName,ConsumedQuantity,ConsumedUnit\n"
@@ -33,6 +37,57 @@ def serving(apportion, exporter: str, cap: int) -> Server:
     server = Server(apportion(None, config(exporter, cap)))
     server.exporter = exporter
     return server.start()
+
+
+class Vercel:
+    """Stands in for the provider: five invocations on the last day that is over, as long as it lets the token in."""
+
+    def __init__(self, token: str):
+        stand_in = self
+        self.is_open = True
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+                let_in = stand_in.is_open and self.headers["Authorization"] == f"Bearer {token}"
+                body = stand_in.charges(datetime.fromisoformat(asked["to"])) if let_in else '{"error":{"code":"forbidden"}}'
+                self.send_response(200 if let_in else 401)
+                self.send_header("Content-Type", "application/jsonl" if let_in else "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def charges(to: datetime) -> str:
+        """Only of the newest days that are asked for: a billing period before them has nothing to say."""
+        if to < datetime.now(UTC) - timedelta(hours=25):
+            return ""
+        start = to - timedelta(days=1)
+        return json.dumps({
+            "BilledCost": 0, "EffectiveCost": 0, "BillingCurrency": "USD", "ChargeCategory": "Usage",
+            "ChargePeriodStart": f"{start:%Y-%m-%dT%H:%M:%S.000Z}", "ChargePeriodEnd": f"{to:%Y-%m-%dT%H:%M:%S.000Z}",
+            "ConsumedQuantity": 5, "ConsumedUnit": "Requests", "ServiceName": "Function Invocations",
+            "ServiceProviderName": "Vercel", "Tags": {}, "PricingCategory": "Standard", "PricingCurrency": "USD",
+            "PricingQuantity": 5, "PricingUnit": "Requests",
+        }) + "\n"  # fmt: skip
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def vercel():
+    provider = Vercel(CANARY)
+    yield provider
+    provider.stop()
 
 
 @pytest.fixture
@@ -81,6 +136,37 @@ def test_a_limit_of_one_that_is_exceeded_warns_somebody(apportion, alerting):
         server.stop()
         server = serving(apportion, exporter, cap=1000)
         until(lambda: watch.webhook.alerts("BudgetWarning", "resolved"), "the warning is taken back")
+    finally:
+        server.stop()
+
+
+def test_a_collector_is_read_at_start_and_its_failures_are_told(apportion, alerting, vercel):
+    exporter = free_address()
+    # A cycle that began days ago, whatever day it is: the provider's days begin elsewhere.
+    resets = min((datetime.now(UTC) - timedelta(days=10)).day, 28)
+    source = f'name = "vercel"\nkind = "vercel"\ntoken = "{CANARY}"\nurl = "{vercel.url}"\nstand_in = true\n'
+    limit = f'provider = "vercel"\nresource = "function_invocations"\nunit = "Requests"\ncap = 1\nresets = {resets}\n'
+    server = Server(apportion(None, f'[server]\nexporter_listen = "{exporter}"\n[[source]]\n{source}[[limit]]\n{limit}'))
+    server.exporter = exporter
+    server.start()
+    try:
+        watch = alerting(server.store)
+        ratio = 'apportion_provider_used_ratio{provider="vercel",resource="function_invocations"}'
+        until(lambda: watch.value(ratio) in ("5", "10"), "the collection at start shows")
+        until(lambda: watch.webhook.alerts("BudgetWarning"), "BudgetWarning is delivered")
+        assert json.loads(ask(exporter, "POST", "/refresh")[1]) == {"sources": [{"name": "vercel", "error": None}]}
+        until(lambda: watch.value('cost_collector_errors_total{cause="auth"}') == "0", "no failure is a number too")
+        until(lambda: watch.value("apportion_collector_duration_seconds") is not None, "a reading took time")
+
+        before = watch.value(ratio)
+        vercel.is_open = False
+        status, text = ask(exporter, "POST", "/refresh")
+        assert (status, "auth" in json.loads(text)["sources"][0]["error"]) == (207, True), text
+        until(lambda: watch.webhook.alerts("CollectorErrors"), "CollectorErrors is delivered")
+        assert watch.webhook.alerts("CollectorErrors")[0]["labels"]["cause"] == "auth"
+        assert watch.value(ratio) == before, "what was read before stays"
+        told = [text, ask(exporter, "GET", "/metrics")[1], json.dumps(watch.webhook.delivered), server.log.read_text()]
+        assert [CANARY in words for words in told] == [False] * 4
     finally:
         server.stop()
 

@@ -9,7 +9,7 @@ use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use domain::decimal::DecimalError;
 use domain::time::TimeError;
 use domain::{Day, DayRange, Instant, Quantity};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::lake::Table;
 
 /// How far back a billing period may have begun that is still looked for, in months.
@@ -34,9 +34,9 @@ pub type BillingCycles = BTreeMap<String, DayRange>;
 impl Engine {
     /// Returns what was used of every resource on the days of the range, by provider, resource and unit.
     ///
-    /// Collectors name their resources; the provider is their kind, the days are its own. The resource of a cost line is
-    /// its service, the quantity its consumed quantity, the day the first one of its charge period. Lines without a
-    /// quantity, and those that are no usage, say nothing.
+    /// Collectors name their resources; the provider is their kind, the days are its own. Of a provider that no collector
+    /// tells the usage of, cost lines do: the resource is the service, the quantity the consumed quantity, the day the
+    /// first one of the charge period. Lines without a quantity, and those that are no usage, say nothing.
     ///
     /// # Errors
     /// When a store cannot be read, or a stored quantity is none.
@@ -44,7 +44,11 @@ impl Engine {
         let session = self.session_now().await?;
         let mut found = resources_of_lines(&session, range).await?;
         let (from, to) = (range.from().to_string(), range.to().to_string());
-        for row in self.catalog.provider_usage(None, &from, &to).await? {
+        let collected = self.catalog.provider_usage(None, &from, &to).await?;
+        // A collector's bills have the same quantities under the names of services.
+        let told: BTreeSet<String> = collected.iter().map(|row| row.provider.to_lowercase()).collect();
+        found.retain(|(provider, ..), _| !told.contains(provider));
+        for row in collected {
             let unusable = |detail: String| EngineError::Corrupt { what: "provider_usage".to_owned(), detail };
             let day: Day = row.usage_date.parse().map_err(|error: TimeError| unusable(error.to_string()))?;
             let quantity: Quantity = row.quantity.parse().map_err(|error: DecimalError| unusable(error.to_string()))?;
