@@ -276,7 +276,8 @@ mod tests {
         read(more).expect("a limit").remove(0)
     }
 
-    fn check_cycle(resets: Resets, day: &str, billing: Option<(&str, &str)>, expected: &str) {
+    /// On 2026-11-20.
+    fn check_cycle(resets: Resets, billing: Option<(&str, &str)>, expected: &str) {
         let day = |text: &str| text.parse().expect("a day");
         let billing = billing.and_then(|(from, to)| DayRange::new(day(from), day(to)));
         let cycle = resets.cycle_on("2026-11-20".parse().expect("a day"), billing);
@@ -318,14 +319,14 @@ mod tests {
 
     #[test]
     fn a_cycle_reaches_from_reset_to_reset() {
-        check_cycle(Resets::CalendarMonth, "2026-11-20", None, "2026-11-01..2026-11-30");
-        check_cycle(Resets::OnDay(20), "2026-11-20", None, "2026-11-20..2026-12-19");
-        check_cycle(Resets::OnDay(21), "2026-11-20", None, "2026-10-21..2026-11-20");
-        check_cycle(Resets::OnDay(1), "2026-11-20", None, "2026-11-01..2026-11-30");
+        check_cycle(Resets::CalendarMonth, None, "2026-11-01..2026-11-30");
+        check_cycle(Resets::OnDay(20), None, "2026-11-20..2026-12-19");
+        check_cycle(Resets::OnDay(21), None, "2026-10-21..2026-11-20");
+        check_cycle(Resets::OnDay(1), None, "2026-11-01..2026-11-30");
         let billing = Some(("2026-11-05", "2026-12-04"));
-        check_cycle(Resets::BillingCycle, "2026-11-20", billing, "2026-11-05..2026-12-04");
-        check_cycle(Resets::BillingCycle, "2026-11-20", Some(("2026-10-05", "2026-11-04")), "2026-11-01..2026-11-30");
-        check_cycle(Resets::BillingCycle, "2026-11-20", None, "2026-11-01..2026-11-30");
+        check_cycle(Resets::BillingCycle, billing, "2026-11-05..2026-12-04");
+        check_cycle(Resets::BillingCycle, Some(("2026-10-05", "2026-11-04")), "2026-11-01..2026-11-30");
+        check_cycle(Resets::BillingCycle, None, "2026-11-01..2026-11-30");
     }
 
     #[test]

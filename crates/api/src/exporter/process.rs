@@ -8,14 +8,23 @@ use super::text::{Exposition, Form, NO_LABELS};
 use crate::app::App;
 use crate::problem::ApiError;
 use collectors::sources::SourceStatus;
+use std::time::Duration;
+
+/// How long a scrape waits for the catalog. With the wait for the month it stays below the ten seconds after which
+/// Prometheus gives up.
+const WAIT_MAX: Duration = Duration::from_millis(1_500);
 
 impl App {
     /// Returns the metrics that are made for each scrape. What cannot be read is left out and counted as an error.
     pub(super) async fn process_text(&self, form: Form) -> String {
         let mut out = Exposition::new(form);
-        if let Err(error) = self.add_stored(&mut out).await {
+        let failure = match tokio::time::timeout(WAIT_MAX, self.add_stored(&mut out)).await {
+            Ok(done) => done.err().map(|error| error.to_string()),
+            Err(_) => Some("the catalog does not answer in time".to_owned()),
+        };
+        if let Some(reason) = failure {
             self.exporter.count_error();
-            tracing::warn!(?error, "metrics of sources and runs cannot be read; they are left out");
+            tracing::warn!(reason, "metrics of sources and runs cannot be read; they are left out");
         }
         let counters = self.exporter.counters();
         out.add(&EVENTS_ACCEPTED, [(NO_LABELS, counters.accepted().to_string())]);
