@@ -22,8 +22,8 @@ TOKEN = "apn_bench_0123456789abcdef0123456789abcdef"
 class Server:
     """Apportion serving a folder; it may be killed and started again."""
 
-    def __init__(self, folder: Path, ingest: str = ""):
-        self.folder, self.binary = folder, os.environ["APPORTION_BIN"]
+    def __init__(self, folder: Path, ingest: str = "", exporter: str = "off"):
+        self.folder, self.binary, self.exporter = folder, os.environ["APPORTION_BIN"], exporter
         folder.mkdir(exist_ok=True)
         self.config = folder / "apportion.toml"
         self.config.write_text(
@@ -43,7 +43,8 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         command = [self.binary, "--config", str(self.config), "serve", "--listen", self.address]
-        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin"}
+        exporter = {"APPORTION__SERVER__EXPORTER_LISTEN": self.exporter}
+        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin", **exporter}
         log = self.folder / "server.log"
         with log.open("a") as out:
             begun = time.monotonic()

@@ -31,12 +31,14 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self.process: subprocess.Popen | None = None
+        self.exporter = "off"
         self.variables: dict[str, str] = {}
 
     def launch(self, launcher: Sequence[str] = ()) -> "Server":
         """Starts the process, under another program if one is given; it may not be ready yet."""
         command = [self.store.binary, "--config", str(self.store.folder / "apportion.toml"), "serve", "--listen", self.address]
-        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin", **self.variables}
+        exporter = {"APPORTION__SERVER__EXPORTER_LISTEN": self.exporter}
+        environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin", **exporter, **self.variables}
         with self.log.open("a") as log:
             self.process = subprocess.Popen([*launcher, *command], cwd=self.store.folder, env=environment, stdout=log, stderr=log)
         return self

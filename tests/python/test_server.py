@@ -86,7 +86,8 @@ def serving(apportion: Apportion):
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     command = [apportion.binary, "--config", str(apportion.folder / "apportion.toml"), "serve", "--listen", address]
-    environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin"}
+    exporter = {"APPORTION__SERVER__EXPORTER_LISTEN": "off"}
+    environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin", **exporter}
     with (apportion.folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=apportion.folder, env=environment, stdout=log, stderr=log)
         try:

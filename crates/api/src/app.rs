@@ -2,6 +2,7 @@
 
 use crate::adapters::AdapterSetup;
 use crate::auth::AdminToken;
+use crate::exporter::Exporter;
 use crate::known_tokens::KnownTokens;
 use crate::limits::ApiLimits;
 use crate::memory::EventMemory;
@@ -72,6 +73,8 @@ pub struct App {
     pub known_tokens: KnownTokens,
     /// What is done once a day.
     pub schedule: Arc<[ScheduledJob]>,
+    /// Limits of providers, and what the metrics exporter keeps.
+    pub exporter: Exporter,
     /// How the tables are kept small.
     pub upkeep: Arc<Upkeep>,
     /// How much a request may use.

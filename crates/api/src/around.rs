@@ -208,8 +208,7 @@ where
 
 /// Returns whether the caller wants CSV rather than JSON: it gives it the higher quality, or names it first.
 pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
-    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<(String, f32)> = accepts.flat_map(|value| value.split(',')).map(media_range).collect();
+    let ranges = media_ranges(headers);
     // Of the ranges that fit a type, the narrowest says how much it is wanted.
     let wanted = |fitting: [&str; 3]| {
         let place = fitting.iter().find_map(|fitting| ranges.iter().position(|(range, _)| range == fitting));
@@ -218,6 +217,12 @@ pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
     let (csv, csv_place) = wanted(["text/csv", "text/*", "*/*"]);
     let (json, json_place) = wanted(["application/json", "application/*", "*/*"]);
     csv > 0.0 && (json < csv || (json == csv && csv_place < json_place))
+}
+
+/// Returns the media ranges that the caller accepts, in lower case, each with its quality.
+pub(crate) fn media_ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).map(media_range).collect()
 }
 
 /// A media range in lower case and its quality; one that cannot be read counts fully.

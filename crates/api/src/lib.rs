@@ -1,6 +1,6 @@
 //! The REST API: routes, access, problems, and the shapes of the wire.
 //!
-//! Owns: HTTP, bearer tokens and roles, JSON and CSV of answers, the OpenAPI document and its page.
+//! Owns: HTTP, bearer tokens and roles, JSON and CSV of answers, the OpenAPI document and its page, the metrics exporter.
 //! Never: SQL, arithmetic on money, the wall clock, the environment. A handler extracts, calls one function, maps.
 //! Start reading at [`routes`], the one list of all routes; [`router`] makes the service of it.
 
@@ -24,6 +24,8 @@ mod body;
 mod codes;
 /// Numbers, days and instants as the wire prints them.
 mod convert;
+/// The metrics exporter, on an address of its own.
+pub mod exporter;
 /// Recurring costs as cost lines, up to date before anything reads them.
 mod fixed;
 /// How a run goes on, as server-sent events.
@@ -63,6 +65,7 @@ pub mod upkeep;
 pub use access::Access;
 pub use app::App;
 pub use auth::{AdminToken, LocalAdmin, Role};
+pub use exporter::{Exporter, exporter_router};
 pub use known_tokens::KnownTokens;
 pub use limits::ApiLimits;
 pub use openapi::openapi;

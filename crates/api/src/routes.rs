@@ -10,9 +10,9 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_changes, cost_lines, costs, coverage, event_imports, event_list,
-    events, explain, exports, fixed_costs, fx_rates, health, imports, invoices, lake, ledger, ledger_changes, meters,
-    metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings, snapshot_runs,
-    snapshots, source_periods, sources, statements, tenants, tokens, unit_costs, usage, usage_live,
+    events, explain, exports, fixed_costs, fx_rates, health, imports, invoices, lake, ledger, ledger_changes, limits,
+    meters, metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings,
+    snapshot_runs, snapshots, source_periods, sources, statements, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -165,6 +165,7 @@ fn facts() -> Vec<Route> {
         route(AdminReader, routes!(source_periods::list_source_periods)),
         text(FinanceWriter, routes!(source_periods::put_source_periods)),
         route(AdminReader, routes!(sources::list_sources)),
+        route(AdminReader, routes!(limits::list_limits)),
         route(PlatformAdmin, routes!(sources::refresh_source)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),

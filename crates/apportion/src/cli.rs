@@ -6,6 +6,8 @@ mod changes;
 mod entered;
 /// Commands for statements and invoices.
 mod statements;
+/// Commands for Grafana and Prometheus.
+mod observability;
 
 pub use changes::{CostChangesArgs, CostsCommand, LedgerChangesArgs, SimulateArgs, SimulateView};
 pub use entered::{
@@ -13,6 +15,7 @@ pub use entered::{
     TenantsCommand, TokensCommand, VersionCommand,
 };
 pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
+pub use observability::{ObservabilityCommand, ObservabilityExport};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -167,6 +170,9 @@ pub enum Command {
     Coverage,
     /// Cost per merged pull request and per completed workflow
     UnitCosts(UnitCostsArgs),
+    /// Dashboard, alerts and scrape job for Grafana and Prometheus
+    #[command(subcommand)]
+    Observability(ObservabilityCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script

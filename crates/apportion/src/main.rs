@@ -18,6 +18,8 @@ mod demo;
 mod exit;
 /// Commands of later releases: listed, refused.
 mod later;
+/// The dashboard, alerts and scrape job that come with the metrics.
+mod observability;
 /// Tables, JSON, NDJSON and CSV on standard output.
 mod output;
 /// Progress bars on standard error.

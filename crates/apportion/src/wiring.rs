@@ -11,7 +11,9 @@ use api::adapters::AdapterSetup;
 use api::memory::EventMemory;
 use api::parsers::Parsers;
 use api::rates::EventRates;
-use api::{AdminToken, ApiLimits, App, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep};
+use api::{
+    AdminToken, ApiLimits, App, Exporter, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep,
+};
 use collectors::ImportLimits;
 use collectors::providers::{Providers, ProvidersContext};
 use collectors::snapshots::senders;
@@ -126,6 +128,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         spool: spool.into(),
         admin_token,
         known_tokens: KnownTokens::default(),
+        exporter: exporter(config),
         schedule: crate::scheduler::scheduled(config).into(),
         export_prefix: config.exports.prefix.as_str().into(),
         upkeep: Arc::new(upkeep(config)),
@@ -203,6 +206,12 @@ async fn open_workspaces(
 fn snapshot_senders(config: &Config) -> Arc<[String]> {
     let sends = config.sources.iter().filter(|source| source.kind == senders::KIND);
     sends.map(|source| source.name.clone()).collect()
+}
+
+/// Returns the metrics exporter with the configured limits of providers.
+fn exporter(config: &Config) -> Exporter {
+    let tenants_max = usize::try_from(config.exporter.tenants_max).unwrap_or(usize::MAX);
+    Exporter::new(tenants_max, config.provider_limits.clone().into())
 }
 
 /// Opens the log of events; what it holds beyond the tables is visible from the start.

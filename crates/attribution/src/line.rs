@@ -14,6 +14,12 @@ pub const FIXED_POOL_TAG: &str = "apportion:pool";
 pub struct AttributeSet(Arc<[ChargeAttribute]>);
 
 impl AttributeSet {
+    /// Returns the set of these attributes.
+    #[must_use]
+    pub fn of(attributes: impl IntoIterator<Item = ChargeAttribute>) -> Self {
+        Self(attributes.into_iter().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     /// Returns every attribute that any of the policies can look at: those of its conditions and rules and
     /// those that components and entries always keep.
     #[must_use]

@@ -1,6 +1,6 @@
 //! The words of Apportion: exact numbers, time, tenants, meters, policies and rate cards.
 //!
-//! Owns: money, quantities, days, ranges, the configuration languages of policy, meters and rates.
+//! Owns: money, quantities, days, ranges, the configuration languages of policy, meters, rates and limits.
 //! Never: async, I/O, tables, HTTP, floats, the wall clock. Everything here is a value.
 //! Start reading at [`money`]; the glossary is in `docs/glossary.md`.
 
@@ -22,6 +22,8 @@ pub mod meter;
 pub mod money;
 /// Pools and rules: who pays for what.
 pub mod policy;
+/// Limits of providers: caps, resets, how much of a cap is used.
+pub mod provider_limit;
 /// Quantities, unit prices and weights: decimals without a currency.
 pub mod quantity;
 /// Ranges of days as users write them: `30d`, `mtd`, `2026-10`.
@@ -43,6 +45,7 @@ pub use clock::{Clock, FixedClock};
 pub use currency::Currency;
 pub use daily::Daily;
 pub use money::{Money, MoneyError};
+pub use provider_limit::ProviderLimit;
 pub use quantity::{Price, Quantity, Weight};
 pub use range::RangeError;
 pub use tenant::{TenantId, TenantScope};

@@ -26,6 +26,19 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// Every code.
+    pub const ALL: [Self; 9] = [
+        Self::InvalidEvent,
+        Self::TenantMissing,
+        Self::TenantForbidden,
+        Self::TenantUnknown,
+        Self::TimeInFuture,
+        Self::TimeTooOld,
+        Self::NegativeQuantity,
+        Self::OutOfBound,
+        Self::IdConflict,
+    ];
+
     /// Returns the code's word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -204,20 +204,29 @@ struct Taken {
     answers: EventShare,
 }
 
-/// Stores the events, whatever meters begin to apply meanwhile.
+/// Stores the events, whatever meters begin to apply meanwhile, and counts what became of them.
 async fn take(
     app: &App,
     scope: &TenantScope,
     (body, share): (&Sent, &EventShare),
     atomic: bool,
 ) -> Result<Taken, ApiError> {
+    let mut taken = take_once(app, scope, (body, share), atomic).await;
     for _ in 1..PREPARED_TIMES_MAX {
-        match take_once(app, scope, (body, share), atomic).await {
-            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
-            taken => return taken,
+        if !matches!(taken, Err(ApiError::Metering(MeteringError::MetersChanged))) {
+            break;
         }
+        taken = take_once(app, scope, (body, share), atomic).await;
     }
-    take_once(app, scope, (body, share), atomic).await
+    let counters = app.exporter.counters();
+    let codes = |refused: &[RefusedEventBody]| refused.iter().map(|event| event.code.clone()).collect::<Vec<_>>();
+    let (accepted, duplicates, rejected) = match &taken {
+        Ok(Taken { outcome, .. }) => (outcome.accepted, outcome.duplicates, codes(&outcome.rejected)),
+        Err(ApiError::EventsRefused(refused)) => (0, 0, codes(refused)),
+        Err(_) => (0, 0, Vec::new()),
+    };
+    counters.count(accepted, duplicates, rejected.iter().map(String::as_str));
+    taken
 }
 
 /// Prepares the events by the rules and meters of this moment, and stores them.

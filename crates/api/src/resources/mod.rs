@@ -46,6 +46,8 @@ pub mod lake;
 pub mod ledger;
 /// What two states of the ledger differ by.
 pub mod ledger_changes;
+/// How much of providers' limits is used.
+pub mod limits;
 /// How events become quantities.
 pub mod meters;
 /// Metrics as they are pushed.

@@ -250,7 +250,7 @@ impl App {
     }
 
     /// Returns how the sources fared that send their snapshots themselves.
-    async fn senders(&self) -> Result<Vec<SourceStatus>, ApiError> {
+    pub(crate) async fn senders(&self) -> Result<Vec<SourceStatus>, ApiError> {
         let mut found = senders::statuses(self.catalog(), &self.snapshot_senders, self.zone(), self.now()).await?;
         found.retain(|sender| !self.reads(&sender.name));
         Ok(found)

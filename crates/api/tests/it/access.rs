@@ -217,6 +217,8 @@ fn table() -> Vec<Row> {
             send("own", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"2026-11","state":"open"}]"#, 200),
             send("malformed", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"x","state":"open"}]"#, 400)]),
         Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
+        Row("GET", "/api/v1/limits", Readers, vec![
+            get("own", "/api/v1/limits", 200), get("malformed", "/api/v1/limits?limit=x", 400)]),
         Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
             get("missing", "/api/v1/sources/none/refresh", 404), get("malformed", "/api/v1/sources/%ff/refresh", 400)]),
         Row("GET", "/api/v1/fixed-costs", Readers, plain("/api/v1/fixed-costs")),

@@ -4,7 +4,7 @@ use api::auth::mint_first;
 use api::memory::EventMemory;
 use api::parsers::Parsers;
 use api::rates::EventRates;
-use api::{ApiLimits, App, KnownTokens, ScheduledJob, Streams};
+use api::{ApiLimits, App, Exporter, KnownTokens, ScheduledJob, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -21,6 +21,7 @@ use metering::live::{EventLog, EventLogOptions, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::{Catalog, CatalogError};
 use storage::lake::{Imports, Lake};
@@ -36,7 +37,7 @@ pub struct TestApp {
     pub clock: Arc<FixedClock>,
     /// The platform admin's token.
     pub admin: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// There are no sources, so nothing is ever taken.
@@ -152,13 +153,19 @@ impl TestApp {
             streams: Streams::new(limits.live_streams_max),
             simulations: Streams::new(limits.simulations_max),
             upkeep: Arc::default(),
+            exporter: Exporter::default(),
             known_tokens: KnownTokens::default(),
             schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
             pages: Arc::default(),
             limits: Arc::new(limits),
         };
         app.set_up_events().await.unwrap();
-        Self { router: api::router(app.clone()), app, clock, admin, _folder: folder }
+        Self { router: api::router(app.clone()), app, clock, admin, folder }
+    }
+
+    /// Returns the folder of lake and catalog.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

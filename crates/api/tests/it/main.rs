@@ -12,6 +12,7 @@ mod changes;
 mod documents;
 mod event_list;
 mod events;
+mod exporter;
 mod gaps;
 mod idempotency;
 mod imports;

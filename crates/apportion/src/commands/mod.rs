@@ -32,6 +32,8 @@ mod lake;
 mod ledger;
 /// `meters`.
 mod meters;
+/// `observability`.
+mod observability;
 /// Rows of the API as Parquet.
 mod parquet;
 /// `period`.
@@ -153,6 +155,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Snapshot(command) => snapshot::run(context, command).await,
         Command::Runs(command) => attribute::runs(context, command).await,
         Command::Export(command) => export::run(context, command).await,
+        Command::Observability(command) => observability::run(context, command),
         Command::Openapi => about::openapi(context),
         Command::Completion { shell } => about::completion(context, shell),
         Command::Version => about::version(context),

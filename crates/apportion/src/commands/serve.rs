@@ -1,4 +1,4 @@
-//! `serve`: API and scheduled attribution in one process.
+//! `serve`: API, metrics exporter and scheduled attribution in one process.
 
 use super::{Context, first_token_text};
 use crate::cli::ServeArgs;
@@ -11,11 +11,14 @@ use crate::wiring::{LocalStore, WallClock};
 use anyhow::Result;
 use api::App;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Address of the metrics exporter when there is to be none.
+const EXPORTER_OFF: &str = "off";
 /// How often the catalog is asked what other processes did.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 
@@ -25,6 +28,7 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     config.check_available()?;
     let address = args.listen.unwrap_or_else(|| config.server.listen.clone());
     let listener = bind(&address).await?;
+    let exporter = bind_exporter(&config.server.exporter_listen).await?;
     let store = crate::wiring::open_local(&config).await?;
     let client = Client::Local(store.router.clone());
     let moved = crate::publish::publish_files(&client, &config, context.globals.yes).await?;
@@ -43,8 +47,12 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     if let Some(token) = &store.first_token {
         writeln!(out, "{}", first_token_text(token))?;
     }
+    if let Some(exporter) = &exporter {
+        writeln!(out, "metrics on {}/metrics", url_of(exporter, "/")?)?;
+    }
     writeln!(out, "listening on {url}")?;
     out.flush()?;
+    let exporter = exporter.map(|listener| tokio::spawn(serve_exporter(listener, store.app.clone())));
     let schedule = tokio::spawn(schedule.run());
     let sources = SourceSchedule::new(Client::Local(store.router.clone()), collector_intervals(&config)?);
     let sources = tokio::spawn(sources.run());
@@ -52,10 +60,34 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let served = serve_store(listener, &store, &config, signals).await;
     schedule.abort();
     sources.abort();
-    if let Some(following) = following {
-        following.abort();
+    for task in following.into_iter().chain(exporter) {
+        task.abort();
     }
     served
+}
+
+/// Returns a socket for the metrics exporter, unless it is switched off.
+///
+/// # Errors
+/// A failure that names the address and the key.
+async fn bind_exporter(address: &str) -> Result<Option<TcpListener>> {
+    if address == EXPORTER_OFF {
+        return Ok(None);
+    }
+    let bound = TcpListener::bind(address).await.map_err(|error| {
+        let hint = format!("set another server.exporter_listen, or \"{EXPORTER_OFF}\"");
+        Failure::new(Exit::Failure, format!("cannot listen on {address} for metrics: {error}; {hint}"))
+    });
+    Ok(Some(bound?))
+}
+
+/// Serves the metrics exporter until it is dropped. It is told who connects, for programs of the same machine need no
+/// token.
+async fn serve_exporter(listener: TcpListener, app: App) {
+    let service = api::exporter_router(app).into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).await {
+        tracing::error!(?error, "the metrics exporter stopped");
+    }
 }
 
 /// Takes over what other processes on the same catalog did, again and again, until it is dropped.

@@ -4,6 +4,7 @@ use super::load::{Origin, leaves};
 use super::schema::Config;
 use crate::exit::{Exit, Failure};
 use collectors::snapshots::senders;
+use domain::provider_limit::check_limits;
 use std::collections::BTreeMap;
 use toml::Value;
 
@@ -40,6 +41,10 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
     if let Err(problem) = check_http_snapshots(config) {
         let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {problem}")));
+    }
+    if let Err(error) = check_limits(&config.provider_limits) {
+        let origin = origins.get("limit.0.provider").unwrap_or(&Origin::Default);
+        return Err(Failure::new(Exit::Conflict, format!("{origin}: {error}")));
     }
     let limits = Value::try_from(&config.limits).expect("limits can be written");
     match leaves("limits", &limits).into_iter().find(|(_, limit)| is_nothing(limit)) {
@@ -105,6 +110,14 @@ mod tests {
             let refused = refusal(&format!("[limits]\n{name} = {nothing}"));
             assert_eq!(refused, format!("default: {key} must be more than 0"));
         }
+    }
+
+    #[test]
+    fn a_limit_that_makes_no_sense_is_refused_with_its_place() {
+        let limit = |cap: &str| format!("[[limit]]\nprovider = 'vercel'\nresource = 'r'\nunit = 'u'\ncap = {cap}\n");
+        assert_eq!(refusal(&limit("1")), "ok");
+        assert_eq!(refusal(&limit("0")), "default: limit 1 (vercel r): `cap` must be more than 0");
+        assert!(refusal(&(limit("1") + &limit("2"))).starts_with("default: limit 2 (vercel r): there is a limit"));
     }
 
     #[test]

@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn keys_of_later_releases_are_kept() {
         let text = "[[source]]\nname = 'app'\nkind = 'vercel'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
-                    [[ui.tenant_link]]\nlabel = 'L'\nurl = 'https://app/{slug}'\n[[limit]]\nprovider = 'p'\nresource = 'r'\ncap = 5";
+                    [[ui.tenant_link]]\nlabel = 'L'\nurl = 'https://app/{slug}'\n[[limit]]\nprovider = 'p'\nresource = 'r'\nunit = 'u'\ncap = 5\nresets = 15";
         let config = load_text(text, &[]).expect("valid").config;
         assert_eq!((config.sources.len(), config.sources[0].rest.len()), (1, 2));
         assert_eq!((config.ui.tenant_link.len(), config.provider_limits.len()), (1, 1));
@@ -355,7 +355,6 @@ mod tests {
             "[storage]\nlake='s3://b/p'",
             "[storage]\ncatalog='mysql://x'",
             "[[source]]\nname='app'\nkind='vercel'",
-            "[[limit]]\nprovider='p'\nresource='r'",
             "[retention]\nimports='365d'",
         ] {
             let error = load_text(text, &[]).expect("valid").config.check_available().expect_err("refused");

@@ -4,7 +4,7 @@ use super::units::{DurationText, SizeText, TimeOfDay};
 use crate::exit::Failure;
 use collectors::snapshots::senders;
 use domain::meter::MeterKind;
-use domain::{Currency, Price, Weight, Zone};
+use domain::{Currency, Price, ProviderLimit, Weight, Zone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,7 +82,7 @@ sections! {
     Server {
         /// Address of the API.
         listen: String = "127.0.0.1:8082".to_owned(),
-        /// Address of the metrics exporter.
+        /// Address of the metrics exporter, or `off`.
         exporter_listen: String = "127.0.0.1:9210".to_owned(),
         /// Path under which everything is served.
         base_path: String = "/".to_owned(),
@@ -482,28 +482,6 @@ pub struct KeptValue(pub toml::Value);
 
 impl Eq for KeptValue {}
 
-/// A limit of a provider, of a later release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProviderLimit {
-    /// Whose.
-    pub provider: String,
-    /// Of what.
-    pub resource: String,
-    /// How much.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cap: Option<KeptValue>,
-    /// In which unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-    /// When it starts anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resets: Option<String>,
-    /// Where it is read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reading: Option<String>,
-}
-
 fn zone_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     name.parse::<Zone>().map(|_| name).map_err(D::Error::custom)
@@ -546,9 +524,6 @@ impl Config {
         };
         if let Some(other) = self.sources.iter().find(|source| !is_known(source)) {
             return Err(Failure::not_available(&format!("`[[source]]` of kind `{}`", other.kind)));
-        }
-        if !self.provider_limits.is_empty() {
-            return Err(Failure::not_available("`[[limit]]` (limits of providers)"));
         }
         let default = Retention::default();
         if self.retention.imports != default.imports {

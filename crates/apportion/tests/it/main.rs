@@ -23,6 +23,8 @@ fn apportion(folder: &Path, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("APPORTION")) {
         command.env_remove(name);
     }
+    // Servers of several tests run at once.
+    command.env("APPORTION__SERVER__EXPORTER_LISTEN", "127.0.0.1:0");
     command
 }
 

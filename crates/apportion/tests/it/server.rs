@@ -1,13 +1,15 @@
 //! Serving, and asking a server: the same answers, tokens, a locked folder, a gentle end.
 
 use crate::{apportion, run};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 struct Server {
     child: Child,
     url: String,
+    metrics: String,
     token: String,
 }
 
@@ -19,8 +21,9 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map(|line| line.expect("text"));
         let said = |line: &str, start: &str| line.strip_prefix(start).map(str::to_owned);
         let token = said(&lines.next().expect("a line"), "platform admin token, shown once: ").expect("the token");
+        let metrics = said(&lines.next().expect("a line"), "metrics on ").expect("the address of the exporter");
         let url = said(&lines.next().expect("a line"), "listening on ").expect("the address");
-        Self { child, url, token }
+        Self { child, url, metrics, token }
     }
 
     fn ask(&self, folder: &Path, token: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -78,6 +81,30 @@ fn a_server_below_a_base_path_is_asked_below_it() {
     assert_eq!(server.ask(folder, &token, &["tenants", "list"]).0, 0);
     let outside = server.url.trim_end_matches("/costs").to_owned();
     assert_eq!(run(folder, &["--server", &outside, "--token", &token, "tenants", "list"]).0, 3);
+    assert_eq!(server.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn metrics_are_served_beside_the_api_to_programs_of_the_same_machine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let address = server.metrics.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics"));
+    let address = address.expect("an address");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\napportion_build_info{"), "{answer}");
+
+    let other = tempfile::tempdir().expect("a folder");
+    let mut second = apportion(other.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let output = second.env("APPORTION__SERVER__EXPORTER_LISTEN", address).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), errors.contains("set another server.exporter_listen")),
+        (Some(1), true),
+        "{errors}"
+    );
     assert_eq!(server.stop("-TERM"), Some(0));
 }
 

@@ -37,6 +37,10 @@ pub mod history;
 pub mod keys;
 /// What two states of the ledger differ by.
 pub mod ledger_changes;
+/// How much of providers' limits is used.
+pub mod limits;
+/// The current month, as metrics show it.
+pub mod month_to_date;
 /// Costs that nobody is charged for, and fixed costs.
 pub mod overhead;
 /// Which rows of a table are of tenants that the caller may see.
@@ -49,6 +53,10 @@ pub mod pool_days;
 pub mod postings;
 /// That what went in is what came out.
 pub mod proof;
+/// What each provider costs in a month.
+pub mod provider_costs;
+/// How much was used of what providers limit.
+pub mod provider_usage;
 /// Sums of neighbouring rows, before grouping.
 mod run_sums;
 /// Conditions that every question about the ledger shares.
@@ -87,8 +95,12 @@ pub use explain::{ExplainQuery, Explanation};
 pub use filter::Filter;
 pub use keys::GroupKey;
 pub use ledger_changes::{LedgerChange, LedgerChanges, LedgerChangesQuery};
+pub use limits::LimitStatus;
+pub use month_to_date::{MonthToDate, MonthVersion, ResourceUsage, TenantCost};
 pub use params::{Params, QueryLimits};
 pub use proof::{ProofAnswer, ProofFilter};
+pub use provider_costs::ProviderCost;
+pub use provider_usage::ResourceDays;
 pub use table::{Cell, TablePage};
 pub use unit_costs::{UnitCostQuery, UnitCostTable};
 pub use verify::{VerifyFault, VerifyReport};

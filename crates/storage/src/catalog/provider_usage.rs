@@ -42,6 +42,15 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(from).bind(to).bind(source.unwrap_or("")).fetch_all(&self.read).await?)
     }
 
+    /// Returns when a quantity was read last that was another one than before, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn provider_usage_collected_at(&self) -> Result<Option<i64>, CatalogError> {
+        let sql = "SELECT collected_at FROM provider_usage ORDER BY collected_at DESC LIMIT 1";
+        Ok(sqlx::query_scalar(sql).fetch_optional(&self.read).await?)
+    }
+
     /// Replaces what a source used on these days, inclusive, all or nothing; returns how many rows are other ones than
     /// before. Rows that stay the same are not touched.
     ///

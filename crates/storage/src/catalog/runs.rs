@@ -125,6 +125,16 @@ impl Catalog {
         Ok(sqlx::query_as(sql).bind(at).bind(id).bind(limit).fetch_all(&self.read).await?)
     }
 
+    /// Returns when a run succeeded last that was no dry run.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_succeeded_run_at(&self) -> Result<Option<i64>, CatalogError> {
+        let sql = "SELECT finished_at FROM runs WHERE status = 'succeeded' AND dry_run = 0 AND finished_at IS NOT NULL \
+                   ORDER BY finished_at DESC LIMIT 1";
+        Ok(sqlx::query_scalar(sql).fetch_optional(&self.read).await?)
+    }
+
     /// Runs that are queued or running and that nobody carries out any more.
     ///
     /// # Errors
