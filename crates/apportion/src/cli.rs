@@ -4,18 +4,18 @@
 mod changes;
 /// Commands for what people enter.
 mod entered;
-/// Commands for statements and invoices.
-mod statements;
 /// Commands for Grafana and Prometheus.
 mod observability;
+/// Commands for statements and invoices.
+mod statements;
 
 pub use changes::{CostChangesArgs, CostsCommand, LedgerChangesArgs, SimulateArgs, SimulateView};
 pub use entered::{
     AdjustArgs, FixedCostArgs, FixedCostsCommand, FxCommand, PeriodCommand, PolicyCommand, RatesCommand, TenantArgs,
     TenantsCommand, TokensCommand, VersionCommand,
 };
-pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 pub use observability::{ObservabilityCommand, ObservabilityExport};
+pub use statements::{InvoiceArgs, InvoicesCommand, StatementArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
