@@ -1,4 +1,4 @@
-"""Cost and usage reports in a bucket: read with the example policy, added up independently, replaced and never doubled."""
+"""Reports in a bucket: read with the example policy, added up independently, replaced and never doubled."""
 
 import io
 import json
