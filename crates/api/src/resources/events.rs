@@ -204,29 +204,20 @@ struct Taken {
     answers: EventShare,
 }
 
-/// Stores the events, whatever meters begin to apply meanwhile, and counts what became of them.
+/// Stores the events, whatever meters begin to apply meanwhile.
 async fn take(
     app: &App,
     scope: &TenantScope,
     (body, share): (&Sent, &EventShare),
     atomic: bool,
 ) -> Result<Taken, ApiError> {
-    let mut taken = take_once(app, scope, (body, share), atomic).await;
     for _ in 1..PREPARED_TIMES_MAX {
-        if !matches!(taken, Err(ApiError::Metering(MeteringError::MetersChanged))) {
-            break;
+        match take_once(app, scope, (body, share), atomic).await {
+            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
+            taken => return taken,
         }
-        taken = take_once(app, scope, (body, share), atomic).await;
     }
-    let counters = app.exporter.counters();
-    let codes = |refused: &[RefusedEventBody]| refused.iter().map(|event| event.code.clone()).collect::<Vec<_>>();
-    let (accepted, duplicates, rejected) = match &taken {
-        Ok(Taken { outcome, .. }) => (outcome.accepted, outcome.duplicates, codes(&outcome.rejected)),
-        Err(ApiError::EventsRefused(refused)) => (0, 0, codes(refused)),
-        Err(_) => (0, 0, Vec::new()),
-    };
-    counters.count(accepted, duplicates, rejected.iter().map(String::as_str));
-    taken
+    take_once(app, scope, (body, share), atomic).await
 }
 
 /// Prepares the events by the rules and meters of this moment, and stores them.
@@ -243,7 +234,7 @@ async fn take_once(
     if atomic && !(refused.is_empty() && known.iter().all(|(_, decision)| *decision == Decision::Duplicate)) {
         let conflicts = known.into_iter().filter(|(_, decision)| *decision == Decision::Conflict);
         refused.extend(conflicts.map(|(index, _)| (index, conflict(None))));
-        return Err(ApiError::EventsRefused(to_api_refused(refused)));
+        return Err(all_refused(app, refused));
     }
     app.rates.take(prepared.iter().map(PreparedEvent::tenant), app.now())?;
     let outcome = decide(app, (prepared, indexes), known, refused, atomic).await?;
@@ -309,9 +300,10 @@ async fn decide(
         }
     }
     if atomic && !refused.is_empty() {
-        return Err(ApiError::EventsRefused(to_api_refused(refused)));
+        return Err(all_refused(app, refused));
     }
     body.rejected = to_api_refused(refused);
+    app.exporter.counters().count(body.accepted, body.duplicates, codes_of(&body.rejected));
     Ok(body)
 }
 
@@ -344,6 +336,17 @@ fn conflict(id: Option<&str>) -> Refusal {
         Some(id) => refusal.of(id),
         None => refusal,
     }
+}
+
+/// The error of an atomic request with refused events; they are counted, for nothing else is said of them.
+fn all_refused(app: &App, refused: Vec<(u64, Refusal)>) -> ApiError {
+    let refused = to_api_refused(refused);
+    app.exporter.counters().count(0, 0, codes_of(&refused));
+    ApiError::EventsRefused(refused)
+}
+
+fn codes_of(refused: &[RefusedEventBody]) -> impl Iterator<Item = &str> {
+    refused.iter().map(|event| event.code.as_str())
 }
 
 fn to_api_refused(mut refused: Vec<(u64, Refusal)>) -> Vec<RefusedEventBody> {

@@ -163,20 +163,15 @@ fn grow_to_decode(share: &mut EventShare, bytes: u64) -> Result<(), ApiError> {
     share.grow(usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(DECODED_FACTOR))
 }
 
-/// Stores the points, whatever meters begin to apply meanwhile, and counts what became of them.
 async fn store(app: &App, writer: &EventWriter, pushed: Pushed) -> Result<Outcome, ApiError> {
     let Pushed { points, refused, .. } = pushed;
-    let mut stored = store_once(app, writer, points.clone(), &refused).await;
     for _ in 1..PREPARED_TIMES_MAX {
-        if !matches!(stored, Err(ApiError::Metering(MeteringError::MetersChanged))) {
-            break;
+        match store_once(app, writer, points.clone(), &refused).await {
+            Err(ApiError::Metering(MeteringError::MetersChanged)) => {}
+            stored => return stored,
         }
-        stored = store_once(app, writer, points.clone(), &refused).await;
     }
-    if let Ok(Outcome { accepted, duplicates, refused }) = &stored {
-        app.exporter.counters().count_samples(*accepted, *duplicates, refused.count);
-    }
-    stored
+    store_once(app, writer, points, &refused).await
 }
 
 /// Makes events of the points by the meters of this moment, and stores them.
@@ -191,5 +186,6 @@ async fn store_once(
     app.rates.take(intake.tenants(), app.now())?;
     let mut outcome = intake.store(&app.events).await?;
     outcome.refused.merge(refused);
+    app.exporter.counters().count_samples(outcome.accepted, outcome.duplicates, outcome.refused.count);
     Ok(outcome)
 }
