@@ -283,11 +283,15 @@ mod tests {
 
     #[test]
     fn secrets_never_print() {
-        let text = "[storage]\ncatalog = 'postgres://me:hunter2@db/x'\n[[source]]\nname = 'app'\nkind = 'vercel'\n\
+        let text = "[storage]\ncatalog = 'postgres://me:hunter2@db/x'\n[[source]]\nname = 'app'\nkind = 'later'\n\
                     api_key = 'hunter2'\nurl = 'https://x/?token=hunter2'";
         let loaded = load_text(text, &[]).expect("valid");
         let printed = format!("{:?}", loaded.shown());
         assert!(!printed.contains("hunter2") && printed.contains("postgres://(hidden)@db/x"), "{printed}");
+        for spec in collectors::providers::KINDS.iter().flat_map(|kind| kind.spec.credentials) {
+            let key = format!("source.0.{}", spec.key);
+            assert_eq!(hide_secret(&key, &Value::String("hunter2".to_owned())), "(hidden)", "{key}");
+        }
     }
 
     #[test]
@@ -316,7 +320,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_releases_are_kept() {
-        let text = "[[source]]\nname = 'app'\nkind = 'vercel'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
+        let text = "[[source]]\nname = 'app'\nkind = 'later'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
                     [[ui.tenant_link]]\nlabel = 'L'\nurl = 'https://app/{slug}'\n[[limit]]\nprovider = 'p'\nresource = 'r'\ncap = 5";
         let config = load_text(text, &[]).expect("valid").config;
         assert_eq!((config.sources.len(), config.sources[0].rest.len()), (1, 2));
@@ -354,7 +358,7 @@ mod tests {
             "[compute]\nengine='df://host'",
             "[storage]\nlake='s3://b/p'",
             "[storage]\ncatalog='mysql://x'",
-            "[[source]]\nname='app'\nkind='vercel'",
+            "[[source]]\nname='app'\nkind='later'",
             "[[limit]]\nprovider='p'\nresource='r'",
             "[retention]\nimports='365d'",
         ] {
