@@ -170,7 +170,8 @@ fn hide_secret(key: &str, value: &Value) -> String {
     let last = key.rsplit('.').next().unwrap_or(key);
     let is_query = key.starts_with("source.") && key.contains(".metrics.");
     let named = SECRET_WORDS.iter().any(|word| last.split('_').any(|part| part == *word)) && !last.ends_with("_file");
-    if named && !is_query {
+    let is_credential = key.starts_with("source.") && is_credential(last);
+    if (named || is_credential) && !is_query {
         return "(hidden)".to_owned();
     }
     match text.split_once("://").and_then(|(scheme, rest)| hide_in_address(scheme, rest)) {
@@ -178,6 +179,11 @@ fn hide_secret(key: &str, value: &Value) -> String {
         None if last == "url" && key.starts_with("source.") => "(hidden)".to_owned(),
         None => text,
     }
+}
+
+/// Whether a collector of any kind is let in by what stands under this key.
+fn is_credential(key: &str) -> bool {
+    collectors::providers::KINDS.iter().any(|kind| kind.spec.credentials.iter().any(|spec| spec.key == key))
 }
 
 /// Returns an address without user, password and what stands behind its `?`; `None` if it can hold no secret.
