@@ -27,9 +27,10 @@ use super::error::{Cause, CollectError};
 use crate::prometheus::{CONNECT_MAX, WAIT_MAX, asked_wait, innermost, shown};
 use address::{PrivateAddress, PublicNames};
 use backon::{ExponentialBuilder, Retryable as _};
+use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
 use reqwest::Response;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,7 +118,7 @@ impl Fetch {
     /// # Errors
     /// [`CollectError`], once no further attempt makes sense.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, CollectError> {
-        let url = request.url(&self.options.base, &self.spec.allowed)?;
+        let url = request.url(&self.options.base, self.spec.allowed)?;
         let waits = ExponentialBuilder::default()
             .with_min_delay(self.options.retry_wait)
             .with_max_delay(WAIT_MAX)
@@ -153,13 +154,12 @@ impl Fetch {
             .header(ACCEPT, "application/json, application/jsonl")
             .header(ACCEPT_ENCODING, "gzip")
             .timeout(self.options.timeout);
-        for (name, value) in &request.headers {
-            sent = sent.header(name.clone(), value.clone());
-        }
+        let mut headers = request.headers.clone();
         if let Some(sign) = request.sign {
-            for (name, value) in sign(&Outgoing { verb, url, body: &request.body, now: self.now() })? {
-                sent = sent.header(name, value);
-            }
+            headers.extend(sign(&Outgoing { verb, url, body: &request.body, now: self.now() })?);
+        }
+        for (name, value) in &headers {
+            sent = sent.header(name.clone(), value.clone());
         }
         if !request.body.is_empty() {
             sent = sent.body(request.body.clone());
@@ -168,20 +168,27 @@ impl Fetch {
         let status = response.status().as_u16();
         let encoding = header_text(&response, CONTENT_ENCODING);
         if !(200..300).contains(&status) {
-            return Err(self.refused(status, &mut response, &encoding).await);
+            return Err(self.refused(status, &mut response, &encoding, &headers).await);
         }
         let body = self.read(&mut response, self.options.response_bytes_max).await?;
         let body = answer::decoded(&encoding, body, self.options.response_bytes_max).await?;
         Ok(Answer { status, headers: response.headers().clone(), body })
     }
 
-    async fn refused(&self, status: u16, response: &mut Response, encoding: &str) -> CollectError {
-        let wait = asked_wait(response.headers());
+    async fn refused(
+        &self,
+        status: u16,
+        response: &mut Response,
+        encoding: &str,
+        sent: &[(HeaderName, HeaderValue)],
+    ) -> CollectError {
+        let wait = asked_wait(response.headers()).or_else(|| reset_wait(status, response.headers(), self.now()));
         let body = self.read(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let body = answer::decoded(encoding, body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let cause = (self.spec.reclassify)(status, &body).unwrap_or_else(|| cause_of(status));
         // Scrubbed before it is cut, so that no half of a credential stays.
-        let text = shown(&self.credentials.scrub(&String::from_utf8_lossy(&body)));
+        let text = without(sent, &String::from_utf8_lossy(&body));
+        let text = shown(&self.credentials.scrub(&text));
         let said = if text.is_empty() { String::new() } else { format!(": {text}") };
         CollectError::new(cause, format!("the provider answered {status}{said}")).after(wait)
     }
@@ -224,6 +231,19 @@ impl Fetch {
     }
 }
 
+/// The text without what was sent in headers that nobody prints: credentials may stand there in another spelling.
+fn without(sent: &[(HeaderName, HeaderValue)], text: &str) -> String {
+    let mut clean = text.to_owned();
+    let secret = sent.iter().filter(|(_, value)| value.is_sensitive()).filter_map(|(_, value)| value.to_str().ok());
+    for value in secret {
+        let (_, behind) = value.split_once(' ').unwrap_or(("", value));
+        if !behind.is_empty() {
+            clean = clean.replace(behind, "(hidden)");
+        }
+    }
+    clean
+}
+
 fn cause_of(status: u16) -> Cause {
     match status {
         401 | 403 => Cause::Auth,
@@ -235,9 +255,18 @@ fn cause_of(status: u16) -> Cause {
     }
 }
 
-fn header_text(response: &Response, name: reqwest::header::HeaderName) -> String {
+fn header_text(response: &Response, name: HeaderName) -> String {
     let value = response.headers().get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `X-RateLimit-Reset` of a 429: seconds, or the second since 1970 at which the provider may be asked again.
+fn reset_wait(status: u16, headers: &HeaderMap, now: Instant) -> Option<Duration> {
+    /// No provider has anybody wait so many seconds: what is larger is a time.
+    const SECONDS_MAX: i64 = 1_000_000_000;
+    let reset: i64 = headers.get("x-ratelimit-reset").filter(|_| status == 429)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = if SECONDS_MAX < reset { reset - now.micros() / MICROS_PER_SECOND } else { reset };
+    u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
 /// Whether the resolver refused the address.
@@ -257,5 +286,34 @@ fn wait_for(error: &CollectError, ours: Option<Duration>) -> Option<Duration> {
     match (ours, error.wait) {
         (Some(ours), Some(asked)) => (asked <= WAIT_MAX).then(|| asked.max(ours)),
         (ours, _) => ours,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_in_secret_headers_is_hidden_in_any_spelling() {
+        let secret = |text: &str| crate::providers::secret_header(text).expect("a header");
+        let sent = [
+            (reqwest::header::AUTHORIZATION, secret("Basic dXNlcjpjYW5hcnk=")),
+            ("x-signature".parse().expect("a name"), secret("canary")),
+            (ACCEPT, HeaderValue::from_static("application/json")),
+        ];
+        let echoed = "Authorization: Basic dXNlcjpjYW5hcnk=, canary, application/json";
+        assert_eq!(without(&sent, echoed), "Authorization: Basic (hidden), (hidden), application/json");
+    }
+
+    #[test]
+    fn a_limit_says_in_seconds_or_by_a_time_when_it_ends() {
+        let now: Instant = "2026-11-20T10:00:00Z".parse().expect("an instant");
+        let wait = |status: u16, text: &str| {
+            let headers =
+                HeaderMap::from_iter([("x-ratelimit-reset".parse().expect("a name"), text.parse().expect("a value"))]);
+            reset_wait(status, &headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!((wait(429, "30"), wait(429, "1795168860")), (Some(30), Some(60)));
+        assert_eq!((wait(503, "30"), wait(429, "soon"), wait(429, "1795168700")), (None, None, None));
     }
 }
