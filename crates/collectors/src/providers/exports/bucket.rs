@@ -59,19 +59,19 @@ impl BucketAddress {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("`url` cannot be read: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("`bucket` cannot be read: {error}"))?;
         let kind = match url.scheme() {
             "s3" => BucketKind::S3,
             "az" => BucketKind::Azure,
             "gs" => BucketKind::Google,
-            _ => return Err("`url` must begin with s3://, az:// or gs://; a folder is given as `path`".to_owned()),
+            _ => return Err("`bucket` must begin with s3://, az:// or gs://; a folder is given as `path`".to_owned()),
         };
-        let name = url.host_str().filter(|name| !name.is_empty()).ok_or("`url` must name a bucket")?;
+        let name = url.host_str().filter(|name| !name.is_empty()).ok_or("`bucket` must name one")?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err("`url` must hold a bucket and a prefix, and nothing else".to_owned());
+            return Err("`bucket` must hold a bucket and a prefix, and nothing else".to_owned());
         }
         let prefix = object_store::path::Path::from_url_path(url.path().trim_matches('/'))
-            .map_err(|_| "the prefix in `url` cannot be one of keys".to_owned())?;
+            .map_err(|_| "the prefix in `bucket` cannot be one of keys".to_owned())?;
         let (name, prefix) = (name.to_owned(), prefix.to_string());
         Ok(Self { kind, name, prefix, region: None, endpoint: None, account: None, retries: 3 })
     }
@@ -241,8 +241,10 @@ mod tests {
     #[test]
     fn an_endpoint_is_https_or_on_this_machine() {
         let check = |endpoint: &str| {
-            let address =
-                BucketAddress { endpoint: Some(endpoint.to_owned()), ..BucketAddress::parse("s3://a").unwrap() };
+            let address = BucketAddress {
+                endpoint: Some(endpoint.to_owned()),
+                ..BucketAddress::parse("s3://a").expect("an address")
+            };
             address.check_endpoint().map_err(|error| error.cause)
         };
         assert_eq!(check("https://s3.eu-central-1.wasabisys.com"), Ok(false));

@@ -59,8 +59,9 @@ impl ExportWork<'_> {
         let mut sets = self.timed(self.export.plan(place)).await?;
         // The newest first: it matters most.
         sets.sort_by(|one, other| other.label.cmp(&one.label));
+        sets.retain(|set| !self.is_known(set, report));
         let mut failed = None;
-        for set in sets.iter().filter(|set| !self.is_known(set, report)) {
+        for set in &sets {
             if self.asked.dry_run {
                 report.periods.push(PeriodReport { period: set.label.clone(), ..PeriodReport::default() });
                 continue;

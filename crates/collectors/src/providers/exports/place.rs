@@ -124,7 +124,7 @@ impl Place {
         patience: Duration,
     ) -> Result<Self, CollectError> {
         let prefix = Path::parse(&address.prefix)
-            .map_err(|_| CollectError::new(Cause::NotAllowed, "the prefix in `url` cannot be one of keys"))?;
+            .map_err(|_| CollectError::new(Cause::NotAllowed, "the prefix in `bucket` cannot be one of keys"))?;
         let store = address.client(credentials)?;
         let prefix = (!prefix.is_root()).then_some(prefix);
         Ok(Self { store, prefix, bucket: Some(address.name.clone()), folder: None, patience })
