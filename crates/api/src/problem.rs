@@ -91,7 +91,7 @@ problems! {
     "invalid_row" 422 "Invalid row": "A row cannot be read; the detail names file, line and column. Nothing was stored.";
     "out_of_bound" 400 "Out of bound": "A number or time is too large to be stored.";
     "unreadable_file" 422 "Unreadable file": "A file is broken, or in a format or compression that is not read.";
-    "source_failed" 502 "Source failed": "A source of usage could not be read; what was read before stays. The detail says why.";
+    "source_failed" 502 "Source failed": "A source of usage or bills could not be read; what was read before stays. The detail says why.";
     "no_rows" 422 "No rows": "The files have columns but no rows.";
     "fx_missing" 422 "Exchange rate missing": "There is no rate at most 7 days old; enter one and run again.";
     "rate_missing" 422 "Price missing": "The rate card has no price for a metered quantity.";

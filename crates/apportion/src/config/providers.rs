@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How often collectors are read, in seconds, beside once a night.
 const INTERVAL: &str = "COST_REFRESH_INTERVAL_S";
 /// Shortest interval: providers limit how often they may be asked.
-const INTERVAL_MIN: Duration = Duration::from_secs(300);
+const INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// Kinds that are a source of their own where only the environment speaks of them.
 const IMPLICIT: [&str; 3] = ["supabase", "vercel", "wasabi"];
 /// Variables of settings that are no secrets: kind, key, variable.
@@ -294,7 +294,7 @@ mod tests {
         check("vercel", "token=7", "`token` is a text");
         check("vercel", "token='t'\nteem='x'", "unknown key `teem`; did you mean `team`?");
         check("vercel", "token='t'\nbilling_day=29", "`billing_day` is 1 to 28");
-        check("vercel", "token='t'\nevery='1m'", "`every` is at least 300s");
+        check("vercel", "token='t'\nevery='59s'", "`every` is at least 60s");
         check("vercel", "token='t'\nretries=11", "`retries` is at most 10");
         check(
             "vercel",
@@ -355,9 +355,9 @@ mod tests {
 
     #[test]
     fn an_interval_is_whole_seconds_and_not_too_short() {
-        for bad in ["soon", "60", "-1", "1e4"] {
+        for bad in ["soon", "59", "-1", "1e4"] {
             let refused = with_environment("", &[("COST_REFRESH_INTERVAL_S", bad)]).expect_err(bad);
-            assert!(refused.contains("write whole seconds, at least 300"), "{refused}");
+            assert!(refused.contains("write whole seconds, at least 60"), "{refused}");
         }
     }
 }

@@ -27,9 +27,10 @@ use super::error::{Cause, CollectError};
 use crate::prometheus::{CONNECT_MAX, WAIT_MAX, asked_wait, innermost, shown};
 use address::{PrivateAddress, PublicNames};
 use backon::{ExponentialBuilder, Retryable as _};
+use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
 use reqwest::Response;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,7 +118,7 @@ impl Fetch {
     /// # Errors
     /// [`CollectError`], once no further attempt makes sense.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, CollectError> {
-        let url = request.url(&self.options.base, &self.spec.allowed)?;
+        let url = request.url(&self.options.base, self.spec.allowed)?;
         let waits = ExponentialBuilder::default()
             .with_min_delay(self.options.retry_wait)
             .with_max_delay(WAIT_MAX)
@@ -176,7 +177,7 @@ impl Fetch {
     }
 
     async fn refused(&self, status: u16, response: &mut Response, encoding: &str) -> CollectError {
-        let wait = asked_wait(response.headers());
+        let wait = asked_wait(response.headers()).or_else(|| reset_wait(status, response.headers(), self.now()));
         let body = self.read(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let body = answer::decoded(encoding, body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let cause = (self.spec.reclassify)(status, &body).unwrap_or_else(|| cause_of(status));
@@ -240,6 +241,15 @@ fn header_text(response: &Response, name: reqwest::header::HeaderName) -> String
     value.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// `X-RateLimit-Reset` of a 429: seconds, or the second since 1970 at which the provider may be asked again.
+fn reset_wait(status: u16, headers: &HeaderMap, now: Instant) -> Option<Duration> {
+    /// No provider has anybody wait so many seconds: what is larger is a time.
+    const SECONDS_MAX: i64 = 1_000_000_000;
+    let reset: i64 = headers.get("x-ratelimit-reset").filter(|_| status == 429)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = if SECONDS_MAX < reset { reset - now.micros() / MICROS_PER_SECOND } else { reset };
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
 /// Whether the resolver refused the address.
 fn is_private(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut reason = Some(error);
@@ -257,5 +267,22 @@ fn wait_for(error: &CollectError, ours: Option<Duration>) -> Option<Duration> {
     match (ours, error.wait) {
         (Some(ours), Some(asked)) => (asked <= WAIT_MAX).then(|| asked.max(ours)),
         (ours, _) => ours,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_says_in_seconds_or_by_a_time_when_it_ends() {
+        let now: Instant = "2026-11-20T10:00:00Z".parse().expect("an instant");
+        let wait = |status: u16, text: &str| {
+            let headers =
+                HeaderMap::from_iter([("x-ratelimit-reset".parse().expect("a name"), text.parse().expect("a value"))]);
+            reset_wait(status, &headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!((wait(429, "30"), wait(429, "1795168860")), (Some(30), Some(60)));
+        assert_eq!((wait(503, "30"), wait(429, "soon"), wait(429, "1795168700")), (None, None, None));
     }
 }

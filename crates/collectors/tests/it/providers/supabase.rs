@@ -15,7 +15,7 @@ static CONTRACT: Contract = Contract {
 };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
-    if asked.header("authorization") != Some(&format!("Bearer {}", canary("token"))) {
+    if asked.header("authorization") != Some(format!("Bearer {}", canary("token")).as_str()) {
         return Reply::status(401, r#"{"message":"Unauthorized"}"#);
     }
     let restated = i32::from(variant == Variant::Restated);

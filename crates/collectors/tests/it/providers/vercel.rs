@@ -25,7 +25,7 @@ static OBSERVABILITY: Contract = Contract {
 };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
-    if asked.header("authorization") != Some(&format!("Bearer {}", canary("token"))) {
+    if asked.header("authorization") != Some(format!("Bearer {}", canary("token")).as_str()) {
         return Reply::status(403, r#"{"error":{"code":"forbidden","message":"Not authorized"}}"#);
     }
     if asked.param("teamId") != Some("team_1") {

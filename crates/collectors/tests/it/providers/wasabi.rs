@@ -24,7 +24,7 @@ static CONTRACT: Contract = Contract {
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
     let key = format!("{}:{}", canary("access_key"), canary("secret_key"));
-    if asked.header("authorization") != Some(&key) {
+    if asked.header("authorization") != Some(key.as_str()) {
         return Reply::status(401, "");
     }
     if (asked.method.as_str(), asked.path.as_str()) != ("GET", "/v1/standalone/utilizations/bucket") {
