@@ -225,13 +225,13 @@ pub(super) fn azure_manifests(objects: &[Object]) -> impl Iterator<Item = &Objec
 /// Returns the newest run of each period that is not empty.
 ///
 /// # Errors
-/// [`Cause::Schema`] if there are several exports and none is named; [`Cause::NotFound`] if a file is missing.
+/// [`Cause::Schema`] if there are several exports and none is named; of one set [`Cause::NotFound`] if a file is missing.
 pub(super) fn azure_sets(
     place: &Place,
     objects: &[Object],
     manifests: &[(Object, AzureManifest)],
     export: Option<&str>,
-) -> Result<Vec<ExportSet>, CollectError> {
+) -> Result<Vec<Result<ExportSet, CollectError>>, CollectError> {
     let is_cost =
         |manifest: &AzureManifest| matches!(manifest.kind.as_deref(), None | Some("FocusCost" | "ActualCost"));
     let mut exports = BTreeSet::new();
@@ -250,13 +250,13 @@ pub(super) fn azure_sets(
         }
     }
     check_one_export(&exports, export)?;
-    let mut sets = Vec::new();
-    for (start, (object, manifest)) in best {
+    let set = |(start, (object, manifest)): (&str, &(Object, AzureManifest))| -> Result<ExportSet, CollectError> {
         let files = manifest.files.iter().map(|key| named(place, objects, object, key));
+        let files = files.collect::<Result<Vec<Object>, CollectError>>()?;
         let label = start.strip_suffix("-01").unwrap_or(start);
-        sets.push(ExportSet::new(label, &manifest.run, files.collect::<Result<_, _>>()?, Some(object.clone())));
-    }
-    Ok(sets)
+        Ok(ExportSet::new(label, &manifest.run, files, Some(object.clone())))
+    };
+    Ok(best.into_iter().map(set).collect())
 }
 
 /// Two exports may tell the same money twice; somebody has to choose.
