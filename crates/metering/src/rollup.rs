@@ -296,16 +296,18 @@ mod tests {
     }
 
     #[test]
-    fn usage_of_metrics_servers_is_kept_apart_from_that_of_events() {
+    fn usage_of_metrics_servers_and_collectors_is_kept_apart_from_that_of_events() {
         let (meters, mut rollup) = (meters(), Rollup::default());
-        for (id, source) in [(1, "/s"), (2, "otlp:{}"), (3, "prometheus:k8s/cpu{}"), (4, "otlp")] {
+        for (id, source) in
+            [(1, "/s"), (2, "otlp:{}"), (3, "prometheus:k8s/cpu{}"), (4, "otlp"), (5, "collector:vercel/requests{}")]
+        {
             let mut event = placed("UTC", "a", id, "2026-01-01T00:00:00Z", "log_queries", "1");
             event.event.source = source.into();
             add(&mut rollup, &meters, &event);
         }
         let rows = rollup.drain_sorted();
         let found: Vec<_> = rows.iter().map(|(key, cell)| (key.origin.as_str(), cell.count)).collect();
-        assert_eq!(found, [("events", 2), ("metrics_server", 2)]);
+        assert_eq!(found, [("events", 2), ("metrics_server", 2), ("collector", 1)]);
         assert_eq!(rows[0].0.clone().of_any_origin(), rows[1].0.clone().of_any_origin());
     }
 

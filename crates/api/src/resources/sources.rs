@@ -187,7 +187,7 @@ pub async fn refresh_source(
         let report = app.providers.refresh(&name, &CollectAsked { from, dry_run, confirm }).await?;
         return app.collected(&admin, &report).await;
     }
-    if confirm {
+    if confirm && app.reads(&name) {
         return Err(ApiError::parameter(
             "confirm",
             format!("source `{name}` has no billing periods that could shrink"),

@@ -170,7 +170,8 @@ fn hide_secret(key: &str, value: &Value) -> String {
     let last = key.rsplit('.').next().unwrap_or(key);
     let is_query = key.starts_with("source.") && key.contains(".metrics.");
     let named = SECRET_WORDS.iter().any(|word| last.split('_').any(|part| part == *word)) && !last.ends_with("_file");
-    if named && !is_query {
+    let is_credential = key.starts_with("source.") && is_credential(last);
+    if (named || is_credential) && !is_query {
         return "(hidden)".to_owned();
     }
     match text.split_once("://").and_then(|(scheme, rest)| hide_in_address(scheme, rest)) {
@@ -178,6 +179,11 @@ fn hide_secret(key: &str, value: &Value) -> String {
         None if last == "url" && key.starts_with("source.") => "(hidden)".to_owned(),
         None => text,
     }
+}
+
+/// Whether a collector of any kind is let in by what stands under this key.
+fn is_credential(key: &str) -> bool {
+    collectors::providers::KINDS.iter().any(|kind| kind.spec.credentials.iter().any(|spec| spec.key == key))
 }
 
 /// Returns an address without user, password and what stands behind its `?`; `None` if it can hold no secret.
@@ -283,11 +289,15 @@ mod tests {
 
     #[test]
     fn secrets_never_print() {
-        let text = "[storage]\ncatalog = 'postgres://me:hunter2@db/x'\n[[source]]\nname = 'app'\nkind = 'vercel'\n\
+        let text = "[storage]\ncatalog = 'postgres://me:hunter2@db/x'\n[[source]]\nname = 'app'\nkind = 'later'\n\
                     api_key = 'hunter2'\nurl = 'https://x/?token=hunter2'";
         let loaded = load_text(text, &[]).expect("valid");
         let printed = format!("{:?}", loaded.shown());
         assert!(!printed.contains("hunter2") && printed.contains("postgres://(hidden)@db/x"), "{printed}");
+        for spec in collectors::providers::KINDS.iter().flat_map(|kind| kind.spec.credentials) {
+            let key = format!("source.0.{}", spec.key);
+            assert_eq!(hide_secret(&key, &Value::String("hunter2".to_owned())), "(hidden)", "{key}");
+        }
     }
 
     #[test]
@@ -316,7 +326,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_releases_are_kept() {
-        let text = "[[source]]\nname = 'app'\nkind = 'vercel'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
+        let text = "[[source]]\nname = 'app'\nkind = 'later'\nconcurrency = 4\n[source.metrics]\na = 'SELECT 1'\n\
                     [[ui.tenant_link]]\nlabel = 'L'\nurl = 'https://app/{slug}'\n[[limit]]\nprovider = 'p'\nresource = 'r'\ncap = 5";
         let config = load_text(text, &[]).expect("valid").config;
         assert_eq!((config.sources.len(), config.sources[0].rest.len()), (1, 2));
@@ -354,7 +364,7 @@ mod tests {
             "[compute]\nengine='df://host'",
             "[storage]\nlake='s3://b/p'",
             "[storage]\ncatalog='mysql://x'",
-            "[[source]]\nname='app'\nkind='vercel'",
+            "[[source]]\nname='app'\nkind='later'",
             "[[limit]]\nprovider='p'\nresource='r'",
             "[retention]\nimports='365d'",
         ] {

@@ -47,7 +47,8 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
     for (text, message) in [
         ("[limits]\npage_rows = 0", "apportion.toml: limits.page_rows must be more than 0"),
         ("[server]\nbase_path = 'costs'", "apportion.toml: server.base_path is not a path"),
-        ("[[source]]\nname = 'a'\nkind = 'vercel'", "not_available: `[[source]]`"),
+        ("[[source]]\nname = 'a'\nkind = 'later'", "not_available: `[[source]]`"),
+        ("[[source]]\nname = 'a'\nkind = 'vercel'", "[[source]] \"a\": `token` is missing"),
         ("[retention]\nimports = '30d'", "not_available: retention.imports"),
         ("[ingest.map]\nuser = '$['", "ingest.map.user"),
     ] {

@@ -8,13 +8,10 @@ use crate::cost_lines::stored_keys;
 use crate::error::ImportError;
 use crate::import::{ImportContext, ImportReport, import_focus, spool};
 use bytes::Bytes;
-use domain::{Day, Month};
+use domain::{Day, DayRange, Instant, Month, Zone};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::lake::Table;
-
-/// Days between the beginnings of two billing periods of one account, at least.
-const PERIOD_DAYS_MIN: i32 = 27;
 
 /// Returns the lines of a period as the text of a file: one JSON object per line.
 ///
@@ -83,10 +80,10 @@ fn check_overlap(
     account: &str,
     period: &BillingPeriod,
 ) -> Result<(), CollectError> {
-    let (name, first) = (period.name(), period.days().from());
+    let (name, days) = (period.name(), period.days());
     let is_same = |of: &str, other: &str| of == account && other == name;
-    let is_near = |day: Day| (day.epoch_days() - first.epoch_days()).abs() < PERIOD_DAYS_MIN;
-    let overlaps = |(of, other): &&(String, String)| !is_same(of, other) && first_day(other).is_some_and(is_near);
+    let is_within = |other: &str| days_of(other).is_some_and(|other| other.overlaps(&days));
+    let overlaps = |(of, other): &&(String, String)| !is_same(of, other) && is_within(other);
     match stored.iter().find(overlaps) {
         None => Ok(()),
         Some((of, other)) => {
@@ -99,9 +96,14 @@ fn check_overlap(
     }
 }
 
-fn first_day(period: &str) -> Option<Day> {
-    let month = |text: &str| text.parse::<Month>().ok().map(Month::first_day);
-    period.parse().ok().or_else(|| month(period))
+/// The days of a stored period, by its name: a month, or the first day of a period that lasts until that day of the next.
+fn days_of(period: &str) -> Option<DayRange> {
+    let first = match period.parse::<Month>() {
+        Ok(month) => month.first_day(),
+        Err(_) => period.parse::<Day>().ok()?,
+    };
+    let billing_day = first.date().day().unsigned_abs();
+    Some(BillingPeriod::containing(first, billing_day, &Zone::utc(), Instant::from_micros(0)).days())
 }
 
 /// Returns why an import did not happen, as the error of a collection.
@@ -128,23 +130,25 @@ pub(super) fn not_stored(error: ImportError) -> CollectError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Zone;
 
     #[test]
-    fn periods_of_an_account_never_overlap() {
-        let check = |stored: &[&str], day: &str, billing_day: u8, expected: bool| {
+    fn periods_of_a_source_never_overlap() {
+        let check = |account: &str, stored: &[&str], day: &str, billing_day: u8, expected: bool| {
             let now = "2026-12-31T00:00:00Z".parse().expect("an instant");
             let period = BillingPeriod::containing(day.parse().expect("a day"), billing_day, &Zone::utc(), now);
-            let stored = stored.iter().map(|name| ("acme".to_owned(), (*name).to_owned())).collect();
-            assert_eq!(check_overlap(&stored, "acme", &period).is_ok(), expected, "{stored:?} {}", period.name());
-            let is_other = stored.iter().all(|(_, name)| first_day(name) < Some(period.days().from().plus(-27)));
-            assert!(is_other || check_overlap(&stored, "other", &period).is_err(), "{stored:?} {}", period.name());
+            let stored: BTreeSet<(String, String)> =
+                stored.iter().map(|name| ("acme".to_owned(), (*name).to_owned())).collect();
+            assert_eq!(check_overlap(&stored, account, &period).is_ok(), expected, "{stored:?} {}", period.name());
         };
-        check(&["2026-10", "2026-11"], "2026-11-20", 1, true);
-        check(&["2026-02", "2026-01"], "2026-03-01", 1, true);
-        check(&["2026-10", "2026-11"], "2026-11-20", 5, false);
-        check(&["2026-10-05"], "2026-11-20", 5, true);
-        check(&["2026-10-05"], "2026-11-20", 1, false);
-        check(&[], "2026-11-20", 5, true);
+        check("acme", &["2026-10", "2026-11"], "2026-11-20", 1, true);
+        check("acme", &["2026-02", "2026-01"], "2026-03-01", 1, true);
+        check("acme", &["2026-10", "2026-11"], "2026-11-20", 5, false);
+        check("acme", &["2026-10-05"], "2026-11-20", 5, true);
+        check("acme", &["2026-10-05"], "2026-11-20", 4, false);
+        check("acme", &["2026-10-05"], "2026-11-20", 1, false);
+        check("acme", &["2026-01-31", "2026-02-28"], "2026-03-31", 31, true);
+        check("acme", &[], "2026-11-20", 5, true);
+        check("other", &["2026-10", "2026-11"], "2026-11-20", 1, false);
+        check("other", &["2026-10"], "2026-11-20", 1, true);
     }
 }

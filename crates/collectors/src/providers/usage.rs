@@ -109,7 +109,7 @@ pub(super) fn to_points(
 ) -> Vec<UsagePoint> {
     let point = |row: &ProviderUsageRow| {
         let meter = meters.get(&row.resource)?;
-        let day: Day = row.usage_date.parse().ok().filter(|day| *day <= settled_through)?;
+        let day = row.usage_date.parse::<Day>().ok().filter(|day| *day <= settled_through)?;
         let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels_key).ok()?;
         let attribute =
             |(key, value): (&String, &String)| (Dimension::Label(key.as_str().into()), Arc::from(value.as_str()));

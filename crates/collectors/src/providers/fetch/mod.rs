@@ -30,7 +30,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 use domain::time::MICROS_PER_SECOND;
 use domain::{Clock, Instant};
 use reqwest::Response;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -163,13 +163,12 @@ impl Fetch {
             .header(ACCEPT, "application/json, application/jsonl")
             .header(ACCEPT_ENCODING, "gzip")
             .timeout(self.options.timeout);
-        for (name, value) in &request.headers {
-            sent = sent.header(name.clone(), value.clone());
-        }
+        let mut headers = request.headers.clone();
         if let Some(sign) = request.sign {
-            for (name, value) in sign(&Outgoing { verb, url, body: &request.body, now: self.now() })? {
-                sent = sent.header(name, value);
-            }
+            headers.extend(sign(&Outgoing { verb, url, body: &request.body, now: self.now() })?);
+        }
+        for (name, value) in &headers {
+            sent = sent.header(name.clone(), value.clone());
         }
         if !request.body.is_empty() {
             sent = sent.body(request.body.clone());
@@ -178,20 +177,27 @@ impl Fetch {
         let status = response.status().as_u16();
         let encoding = header_text(&response, CONTENT_ENCODING);
         if !(200..300).contains(&status) {
-            return Err(self.refused(status, &mut response, &encoding).await);
+            return Err(self.refused(status, &mut response, &encoding, &headers).await);
         }
         let body = self.read(&mut response, self.options.response_bytes_max).await?;
         let body = answer::decoded(&encoding, body, self.options.response_bytes_max).await?;
         Ok(Answer { status, headers: response.headers().clone(), body })
     }
 
-    async fn refused(&self, status: u16, response: &mut Response, encoding: &str) -> CollectError {
+    async fn refused(
+        &self,
+        status: u16,
+        response: &mut Response,
+        encoding: &str,
+        sent: &[(HeaderName, HeaderValue)],
+    ) -> CollectError {
         let wait = asked_wait(response.headers()).or_else(|| reset_wait(status, response.headers(), self.now()));
         let body = self.read(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let body = answer::decoded(encoding, body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let cause = (self.spec.reclassify)(status, &body).unwrap_or_else(|| cause_of(status));
         // Scrubbed before it is cut, so that no half of a credential stays.
-        let text = shown(&self.credentials.scrub(&String::from_utf8_lossy(&body)));
+        let text = without(sent, &String::from_utf8_lossy(&body));
+        let text = shown(&self.credentials.scrub(&text));
         let said = if text.is_empty() { String::new() } else { format!(": {text}") };
         CollectError::new(cause, format!("the provider answered {status}{said}")).after(wait)
     }
@@ -234,6 +240,19 @@ impl Fetch {
     }
 }
 
+/// The text without what was sent in headers that nobody prints: credentials may stand there in another spelling.
+fn without(sent: &[(HeaderName, HeaderValue)], text: &str) -> String {
+    let mut clean = text.to_owned();
+    let secret = sent.iter().filter(|(_, value)| value.is_sensitive()).filter_map(|(_, value)| value.to_str().ok());
+    for value in secret {
+        let (_, behind) = value.split_once(' ').unwrap_or(("", value));
+        if !behind.is_empty() {
+            clean = clean.replace(behind, "(hidden)");
+        }
+    }
+    clean
+}
+
 fn cause_of(status: u16) -> Cause {
     match status {
         401 | 403 => Cause::Auth,
@@ -245,7 +264,7 @@ fn cause_of(status: u16) -> Cause {
     }
 }
 
-fn header_text(response: &Response, name: reqwest::header::HeaderName) -> String {
+fn header_text(response: &Response, name: HeaderName) -> String {
     let value = response.headers().get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -282,6 +301,18 @@ fn wait_for(error: &CollectError, ours: Option<Duration>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_sent_in_secret_headers_is_hidden_in_any_spelling() {
+        let secret = |text: &str| crate::providers::secret_header(text).expect("a header");
+        let sent = [
+            (reqwest::header::AUTHORIZATION, secret("Basic dXNlcjpjYW5hcnk=")),
+            ("x-signature".parse().expect("a name"), secret("canary")),
+            (ACCEPT, HeaderValue::from_static("application/json")),
+        ];
+        let echoed = "Authorization: Basic dXNlcjpjYW5hcnk=, canary, application/json";
+        assert_eq!(without(&sent, echoed), "Authorization: Basic (hidden), (hidden), application/json");
+    }
 
     #[test]
     fn a_limit_says_in_seconds_or_by_a_time_when_it_ends() {

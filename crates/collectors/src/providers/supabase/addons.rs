@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Resource of the hours during which an add-on was selected.
 const HOURS: &str = "addon_hours";
+/// Resource of the hours during which a project ran; there is one for each day on which somebody looked.
+const PROJECT_HOURS: &str = "project_hours";
 /// Hours of a day in UTC.
 const HOURS_OF_DAY: i128 = 24;
 /// Kind of add-on, service, and category of FOCUS.
@@ -64,15 +66,18 @@ pub(super) async fn selected(fetch: &Fetch, project: &Project) -> Result<Vec<Add
     Ok(found.selected_addons)
 }
 
-/// Adds the hours of the days on which nobody looked yet, as if the add-ons had been selected all day. The price is kept
-/// beside them: it may be another one when they are rated.
+/// Adds the hours of the days on which nobody looked yet, as if project and add-ons had been all day what they are now. The
+/// price is kept beside them: it may be another one when they are rated.
 pub(super) fn add_hours(project: &Project, selected: &[Addon], closed: DayRange, usage: &mut Usage) {
-    let is_ours = |one: &&ProviderUsage| one.resource == HOURS && one.labels.get("project") == Some(&project.id);
+    let is_ours =
+        |one: &&ProviderUsage| one.resource == PROJECT_HOURS && one.labels.get("project") == Some(&project.id);
     let known: BTreeSet<Day> = usage.values().filter(is_ours).map(|one| one.day).collect();
+    let running = if project.is_active { HOURS_OF_DAY } else { 0 };
     for day in closed.days().filter(|day| !known.contains(day)) {
+        put(usage, hours(PROJECT_HOURS, day, running, &[("project", project.id.as_str())]));
         for addon in selected {
             let Price { kind, interval, amount } = &addon.variant.price;
-            let hours = if addon.kind == "compute_instance" && !project.is_active { 0 } else { HOURS_OF_DAY };
+            let selected = if addon.kind == "compute_instance" { running } else { HOURS_OF_DAY };
             let labels = [
                 ("project", project.id.as_str()),
                 ("addon", addon.kind.as_str()),
@@ -81,18 +86,18 @@ pub(super) fn add_hours(project: &Project, selected: &[Addon], closed: DayRange,
                 ("interval", interval.as_str()),
                 ("price_type", kind.as_str()),
             ];
-            let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-            put(
-                usage,
-                ProviderUsage {
-                    resource: HOURS.to_owned(),
-                    unit: "Hours".to_owned(),
-                    day,
-                    quantity: hours.to_string(),
-                    labels: labels.collect(),
-                },
-            );
+            put(usage, hours(HOURS, day, selected, &labels));
         }
+    }
+}
+
+fn hours(resource: &str, day: Day, hours: i128, labels: &[(&str, &str)]) -> ProviderUsage {
+    ProviderUsage {
+        resource: resource.to_owned(),
+        unit: "Hours".to_owned(),
+        day,
+        quantity: hours.to_string(),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
     }
 }
 

@@ -124,6 +124,7 @@ async fn quantities_are_of_whole_days_and_levels_of_the_last_one() {
         r#"disk_size_bytes {"project":"p001"} 8213000192 Bytes"#,
         r#"disk_used_bytes {"project":"p001"} 3092994048 Bytes"#,
         r#"function_invocations {"function":"fn-1","project":"p001"} 42 Requests"#,
+        r#"project_hours {"project":"p001"} 24 Hours"#,
     ];
     assert_eq!(levels, expected);
 }
@@ -142,6 +143,21 @@ async fn what_was_read_stays_when_an_addon_is_changed() {
     let billed = &report.periods[0].totals[0].billed;
     // 24 days at the old price, two at the new one; 26 parts of the monthly price.
     assert_eq!((report.periods[0].lines, billed.as_str()), (52, "25.332266666666658"));
+}
+
+#[tokio::test]
+async fn an_addon_that_is_selected_later_is_not_charged_for_days_before() {
+    let given = Given::new(&CONTRACT).await;
+    given.server.then(|asked| match asked.path.ends_with("billing/addons") {
+        true => Wire::Whole(Reply::json(&json!({ "selected_addons": [], "available_addons": [] }))),
+        false => Wire::Whole(answer(asked, Variant::Usual)),
+    });
+    let report = refresh(&given.patient(&CONTRACT), "supabase").await.expect("a collection");
+    assert_eq!(report.periods[0].lines, 0);
+    given.clock.set("2026-11-26T02:00:00Z".parse().expect("an instant"));
+    given.server.then(|asked| Wire::Whole(answer(asked, Variant::Usual)));
+    let report = refresh(&given.patient(&CONTRACT), "supabase").await.expect("a collection");
+    assert_eq!(report.periods[0].lines, 2, "two add-ons on the 25th");
 }
 
 #[tokio::test]
