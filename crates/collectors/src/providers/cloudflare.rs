@@ -12,7 +12,7 @@ use super::keys::{is_id, read_keys, word_of};
 use super::line::Line;
 use super::period::BillingPeriod;
 use super::quantities::Quantities;
-use domain::{Day, Instant, InstantRange, Zone};
+use domain::{Day, Instant, Zone};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::header::AUTHORIZATION;

@@ -1,25 +1,24 @@
 //! Clients of buckets that can list and read, and nothing else.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http_body_util::BodyExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use url::{Host, Url};
+use url::Url;
 
+use super::super::fetch::{http_client, is_private, parse_base};
 use crate::providers::{Cause, CollectError, Credentials};
 
 /// Where credentials are exchanged for tokens; the only addresses that may be sent anything.
-const TOKEN_HOSTS: [&str; 3] = ["oauth2.googleapis.com", "login.microsoftonline.com", "sts.amazonaws.com"];
-/// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+const TOKEN_HOSTS: [&str; 2] = ["oauth2.googleapis.com", "login.microsoftonline.com"];
 /// Longest time over all attempts of one request.
 const RETRY_MAX: Duration = Duration::from_secs(180);
 
@@ -59,19 +58,19 @@ impl BucketAddress {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("`url` cannot be read: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("`bucket` cannot be read: {error}"))?;
         let kind = match url.scheme() {
             "s3" => BucketKind::S3,
             "az" => BucketKind::Azure,
             "gs" => BucketKind::Google,
-            _ => return Err("`url` must begin with s3://, az:// or gs://; a folder is given as `path`".to_owned()),
+            _ => return Err("`bucket` must begin with s3://, az:// or gs://; a folder is given as `path`".to_owned()),
         };
-        let name = url.host_str().filter(|name| !name.is_empty()).ok_or("`url` must name a bucket")?;
+        let name = url.host_str().filter(|name| !name.is_empty()).ok_or("`bucket` must name one")?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err("`url` must hold a bucket and a prefix, and nothing else".to_owned());
+            return Err("`bucket` must hold a bucket and a prefix, and nothing else".to_owned());
         }
         let prefix = object_store::path::Path::from_url_path(url.path().trim_matches('/'))
-            .map_err(|_| "the prefix in `url` cannot be one of keys".to_owned())?;
+            .map_err(|_| "the prefix in `bucket` cannot be one of keys".to_owned())?;
         let (name, prefix) = (name.to_owned(), prefix.to_string());
         Ok(Self { kind, name, prefix, region: None, endpoint: None, account: None, retries: 3 })
     }
@@ -81,43 +80,34 @@ impl BucketAddress {
     /// # Errors
     /// [`Cause::Secret`] if a credential is missing or unusable, [`Cause::NotAllowed`] if the endpoint may not be asked.
     pub fn client(&self, credentials: &Credentials) -> Result<Arc<dyn ObjectStore>, CollectError> {
-        let allow_http = self.check_endpoint()?;
-        let options = ClientOptions::new()
-            .with_allow_http(allow_http)
-            .with_connect_timeout(CONNECT_MAX)
-            // A file may take long to arrive; each of its parts may not, which is checked where it is read.
-            .with_timeout_disabled();
+        let http = ReadOnlyHttp { is_stand_in: self.check_endpoint()? };
         let retry =
             RetryConfig { backoff: BackoffConfig::default(), max_retries: self.retries, retry_timeout: RETRY_MAX };
-        let built: Result<Arc<dyn ObjectStore>, object_store::Error> = match self.kind {
+        let built = match self.kind {
             BucketKind::S3 => {
-                self.s3(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+                let store = self.s3(credentials)?.with_allow_http(http.is_stand_in);
+                let store = store.with_retry(retry).with_http_connector(http).build();
+                store.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
             BucketKind::Azure => {
-                self.azure(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+                let store = self.azure(credentials)?.with_retry(retry).with_http_connector(http).build();
+                store.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
             BucketKind::Google => {
-                self.google(credentials, options, retry)?.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+                let store = self.google(credentials)?.with_retry(retry).with_http_connector(http).build();
+                store.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
         };
         // The reason may quote what was given, so it is not repeated.
         built.map_err(|_| CollectError::new(Cause::Secret, "the credentials of the bucket cannot be used as they are"))
     }
 
-    fn s3(
-        &self,
-        credentials: &Credentials,
-        options: ClientOptions,
-        retry: RetryConfig,
-    ) -> Result<AmazonS3Builder, CollectError> {
+    fn s3(&self, credentials: &Credentials) -> Result<AmazonS3Builder, CollectError> {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&self.name)
             .with_region(self.region.as_deref().unwrap_or("us-east-1"))
             .with_access_key_id(credentials.get("access_key")?)
-            .with_secret_access_key(credentials.get("secret_key")?)
-            .with_client_options(options)
-            .with_retry(retry)
-            .with_http_connector(ReadOnlyHttp);
+            .with_secret_access_key(credentials.get("secret_key")?);
         if let Ok(token) = credentials.get("session_token") {
             builder = builder.with_token(token);
         }
@@ -127,21 +117,11 @@ impl BucketAddress {
         Ok(builder)
     }
 
-    fn azure(
-        &self,
-        credentials: &Credentials,
-        options: ClientOptions,
-        retry: RetryConfig,
-    ) -> Result<MicrosoftAzureBuilder, CollectError> {
+    fn azure(&self, credentials: &Credentials) -> Result<MicrosoftAzureBuilder, CollectError> {
         let account = self.account.as_deref().ok_or_else(|| {
             CollectError::new(Cause::Secret, "`account` is missing: the storage account of the container")
         })?;
-        let builder = MicrosoftAzureBuilder::new()
-            .with_account(account)
-            .with_container_name(&self.name)
-            .with_client_options(options)
-            .with_retry(retry)
-            .with_http_connector(ReadOnlyHttp);
+        let builder = MicrosoftAzureBuilder::new().with_account(account).with_container_name(&self.name);
         if let Ok(sas) = credentials.get("sas_token") {
             let pairs = url::form_urlencoded::parse(sas.trim_start_matches('?').as_bytes()).into_owned();
             return Ok(builder.with_sas_authorization(pairs.collect::<Vec<_>>()));
@@ -150,68 +130,83 @@ impl BucketAddress {
         Ok(builder.with_client_secret_authorization(client, credentials.get("client_secret")?, tenant))
     }
 
-    fn google(
-        &self,
-        credentials: &Credentials,
-        options: ClientOptions,
-        retry: RetryConfig,
-    ) -> Result<GoogleCloudStorageBuilder, CollectError> {
-        Ok(GoogleCloudStorageBuilder::new()
-            .with_bucket_name(&self.name)
-            .with_service_account_key(credentials.get("service_account")?)
-            .with_client_options(options)
-            .with_retry(retry)
-            .with_http_connector(ReadOnlyHttp))
+    fn google(&self, credentials: &Credentials) -> Result<GoogleCloudStorageBuilder, CollectError> {
+        let key = credentials.get("service_account")?;
+        Ok(GoogleCloudStorageBuilder::new().with_bucket_name(&self.name).with_service_account_key(key))
     }
 
-    /// Returns whether plain `http` is allowed: only for a server on this machine, given as an address.
+    /// Returns whether the endpoint stands in for a store on this machine; there is none unless it says so.
     fn check_endpoint(&self) -> Result<bool, CollectError> {
         let Some(text) = &self.endpoint else { return Ok(false) };
-        let refused = |reason: &str| Err(CollectError::new(Cause::NotAllowed, format!("`endpoint` {reason}")));
-        let Ok(url) = Url::parse(text) else { return refused("cannot be read") };
-        let is_loopback = match url.host() {
-            Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-            Some(Host::Domain(_)) => false,
-            None => return refused("must name a host"),
-        };
-        match url.scheme() {
-            "https" => Ok(false),
-            "http" if is_loopback => Ok(true),
-            _ => refused("must begin with https://; http is for 127.0.0.1 and [::1] only"),
+        let is_stand_in = text.starts_with("http://");
+        match parse_base(text, is_stand_in) {
+            Ok(_) => Ok(is_stand_in),
+            Err(problem) => Err(CollectError::new(Cause::NotAllowed, format!("endpoint: {problem}"))),
         }
     }
 }
 
-/// Makes HTTP clients that only read.
+/// Makes HTTP clients that only read, only where collectors may.
 #[derive(Debug)]
-struct ReadOnlyHttp;
+struct ReadOnlyHttp {
+    is_stand_in: bool,
+}
 
 impl HttpConnector for ReadOnlyHttp {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = http_client(self.is_stand_in)
+            .map_err(|error| object_store::Error::Generic { store: "bucket", source: Box::new(error) })?;
         Ok(HttpClient::new(ReadOnlyService(client)))
     }
 }
 
 #[derive(Debug)]
-struct ReadOnlyService(HttpClient);
+struct ReadOnlyService(reqwest::Client);
 
 #[async_trait]
 impl HttpService for ReadOnlyService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let host = request.uri().host().unwrap_or_default();
-        if !may_be_sent(request.method().as_str(), host) {
-            return Err(HttpError::new(HttpErrorKind::Unknown, NotARead));
+        let (parts, body) = request.into_parts();
+        let refused = || HttpError::new(HttpErrorKind::Unknown, NotSent("the request is no reading one"));
+        // What reads has no body, and a question for a token is one piece.
+        let body = body.as_bytes().cloned().ok_or_else(refused)?;
+        if !may_be_sent(parts.method.as_str(), parts.uri.host().unwrap_or_default()) {
+            return Err(refused());
         }
-        self.0.execute(request).await
+        let sent = self.0.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
+        let answer = sent.send().await.map_err(http_error)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = reqwest::Body::from(answer).map_err(http_error);
+        let mut response = HttpResponse::new(HttpResponseBody::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
     }
 }
 
-/// The credentials may be able to write; this client is not.
+/// The kind of an error, which tells whether the request is tried again. Addresses may be signed and are left out.
+fn http_error(error: reqwest::Error) -> HttpError {
+    if is_private(&error) {
+        return HttpError::new(HttpErrorKind::Unknown, NotSent("the name leads to a private address"));
+    }
+    let kind = if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_connect() {
+        HttpErrorKind::Connect
+    } else if error.is_body() || error.is_decode() {
+        HttpErrorKind::Interrupted
+    } else if error.is_request() {
+        HttpErrorKind::Request
+    } else {
+        HttpErrorKind::Unknown
+    };
+    HttpError::new(kind, error.without_url())
+}
+
+/// Nothing was sent. The credentials may be able to write; this client is not.
 #[derive(Debug, thiserror::Error)]
-#[error("the request is no reading one; it was not sent")]
-pub(super) struct NotARead;
+#[error("{0}; it was not sent")]
+pub(super) struct NotSent(pub &'static str);
 
 fn may_be_sent(method: &str, host: &str) -> bool {
     match method {
@@ -241,13 +236,23 @@ mod tests {
     #[test]
     fn an_endpoint_is_https_or_on_this_machine() {
         let check = |endpoint: &str| {
-            let address =
-                BucketAddress { endpoint: Some(endpoint.to_owned()), ..BucketAddress::parse("s3://a").unwrap() };
+            let address = BucketAddress {
+                endpoint: Some(endpoint.to_owned()),
+                ..BucketAddress::parse("s3://a").expect("an address")
+            };
             address.check_endpoint().map_err(|error| error.cause)
         };
         assert_eq!(check("https://s3.eu-central-1.wasabisys.com"), Ok(false));
         assert_eq!((check("http://127.0.0.1:9000"), check("http://[::1]:9000")), (Ok(true), Ok(true)));
-        for bad in ["http://minio:9000", "http://169.254.169.254", "http://localhost:9000", "file:///etc", "nowhere"] {
+        for bad in [
+            "https://169.254.169.254/latest",
+            "https://127.0.0.1:9000",
+            "http://minio:9000",
+            "http://169.254.169.254",
+            "http://localhost:9000",
+            "file:///etc",
+            "nowhere",
+        ] {
             assert_eq!(check(bad), Err(Cause::NotAllowed), "{bad}");
         }
     }

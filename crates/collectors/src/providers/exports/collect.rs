@@ -56,11 +56,18 @@ pub(in crate::providers) async fn collect(
 impl ExportWork<'_> {
     async fn pass(&self, place: &Place, report: &mut CollectReport) -> Result<(), CollectError> {
         (self.say)("listing files".to_owned());
-        let mut sets = self.timed(self.export.plan(place)).await?;
+        let mut sets: Vec<ExportSet> = Vec::new();
+        let mut failed: Option<CollectError> = None;
+        for set in self.timed(self.export.plan(place)).await? {
+            match set {
+                Ok(set) if self.is_known(&set, report) => {}
+                Ok(set) => sets.push(set),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
         // The newest first: it matters most.
         sets.sort_by(|one, other| other.label.cmp(&one.label));
-        let mut failed = None;
-        for set in sets.iter().filter(|set| !self.is_known(set, report)) {
+        for set in &sets {
             if self.asked.dry_run {
                 report.periods.push(PeriodReport { period: set.label.clone(), ..PeriodReport::default() });
                 continue;

@@ -164,35 +164,56 @@ impl ExportSource {
         }
     }
 
-    /// Returns the sets of files that are there now, one for each period.
-    async fn plan(&self, place: &Place) -> Result<Vec<ExportSet>, CollectError> {
+    /// Returns the sets of files that are there now, one for each period, or why there is none of a period.
+    async fn plan(&self, place: &Place) -> Result<Vec<Result<ExportSet, CollectError>>, CollectError> {
         let objects = place.list().await?;
-        let export = self.export.as_deref();
-        let sets = match self.layout {
-            Layout::Plain => plan::plain(&objects),
-            Layout::Google => plan::google(&objects)?,
-            Layout::Aws => {
-                let mut sets = Vec::new();
-                for found in plan::aws_manifests(&objects, export)? {
-                    let manifest = manifest::aws(&found.object.key, &place.manifest(&found.object).await?)?;
-                    sets.push(plan::aws_set(place, &objects, &found, &manifest)?);
-                }
-                sets
-            }
-            Layout::Azure => {
-                let mut manifests = Vec::new();
-                for object in plan::azure_manifests(&objects) {
-                    let manifest = manifest::azure(&object.key, &place.manifest(object).await?)?;
-                    manifests.push((object.clone(), manifest));
-                }
-                plan::azure_sets(place, &objects, &manifests, export)?
-            }
+        let sets: Vec<Result<ExportSet, CollectError>> = match self.layout {
+            Layout::Plain => plan::plain(&objects).into_iter().map(Ok).collect(),
+            Layout::Google => plan::google(&objects)?.into_iter().map(Ok).collect(),
+            Layout::Aws => self.plan_aws(place, &objects).await?,
+            Layout::Azure => self.plan_azure(place, &objects).await?,
         };
         match sets.is_empty() {
             false => Ok(sets),
             // An empty place is never a month without cost.
             true => Err(CollectError::new(Cause::NotFound, format!("there are no files of an export in {place:?}"))),
         }
+    }
+
+    async fn plan_aws(
+        &self,
+        place: &Place,
+        objects: &[Object],
+    ) -> Result<Vec<Result<ExportSet, CollectError>>, CollectError> {
+        let mut sets = Vec::new();
+        for found in plan::aws_manifests(objects, self.export.as_deref())? {
+            let text = place.manifest(&found.object).await;
+            let manifest = text.and_then(|text| manifest::aws(&found.object.key, &text));
+            sets.push(manifest.and_then(|manifest| plan::aws_set(place, objects, &found, &manifest)));
+        }
+        Ok(sets)
+    }
+
+    async fn plan_azure(
+        &self,
+        place: &Place,
+        objects: &[Object],
+    ) -> Result<Vec<Result<ExportSet, CollectError>>, CollectError> {
+        let mut manifests = Vec::new();
+        let mut broken: Vec<Result<ExportSet, CollectError>> = Vec::new();
+        for object in plan::azure_manifests(objects) {
+            let text = place.manifest(object).await;
+            match text.and_then(|text| manifest::azure(&object.key, &text)) {
+                Ok(manifest) => manifests.push((object.clone(), manifest)),
+                Err(error) => broken.push(Err(error)),
+            }
+        }
+        if manifests.is_empty() && !broken.is_empty() {
+            return Ok(broken);
+        }
+        let mut sets = plan::azure_sets(place, objects, &manifests, self.export.as_deref())?;
+        sets.extend(broken);
+        Ok(sets)
     }
 
     /// Refuses a set whose manifest names another run by now: its files may be of both.

@@ -1,5 +1,6 @@
 //! Where the files of an export are: a folder of this machine, or a bucket. It is listed and read, never written.
 
+use std::error::Error as _;
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore};
 use sha2::{Digest as _, Sha256};
 
-use super::bucket::{BucketAddress, NotARead};
+use super::bucket::{BucketAddress, NotSent};
 use crate::error::ImportError;
 use crate::focus::InputFile;
 use crate::import::{SpooledFile, spool};
@@ -124,7 +125,7 @@ impl Place {
         patience: Duration,
     ) -> Result<Self, CollectError> {
         let prefix = Path::parse(&address.prefix)
-            .map_err(|_| CollectError::new(Cause::NotAllowed, "the prefix in `url` cannot be one of keys"))?;
+            .map_err(|_| CollectError::new(Cause::NotAllowed, "the prefix in `bucket` cannot be one of keys"))?;
         let store = address.client(credentials)?;
         let prefix = (!prefix.is_root()).then_some(prefix);
         Ok(Self { store, prefix, bucket: Some(address.name.clone()), folder: None, patience })
@@ -268,10 +269,12 @@ fn generic(error: &object_store::Error) -> (Cause, &'static str) {
     let mut reason: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(one) = reason {
         if let Some(http) = one.downcast_ref::<HttpError>() {
+            if let Some(NotSent(said)) = http.source().and_then(|source| source.downcast_ref::<NotSent>()) {
+                return (Cause::NotAllowed, *said);
+            }
             return match http.kind() {
                 HttpErrorKind::Timeout => (Cause::Timeout, "the store did not answer in time"),
                 HttpErrorKind::Interrupted | HttpErrorKind::Decode => (Cause::Truncated, "the answer broke off"),
-                _ if is_not_a_read(http) => (Cause::NotAllowed, "the request is no reading one; it was not sent"),
                 _ => (Cause::Unreachable, "the store cannot be reached"),
             };
         }
@@ -286,10 +289,6 @@ fn generic(error: &object_store::Error) -> (Cause, &'static str) {
         Some(_) => (Cause::Refused, "the store refuses"),
         None => (Cause::NotJson, "the store's answer cannot be read"),
     }
-}
-
-fn is_not_a_read(error: &dyn std::error::Error) -> bool {
-    error.source().is_some_and(|source| source.is::<NotARead>())
 }
 
 /// The status in an error's text; its type is not public.

@@ -69,33 +69,41 @@ pub(super) fn plain(objects: &[Object]) -> Vec<ExportSet> {
 /// [`Cause::Schema`] if shards of an older run lie beside newer ones, or files in no period's folder.
 pub(super) fn google(objects: &[Object]) -> Result<Vec<ExportSet>, CollectError> {
     let mut folders: BTreeMap<(&str, &str), Vec<Object>> = BTreeMap::new();
+    let mut roots: BTreeMap<&str, &str> = BTreeMap::new();
     for object in objects.iter().filter(|object| is_data(object)) {
-        let folder = object.key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let Some(label) = partition(object) else {
             let key = crate::prometheus::shown(&object.key);
             return Err(CollectError::schema(format!(
                 "{key} lies in no folder `billing_period=YYYY-MM`; export each month into one, or use kind `files`"
             )));
         };
-        folders.entry((label, folder)).or_default().push(object.clone());
+        let root = object.key.find(label).map_or("", |at| &object.key[..at]);
+        if *roots.entry(label).or_insert(root) != root {
+            let roots = crate::prometheus::shown(&format!("{}, {root}", roots[label]));
+            return Err(CollectError::schema(format!(
+                "several exports have a folder of {label}, which may tell the same money twice: {roots}; name a longer \
+                 prefix"
+            )));
+        }
+        folders.entry((label, folder_of(object))).or_default().push(object.clone());
     }
+    let is_mark = |object: &&Object| object.name().to_ascii_uppercase().starts_with("_SUCCESS");
+    let marked: BTreeSet<&str> = objects.iter().filter(is_mark).map(folder_of).collect();
+    // Where one folder has a mark, those without are under way.
+    folders.retain(|(_, folder), _| marked.is_empty() || marked.contains(folder));
     // The folders of a period come in the order of their names, and a later one takes the place of an earlier one.
     let last: BTreeMap<&str, (&str, Vec<Object>)> =
         folders.into_iter().map(|((label, folder), objects)| (label, (folder, objects))).collect();
-    let marked: BTreeSet<&str> = objects
-        .iter()
-        .filter(|object| object.name().to_ascii_uppercase().starts_with("_SUCCESS"))
-        .map(|object| object.key.rsplit_once('/').map_or("", |(folder, _)| folder))
-        .collect();
     let mut sets = Vec::new();
     for (label, (folder, objects)) in last {
-        if !marked.is_empty() && !marked.contains(folder) {
-            continue; // The export of this folder is under way: others have their mark.
-        }
         check_shards(folder, &objects)?;
         sets.push(ExportSet::new(label, "", objects, None));
     }
     Ok(sets)
+}
+
+fn folder_of(object: &Object) -> &str {
+    object.key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// BigQuery overwrites as many shards as it writes; those of a longer run before stay and would count twice.
@@ -217,13 +225,13 @@ pub(super) fn azure_manifests(objects: &[Object]) -> impl Iterator<Item = &Objec
 /// Returns the newest run of each period that is not empty.
 ///
 /// # Errors
-/// [`Cause::Schema`] if there are several exports and none is named; [`Cause::NotFound`] if a file is missing.
+/// [`Cause::Schema`] if there are several exports and none is named; of one set [`Cause::NotFound`] if a file is missing.
 pub(super) fn azure_sets(
     place: &Place,
     objects: &[Object],
     manifests: &[(Object, AzureManifest)],
     export: Option<&str>,
-) -> Result<Vec<ExportSet>, CollectError> {
+) -> Result<Vec<Result<ExportSet, CollectError>>, CollectError> {
     let is_cost =
         |manifest: &AzureManifest| matches!(manifest.kind.as_deref(), None | Some("FocusCost" | "ActualCost"));
     let mut exports = BTreeSet::new();
@@ -242,13 +250,13 @@ pub(super) fn azure_sets(
         }
     }
     check_one_export(&exports, export)?;
-    let mut sets = Vec::new();
-    for (start, (object, manifest)) in best {
+    let set = |(start, (object, manifest)): (&str, &(Object, AzureManifest))| -> Result<ExportSet, CollectError> {
         let files = manifest.files.iter().map(|key| named(place, objects, object, key));
+        let files = files.collect::<Result<Vec<Object>, CollectError>>()?;
         let label = start.strip_suffix("-01").unwrap_or(start);
-        sets.push(ExportSet::new(label, &manifest.run, files.collect::<Result<_, _>>()?, Some(object.clone())));
-    }
-    Ok(sets)
+        Ok(ExportSet::new(label, &manifest.run, files, Some(object.clone())))
+    };
+    Ok(best.into_iter().map(set).collect())
 }
 
 /// Two exports may tell the same money twice; somebody has to choose.
@@ -385,7 +393,17 @@ mod tests {
         let sets = google(&objects).expect("sets");
         assert_eq!(sets.len(), 1);
         assert_eq!(keys(&sets[0]), [objects[2].key.as_str()]);
-        let unmarked = [object(&format!("{base}/run=2026-11-21/shard-0.parquet"), 49)];
-        assert!(google(&[objects.to_vec(), unmarked.to_vec()].concat()).expect("sets").is_empty());
+        let under_way = object(&format!("{base}/run=2026-11-21/shard-0.parquet"), 49);
+        let still = google(&[objects.to_vec(), vec![under_way]].concat()).expect("sets");
+        assert_eq!(still, sets, "a run without its mark is not taken, the one before still is");
+    }
+
+    #[test]
+    fn two_exports_of_a_month_in_one_bucket_are_refused() {
+        let objects = ["a", "b"].map(|name| object(&format!("{name}/billing_period=2026-11/shard-0.parquet"), 1));
+        let error = google(&objects).expect_err("two exports");
+        assert!(error.detail.contains("a/billing_period=, b/billing_period="), "{}", error.detail);
+        let error = google(&[object("shard-0.parquet", 1)]).expect_err("no period");
+        assert!(error.detail.contains("shard-0.parquet lies in no folder"), "{}", error.detail);
     }
 }

@@ -75,6 +75,26 @@ impl fmt::Debug for Fetch {
     }
 }
 
+/// Returns a client that follows no redirect, uses no proxy, and connects to public addresses only, by `https`; to a
+/// stand-in as it is.
+///
+/// # Errors
+/// [`Cause::Unreachable`] if the machine's certificates cannot be used.
+pub(super) fn http_client(is_stand_in: bool) -> Result<reqwest::Client, CollectError> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("apportion/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_MAX)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    let builder = match is_stand_in {
+        true => builder,
+        false => builder.https_only(true).dns_resolver(PublicNames),
+    };
+    builder
+        .build()
+        .map_err(|error| CollectError::new(Cause::Unreachable, format!("cannot set up HTTP: {}", innermost(&error))))
+}
+
 impl Fetch {
     /// Returns a client for one collection. Nothing is sent yet.
     ///
@@ -86,18 +106,7 @@ impl Fetch {
         credentials: Credentials,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CollectError> {
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("apportion/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        let builder = match options.is_stand_in {
-            true => builder,
-            false => builder.https_only(true).dns_resolver(PublicNames),
-        };
-        let http = builder.build().map_err(|error| {
-            CollectError::new(Cause::Unreachable, format!("cannot set up HTTP: {}", innermost(&error)))
-        })?;
+        let http = http_client(options.is_stand_in)?;
         Ok(Self { http, spec, options, credentials, clock, requests: AtomicUsize::new(0) })
     }
 
@@ -270,7 +279,7 @@ fn reset_wait(status: u16, headers: &HeaderMap, now: Instant) -> Option<Duration
 }
 
 /// Whether the resolver refused the address.
-fn is_private(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_private(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut reason = Some(error);
     while let Some(one) = reason {
         if one.is::<PrivateAddress>() {

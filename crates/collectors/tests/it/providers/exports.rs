@@ -287,3 +287,25 @@ async fn s6_faults_of_a_bucket() {
         assert!(!error.contains("canary"), "{name}: {error}");
     }
 }
+
+#[tokio::test]
+async fn s6_a_bucket_at_an_address_that_is_not_public_is_never_connected_to() {
+    let given = Given::new(&AWS).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    let port = listener.local_addr().expect("an address").port();
+    for endpoint in [
+        format!("https://localhost:{port}"),
+        format!("https://127.0.0.1:{port}"),
+        format!("http://localhost:{port}"),
+        "http://169.254.169.254".to_owned(),
+        "https://10.0.0.1".to_owned(),
+        "file:///etc".to_owned(),
+    ] {
+        let keys = json!({ "bucket": "s3://acme-billing/focus", "endpoint": endpoint });
+        let refused = refresh(&process(&given, &AWS, keys), "aws_export").await;
+        let cause = cause_of(&refused);
+        assert!(matches!(cause, Some(Cause::NotAllowed | Cause::Unreachable)), "{endpoint}: {refused:?}");
+    }
+    assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), 0);
+}
