@@ -20,7 +20,7 @@ static ANALYTICS: Contract = ANTHROPIC;
 static ADMIN: Contract = Contract { keys: || json!({ "organization": "org-1", "api": "admin" }), ..ANTHROPIC };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
-    let is_known = asked.header("x-api-key") == Some(&canary("api_key"));
+    let is_known = asked.header("x-api-key") == Some(canary("api_key").as_str());
     if !is_known || asked.header("anthropic-version") != Some("2023-06-01") {
         let body = r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#;
         return Reply::status(401, body);

@@ -16,7 +16,7 @@ static CLOUDFLARE: Contract = Contract {
 };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
-    if asked.header("authorization") != Some(&format!("Bearer {}", canary("token"))) {
+    if asked.header("authorization") != Some(format!("Bearer {}", canary("token")).as_str()) {
         let error = json!({ "code": 10_000, "message": "Authentication error" });
         let body = json!({ "success": false, "errors": [error], "messages": [], "result": null });
         return Reply::status(403, body.to_string());

@@ -13,7 +13,7 @@ static IONOS: Contract = Contract {
 };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
-    if asked.header("authorization") != Some(&format!("Bearer {}", canary("token"))) {
+    if asked.header("authorization") != Some(format!("Bearer {}", canary("token")).as_str()) {
         return Reply::status(401, r#"{"httpStatus":401,"messages":[{"errorCode":"315","message":"Unauthorized"}]}"#);
     }
     let parts: Vec<&str> = asked.path.split('/').skip(1).collect();

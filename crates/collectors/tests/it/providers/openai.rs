@@ -13,7 +13,7 @@ static OPENAI: Contract = Contract {
 };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
-    if asked.header("authorization") != Some(&format!("Bearer {}", canary("api_key"))) {
+    if asked.header("authorization") != Some(format!("Bearer {}", canary("api_key")).as_str()) {
         let body =
             r#"{"error":{"message":"Incorrect API key","type":"invalid_request_error","param":null,"code":null}}"#;
         return Reply::status(401, body);
