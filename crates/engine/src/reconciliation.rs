@@ -151,7 +151,7 @@ impl Engine {
             self.add_attributed(&session, head.number(), month, &mut found).await?;
         }
         self.add_invoices(first, last, &mut found).await?;
-        self.mark_estimates(&mut found).await?;
+        self.mark_invoice_estimates(&mut found).await?;
         let wanted = |row: &ReconciliationRow| source.is_none_or(|source| row.key.source == source);
         Ok(Reconciliation { rows: found.into_values().filter(wanted).collect(), posting: head.posting })
     }
@@ -260,7 +260,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn mark_estimates(&self, found: &mut BTreeMap<InvoiceKey, ReconciliationRow>) -> Result<(), EngineError> {
+    async fn mark_invoice_estimates(&self, found: &mut BTreeMap<InvoiceKey, ReconciliationRow>) -> Result<(), EngineError> {
         let periods = self.source_periods_all_tenants().await?.into_iter();
         let open: BTreeSet<(String, Month)> = periods
             .filter(|period| period.state == SourceState::Open)

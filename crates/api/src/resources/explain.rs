@@ -390,11 +390,11 @@ fn to_api_rule(rule: ExplainedRule) -> ExplainedRuleBody {
         percent: rule.percent,
         idle: rule.idle.map(str::to_owned),
         capacity: rule.capacity,
-        prices: rule.prices.into_iter().map(to_api_price).collect(),
+        prices: rule.prices.into_iter().map(to_api_rule_price).collect(),
     }
 }
 
-fn to_api_price(price: ExplainedPrice) -> ExplainedPriceBody {
+fn to_api_rule_price(price: ExplainedPrice) -> ExplainedPriceBody {
     let tier = |(above, price): (String, i128)| ExplainedTierBody { above, price: money(price) };
     ExplainedPriceBody {
         meter: price.meter,
