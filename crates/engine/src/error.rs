@@ -83,7 +83,7 @@ pub enum EngineError {
         "{0} is open: its statement is made when it is closed; until then ask for costs with clock=billed, \
          measure=billed_amount and round=minor"
     )]
-    PeriodOpen(domain::Month),
+    PeriodOpen(Month),
     /// The version was used by a posting and cannot change.
     #[error("{kind} `{version}` was already used by a posting and has other content; publish it under a new version")]
     VersionInUse {

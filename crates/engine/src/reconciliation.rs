@@ -260,7 +260,10 @@ impl Engine {
         Ok(())
     }
 
-    async fn mark_invoice_estimates(&self, found: &mut BTreeMap<InvoiceKey, ReconciliationRow>) -> Result<(), EngineError> {
+    async fn mark_invoice_estimates(
+        &self,
+        found: &mut BTreeMap<InvoiceKey, ReconciliationRow>,
+    ) -> Result<(), EngineError> {
         let periods = self.source_periods_all_tenants().await?.into_iter();
         let open: BTreeSet<(String, Month)> = periods
             .filter(|period| period.state == SourceState::Open)

@@ -22,7 +22,7 @@ use domain::rates::{Per, RateCard};
 use engine::EngineError;
 use engine::month_prices::MonthPrice;
 use engine::publish::{ListedVersion, VersionSummary};
-use engine::query::{CurrentCard, RateSimulation, SimulatedRow, SimulationQuery, View};
+use engine::query::{RateSimulation, SimulatedRow, SimulationQuery, View};
 use engine::run::{Draft, WhatIfQuery};
 use serde::Serialize;
 use serde_json::Value;

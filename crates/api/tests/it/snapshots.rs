@@ -191,7 +191,7 @@ async fn unknown_tenants_are_created_or_refused_and_aliases_stand_for_theirs() {
     app.get("/tenants/acme-inc").await.expect_problem(404, "tenant_not_found");
 
     let strict = Settings { reject_unknown_tenants: true, ..Settings::default() };
-    let app = TestApp::with(strict, api::ApiLimits::default()).await;
+    let app = TestApp::with(strict, ApiLimits::default()).await;
     app.put("/tenants/acme", &json!({})).await.expect(201);
     let rows = json!([row("acme", "3", "1"), row("new", "1", "1")]);
     let refused = app.put("/snapshots/2026-11-18?source=app", &rows).await.expect_problem(400, "tenant_unknown");

@@ -107,7 +107,7 @@ mod tests {
     fn a_point_is_moved_without_losing_a_digit() {
         let cents = |text: &str| {
             let shifted = Decimal::of(&Value::from(text)).expect("a number").shifted(-2);
-            domain::decimal::parse_scaled(&shifted, MONEY_SCALE).map(|parsed| domain::money::format_atoms(parsed.atoms))
+            parse_scaled(&shifted, MONEY_SCALE).map(|parsed| domain::money::format_atoms(parsed.atoms))
         };
         assert_eq!(cents("123.45"), Ok("1.2345".to_owned()));
         assert_eq!(cents("-0.00425"), Ok("-0.0000425".to_owned()));

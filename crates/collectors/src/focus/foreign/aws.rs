@@ -186,7 +186,6 @@ fn put_tags(row: &mut ForeignRow<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{changed, costs, read, text};
-    use super::*;
 
     const USAGE: [(&str, &str); 16] = [
         ("line_item_line_item_type", "Usage"),

@@ -7,7 +7,7 @@ use super::super::period::BillingPeriod;
 use super::{ADDONS, Project, Usage, put, send};
 use domain::{Day, DayRange, Quantity, money};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Resource of the hours during which an add-on was selected.
 const HOURS: &str = "addon_hours";
@@ -165,6 +165,7 @@ fn cost(hours: &ProviderUsage, price: &str, interval: &str, period: &BillingPeri
 mod tests {
     use super::*;
     use domain::Zone;
+    use std::collections::BTreeMap;
 
     #[test]
     fn an_hourly_price_is_one_of_hours_and_a_monthly_one_of_the_days_of_the_period() {

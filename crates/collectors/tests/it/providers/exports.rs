@@ -265,7 +265,8 @@ async fn s6_faults_of_a_bucket() {
     let providers = process(&given, &AWS, bucket_keys(&given));
     refresh(&providers, "aws_export").await.expect("a collection");
     let before = given.stored().await;
-    let cases: [(&str, Cause, fn(Reply) -> Wire); 7] = [
+    type Spoil = fn(Reply) -> Wire;
+    let cases: [(&str, Cause, Spoil); 7] = [
         ("403", Cause::Auth, |_| Wire::Whole(Reply::status(403, "<Error/>"))),
         ("404", Cause::NotFound, |_| Wire::Whole(Reply::status(404, "<Error><Code>NoSuchBucket</Code></Error>"))),
         ("500", Cause::Server, |_| Wire::Whole(Reply::status(500, ""))),
