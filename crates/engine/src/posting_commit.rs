@@ -62,6 +62,9 @@ impl Engine {
 
     /// Commits the files of a posting as the version after the pinned one, or not at all, and caches its header.
     ///
+    /// Headers that others died before they could cache are cached with it, so that the cache never has a gap: how often
+    /// a month was closed is counted in it.
+    ///
     /// `periods` are the months that are closed after it; `says` is kept in the commit beside what every posting says.
     ///
     /// # Errors
@@ -78,11 +81,7 @@ impl Engine {
         commit.adds = files;
         commit.metadata = metadata_of(posting, periods, says);
         let committed = self.lake.commit(pinned, commit).await?;
-        let record = committed.head_commit().await?;
-        if let Some(row) = posting_row(&record, committed.log_head().sha256)? {
-            self.cache_posting(&row).await?;
-        }
-        Ok(())
+        self.cache_missing_postings(&committed).await
     }
 
     /// Copies a posting's header into the catalog; that of a close or reopen also as what it did to its month.

@@ -211,6 +211,8 @@ impl Engine {
     ) -> Result<PeriodChanged, EngineError> {
         let header = Header::after(&end.head, self.clock.now(), None);
         let posting = Posting::seal_period(header, change, month);
+        // From now on no fact is recorded as of then: documents made after a crash tell the same as those made at once.
+        self.catalog.pin_recorded_at(posting.header.booked_at.micros()).await?;
         let says = says_of(change, month, told);
         self.append_posting(pinned.table(Table::Ledger), &posting, periods, says).await?;
         Ok(PeriodChanged {
