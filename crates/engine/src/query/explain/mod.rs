@@ -13,6 +13,7 @@ use super::select::{self, all_of, charged_in};
 use crate::books::Books;
 use crate::inputs::repeated;
 use crate::month_prices::MonthPrice;
+use crate::run::{ConsumerCorrection, PendingCorrection};
 use crate::{Engine, EngineError};
 use cells::{PoolCells, Rule};
 use datafusion::functions_aggregate::expr_fn::sum;
@@ -131,8 +132,11 @@ pub struct ExplainedPool {
     pub components: Vec<ExplainedComponent>,
     /// Every posting that changed the amount, in order, and why.
     pub changes: Vec<Change>,
-    /// Whether the recomputed shares are the posted ones; none where nothing can be recomputed.
+    /// Whether the recomputed shares are the posted ones; none where nothing can be recomputed, and where they are not but
+    /// `pending_correction` says why.
     pub matches: Option<bool>,
+    /// What the tenant would be corrected by, when a difference of the closed month is noted and too small to be posted.
+    pub pending_correction: Option<ConsumerCorrection>,
     /// Whether totals of the pool are shown.
     pub disclosed: bool,
     /// How many tenants have a share; none when not disclosed.
@@ -199,12 +203,18 @@ impl Engine {
         let put_in = pool_days::that_count(&session, &history, Some(day), query.pool.as_deref()).await?;
         let mut pools = Vec::new();
         let replays = self.replays(&asked, &own, &put_in).await?;
+        // A state that is asked for answers the same for ever, whatever is noted by now.
+        let noted = match head.is_now {
+            true => self.pending_corrections_all_tenants().await?,
+            false => Vec::new(),
+        };
         for (id, words) in own {
             let went_in: Vec<PoolDay> = put_in.iter().filter(|row| id.is_of(row)).cloned().collect();
             let run = went_in.first().map(|row| &row.run);
             let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_ref);
             let mut explained = self.explain_pool(asked, &id, words, &went_in, replay).await?;
             explained.prices = self.prices_of(asked, &explained);
+            explained.name_pending(noted_of(&noted, query, &id.pool));
             pools.push(explained);
         }
         let total = |memo: bool| pools.iter().filter(|pool| pool.memo == memo).map(|pool| pool.cost).sum();
@@ -296,6 +306,7 @@ impl Engine {
             prices: Vec::new(),
             components,
             matches: (!checked.is_empty()).then(|| checked.iter().all(|matches| *matches)),
+            pending_correction: None,
             disclosed,
             tenants: disclosed.then_some(tenants),
             bills,
@@ -303,6 +314,24 @@ impl Engine {
             inputs: if disclosed { inputs.into_iter().collect() } else { Vec::new() },
         })
     }
+}
+
+impl ExplainedPool {
+    /// Names what is noted of the tenant's share. A share that is not corrected yet differs, and is not wrong.
+    fn name_pending(&mut self, noted: Option<&ConsumerCorrection>) {
+        let Some(noted) = noted else { return };
+        self.pending_correction = Some(noted.clone());
+        self.matches = self.matches.filter(|matches| *matches);
+        for cell in self.components.iter_mut().flat_map(|component| &mut component.cells) {
+            cell.matches = cell.matches.filter(|matches| *matches);
+        }
+    }
+}
+
+/// What the tenant or reserved consumer of the question would be corrected by in a pool.
+fn noted_of<'n>(noted: &'n [PendingCorrection], query: &ExplainQuery, pool: &str) -> Option<&'n ConsumerCorrection> {
+    let of_pool = noted.iter().find(|one| one.day == query.date && one.pool == pool)?;
+    of_pool.consumers.iter().find(|one| one.consumer == query.tenant)
 }
 
 /// Entries of the tenant or reserved consumer on the day.
