@@ -85,8 +85,8 @@ impl Engine {
     /// Spec 3-attribution, section 4, "Periods".
     ///
     /// # Errors
-    /// [`EngineError::PeriodClosed`]; [`EngineError::PeriodNotClosable`] with every reason that stands against it. When a
-    /// store fails after the posting the month is closed; its documents are made at the next start.
+    /// [`EngineError::PeriodClosed`]; [`EngineError::PeriodNotClosable`] with every reason that stands against it; or when
+    /// a store fails. Documents that cannot be made after the posting are no failure: they are made later.
     pub async fn close_period(&self, request: &CloseRequest) -> Result<PeriodChanged, EngineError> {
         if request.force && request.reason.is_none() {
             return Err(EngineError::parameter("reason", "say why the close is forced: a `reason` is stored with it"));
@@ -108,10 +108,7 @@ impl Engine {
                 Err(error) => return Err(error),
                 Ok(changed) => {
                     storage::failpoint::hit("period-closed");
-                    let closes = self.closes_all_tenants().await?;
-                    if let Some(closed) = closes.iter().find(|closed| closed.posting == changed.posting) {
-                        self.make_documents(closed).await?;
-                    }
+                    self.try_to_make_documents(changed.posting).await;
                     return Ok(changed);
                 }
             }
