@@ -95,7 +95,7 @@ impl Engine {
         self.flush_hot().await?;
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
-            let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
+            let Some(end) = self.end_unless_posted(&pinned).await? else { continue };
             let periods = self.months_after_close(&pinned, &end, request.month)?;
             let forced = self.overruled(&pinned, request).await?;
             let evidence = self.keep_window_evidence(&pinned, days_of(request.month)).await?;
@@ -123,7 +123,7 @@ impl Engine {
     pub async fn reopen_period(&self, request: &ReopenRequest) -> Result<PeriodChanged, EngineError> {
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
-            let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
+            let Some(end) = self.end_unless_posted(&pinned).await? else { continue };
             let periods = end.periods.after(PeriodChange::Reopen, request.month).map_err(EngineError::Period)?;
             let (actor, reason) = (request.requested_by.as_str(), Some(request.reason.as_str()));
             let told = Told { actor, reason, forced: &[], evidence: &[] };
@@ -165,6 +165,14 @@ impl Engine {
     /// When the lake fails.
     pub async fn periods_now(&self) -> Result<Periods, EngineError> {
         self.periods_in(&self.lake.pin_table(Table::Ledger).await?).await
+    }
+
+    /// Where the pinned ledger ends; `None` when somebody posted since it was pinned.
+    async fn end_unless_posted(&self, pinned: &PinnedLake) -> Result<Option<LedgerEnd>, EngineError> {
+        match self.ledger_end(pinned.table(Table::Ledger)).await {
+            Err(EngineError::Lake(LakeError::Conflict { .. })) => Ok(None),
+            end => end.map(Some),
+        }
     }
 
     /// The closed months after this close, if it is the month's turn: no reason overrules that.
