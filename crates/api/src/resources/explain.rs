@@ -80,10 +80,10 @@ pub struct ExplainedPoolBody {
     pub components: Vec<ExplainedComponentBody>,
     /// Every posting that changed the amount, and why.
     pub changes: Vec<ChangeBody>,
-    /// Whether the recomputed shares are the posted ones; null where nothing can be recomputed, and where they are not but
-    /// `pending_correction` says why.
+    /// Whether the recomputed shares are the posted ones; null where nothing can be recomputed.
     pub matches: Option<bool>,
-    /// What the tenant would be corrected by: a noted difference of a closed month that is too small to be posted.
+    /// What the tenant would be corrected by: a noted difference of a closed month that is too small to be posted. Then
+    /// nothing is recomputed from `inputs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_correction: Option<ConsumerCorrectionBody>,
     /// Whether totals of the pool are shown.

@@ -5,6 +5,7 @@ use domain::money::parse_atoms;
 use domain::policy::Method;
 use engine::periods::CloseRequest;
 use engine::query::ExplainQuery;
+use engine::query::explain::{ExplainedCell, RecomputedFrom};
 use engine::{EngineError, Settings};
 use storage::catalog::{ALWAYS, NewFxRate, NewTenantAlias, NewTenantFact};
 
@@ -227,9 +228,9 @@ async fn a_share_that_differs_by_a_noted_correction_names_it_and_is_not_called_w
             let pool = &explained.pools[0];
             let noted = pool.pending_correction.as_ref().map(|noted| (noted.consumer.as_str(), noted.amount_reporting));
             assert_eq!(noted, correction.map(|atoms| (tenant, atoms)), "{pool:?}");
-            assert_ne!(pool.matches, Some(false), "{pool:?}");
-            let cells: Vec<Option<bool>> = pool.components[0].cells.iter().map(|cell| cell.matches).collect();
-            assert!(!cells.contains(&Some(false)), "{pool:?}");
+            assert_eq!(pool.matches, Some(true), "{pool:?}");
+            let from_inputs = |cell: &ExplainedCell| cell.recomputed_from.contains(&RecomputedFrom::Inputs);
+            assert_eq!(pool.components[0].cells.iter().any(from_inputs), correction.is_none(), "{pool:?}");
         }
     }
     // A state that is asked for does not know what was noted later.

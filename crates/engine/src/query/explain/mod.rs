@@ -132,10 +132,10 @@ pub struct ExplainedPool {
     pub components: Vec<ExplainedComponent>,
     /// Every posting that changed the amount, in order, and why.
     pub changes: Vec<Change>,
-    /// Whether the recomputed shares are the posted ones; none where nothing can be recomputed, and where they are not but
-    /// `pending_correction` says why.
+    /// Whether the recomputed shares are the posted ones; none where nothing can be recomputed.
     pub matches: Option<bool>,
     /// What the tenant would be corrected by, when a difference of the closed month is noted and too small to be posted.
+    /// Then nothing is recomputed from the inputs.
     pub pending_correction: Option<ConsumerCorrection>,
     /// Whether totals of the pool are shown.
     pub disclosed: bool,
@@ -212,9 +212,9 @@ impl Engine {
             let went_in: Vec<PoolDay> = put_in.iter().filter(|row| id.is_of(row)).cloned().collect();
             let run = went_in.first().map(|row| &row.run);
             let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_ref);
-            let mut explained = self.explain_pool(asked, &id, words, &went_in, replay).await?;
+            let noted = noted_of(&noted, query, &id.pool);
+            let mut explained = self.explain_pool(asked, &id, words, &went_in, replay, noted).await?;
             explained.prices = self.prices_of(asked, &explained);
-            explained.name_pending(noted_of(&noted, query, &id.pool));
             pools.push(explained);
         }
         let total = |memo: bool| pools.iter().filter(|pool| pool.memo == memo).map(|pool| pool.cost).sum();
@@ -254,6 +254,7 @@ impl Engine {
         words: PoolWords,
         went_in: &[PoolDay],
         replay: Option<&Replay>,
+        noted: Option<&ConsumerCorrection>,
     ) -> Result<ExplainedPool, EngineError> {
         let Asked { scope, query, session, head, books } = asked;
         let cells = PoolCells::load(session, head, query.date, id).await?;
@@ -274,7 +275,8 @@ impl Engine {
             basis: &words.basis,
             pool: defined,
             card_currency: card.map(|card| card.content.currency),
-            replayed: replay.and_then(|replay| replay.pool(&id.pool)),
+            // Under the facts that are known by now the inputs give the share as it would be corrected.
+            replayed: replay.filter(|_| noted.is_none()).and_then(|replay| replay.pool(&id.pool)),
         };
         let mut components = cells.explain(&query.tenant, rule, went_in);
         let card = card.map(|card| &*card.content);
@@ -306,25 +308,13 @@ impl Engine {
             prices: Vec::new(),
             components,
             matches: (!checked.is_empty()).then(|| checked.iter().all(|matches| *matches)),
-            pending_correction: None,
+            pending_correction: noted.cloned(),
             disclosed,
             tenants: disclosed.then_some(tenants),
             bills,
             window,
             inputs: if disclosed { inputs.into_iter().collect() } else { Vec::new() },
         })
-    }
-}
-
-impl ExplainedPool {
-    /// Names what is noted of the tenant's share. A share that is not corrected yet differs, and is not wrong.
-    fn name_pending(&mut self, noted: Option<&ConsumerCorrection>) {
-        let Some(noted) = noted else { return };
-        self.pending_correction = Some(noted.clone());
-        self.matches = self.matches.filter(|matches| *matches);
-        for cell in self.components.iter_mut().flat_map(|component| &mut component.cells) {
-            cell.matches = cell.matches.filter(|matches| *matches);
-        }
     }
 }
 
