@@ -145,6 +145,23 @@ def test_a_restated_bill_is_corrected_once_in_the_open_month(store):
     store.run("ledger", "verify")
 
 
+def test_d2_a_small_difference_is_noted_before_its_day_counts_as_run(store):
+    store.run("import", "focus", bill(store.folder, "small", line("2026-05", "21", "tiny", "0.50")), "--source", "small")
+    store.run("attribute", "--range", DAYS)
+    store.run("period", "close", "2026-05", "--force", "--reason", "a test")
+    store.run("tenants", "set", "tiny", "--merged-into", "acme", "--valid-from", "2026-05-01")
+    assert killed(store, "run-noted", "attribute", "--range", "2026-05-21..2026-05-21")
+    noted = months(store)["2026-05"]["pending_corrections"]
+    assert [(one["date"], one["pool"]) for one in noted] == [("2026-05-21", "all")]
+    assert {one["consumer"]: one["amount_reporting"] for one in noted[0]["consumers"]} == {"acme": "0.50", "tiny": "-0.50"}
+    before = amounts(store, "billed")
+    store.run("period", "sweep")
+    assert months(store)["2026-05"]["pending_corrections"] == [] and amounts(store, "billed") == before
+    corrected = {entry["tenant"]: entry["amount"] for entry in entries(store) if entry["charge_class"] == "correction"}
+    assert corrected == {"acme": "0.50", "tiny": "-0.50"}
+    store.run("ledger", "verify")
+
+
 def test_months_close_in_order_and_refusals_say_why(store):
     assert "2026-05 is the next one" in store.run("period", "close", "2026-06", exit_code=CONFLICT).stderr
     store.run("period", "reopen", "2026-05", "--reason", "x", exit_code=CONFLICT)

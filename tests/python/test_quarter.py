@@ -189,7 +189,7 @@ class Books:
         return run["posting"]
 
     def close(self, month: str) -> None:
-        self.send("PUT", "/source-periods", [{"source": "cloud", "billing_month": month, "state": "closed"}])
+        self.send("PUT", "/source-periods", [{"source": "cloud", "billing_period": month, "state": "closed"}])
         done = self.send("POST", f"/periods/{month}/close", {"force": True, "reason": "the quarter's books"})
         # A merged tenant stops being measured; nothing else may stand against the close.
         assert {obstacle["code"] for obstacle in done["forced"]} <= {"driver_gap"}, done

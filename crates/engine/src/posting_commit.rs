@@ -8,7 +8,7 @@ use ledger::{Head, Periods, Posting};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use storage::catalog::PostingRow;
-use storage::lake::{Commit, CommitRecord, NewFile, PinnedTable, Table, ledger_rows};
+use storage::lake::{Commit, CommitRecord, LakeError, NewFile, PinnedTable, Table, ledger_rows};
 
 /// Key under which every commit of the ledger says which months are closed after it: null, or the first and the last.
 const CLOSED: &str = "closed";
@@ -23,22 +23,21 @@ pub(crate) struct LedgerEnd {
 }
 
 impl Engine {
-    /// Returns where the pinned ledger ends. The log alone decides.
+    /// Returns where the pinned ledger ends, for whoever posts next. The log alone decides.
     ///
     /// # Errors
     /// [`EngineError::Corrupt`] when the newest commit cannot be read, or the ledger ends before a posting that the
-    /// catalog saw: nothing may be posted over it.
+    /// catalog saw: nothing may be posted over it. [`LakeError::Conflict`] when somebody posted since it was pinned.
     pub(crate) async fn ledger_end(&self, pinned: &PinnedTable) -> Result<LedgerEnd, EngineError> {
-        let record = pinned.head_commit().await?;
-        let head = head_of(&record)?;
-        self.refuse_a_ledger_cut_short(&head).await?;
-        Ok(LedgerEnd { head, periods: periods_after(pinned, &record).await? })
+        let end = end_of(pinned).await?;
+        self.refuse_a_ledger_cut_short(pinned, &end.head).await?;
+        Ok(end)
     }
 
     /// Returns which months are closed in the pinned ledger.
     ///
     /// # Errors
-    /// As [`Engine::ledger_end`].
+    /// [`EngineError::Corrupt`] when the newest commit cannot be read.
     pub(crate) async fn periods_in(&self, pinned: &PinnedTable) -> Result<Periods, EngineError> {
         periods_after(pinned, &pinned.head_commit().await?).await
     }
@@ -62,10 +61,13 @@ impl Engine {
 
     /// Commits the files of a posting as the version after the pinned one, or not at all, and caches its header.
     ///
+    /// Headers that others died before they could cache are cached with it, so that the cache never has a gap: how often
+    /// a month was closed is counted in it.
+    ///
     /// `periods` are the months that are closed after it; `says` is kept in the commit beside what every posting says.
     ///
     /// # Errors
-    /// [`storage::lake::LakeError::Conflict`] when somebody else posted since the ledger was pinned.
+    /// [`LakeError::Conflict`] when somebody else posted since the ledger was pinned.
     pub(crate) async fn commit_posting(
         &self,
         pinned: &PinnedTable,
@@ -78,11 +80,7 @@ impl Engine {
         commit.adds = files;
         commit.metadata = metadata_of(posting, periods, says);
         let committed = self.lake.commit(pinned, commit).await?;
-        let record = committed.head_commit().await?;
-        if let Some(row) = posting_row(&record, committed.log_head().sha256)? {
-            self.cache_posting(&row).await?;
-        }
-        Ok(())
+        self.cache_missing_postings(&committed).await
     }
 
     /// Copies a posting's header into the catalog; that of a close or reopen also as what it did to its month.
@@ -95,16 +93,28 @@ impl Engine {
     }
 
     /// Refuses to post over postings that the catalog saw and the ledger no longer has.
-    async fn refuse_a_ledger_cut_short(&self, head: &Head) -> Result<(), EngineError> {
+    async fn refuse_a_ledger_cut_short(&self, pinned: &PinnedTable, head: &Head) -> Result<(), EngineError> {
         let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
-        match newest.first().filter(|newest| newest.posting > head.posting) {
-            Some(lost) => Err(EngineError::Corrupt {
-                what: format!("posting {}", lost.posting),
-                detail: "the catalog saw it, but the ledger ends before it; run `apportion ledger verify` and restore the ledger's files".to_owned(),
-            }),
-            None => Ok(()),
+        let Some(newest) = newest.first().filter(|newest| newest.posting > head.posting) else { return Ok(()) };
+        // Pinned after the catalog was read, so it has what somebody posted since the other one was pinned.
+        let now = self.lake.pin_table(Table::Ledger).await?;
+        if newest.posting <= head_of(&now.head_commit().await?)?.posting {
+            return Err(LakeError::Conflict { table: Table::Ledger, version: pinned.version() + 1 }.into());
         }
+        Err(EngineError::Corrupt {
+            what: format!("posting {}", newest.posting),
+            detail: "the catalog saw it, but the ledger ends before it; run `apportion ledger verify` and restore the ledger's files".to_owned(),
+        })
     }
+}
+
+/// Returns where the pinned ledger ends, for whoever only reads it.
+///
+/// # Errors
+/// [`EngineError::Corrupt`] when the newest commit cannot be read.
+pub(crate) async fn end_of(pinned: &PinnedTable) -> Result<LedgerEnd, EngineError> {
+    let record = pinned.head_commit().await?;
+    Ok(LedgerEnd { head: head_of(&record)?, periods: periods_after(pinned, &record).await? })
 }
 
 /// The posting's header as the commit carries it, so that the catalog's cache can be rebuilt.
@@ -181,4 +191,43 @@ pub(crate) fn posting_row(record: &CommitRecord, log_sha256: String) -> Result<O
         log_sha256,
         body: record.metadata.to_string(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adjust::NewAdjustment;
+
+    #[tokio::test]
+    async fn what_somebody_posted_meanwhile_is_a_conflict_and_what_the_ledger_lost_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let names = ["acme".to_owned(), "globex".to_owned()];
+        engine.catalog.ensure_tenants(&names, engine.clock.now().micros()).await.expect("tenants");
+        let before = engine.lake.pin_table(Table::Ledger).await.expect("pinned");
+        let adjustment = NewAdjustment {
+            id: "adj-1".to_owned(),
+            may_repeat: false,
+            charge_date: "2026-11-18".parse().expect("a day"),
+            from_tenant: "acme".to_owned(),
+            to_tenant: "globex".to_owned(),
+            amount: 1,
+            currency: domain::Currency::USD,
+            reason: "charged twice".to_owned(),
+            reference: "FIN-1".to_owned(),
+            entered_by: "test".to_owned(),
+        };
+        engine.adjust(&adjustment).await.expect("posted");
+
+        let raced = engine.ledger_end(&before).await.expect_err("somebody posted");
+        assert!(matches!(raced, EngineError::Lake(LakeError::Conflict { .. })), "{raced:?}");
+        let now = engine.lake.pin_table(Table::Ledger).await.expect("pinned");
+        assert_eq!(engine.ledger_end(&now).await.expect("the end").head.posting, 1);
+
+        let posted = engine.catalog.posting_all_tenants(1).await.expect("the catalog answers").expect("it is cached");
+        let lost = PostingRow { posting: 2, version: posted.version + 1, ..posted };
+        engine.catalog.insert_posting(&lost).await.expect("cached");
+        let cut_short = engine.ledger_end(&now).await.expect_err("posting 2 is lost");
+        assert!(matches!(cut_short, EngineError::Corrupt { .. }), "{cut_short:?}");
+    }
 }

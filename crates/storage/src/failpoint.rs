@@ -6,8 +6,9 @@
 //! `merge` (before a merged file is written), `expire` (before expired events leave their table), `vacuum` (before each
 //! deletion); of a flush of the event log `flush-committed`, `ids-persisted`, `log-truncated`; of a retraction
 //! `retraction-noted`; of a push of cumulative metrics `metric-streams-written` (the rows are, the events are not) and
-//! `metric-events-appended`; of closing a month `period-evidence` (what it rests on is kept, it is not posted) and
-//! `period-closed` (it is posted, what is made of it is not).
+//! `metric-events-appended`; of a run `run-noted` (what it holds back is noted, its days do not count as run);
+//! of closing a month `period-evidence` (what it rests on is kept, it is not posted) and `period-closed` (it is posted, what
+//! is made of it is not).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

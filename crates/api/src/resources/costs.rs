@@ -144,7 +144,7 @@ pub struct EstimatedPeriodBody {
     /// BillingAccountId.
     pub billing_account: String,
     /// `YYYY-MM`.
-    pub billing_month: String,
+    pub billing_period: String,
 }
 
 /// How much of the cost was measured; parts of one.
@@ -340,7 +340,7 @@ fn to_api_estimated(period: &SourcePeriod) -> EstimatedPeriodBody {
     EstimatedPeriodBody {
         source: period.source.clone(),
         billing_account: period.billing_account.clone(),
-        billing_month: period.month.to_string(),
+        billing_period: period.month.to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where one amount comes from.
 
+use super::periods::{ConsumerCorrectionBody, to_api_correction};
 use super::rate_cards::{MonthPriceBody, to_api_price};
 use crate::access::CostReader;
 use crate::app::App;
@@ -81,6 +82,10 @@ pub struct ExplainedPoolBody {
     pub changes: Vec<ChangeBody>,
     /// Whether the recomputed shares are the posted ones; null where nothing can be recomputed.
     pub matches: Option<bool>,
+    /// What the tenant would be corrected by: a noted difference of a closed month that is too small to be posted. Then
+    /// nothing is recomputed from `inputs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_correction: Option<ConsumerCorrectionBody>,
     /// Whether totals of the pool are shown.
     pub disclosed: bool,
     /// How many tenants have a share.
@@ -370,6 +375,7 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
         components: pool.components.into_iter().map(to_api_component).collect(),
         changes: pool.changes.into_iter().map(to_api_change).collect(),
         matches: pool.matches,
+        pending_correction: pool.pending_correction.as_ref().map(to_api_correction),
         disclosed: pool.disclosed,
         tenants: pool.tenants,
         bills: pool.bills.map(|bills| bills.into_iter().map(to_api_bill).collect()),

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::response::Response;
 use domain::Month;
 use engine::periods::{CloseRequest, EvidenceFile, LastChange, Obstacle, PeriodChanged, PeriodRow, ReopenRequest};
-use engine::run::PendingCorrection;
+use engine::run::{ConsumerCorrection, PendingCorrection};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
@@ -292,10 +292,16 @@ fn to_api_period(row: &PeriodRow) -> PeriodBody {
 }
 
 fn to_api_pending(pending: &PendingCorrection) -> PendingCorrectionBody {
-    let consumers = pending.consumers.iter().map(|one| ConsumerCorrectionBody {
-        consumer: one.consumer.clone(),
-        amount_reporting: money(one.amount_reporting),
-        billed_amount: one.billed_amount.iter().map(|(code, atoms)| (code.to_string(), money(*atoms))).collect(),
-    });
+    let consumers = pending.consumers.iter().map(to_api_correction);
     PendingCorrectionBody { date: day(pending.day), pool: pending.pool.clone(), consumers: consumers.collect() }
+}
+
+/// Returns a consumer's correction as the wire shows it.
+pub(super) fn to_api_correction(correction: &ConsumerCorrection) -> ConsumerCorrectionBody {
+    let billed = correction.billed_amount.iter().map(|(code, atoms)| (code.to_string(), money(*atoms)));
+    ConsumerCorrectionBody {
+        consumer: correction.consumer.clone(),
+        amount_reporting: money(correction.amount_reporting),
+        billed_amount: billed.collect(),
+    }
 }

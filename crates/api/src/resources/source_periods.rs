@@ -40,7 +40,7 @@ pub struct SourcePeriodBody {
     /// BillingAccountId; empty for what is said of all accounts and none has a bill.
     pub billing_account: String,
     /// The month in which the period begins.
-    pub billing_month: String,
+    pub billing_period: String,
     /// `open`: its amounts are estimates; `closed`; `missing`: the month before has a bill and this one has none.
     pub state: String,
     /// What that follows from: `person`, `billing_period` (FOCUS), `collector`, `invoice`, `own` (fixed and manual costs),
@@ -67,7 +67,7 @@ pub struct NewSourcePeriod {
     pub billing_account: Option<String>,
     /// `YYYY-MM`.
     #[schema(example = "2026-10")]
-    pub billing_month: String,
+    pub billing_period: String,
     /// `open` or `closed`.
     #[schema(example = "closed")]
     pub state: String,
@@ -174,7 +174,8 @@ fn from_api_period(at: usize, new: NewSourcePeriod) -> Result<SaidPeriod, ApiErr
     if new.note.as_ref().is_some_and(|note| NOTE_CHARS_MAX < note.chars().count()) {
         return Err(ApiError::body(place("note"), format!("use at most {NOTE_CHARS_MAX} characters")));
     }
-    let month = new.billing_month.parse().map_err(|_| ApiError::body(place("billing_month"), "write it as 2026-10"))?;
+    let month =
+        new.billing_period.parse().map_err(|_| ApiError::body(place("billing_period"), "write it as 2026-10"))?;
     let state = state_of(&new.state).ok_or_else(|| ApiError::body(place("state"), "`state` is open or closed"))?;
     Ok(SaidPeriod { source: new.source, billing_account, month, state, said_by: SaidBy::Person, note: new.note })
 }
@@ -191,7 +192,7 @@ pub(super) fn to_api_source_period(period: &SourcePeriod) -> SourcePeriodBody {
     SourcePeriodBody {
         source: period.source.clone(),
         billing_account: period.billing_account.clone(),
-        billing_month: period.month.to_string(),
+        billing_period: period.month.to_string(),
         state: period.state.as_str().to_owned(),
         said_by: period.said_by.as_str().to_owned(),
         actor: period.actor.clone(),

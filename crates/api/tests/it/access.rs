@@ -214,8 +214,8 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/source-periods", Readers, vec![
             get("own", "/api/v1/source-periods", 200), get("malformed", "/api/v1/source-periods?month=x", 400)]),
         Row("PUT", "/api/v1/source-periods", Finance, vec![
-            send("own", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"2026-11","state":"open"}]"#, 200),
-            send("malformed", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_month":"x","state":"open"}]"#, 400)]),
+            send("own", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_period":"2026-11","state":"open"}]"#, 200),
+            send("malformed", "/api/v1/source-periods", JSON, r#"[{"source":"aws","billing_period":"x","state":"open"}]"#, 400)]),
         Row("GET", "/api/v1/sources", Readers, plain("/api/v1/sources")),
         Row("GET", "/api/v1/limits", Readers, vec![
             get("own", "/api/v1/limits", 200), get("malformed", "/api/v1/limits?limit=x", 400)]),

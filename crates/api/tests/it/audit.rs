@@ -93,7 +93,7 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
         ("POST", "/api/v1/tokens", Leaves(vec![change("/tokens", JSON, r#"{"role":"finance","name":"audited"}"#, "token.mint", new)])),
         ("DELETE", "/api/v1/tokens/{id}", Leaves(vec![change("/tokens/{first}", "", "", "token.revoke", changed)])),
         ("PUT", "/api/v1/source-periods", Leaves(vec![
-            change("/source-periods", JSON, r#"[{"source":"own","billing_month":"2026-10","state":"closed"}]"#, "source_periods.put", changed)])),
+            change("/source-periods", JSON, r#"[{"source":"own","billing_period":"2026-10","state":"closed"}]"#, "source_periods.put", changed)])),
         ("PUT", "/api/v1/invoices", Leaves(vec![
             change("/invoices", JSON, &invoice("1.00"), "invoice.put", new),
             change("/invoices", JSON, &invoice("2.00"), "invoice.put", changed)])),

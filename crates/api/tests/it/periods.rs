@@ -134,7 +134,7 @@ async fn amounts_of_open_billing_periods_are_marked_until_the_provider_closes_th
     assert_eq!((&said["recorded"], &said["periods"][0]["said_by"]), (&json!(1), &json!("billing_period")));
     assert_eq!(meta("2026-11").await["estimated"], json!(false));
     let person =
-        json!({ "periods": [{ "source": "aws", "billing_month": "2026-11", "state": "open", "note": "disputed" }] });
+        json!({ "periods": [{ "source": "aws", "billing_period": "2026-11", "state": "open", "note": "disputed" }] });
     app.put("/source-periods", &person).await.expect(200);
     let listed = app.get("/source-periods?month=2026-11").await.expect(200).json()["rows"][0].clone();
     assert_eq!(

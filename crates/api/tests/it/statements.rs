@@ -302,8 +302,8 @@ async fn a_mark_is_shown_against_an_invoice_only() {
         ["8.00", "3.00", "5.00", "0.00"]
     );
     let said = json!([
-        { "source": "gcp", "billing_month": "2026-11", "state": "open" },
-        { "source": "aws", "billing_month": "2026-10", "state": "closed" },
+        { "source": "gcp", "billing_period": "2026-11", "state": "open" },
+        { "source": "aws", "billing_period": "2026-10", "state": "closed" },
     ]);
     app.put("/source-periods", &said).await.expect(200);
     assert_eq!(row("gcp", "2026-11").await["estimated"], true);

@@ -39,7 +39,7 @@ pub async fn run(context: &Context, command: PeriodCommand) -> Result<Exit> {
             let said = json!([{
                 "source": source,
                 "billing_account": account,
-                "billing_month": month,
+                "billing_period": month,
                 "state": state,
                 "note": note,
             }]);

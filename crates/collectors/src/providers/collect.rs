@@ -12,7 +12,7 @@ use super::{Entry, ProviderSource, Providers, ProvidersContext, usage};
 use crate::sources::{SourceError, Taken};
 use domain::{Day, Instant, Zone};
 use std::sync::Arc;
-use storage::catalog::{ProviderUsageRow, SourceRow};
+use storage::catalog::{ProviderUsageRow, SourcePeriodRow, SourceRow};
 
 /// Billing periods of one collection.
 const PERIODS_MAX: usize = 36;
@@ -20,6 +20,9 @@ const PERIODS_MAX: usize = 36;
 const HOURS_MAX: i64 = 1_130 * 24;
 /// Points of usage that are handed over together.
 const POINTS_AT_ONCE: usize = 5_000;
+
+/// Letters of `2026-10` in the name of a period, which may name a day.
+const MONTH_LETTERS: usize = 7;
 
 /// Collects from a source; the caller holds its turn.
 pub(super) async fn collect(
@@ -43,6 +46,8 @@ pub(super) async fn collect(
     let now = context.clock.now();
     providers.0.figures.took(&source.name, now.micros() - begun.micros());
     state::stored(&mut row, &report, now);
+    // Before the cursor is stored: a period that it calls final is not collected again.
+    context.catalog.put_source_periods(&said_of_periods(source, &report, now)).await?;
     match outcome {
         Ok(()) => state::succeeded(&mut row, &report, now),
         Err(error) => {
@@ -60,6 +65,24 @@ pub(super) async fn collect(
         tracing::warn!(source = source.name, warning, "source {}: {warning}", source.name);
     }
     Ok(report)
+}
+
+/// What the collector says of the bills that it stored. Files say nothing of the kind, and what has no bill needs no word.
+fn said_of_periods(source: &ProviderSource, report: &CollectReport, now: Instant) -> Vec<SourcePeriodRow> {
+    let bills = report.periods.iter().filter(|period| period.lines > 0 && !period.account.is_empty());
+    let said = bills.filter_map(|period| {
+        Some(SourcePeriodRow {
+            source: source.name.clone(),
+            billing_account: period.account.clone(),
+            billing_month: period.period.get(..MONTH_LETTERS)?.to_owned(),
+            said_by: "collector".to_owned(),
+            state: if period.is_final { "closed" } else { "open" }.to_owned(),
+            actor: source.collector.spec().name.to_owned(),
+            note: None,
+            updated_at: now.micros(),
+        })
+    });
+    said.collect()
 }
 
 fn check_from(asked: &CollectAsked, now: Instant) -> Result<(), SourceError> {

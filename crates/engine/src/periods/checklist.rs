@@ -2,7 +2,7 @@
 
 use super::Obstacle;
 use super::sources::SourceState;
-use crate::due::ranges_of;
+use crate::due::{DueDays, ranges_of};
 use crate::inputs::rows::{Rows, literal};
 use crate::{Engine, EngineError};
 use datafusion::prelude::SessionContext;
@@ -38,7 +38,8 @@ impl Engine {
     pub(crate) async fn checklist(&self, pinned: &PinnedLake, month: Month) -> Result<Checklist, EngineError> {
         let days = days_of(month);
         let session = self.session(pinned)?;
-        let mut obstacles = self.days_not_run(days).await?;
+        let DueDays { due, stale } = self.due_days().await?;
+        let mut obstacles = days_not_run(days, due);
         obstacles.extend(self.pools_not_run(days).await?);
         obstacles.extend(pending(&session, month).await?);
         obstacles.extend(self.sources_not_closed(pinned, month).await?);
@@ -55,7 +56,9 @@ impl Engine {
             );
             (about, found.detail)
         });
-        Ok(Checklist { obstacles, notes: named(NEGATIVE_DRIVER, "quantities below zero", negative) })
+        let mut notes = days_stale(days, stale);
+        notes.extend(named(NEGATIVE_DRIVER, "quantities below zero", negative));
+        Ok(Checklist { obstacles, notes })
     }
 
     /// Returns the first month that can be closed: the one after the latest closed one, else the first with entries.
@@ -63,16 +66,6 @@ impl Engine {
         let months = pinned.table(Table::Ledger).files().filter_map(|file| file.partition("charge_month"));
         let first = || months.filter_map(|text| text.parse::<Month>().ok()).min();
         periods.latest_closed().map(Month::next).or_else(first)
-    }
-
-    async fn days_not_run(&self, days: DayRange) -> Result<Vec<Obstacle>, EngineError> {
-        let due = self.due_days().await?.due.into_iter().filter(|day| *day <= days.to());
-        let ranges = ranges_of(due, i32::MAX).into_iter().map(|due| {
-            let text = range_text(due);
-            let detail = format!("{text} changed since its last run: run `apportion attribute --due`");
-            (text, detail)
-        });
-        Ok(named("days_due", "stretches of days to be attributed", ranges))
     }
 
     async fn pools_not_run(&self, days: DayRange) -> Result<Vec<Obstacle>, EngineError> {
@@ -112,6 +105,31 @@ impl Engine {
         obstacles.extend(named("source_period_missing", "missing bills", missing));
         Ok(obstacles)
     }
+}
+
+/// Days up to the month's end with inputs that no run has seen.
+fn days_not_run(days: DayRange, due: Vec<Day>) -> Vec<Obstacle> {
+    let due = due.into_iter().filter(|day| *day <= days.to());
+    let ranges = ranges_of(due, i32::MAX).into_iter().map(|due| {
+        let text = range_text(due);
+        let detail = format!("{text} changed since its last run: run `apportion attribute --due`");
+        (text, detail)
+    });
+    named("days_due", "stretches of days to be attributed", ranges)
+}
+
+/// Days of the month that no run takes by itself, although something was entered since their last one.
+fn days_stale(days: DayRange, stale: Vec<Day>) -> Vec<Obstacle> {
+    let stale = stale.into_iter().filter(|day| days.contains(*day));
+    let ranges = ranges_of(stale, i32::MAX).into_iter().map(|stale| {
+        let (text, from, to) = (range_text(stale), stale.from(), stale.to());
+        let detail = format!(
+            "tenants, meters, exchange rates, policy or prices of {text} were entered since its last run: `apportion \
+             attribute --range {from}..{to}` takes them in"
+        );
+        (text, detail)
+    });
+    named("days_stale", "stretches of days with other rules or facts", ranges)
 }
 
 /// Returns the days of a month.

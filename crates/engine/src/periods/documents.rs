@@ -17,6 +17,28 @@ impl Engine {
         self.issue_statements(closed).await
     }
 
+    /// Makes the documents of the month that this posting closed, as far as that is possible now.
+    ///
+    /// The month is closed all the same, so whoever closed it is told so, and the audit log is. What is missing is made when
+    /// somebody asks for it, and at the next start.
+    pub(crate) async fn try_to_make_documents(&self, posting: i64) {
+        if let Err(error) = self.make_documents_of(posting).await {
+            tracing::warn!(
+                posting,
+                ?error,
+                "posting {posting} closed its month, but the statement could not be made yet"
+            );
+        }
+    }
+
+    async fn make_documents_of(&self, posting: i64) -> Result<(), EngineError> {
+        let closes = self.closes_all_tenants().await?;
+        match closes.iter().find(|closed| closed.posting == posting) {
+            Some(closed) => self.make_documents(closed).await,
+            None => Ok(()),
+        }
+    }
+
     /// Makes the documents of every close that lack them.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ use domain::Month;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Obstacle {
     /// `not_ended`, `out_of_order`, `no_entries`, `days_due`, `pool_not_run`, `pending`, `source_period_open`,
-    /// `source_period_missing`, `driver_gap`, `unattributed`, or of a note `negative_driver`.
+    /// `source_period_missing`, `driver_gap`, `unattributed`, or of a note `days_stale`, `negative_driver`.
     pub code: String,
     /// What it is about: a day, a pool, a source.
     pub about: String,

@@ -85,8 +85,8 @@ impl Engine {
     /// Spec 3-attribution, section 4, "Periods".
     ///
     /// # Errors
-    /// [`EngineError::PeriodClosed`]; [`EngineError::PeriodNotClosable`] with every reason that stands against it. When a
-    /// store fails after the posting the month is closed; its documents are made at the next start.
+    /// [`EngineError::PeriodClosed`]; [`EngineError::PeriodNotClosable`] with every reason that stands against it; or when
+    /// a store fails. Documents that cannot be made after the posting are no failure: they are made later.
     pub async fn close_period(&self, request: &CloseRequest) -> Result<PeriodChanged, EngineError> {
         if request.force && request.reason.is_none() {
             return Err(EngineError::parameter("reason", "say why the close is forced: a `reason` is stored with it"));
@@ -95,7 +95,7 @@ impl Engine {
         self.flush_hot().await?;
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
-            let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
+            let Some(end) = self.end_unless_posted(&pinned).await? else { continue };
             let periods = self.months_after_close(&pinned, &end, request.month)?;
             let forced = self.overruled(&pinned, request).await?;
             let evidence = self.keep_window_evidence(&pinned, days_of(request.month)).await?;
@@ -108,10 +108,7 @@ impl Engine {
                 Err(error) => return Err(error),
                 Ok(changed) => {
                     storage::failpoint::hit("period-closed");
-                    let closes = self.closes_all_tenants().await?;
-                    if let Some(closed) = closes.iter().find(|closed| closed.posting == changed.posting) {
-                        self.make_documents(closed).await?;
-                    }
+                    self.try_to_make_documents(changed.posting).await;
                     return Ok(changed);
                 }
             }
@@ -126,7 +123,7 @@ impl Engine {
     pub async fn reopen_period(&self, request: &ReopenRequest) -> Result<PeriodChanged, EngineError> {
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
-            let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
+            let Some(end) = self.end_unless_posted(&pinned).await? else { continue };
             let periods = end.periods.after(PeriodChange::Reopen, request.month).map_err(EngineError::Period)?;
             let (actor, reason) = (request.requested_by.as_str(), Some(request.reason.as_str()));
             let told = Told { actor, reason, forced: &[], evidence: &[] };
@@ -170,6 +167,14 @@ impl Engine {
         self.periods_in(&self.lake.pin_table(Table::Ledger).await?).await
     }
 
+    /// Where the pinned ledger ends; `None` when somebody posted since it was pinned.
+    async fn end_unless_posted(&self, pinned: &PinnedLake) -> Result<Option<LedgerEnd>, EngineError> {
+        match self.ledger_end(pinned.table(Table::Ledger)).await {
+            Err(EngineError::Lake(LakeError::Conflict { .. })) => Ok(None),
+            end => end.map(Some),
+        }
+    }
+
     /// The closed months after this close, if it is the month's turn: no reason overrules that.
     fn months_after_close(&self, pinned: &PinnedLake, end: &LedgerEnd, month: Month) -> Result<Periods, EngineError> {
         let refuse = |code: &str, detail: String| {
@@ -211,6 +216,8 @@ impl Engine {
     ) -> Result<PeriodChanged, EngineError> {
         let header = Header::after(&end.head, self.clock.now(), None);
         let posting = Posting::seal_period(header, change, month);
+        // From now on no fact is recorded as of then: documents made after a crash tell the same as those made at once.
+        self.catalog.pin_recorded_at(posting.header.booked_at.micros()).await?;
         let says = says_of(change, month, told);
         self.append_posting(pinned.table(Table::Ledger), &posting, periods, says).await?;
         Ok(PeriodChanged {

@@ -188,8 +188,10 @@ impl Engine {
             reason: Some(reason.clone()),
         };
         let states: Vec<RunPoolStateRow> = computed.not_run.iter().map(state).collect();
-        self.catalog.record_run_days(&days, &states).await?;
-        self.note_pending(run, computed, updated_at).await
+        // What is held back is noted first: a day that counts as run is not looked at again.
+        self.note_pending(run, computed, updated_at).await?;
+        storage::failpoint::hit("run-noted");
+        Ok(self.catalog.record_run_days(&days, &states).await?)
     }
 }
 

@@ -25,9 +25,10 @@ impl Engine {
         }
         self.keep_recorded_hashes(&mut rows).await?;
         rows.extend(self.postings_beyond(rows.last().map_or(0, |row| row.posting)).await?);
-        self.catalog.replace_all_postings(&rows).await?;
         let changes = rows.iter().filter_map(|row| period_change_of(row).transpose()).collect::<Result<Vec<_>, _>>()?;
+        // Whoever looks which postings are cached finds one only when all of it is.
         self.catalog.replace_period_changes(rows.last().map_or(0, |row| row.posting), &changes).await?;
+        self.catalog.replace_all_postings(&rows).await?;
         self.end_posted_runs(&rows).await?;
         self.catalog.fail_abandoned_runs(self.clock.now().micros(), Some(&self.settings.node)).await?;
         self.make_missing_documents().await
@@ -58,7 +59,10 @@ impl Engine {
         let newest = self.catalog.list_postings_all_tenants(None, 1).await?;
         let known = newest.first().and_then(|posting| u64::try_from(posting.version).ok());
         for record in pinned.commits_since(known).await? {
-            let sha256 = pinned.log_hash(record.version).await?;
+            let sha256 = match record.version == pinned.version() {
+                true => pinned.log_head().sha256,
+                false => pinned.log_hash(record.version).await?,
+            };
             if let Some(row) = posting_row(&record, sha256)? {
                 self.cache_posting(&row).await?;
             }

@@ -5,6 +5,7 @@ use super::compute::Computed;
 use super::post::settle;
 use super::{DAYS_AT_ONCE, RunRequest, RunWarning};
 use crate::books::{Books, Version};
+use crate::posting_commit::end_of;
 use crate::query::columns::rows;
 use crate::query::params::{Params, QueryLimits};
 use crate::query::select::{self, all_of, charged_in};
@@ -167,7 +168,7 @@ impl Engine {
     ) -> Result<WhatIf, EngineError> {
         let (range, version) = (query.range, draft.version().to_owned());
         let pinned = self.lake.pin().await?;
-        let end = self.ledger_end(pinned.table(Table::Ledger)).await?;
+        let end = end_of(pinned.table(Table::Ledger)).await?;
         let books = draft.put_into(&self.books_now().await?);
         let mut found = posted(&self.session(&pinned)?, range).await?;
         let touched = self.touched_days(&pinned).await?;

@@ -3,7 +3,9 @@ use super::lake::{BillLine, Used, bill_line, import, measure, run};
 use domain::TenantScope;
 use domain::money::parse_atoms;
 use domain::policy::Method;
+use engine::periods::CloseRequest;
 use engine::query::ExplainQuery;
+use engine::query::explain::{ExplainedCell, RecomputedFrom};
 use engine::{EngineError, Settings};
 use storage::catalog::{ALWAYS, NewFxRate, NewTenantAlias, NewTenantFact};
 
@@ -188,4 +190,55 @@ async fn what_is_recovered_in_another_currency_than_the_cards_matches() {
     measure(&store, &[used("acme", "llm_tokens", 1), used("globex", "llm_tokens", 6)]).await;
     run(&store, DAY, DAY).await;
     check_all_match(&store, &["acme", "globex"]).await;
+}
+
+#[tokio::test]
+async fn a_share_that_differs_by_a_noted_correction_names_it_and_is_not_called_wrong() {
+    let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[pool]]\nname = 'shared'\nselect = {}\n\
+                  split = { method = 'proportional', meter = 'cpu_core_hours' }\n";
+    let store = Store::new().await;
+    store.engine.publish_policy(policy, "policy.toml").await.unwrap();
+    import(&store, &[bill_line(DAY, "AWS", "100.00")]).await;
+    let measured = [("acme", 150), ("globex", 49), ("initech", 1)];
+    measure(&store, &measured.map(|(tenant, units)| used(tenant, "cpu_core_hours", units))).await;
+    run(&store, DAY, DAY).await;
+    store.clock.set("2026-12-05T12:00:00Z".parse().unwrap());
+    let close = CloseRequest {
+        month: "2026-11".parse().unwrap(),
+        force: true,
+        reason: Some("a test".to_owned()),
+        requested_by: "finance".to_owned(),
+    };
+    store.engine.close_period(&close).await.unwrap();
+    let alias = NewTenantAlias {
+        alias: "initech".to_owned(),
+        tenant: Some("acme".to_owned()),
+        valid_from: ALWAYS.to_owned(),
+        valid_to: None,
+    };
+    let now = store.engine.clock().now().micros();
+    store.engine.catalog().put_tenant(&NewTenantFact::system("acme"), &[alias], now).await.unwrap();
+    assert_eq!(run(&store, DAY, DAY).await.posting, None, "50 cents are too small to be posted");
+
+    let half = parse_atoms("0.50").unwrap().atoms;
+    for (tenant, correction) in [("acme", Some(half)), ("initech", Some(-half)), ("globex", None)] {
+        let scopes = [TenantScope::All, only(tenant)];
+        for scope in &scopes {
+            let explained = store.engine.explain(scope, &query(tenant, DAY)).await.unwrap();
+            let pool = &explained.pools[0];
+            let noted = pool.pending_correction.as_ref().map(|noted| (noted.consumer.as_str(), noted.amount_reporting));
+            assert_eq!(noted, correction.map(|atoms| (tenant, atoms)), "{pool:?}");
+            assert_eq!(pool.matches, Some(true), "{pool:?}");
+            let from_inputs = |cell: &ExplainedCell| cell.recomputed_from.contains(&RecomputedFrom::Inputs);
+            assert_eq!(pool.components[0].cells.iter().any(from_inputs), correction.is_none(), "{pool:?}");
+        }
+    }
+    // A state that is asked for does not know what was noted later.
+    let closed = ExplainQuery { as_of: Some("posting:2".parse().unwrap()), ..query("acme", DAY) };
+    let explained = store.engine.explain(&TenantScope::All, &closed).await.unwrap();
+    assert_eq!(explained.pools[0].pending_correction, None);
+
+    store.engine.sweep_periods("finance").await.unwrap();
+    let explained = store.engine.explain(&TenantScope::All, &query("acme", DAY)).await.unwrap();
+    assert_eq!((&explained.pools[0].pending_correction, explained.pools[0].matches), (&None, Some(true)));
 }

@@ -3,13 +3,14 @@
 use super::given::{Store, days, only};
 use super::lake::{BillLine, Used, bill_line, emit, happened, import, measure, run};
 use domain::money::parse_atoms;
-use domain::{Month, TenantScope, Weight};
+use domain::{Clock as _, Month, TenantScope, Weight};
 use engine::periods::{CloseRequest, PeriodChanged, PeriodState, ReopenRequest, SaidBy, SaidPeriod, SourceState};
 use engine::query::{EntryFilter, ProofFilter};
 use engine::run::RunRequest;
 use engine::{EngineError, Settings};
 use ledger::{Entry, EntryKind, ProofState};
 use std::collections::{BTreeMap, BTreeSet};
+use storage::catalog::{NewTenantAlias, NewTenantFact};
 use storage::lake::Table;
 
 const ALL: TenantScope = TenantScope::All;
@@ -270,6 +271,30 @@ async fn everything_that_stands_against_a_close_is_told_and_can_be_overruled_wit
     let listed = store.engine.list_periods_all_tenants().await.unwrap();
     let changed = listed.iter().find(|row| row.month == month("2026-10")).unwrap().changed.clone().unwrap();
     assert_eq!((changed.reason.as_deref(), changed.forced), (Some("agreed with the auditor"), closed.forced));
+}
+
+#[tokio::test]
+async fn what_was_entered_of_days_that_no_run_takes_by_itself_is_noted_before_their_month_is_closed() {
+    let store = october().await;
+    let notes = async || -> Vec<(String, String)> {
+        let months = store.engine.list_periods_all_tenants().await.unwrap();
+        let row = months.into_iter().find(|row| row.is_next).unwrap();
+        row.checklist.notes.into_iter().map(|note| (note.code, note.about)).collect()
+    };
+    assert!(notes().await.is_empty());
+    let alias = NewTenantAlias {
+        alias: "globex".to_owned(),
+        tenant: Some("acme".to_owned()),
+        valid_from: "2026-10-06".to_owned(),
+        valid_to: None,
+    };
+    let now = store.clock.now().micros();
+    store.engine.catalog().put_tenant(&NewTenantFact::system("acme"), &[alias], now).await.unwrap();
+    let noted = notes().await;
+    assert!(noted.iter().any(|(code, about)| code == "days_stale" && about.ends_with("2026-10-06")), "{noted:?}");
+    run(&store, "2026-10-01", "2026-10-31").await;
+    assert!(notes().await.is_empty());
+    close(&store, "2026-10").await;
 }
 
 #[tokio::test]

@@ -133,6 +133,34 @@ async fn a_statement_that_was_lost_is_made_again_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_close_that_its_process_could_not_tell_the_catalog_of_counts_as_a_version() {
+    let store = october(&[line("USD", "100.00")]).await;
+    close(&store).await;
+    // Another process; its catalog never heard of that close, as when whoever closed died before it could tell.
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.db")).await.unwrap();
+    let start: domain::Instant = "2026-11-20T12:00:00Z".parse().unwrap();
+    catalog.ensure_tenants(&TENANTS.map(str::to_owned), start.micros()).await.unwrap();
+    let lake = Arc::new(store.engine.lake().clone());
+    let other = Engine::new(lake, Arc::new(catalog), store.clock.clone(), Settings::default());
+    let (month, reason) = ("2026-10".parse().unwrap(), "a late bill".to_owned());
+    let requested_by = "finance".to_owned();
+    let reopen = ReopenRequest { month, reason: reason.clone(), requested_by: requested_by.clone() };
+    other.reopen_period(&reopen).await.unwrap();
+    let again = CloseRequest { month, force: true, reason: Some(reason), requested_by };
+    let closed = other.close_period(&again).await.unwrap();
+
+    let versions: Vec<(i64, u32)> =
+        other.closes_all_tenants().await.unwrap().iter().map(|close| (close.posting, close.version)).collect();
+    assert_eq!(versions, [(closed.posting - 2, 1), (closed.posting, 2)]);
+    let issued = other.statements_all_tenants().await.unwrap();
+    let numbers: Vec<&str> = issued.iter().map(|statement| statement.row.number.as_str()).collect();
+    assert_eq!(numbers, ["ST-2026-10-1", "ST-2026-10-2"]);
+    let first = text(&store.engine, StatementFormat::Json, Some(1), None).await;
+    assert_eq!(first, text(&other, StatementFormat::Json, Some(1), None).await);
+}
+
+#[tokio::test]
 async fn nobody_reads_a_statement_that_does_not_exist_or_is_not_theirs() {
     let store = october(&[line("USD", "100.00")]).await;
     let ask = async |scope: TenantScope, version: Option<i64>, tenant: Option<&str>| {

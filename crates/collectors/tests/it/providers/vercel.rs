@@ -113,6 +113,16 @@ async fn charges_become_lines_whose_sum_is_the_bill_and_quantities_by_project() 
     assert_eq!((current.period.as_str(), current.account.as_str(), current.lines), ("2026-11", "team_1", 52));
     assert_eq!((current.totals[0].currency.as_str(), current.totals[0].billed.as_str()), ("USD", "29.808425"));
     assert!(!current.is_final && report.periods[1].is_final, "{report:?}");
+    let said = given.store.context.catalog.source_periods().await.expect("a catalog");
+    let said: Vec<String> = said
+        .iter()
+        .map(|row| {
+            let place = format!("{} {} {}", row.source, row.billing_account, row.billing_month);
+            format!("{place} {} {} {}", row.state, row.said_by, row.actor)
+        })
+        .collect();
+    let expected = ["vercel team_1 2026-10 closed collector vercel", "vercel team_1 2026-11 open collector vercel"];
+    assert_eq!(said, expected);
     let usage = given.stored().await.usage;
     let of_the_third: Vec<String> = usage
         .iter()

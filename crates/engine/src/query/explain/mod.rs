@@ -13,6 +13,7 @@ use super::select::{self, all_of, charged_in};
 use crate::books::Books;
 use crate::inputs::repeated;
 use crate::month_prices::MonthPrice;
+use crate::run::{ConsumerCorrection, PendingCorrection};
 use crate::{Engine, EngineError};
 use cells::{PoolCells, Rule};
 use datafusion::functions_aggregate::expr_fn::sum;
@@ -133,6 +134,9 @@ pub struct ExplainedPool {
     pub changes: Vec<Change>,
     /// Whether the recomputed shares are the posted ones; none where nothing can be recomputed.
     pub matches: Option<bool>,
+    /// What the tenant would be corrected by, when a difference of the closed month is noted and too small to be posted.
+    /// Then nothing is recomputed from the inputs.
+    pub pending_correction: Option<ConsumerCorrection>,
     /// Whether totals of the pool are shown.
     pub disclosed: bool,
     /// How many tenants have a share; none when not disclosed.
@@ -199,11 +203,17 @@ impl Engine {
         let put_in = pool_days::that_count(&session, &history, Some(day), query.pool.as_deref()).await?;
         let mut pools = Vec::new();
         let replays = self.replays(&asked, &own, &put_in).await?;
+        // A state that is asked for answers the same for ever, whatever is noted by now.
+        let noted = match head.is_now {
+            true => self.pending_corrections_all_tenants().await?,
+            false => Vec::new(),
+        };
         for (id, words) in own {
             let went_in: Vec<PoolDay> = put_in.iter().filter(|row| id.is_of(row)).cloned().collect();
             let run = went_in.first().map(|row| &row.run);
             let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_ref);
-            let mut explained = self.explain_pool(asked, &id, words, &went_in, replay).await?;
+            let noted = noted_of(&noted, query, &id.pool);
+            let mut explained = self.explain_pool(asked, &id, words, &went_in, replay, noted).await?;
             explained.prices = self.prices_of(asked, &explained);
             pools.push(explained);
         }
@@ -244,6 +254,7 @@ impl Engine {
         words: PoolWords,
         went_in: &[PoolDay],
         replay: Option<&Replay>,
+        noted: Option<&ConsumerCorrection>,
     ) -> Result<ExplainedPool, EngineError> {
         let Asked { scope, query, session, head, books } = asked;
         let cells = PoolCells::load(session, head, query.date, id).await?;
@@ -264,7 +275,8 @@ impl Engine {
             basis: &words.basis,
             pool: defined,
             card_currency: card.map(|card| card.content.currency),
-            replayed: replay.and_then(|replay| replay.pool(&id.pool)),
+            // Under the facts that are known by now the inputs give the share as it would be corrected.
+            replayed: replay.filter(|_| noted.is_none()).and_then(|replay| replay.pool(&id.pool)),
         };
         let mut components = cells.explain(&query.tenant, rule, went_in);
         let card = card.map(|card| &*card.content);
@@ -296,6 +308,7 @@ impl Engine {
             prices: Vec::new(),
             components,
             matches: (!checked.is_empty()).then(|| checked.iter().all(|matches| *matches)),
+            pending_correction: noted.cloned(),
             disclosed,
             tenants: disclosed.then_some(tenants),
             bills,
@@ -303,6 +316,12 @@ impl Engine {
             inputs: if disclosed { inputs.into_iter().collect() } else { Vec::new() },
         })
     }
+}
+
+/// What the tenant or reserved consumer of the question would be corrected by in a pool.
+fn noted_of<'n>(noted: &'n [PendingCorrection], query: &ExplainQuery, pool: &str) -> Option<&'n ConsumerCorrection> {
+    let of_pool = noted.iter().find(|one| one.day == query.date && one.pool == pool)?;
+    of_pool.consumers.iter().find(|one| one.consumer == query.tenant)
 }
 
 /// Entries of the tenant or reserved consumer on the day.
