@@ -1,9 +1,10 @@
-use super::given::{Given, Store, given, only};
+use super::given::{Given, Store, days, given, only};
 use super::lake::{BillLine, Used, bill_line, import, measure, run};
-use domain::TenantScope;
 use domain::money::parse_atoms;
 use domain::policy::Method;
-use engine::query::ExplainQuery;
+use domain::{Currency, TenantScope};
+use engine::query::explain::ExplainedPool;
+use engine::query::{CostChangesQuery, ExplainQuery};
 use engine::{EngineError, Settings};
 use storage::catalog::{ALWAYS, NewFxRate, NewTenantAlias, NewTenantFact};
 
@@ -62,6 +63,33 @@ async fn t8_in_a_pool_of_two_a_tenant_learns_nothing_of_the_other() {
     let cell = &own.pools[0].components[0].cells[0];
     assert_eq!((cell.weight, cell.rounding_atom, own.pools[0].tenants), (None, None, None));
     assert_eq!((own.pools[0].matches, cell.quantity), (Some(true), two_tenants()[0].quantity));
+}
+
+#[tokio::test]
+async fn t8_where_one_component_is_of_two_nothing_of_a_pool_of_five_is_told() {
+    let mut store = Store::with(Settings { disclose_pools: true, ..Settings::default() }).await;
+    let mut all = ["acme", "b", "c", "d", "e"].map(|tenant| given("2026-11-01", "west", tenant, "10.00")).to_vec();
+    store.post(&all, &all).await;
+    let (pool, is_told) = told_of_west(&store).await;
+    assert_eq!((pool.disclosed, pool.tenants, is_told), (true, Some(5), true));
+    assert_eq!(pool.components[0].pool_amount, Some(parse_atoms("50.00").unwrap().atoms));
+
+    let euros =
+        ["acme", "b"].map(|tenant| Given { currency: Currency::EUR, ..given("2026-11-01", "west", tenant, "7.00") });
+    all.extend(euros.clone());
+    store.post(&euros, &all).await;
+    let (pool, is_told) = told_of_west(&store).await;
+    assert_eq!((pool.disclosed, pool.tenants, is_told), (false, None, false));
+    assert_eq!(pool.components.iter().map(|component| component.pool_amount).collect::<Vec<_>>(), [None, None]);
+}
+
+/// What acme is told of the pool, and whether `costs/changes` tells the others apart.
+async fn told_of_west(store: &Store) -> (ExplainedPool, bool) {
+    let explained = store.engine.explain(&only("acme"), &query("acme", "2026-11-01")).await.unwrap();
+    let (range, compare) = (days("2026-11-01", "2026-11-01"), days("2026-10-31", "2026-10-31"));
+    let query = CostChangesQuery { range, compare, tenant: None, as_of: None };
+    let changes = store.engine.cost_changes(&only("acme"), &query).await.unwrap();
+    (explained.pools[0].clone(), changes.pools[0].disclosed)
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use attribution::usage::UsageCell;
 use attribution::window::WindowPool;
 use domain::DayRange;
 use domain::policy::{Method, Policy};
+use domain::rates::{PriceRow, RateCard};
 use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,10 +37,10 @@ pub(super) struct CellShare {
 }
 
 /// What the inputs of a day give.
-#[derive(Default)]
 pub(super) struct Replay {
     pools: BTreeMap<String, CellShares>,
     month_so_far: MonthSoFar,
+    card: Arc<RateCard>,
 }
 
 impl Replay {
@@ -48,9 +49,11 @@ impl Replay {
         self.pools.get(pool)
     }
 
-    /// Returns what a tenant used at a graduated price on the days of the month before, in atoms.
-    pub(super) fn used_before(&self, pool: &str, row: usize, tenant: &str) -> i128 {
-        self.month_so_far.quantity(pool, row, tenant)
+    /// Returns what a tenant used at a graduated price on the days of the month before, in atoms; none when the run's
+    /// card has no such price.
+    pub(super) fn used_before(&self, pool: &str, price: &PriceRow, tenant: &str) -> Option<i128> {
+        let row = self.card.prices.iter().position(|row| row == price)?;
+        Some(self.month_so_far.quantity(pool, row, tenant))
     }
 }
 
@@ -106,7 +109,8 @@ impl Engine {
                 month_so_far: &month_so_far,
             },
         );
-        Ok(Some(Replay { pools: shares_by_pool(&outcome, are_what_ran), month_so_far }))
+        let card = Arc::clone(&books.card_on(date).content);
+        Ok(Some(Replay { pools: shares_by_pool(&outcome, are_what_ran), month_so_far, card }))
     }
 
     /// The books as the run knew them, in which its policy and card are the only ones.
