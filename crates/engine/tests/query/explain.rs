@@ -178,6 +178,43 @@ async fn shares_of_own_lines_are_recomputed_from_what_the_run_read() {
 }
 
 #[tokio::test]
+async fn a_pool_that_the_last_run_could_not_run_is_explained_by_what_its_own_run_knew() {
+    let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[pool]]\nname = 'estimate'\n\
+                  split = { method = 'rated', meters = ['llm_tokens'] }\n[[pool]]\nname = 'west'\nselect = {}\n\
+                  split = { method = 'proportional', meter = 'llm_tokens' }\n";
+    let card = |version: &str, meter: &str| {
+        format!(
+            "version = '{version}'\ncurrency = 'USD'\nvalid_from = 2026-11-01\n[[price]]\nmeter = '{meter}'\nprice = '2'\n"
+        )
+    };
+    let store = Store::new().await;
+    store.engine.publish_policy(policy, "policy.toml").await.unwrap();
+    store.engine.publish_rate_card(&card("priced", "llm_tokens"), "rates.toml", true).await.unwrap();
+    import(&store, &[bill_line(DAY, "AWS", "100.00")]).await;
+    measure(&store, &[used("acme", "llm_tokens", 1), used("globex", "llm_tokens", 6)]).await;
+    run(&store, DAY, DAY).await;
+
+    store.clock.set("2026-11-20T13:00:00Z".parse().unwrap());
+    let alias = NewTenantAlias {
+        alias: "acme".to_owned(),
+        tenant: Some("globex".to_owned()),
+        valid_from: ALWAYS.to_owned(),
+        valid_to: None,
+    };
+    let now = store.engine.clock().now().micros();
+    store.engine.catalog().put_tenant(&NewTenantFact::system("globex"), &[alias], now).await.unwrap();
+    store.engine.publish_rate_card(&card("without", "log_queries"), "rates.toml", true).await.unwrap();
+    assert_eq!(run(&store, DAY, DAY).await.not_run, 1, "its usage has no price any more");
+
+    for tenant in ["acme", "globex"] {
+        let explained = store.engine.explain(&TenantScope::All, &query(tenant, DAY)).await.unwrap();
+        let of = |name: &str| explained.pools.iter().find(|pool| pool.pool == name).unwrap();
+        assert_eq!(of("estimate").matches, Some(true), "{tenant}: {:?}", of("estimate"));
+        assert_ne!(of("west").matches, Some(false), "{tenant}: {:?}", of("west"));
+    }
+}
+
+#[tokio::test]
 async fn shares_by_resource_are_recomputed_from_what_was_measured() {
     let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[pool]]\nname = 'west'\nkind = 'cluster'\n\
                   select = { tags.cluster = 'west' }\ncapacity = { cpu_core_hours = '1' }\n\

@@ -198,7 +198,7 @@ impl Engine {
         let day = DayRange::single(query.date);
         let put_in = pool_days::that_count(&session, &history, Some(day), query.pool.as_deref()).await?;
         let mut pools = Vec::new();
-        let replays = self.replays(&asked, &own, &put_in).await?;
+        let replays = self.replays(&asked, &own, &put_in, history.newest(query.date)).await?;
         for (id, words) in own {
             let went_in: Vec<PoolDay> = put_in.iter().filter(|row| id.is_of(row)).cloned().collect();
             let run = went_in.first().map(|row| &row.run);
@@ -223,6 +223,7 @@ impl Engine {
         asked: &Asked<'_>,
         own: &BTreeMap<PoolId, PoolWords>,
         put_in: &[PoolDay],
+        newest: Option<&str>,
     ) -> Result<BTreeMap<Arc<str>, Option<Replay>>, EngineError> {
         let mut by_run: BTreeMap<Arc<str>, Vec<PoolDay>> = BTreeMap::new();
         for row in put_in.iter().filter(|row| own.keys().any(|id| id.is_of(row))) {
@@ -230,7 +231,8 @@ impl Engine {
         }
         let mut replays = BTreeMap::new();
         for (run, rows) in by_run {
-            replays.insert(run, self.replay(asked, &rows).await?);
+            let is_newest = newest == Some(&*run);
+            replays.insert(run, self.replay(asked, &rows, is_newest).await?);
         }
         Ok(replays)
     }
