@@ -49,7 +49,8 @@ impl Engine {
             let price = price_of_day(&Match { row, divisor }, date, seconds);
             let states_it = |cell: &ExplainedCell| {
                 let stated = cell.unit_price.and_then(|price| price.checked_mul(i128::from(divisor)));
-                stated.is_some() && stated == price
+                // No cell states a graduated price: one that begins with the same is another's.
+                row.tiers.is_empty() && stated.is_some() && stated == price
             };
             let is_for_all = sees_all || row.labels.is_empty();
             let mut of_meter = cells.iter().filter(|cell| cell.meter.as_deref() == Some(meter));
