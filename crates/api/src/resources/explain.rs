@@ -89,7 +89,8 @@ pub struct ExplainedPoolBody {
     /// The bills that went in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bills: Option<Vec<BillImportBody>>,
-    /// Its windows: what was caused on the day, until when it could be used, and who did.
+    /// Its windows: what was caused on the day, until when it could be used, and who did. As the events that are stored
+    /// now tell it, also with `as_of`: of events no versions are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<ExplainedWindowBody>,
     /// Imports and versions that the run read, with the hashes of their contents.

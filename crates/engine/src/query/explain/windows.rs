@@ -16,7 +16,8 @@ pub const COSTS_SHOWN_MAX: usize = 50;
 /// Atoms of the weight one.
 const ONE: i128 = 1_000_000_000;
 
-/// The rule of a window pool, and the costs that the tenant used.
+/// The rule of a window pool, and the costs that the tenant used, as the events that are stored now tell it, whatever
+/// state of the ledger is asked for: of events no versions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedWindow {
     /// Type of the events that carry the cost.
