@@ -250,6 +250,8 @@ def test_random_cells_explain_to_the_stored_amount_and_to_the_reference(server, 
         methods[explained["method"]] += 1
         budget.done += 1
     budget.ends(f"cells ({dict(methods)})")
+    expected = {"weighted", "proportional", "even", "fixed", "rated", "direct", "by_cost"}
+    assert expected <= set(methods), methods
 
 
 def test_the_terms_of_random_pairs_of_ranges_add_up(server, world):

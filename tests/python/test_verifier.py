@@ -351,6 +351,27 @@ def test_both_find_the_damage(sound, tmp_path, name):
         assert firsts[0][0] == firsts[1][0], (other.faults, ours["faults"])
 
 
+# Forgeries that the rules of a ledger forbid: found in a lake alone, without the heads that a catalog remembers. The
+# posting that is named, where one alone breaks the rule.
+AGAINST_THE_RULES = {
+    "rehashed: another amount": (None, "differs from what went in"),
+    "rehashed: an adjustment that creates cost": (ADJUSTED, "do not cancel out"),
+    "rehashed: a close with an amount": (CLOSED, "not one line without amounts"),
+    "rehashed: a closed month is billed": (LAST, "is billed in 2026-05, but 2026-06 was open"),
+    "rehashed: a posting more": (None, "differs from what went in"),
+}
+
+
+@pytest.mark.parametrize("name", AGAINST_THE_RULES)
+def test_what_the_rules_forbid_is_found_without_a_catalog(sound, tmp_path, name):
+    data = copy_of(sound.folder / "data", tmp_path / "data")
+    FORGED[name](Forger(data))
+    posting, words = AGAINST_THE_RULES[name]
+    faults = verify.verify(data / "lake").faults
+    assert faults and words in faults[0].what, faults
+    assert posting in (None, faults[0].posting), faults
+
+
 def test_at_least_fifty_kinds_of_damage_are_tried():
     assert len(DAMAGE) >= KINDS_MIN
     print(f"{len(DAMAGE)} kinds of damage")

@@ -73,9 +73,9 @@ pub struct ExplainedPoolBody {
     pub rate_card_versions: Vec<String>,
     /// What the tenant paid, in the reporting currency.
     pub cost: String,
-    /// Prices of what it used, each with the month of the day.
+    /// Prices of what it used, where usage is priced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub prices: Vec<MonthPriceBody>,
+    pub prices: Vec<ExplainedPriceBody>,
     /// Its shares by component.
     pub components: Vec<ExplainedComponentBody>,
     /// Every posting that changed the amount, and why.
@@ -94,7 +94,8 @@ pub struct ExplainedPoolBody {
     /// The bills that went in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bills: Option<Vec<BillImportBody>>,
-    /// Its windows: what was caused on the day, until when it could be used, and who did.
+    /// Its windows: what was caused on the day, until when it could be used, and who did. As the events that are stored
+    /// now tell it, also with `as_of`: of events no versions are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<ExplainedWindowBody>,
     /// Imports and versions that the run read, with the hashes of their contents.
@@ -119,46 +120,28 @@ pub struct ExplainedRuleBody {
     pub of: Vec<String>,
     /// `invoice`, when each component follows the cost of its own origin (`by_cost`).
     pub follow: Option<String>,
-    /// The tenant's own percent (`fixed`).
+    /// The tenant's own percent (`fixed`); null unless the pool's totals are shown.
     pub percent: Option<String>,
     /// How unused capacity is shown, where there is a capacity.
     pub idle: Option<String>,
     /// Capacity per hour, or the meter that measures it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<BTreeMap<String, String>>,
-    /// The prices of the tenant's meters, where usage is priced.
-    pub prices: Vec<ExplainedPriceBody>,
 }
 
-/// A price of the card for a meter that the tenant used.
+/// A price of what the tenant used, with the month of the day; a graduated one once for each of its tiers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ExplainedPriceBody {
-    /// The meter.
-    pub meter: String,
-    /// The key of the card.
-    pub key: String,
+    /// Version of the card that it is of.
+    pub rate_card_version: String,
+    /// The price and its month.
+    #[serde(flatten)]
+    pub month_price: MonthPriceBody,
     /// The meter's quantity is divided by this before it is priced.
     pub divisor: u64,
-    /// Labels that usage must carry.
-    pub labels: BTreeMap<String, String>,
-    /// Price of one unit.
-    pub price: String,
-    /// `unit`, `hour`, `day` or `month`.
-    pub per: String,
-    /// Other prices of what lies above a quantity of the month.
-    pub tiers: Vec<ExplainedTierBody>,
-    /// What the tenant used at it on the days of the month before; only where there are tiers.
+    /// What the tenant used at it on the days of the month before; only of a graduated price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_before: Option<String>,
-}
-
-/// A price of what lies above a quantity of the month.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ExplainedTierBody {
-    /// The quantity, in units of the card's key.
-    pub above: String,
-    /// Price of one unit above it.
-    pub price: String,
 }
 
 /// The rule of a window pool, and the costs that the tenant used.
@@ -206,6 +189,9 @@ pub struct ExplainedCostBody {
     /// How many consumers used it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readers: Option<usize>,
+    /// How many tenants these are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<usize>,
     /// Weight of all uses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_weight: Option<String>,
@@ -371,7 +357,7 @@ fn to_api_pool(pool: ExplainedPool) -> ExplainedPoolBody {
         policy_versions: pool.policy_versions,
         rate_card_versions: pool.rate_card_versions,
         cost: money(pool.cost),
-        prices: pool.prices.into_iter().map(to_api_price).collect(),
+        prices: pool.prices.into_iter().map(to_api_explained_price).collect(),
         components: pool.components.into_iter().map(to_api_component).collect(),
         changes: pool.changes.into_iter().map(to_api_change).collect(),
         matches: pool.matches,
@@ -396,20 +382,14 @@ fn to_api_rule(rule: ExplainedRule) -> ExplainedRuleBody {
         percent: rule.percent,
         idle: rule.idle.map(str::to_owned),
         capacity: rule.capacity,
-        prices: rule.prices.into_iter().map(to_api_rule_price).collect(),
     }
 }
 
-fn to_api_rule_price(price: ExplainedPrice) -> ExplainedPriceBody {
-    let tier = |(above, price): (String, i128)| ExplainedTierBody { above, price: money(price) };
+fn to_api_explained_price(price: ExplainedPrice) -> ExplainedPriceBody {
     ExplainedPriceBody {
-        meter: price.meter,
-        key: price.key,
+        rate_card_version: price.rate_card_version,
+        month_price: to_api_price(price.month_price),
         divisor: price.divisor,
-        labels: price.labels,
-        price: money(price.price),
-        per: price.per.to_owned(),
-        tiers: price.tiers.into_iter().map(tier).collect(),
         used_before: price.used_before.map(quantity),
     }
 }
@@ -424,6 +404,7 @@ fn to_api_window(window: ExplainedWindow) -> ExplainedWindowBody {
         currency: cost.currency.to_string(),
         cost: cost.cost.map(money),
         readers: cost.readers,
+        tenants: cost.tenants,
         total_weight: cost.total_weight.map(quantity),
         weight: quantity(cost.weight),
         part: money(cost.part),

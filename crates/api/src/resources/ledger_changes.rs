@@ -26,7 +26,7 @@ pub struct LedgerChangesParams {
     pub from: Option<String>,
     /// Last day, included.
     pub to: Option<String>,
-    /// Only those of this tenant.
+    /// Only those of this tenant, or of the reserved consumer that the word names.
     pub tenant: Option<String>,
     /// Only those of this pool.
     pub pool: Option<String>,

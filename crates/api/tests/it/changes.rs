@@ -55,7 +55,9 @@ async fn a_change_is_told_in_terms_that_add_up_to_it() {
     let before = app.get(&format!("{QUESTION}&as_of=posting:0")).await.expect(200).json();
     assert_eq!((&before["cost"], &before["pools"]), (&json!("0.00"), &json!([])));
     app.get("/costs/changes").await.expect_problem(400, "invalid_parameter");
-    app.get("/costs/changes?tenant=acme&compare=before").await.expect_problem(400, "invalid_parameter");
+    for bad in ["compare=before", "from=0000-01-01&to=0000-01-01", "from=0000-06-01&to=0001-05-31"] {
+        app.get(&format!("/costs/changes?tenant=acme&{bad}")).await.expect_problem(400, "invalid_parameter");
+    }
 }
 
 #[tokio::test]
@@ -119,6 +121,15 @@ async fn what_was_booked_between_two_states_has_its_causes_and_their_difference(
     let csv = app.csv("GET", "/ledger/changes?from_booked=posting:1&tenant=acme").await.expect(200);
     assert_eq!(csv.text.lines().count(), 2, "{}", csv.text);
     app.get("/ledger/changes?from_booked=posting:9").await.expect_problem(400, "invalid_parameter");
+    // A reserved consumer is asked for by the word that rows name it by.
+    app.given_bill("other", &[("nowhere", DAYS[0], "5.00")]).await;
+    app.given_run(DAYS[0], DAYS[1]).await;
+    let path = "/ledger/changes?from_booked=posting:2&tenant=__unattributed__";
+    let rest = app.get(path).await.expect(200).json();
+    assert_eq!(
+        (&rest["rows"][0]["tenant"], &rest["totals"]["amount_reporting"]),
+        (&json!("__unattributed__"), &json!("5.00"))
+    );
     let token = app.token("tenant_owner", &["acme"]).await;
     app.get_as(&token, "/ledger/changes?from_booked=posting:0").await.expect_problem(403, "forbidden");
 }

@@ -87,6 +87,29 @@ async fn t8_two_worlds_that_differ_in_the_neighbour_only_look_the_same_to_a_tena
 }
 
 #[tokio::test]
+async fn t8_the_percent_of_a_pool_that_is_not_disclosed_tells_nothing_of_what_it_costs() {
+    // acme pays 60.00 in both worlds, globex 40.00 or 140.00.
+    let mut told: Vec<Vec<String>> = Vec::new();
+    for (own, other, total) in [("60", "40", "100.00"), ("30", "70", "200.00")] {
+        let app = TestApp::start().await;
+        let split = format!(r#"{{ method = "fixed", percent = {{ acme = "{own}", globex = "{other}" }} }}"#);
+        let pool = format!("[[pool]]\nname = \"agreed\"\nselect = {{}}\nsplit = {split}\n");
+        app.given_policy(&format!("version = \"agreed\"\nvalid_from = 2020-01-01\n{pool}")).await;
+        app.given_bill("aws", &[("shared-west-us", DAY, total)]).await;
+        app.given_usage(&[("shared-west-us", "acme", DAY, "cpu_core_hours", "1")]).await;
+        app.given_run("2026-11-10", DAY).await;
+        let token = app.token("tenant_viewer", &["acme"]).await;
+        let mut texts = Vec::new();
+        for path in ["/explain?tenant=acme&date=2026-11-18", "/costs/changes", "/costs?group_by=pool"] {
+            texts.push(app.get_as(&token, path).await.expect(200).text);
+        }
+        assert!(texts[0].contains("60.00"), "{}", texts[0]);
+        told.push(texts);
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+#[tokio::test]
 async fn t3_a_foreign_tenant_looks_like_a_missing_one() {
     let app = world("100.00", &[("globex", "10")]).await;
     let token = app.token("tenant_owner", &["acme"]).await;

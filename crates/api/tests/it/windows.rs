@@ -155,6 +155,35 @@ async fn a_gather_over_the_end_of_a_month_is_pending_then_final_and_a_late_read_
 }
 
 #[tokio::test]
+async fn t8_a_cost_that_two_tenants_used_is_not_told_in_a_pool_of_five() {
+    let settings = engine::Settings { disclose_pools: true, ..engine::Settings::default() };
+    let app = TestApp::with(settings, api::ApiLimits::default()).await;
+    app.given_policy(POLICY).await;
+    let of = |tenant: &str, key: &str| {
+        let mut read = read(key, "2026-11-18T10:30:00Z", "w");
+        read["tenant"] = json!(tenant);
+        read
+    };
+    let (ours, two) = (gather("five", "2026-11-18T10:00:00Z", "0.90"), gather("two", "2026-11-18T10:10:00Z", "0.80"));
+    send(&app, &[ours, two]).await;
+    send(&app, &["acme", "b", "c", "d", "e"].map(|tenant| of(tenant, "five"))).await;
+    send(&app, &["acme", "b"].map(|tenant| of(tenant, "two"))).await;
+    run(&app, DayRange::single("2026-11-18".parse().unwrap())).await;
+    let token = app.token("tenant_viewer", &["acme"]).await;
+    let path = "/explain?tenant=acme&date=2026-11-18&pool=gather";
+    let window = app.get_as(&token, path).await.expect(200).json()["pools"][0]["window"].clone();
+    let [five, two] = [&window["shown"][0], &window["shown"][1]];
+    assert_eq!((&five["cost"], &five["readers"], &five["tenants"]), (&json!("0.90"), &json!(5), &json!(5)));
+    assert_eq!((&two["part"], &two["weight"]), (&json!("0.40"), &json!("1")));
+    for secret in ["cost", "readers", "tenants", "total_weight", "event"] {
+        assert!(two.get(secret).is_none(), "{secret} in {two}");
+    }
+    assert!(five.get("event").is_none(), "whose event it is: {five}");
+    let all = app.get(path).await.expect(200).json()["pools"][0]["window"]["shown"][1].clone();
+    assert_eq!((&all["cost"], &all["tenants"]), (&json!("0.80"), &json!(2)));
+}
+
+#[tokio::test]
 async fn a_read_that_was_taken_back_and_a_cost_that_nobody_read() {
     let app = started().await;
     set(&app, "2026-11-21T12:00:00Z");

@@ -61,6 +61,12 @@ impl History {
         self.runs.contains_key(&day)
     }
 
+    /// Returns the newest run that posted the day.
+    #[must_use]
+    pub fn newest(&self, day: Day) -> Option<&str> {
+        self.runs.get(&day)?.first().map(String::as_str)
+    }
+
     /// Returns the days that postings name, in order.
     pub fn days(&self) -> impl Iterator<Item = Day> {
         self.runs.keys().copied()

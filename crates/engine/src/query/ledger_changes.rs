@@ -21,7 +21,7 @@ pub struct LedgerChangesQuery {
     pub to_booked: Option<AsOf>,
     /// Only entries charged on these days.
     pub range: Option<DayRange>,
-    /// Only those of this tenant.
+    /// Only those of this tenant or reserved consumer.
     pub tenant: Option<String>,
     /// Only those of this pool.
     pub pool: Option<String>,
@@ -57,14 +57,13 @@ impl LedgerChangesQuery {
 
     /// Entries after one posting and up to another.
     fn condition(&self, between: Between) -> Expr {
-        let equal = |column: &str, text: &String| ident(column).eq(lit(text.as_str()));
         let conditions = [
             Some(select::of_cost()),
             Some(ident("posting").gt(lit(between.after))),
             Some(select::up_to_posting(between.up_to)),
             self.range.map(select::charged_in),
-            self.tenant.as_ref().map(|tenant| equal("tenant", tenant)),
-            self.pool.as_ref().map(|pool| equal("pool", pool)),
+            self.tenant.as_deref().map(select::of_tenant),
+            self.pool.as_deref().map(|pool| ident("pool").eq(lit(pool))),
         ];
         all_of(conditions.into_iter().flatten())
     }

@@ -64,6 +64,12 @@ pub(crate) fn in_scope(scope: &TenantScope) -> Option<Expr> {
     }
 }
 
+/// Entries of a tenant, or of the reserved consumer that the word names.
+pub(crate) fn of_tenant(tenant: &str) -> Expr {
+    let column = if RESERVED.contains(&tenant) { "consumer" } else { "tenant" };
+    ident(column).eq(lit(tenant))
+}
+
 /// The reserved word of an entry's consumer, empty for any other consumer.
 pub(crate) fn reserved_word() -> Expr {
     when(is_reserved(), ident("consumer")).otherwise(lit("")).expect("a case with one condition is complete")

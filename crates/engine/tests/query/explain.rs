@@ -1,11 +1,11 @@
-use super::given::{Given, Store, given, only};
+use super::given::{Given, Store, days, given, only};
 use super::lake::{BillLine, Used, bill_line, import, measure, run};
-use domain::TenantScope;
 use domain::money::parse_atoms;
 use domain::policy::Method;
+use domain::{Currency, TenantScope};
 use engine::periods::CloseRequest;
-use engine::query::ExplainQuery;
-use engine::query::explain::{ExplainedCell, RecomputedFrom};
+use engine::query::explain::{ExplainedCell, ExplainedPool, RecomputedFrom};
+use engine::query::{CostChangesQuery, ExplainQuery};
 use engine::{EngineError, Settings};
 use storage::catalog::{ALWAYS, NewFxRate, NewTenantAlias, NewTenantFact};
 
@@ -64,6 +64,33 @@ async fn t8_in_a_pool_of_two_a_tenant_learns_nothing_of_the_other() {
     let cell = &own.pools[0].components[0].cells[0];
     assert_eq!((cell.weight, cell.rounding_atom, own.pools[0].tenants), (None, None, None));
     assert_eq!((own.pools[0].matches, cell.quantity), (Some(true), two_tenants()[0].quantity));
+}
+
+#[tokio::test]
+async fn t8_where_one_component_is_of_two_nothing_of_a_pool_of_five_is_told() {
+    let mut store = Store::with(Settings { disclose_pools: true, ..Settings::default() }).await;
+    let mut all = ["acme", "b", "c", "d", "e"].map(|tenant| given("2026-11-01", "west", tenant, "10.00")).to_vec();
+    store.post(&all, &all).await;
+    let (pool, is_told) = told_of_west(&store).await;
+    assert_eq!((pool.disclosed, pool.tenants, is_told), (true, Some(5), true));
+    assert_eq!(pool.components[0].pool_amount, Some(parse_atoms("50.00").unwrap().atoms));
+
+    let euros =
+        ["acme", "b"].map(|tenant| Given { currency: Currency::EUR, ..given("2026-11-01", "west", tenant, "7.00") });
+    all.extend(euros.clone());
+    store.post(&euros, &all).await;
+    let (pool, is_told) = told_of_west(&store).await;
+    assert_eq!((pool.disclosed, pool.tenants, is_told), (false, None, false));
+    assert_eq!(pool.components.iter().map(|component| component.pool_amount).collect::<Vec<_>>(), [None, None]);
+}
+
+/// What acme is told of the pool, and whether `costs/changes` tells the others apart.
+async fn told_of_west(store: &Store) -> (ExplainedPool, bool) {
+    let explained = store.engine.explain(&only("acme"), &query("acme", "2026-11-01")).await.unwrap();
+    let (range, compare) = (days("2026-11-01", "2026-11-01"), days("2026-10-31", "2026-10-31"));
+    let query = CostChangesQuery { range, compare, tenant: None, as_of: None };
+    let changes = store.engine.cost_changes(&only("acme"), &query).await.unwrap();
+    (explained.pools[0].clone(), changes.pools[0].disclosed)
 }
 
 #[tokio::test]
@@ -149,6 +176,43 @@ async fn shares_of_own_lines_are_recomputed_from_what_the_run_read() {
     let now = store.engine.clock().now().micros();
     store.engine.catalog().put_tenant(&NewTenantFact::system("globex"), &[alias], now).await.unwrap();
     check_all_match(&store, &["acme", "globex", "__unattributed__"]).await;
+}
+
+#[tokio::test]
+async fn a_pool_that_the_last_run_could_not_run_is_explained_by_what_its_own_run_knew() {
+    let policy = "version = 'v1'\nvalid_from = 2026-11-01\n[[pool]]\nname = 'estimate'\n\
+                  split = { method = 'rated', meters = ['llm_tokens'] }\n[[pool]]\nname = 'west'\nselect = {}\n\
+                  split = { method = 'proportional', meter = 'llm_tokens' }\n";
+    let card = |version: &str, meter: &str| {
+        format!(
+            "version = '{version}'\ncurrency = 'USD'\nvalid_from = 2026-11-01\n[[price]]\nmeter = '{meter}'\nprice = '2'\n"
+        )
+    };
+    let store = Store::new().await;
+    store.engine.publish_policy(policy, "policy.toml").await.unwrap();
+    store.engine.publish_rate_card(&card("priced", "llm_tokens"), "rates.toml", true).await.unwrap();
+    import(&store, &[bill_line(DAY, "AWS", "100.00")]).await;
+    measure(&store, &[used("acme", "llm_tokens", 1), used("globex", "llm_tokens", 6)]).await;
+    run(&store, DAY, DAY).await;
+
+    store.clock.set("2026-11-20T13:00:00Z".parse().unwrap());
+    let alias = NewTenantAlias {
+        alias: "acme".to_owned(),
+        tenant: Some("globex".to_owned()),
+        valid_from: ALWAYS.to_owned(),
+        valid_to: None,
+    };
+    let now = store.engine.clock().now().micros();
+    store.engine.catalog().put_tenant(&NewTenantFact::system("globex"), &[alias], now).await.unwrap();
+    store.engine.publish_rate_card(&card("without", "log_queries"), "rates.toml", true).await.unwrap();
+    assert_eq!(run(&store, DAY, DAY).await.not_run, 1, "its usage has no price any more");
+
+    for tenant in ["acme", "globex"] {
+        let explained = store.engine.explain(&TenantScope::All, &query(tenant, DAY)).await.unwrap();
+        let of = |name: &str| explained.pools.iter().find(|pool| pool.pool == name).unwrap();
+        assert_eq!(of("estimate").matches, Some(true), "{tenant}: {:?}", of("estimate"));
+        assert_ne!(of("west").matches, Some(false), "{tenant}: {:?}", of("west"));
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use super::given::{Store, days, only};
 use super::lake::{BillLine, Used, bill_line, import, measure, run};
+use domain::money::format_atoms;
 use domain::policy::Policy;
 use domain::rates::RateCard;
 use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, VARIANCE};
 use domain::{DayRange, TenantScope};
-use engine::query::explain::RecomputedFrom;
+use engine::query::explain::{ExplainedPrice, RecomputedFrom};
 use engine::query::{ChangeTerm, CostChangesQuery, ExplainQuery, LedgerChangesQuery, QueryLimits, params::Params};
 use engine::run::{Draft, WhatIfQuery};
 use engine::{EngineError, Settings};
@@ -168,10 +169,22 @@ async fn a_rule_is_told_with_its_prices_and_what_its_tiers_rest_on() {
         as_of: None,
     };
     let llm = store.engine.explain(&TenantScope::All, &explained("acme", "llm")).await.unwrap();
-    let rule = llm.pools[0].rule.clone().unwrap();
-    let price = &rule.prices[0];
-    assert_eq!((price.key.as_str(), price.per, price.tiers.len()), ("llm_tokens", "unit", 1));
-    assert_eq!((price.tiers[0].0.as_str(), price.divisor), ("25", 1));
+    let prices = &llm.pools[0].prices;
+    let told = |price: &ExplainedPrice| {
+        let of = &price.month_price;
+        (
+            of.key.clone(),
+            of.above.clone(),
+            format_atoms(of.price.atoms()),
+            price.rate_card_version.clone(),
+            price.divisor,
+        )
+    };
+    let expected = |above: Option<&str>, price: &str| {
+        ("llm_tokens".to_owned(), above.map(str::to_owned), price.to_owned(), "c1".to_owned(), 1)
+    };
+    let all: Vec<_> = prices.iter().map(told).collect();
+    assert_eq!(all, [expected(None, "0.000123"), expected(Some("25"), "0.0001231")]);
     let mut before = 0;
     for day in &DAYS[..5] {
         let query = ExplainQuery { date: day.parse().unwrap(), ..explained("acme", "llm") };
@@ -179,16 +192,71 @@ async fn a_rule_is_told_with_its_prices_and_what_its_tiers_rest_on() {
         let cells = of_day.pools.iter().flat_map(|pool| &pool.components).flat_map(|component| &component.cells);
         before += cells.filter_map(|cell| cell.quantity).sum::<i128>();
     }
-    assert_eq!(price.used_before, Some(before), "what was used on the days of the month before");
+    assert_eq!(prices[0].used_before, Some(before), "what was used on the days of the month before");
+    let logs = store.engine.explain(&TenantScope::All, &explained("acme", "estimate")).await.unwrap();
+    let logs = logs.pools[0].prices.iter().find(|price| price.month_price.key == "log_queries").unwrap();
+    assert_eq!((&logs.month_price.above, logs.used_before), (&None, None), "it has no tiers");
 
+    let agreed = store.engine.explain(&TenantScope::All, &explained("globex", "agreed")).await.unwrap();
+    assert_eq!(agreed.pools[0].rule.clone().unwrap().percent.as_deref(), Some("41"));
     let agreed = store.engine.explain(&only("globex"), &explained("globex", "agreed")).await.unwrap();
-    let rule = agreed.pools[0].rule.clone().unwrap();
-    assert_eq!((rule.percent.as_deref(), rule.capacity), (Some("41"), None), "of others nothing is told");
+    assert_eq!(agreed.pools[0].rule.clone().unwrap().percent, None, "its amount ÷ 41 % is what all pay");
     let shared = store.engine.explain(&only("globex"), &explained("globex", "shared")).await.unwrap();
     assert_eq!(shared.pools[0].rule.clone().unwrap().capacity, None);
     assert_eq!(shared.pools[0].rule.clone().unwrap().weights["cpu_core_hours"], "0.5");
     let shared = store.engine.explain(&TenantScope::All, &explained("globex", "shared")).await.unwrap();
     assert_eq!(shared.pools[0].rule.clone().unwrap().capacity.unwrap()["cpu_core_hours"], "1");
+}
+
+#[tokio::test]
+async fn t8_labels_of_prices_are_not_told_to_a_tenant() {
+    let store = everything(Settings::default()).await;
+    let labelled = "[[price]]\nmeter = 'log_queries'\nlabels = { team = 'canary' }\nprice = '0.4'\n";
+    let graduated = "[[price]]\nmeter = 'log_queries'\nlabels = { team = 'other' }\nprice = '0.5'\n\
+                     tiers = [{ above = '1', price = '0.0777' }]\n";
+    let card = format!("{}{labelled}{graduated}", card("c2", "0.000123").replace("'0.3'", "'0.5'"));
+    store.engine.publish_rate_card(&card, "rates.toml", true).await.unwrap();
+    run(&store, DAYS[5], DAYS[5]).await;
+    let query = ExplainQuery {
+        tenant: "acme".to_owned(),
+        date: DAYS[5].parse().unwrap(),
+        pool: Some("estimate".to_owned()),
+        as_of: None,
+    };
+    let all = store.engine.explain(&TenantScope::All, &query).await.unwrap();
+    let own = store.engine.explain(&only("acme"), &query).await.unwrap();
+    assert!(!own.pools[0].prices.is_empty());
+    for secret in ["canary", "0.0777"] {
+        assert!(format!("{:?}", all.pools[0].prices).contains(secret), "{all:?}");
+        assert!(!format!("{own:?}").contains(secret), "{own:?}");
+    }
+}
+
+#[tokio::test]
+async fn t8_lines_of_a_direct_pool_are_not_told_to_a_tenant_however_many_there_are() {
+    let store = Store::with(Settings { disclose_pools: true, ..Settings::default() }).await;
+    store.engine.publish_policy(&policy("v1", POOLS), "policy.toml").await.unwrap();
+    let tenants = ["acme", "globex", "initech", "umbrella", "wayne"];
+    let own = tenants.map(|tenant| BillLine { cluster: Some(tenant), ..bill_line(DAYS[0], "D", "77.07") });
+    let mut lines = own.to_vec();
+    lines.push(bill_line(DAYS[0], "P", "50.00"));
+    import(&store, &lines).await;
+    let used = tenants.map(|tenant| Used {
+        day: DAYS[0],
+        tenant,
+        cluster: "west",
+        meter: "log_queries",
+        quantity: 1_000_000_000,
+    });
+    measure(&store, &used).await;
+    run(&store, DAYS[0], DAYS[0]).await;
+    let query = ExplainQuery { tenant: "acme".to_owned(), date: DAYS[0].parse().unwrap(), pool: None, as_of: None };
+    for (scope, lines_of_own) in [(TenantScope::All, true), (only("acme"), false)] {
+        let explained = store.engine.explain(&scope, &query).await.unwrap();
+        let of = |pool: &str| explained.pools.iter().find(|found| found.pool == pool).unwrap();
+        assert_eq!((of("own").disclosed, of("own").bills.is_some()), (true, lines_of_own));
+        assert!(of("logs").bills.is_some(), "lines that all share are told");
+    }
 }
 
 /// Two ranges of the six days, anywhere and of any length.

@@ -29,7 +29,8 @@ pub(super) struct PoolFacts {
     /// Versions of the policy and of the rate card that the tenant's entries name.
     pub(super) policies: BTreeSet<String>,
     pub(super) cards: BTreeSet<String>,
-    /// How many tenants had a share on the day with the fewest; none when the others are not read.
+    /// How many tenants had a share on the day and in the currency with the fewest, where any had; none when the others
+    /// are not read.
     pub(super) tenants_min: Option<usize>,
     /// Corrections of closed months and adjustments, in the reporting currency.
     pub(super) corrections: i128,
@@ -218,8 +219,9 @@ impl Reader<'_> {
         pools: &BTreeSet<String>,
     ) -> Result<(), EngineError> {
         let sql = format!(
-            "SELECT pool, min(tenants) AS tenants FROM (SELECT charge_date, pool, count(DISTINCT tenant) AS tenants \
-             FROM {} AS standing GROUP BY charge_date, pool) AS days GROUP BY pool",
+            "SELECT pool, min(tenants) AS tenants FROM (SELECT charge_date, pool, currency, \
+             count(DISTINCT tenant) AS tenants FROM {} AS standing WHERE tenant IS NOT NULL \
+             GROUP BY charge_date, pool, currency) AS days GROUP BY pool",
             self.standing(range, pools)
         );
         for batch in self.session.sql(&sql).await?.collect().await? {

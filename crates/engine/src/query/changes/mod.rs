@@ -51,10 +51,9 @@ impl CostChangesQuery {
         let mut params = Params::new(given)?;
         let range = params.range_or_default(limits)?;
         let compare = match params.text("compare").as_deref() {
-            None | Some("prev") => DayRange::new(range.from().plus(-range.len()), range.from().plus(-1)),
-            Some(text) => Some(compared(text, limits)?),
+            None | Some("prev") => days_before(range)?,
+            Some(text) => compared(text, limits)?,
         };
-        let compare = compare.expect("a range is at least one day long");
         let query = Self { range, compare, tenant: params.text("tenant"), as_of: params.parsed("as_of")? };
         params.finish()?;
         Ok(query)
@@ -69,6 +68,17 @@ impl CostChangesQuery {
         let found = self.tenant.clone().or_else(|| only.map(|tenant| tenant.as_str().to_owned()));
         found.ok_or_else(|| EngineError::parameter("tenant", "`tenant` is required: whose cost changed"))
     }
+}
+
+/// As many days just before; years before 0 are no text that a date has.
+fn days_before(range: DayRange) -> Result<DayRange, EngineError> {
+    let found = DayRange::new(range.from().plus(-range.len()), range.from().plus(-1));
+    let found = found.expect("a range is at least one day long");
+    if found.from().date().year() < 0 {
+        let detail = "the days before it begin before the year 0; ask for a later range, or name `compare`";
+        return Err(EngineError::parameter("compare", detail));
+    }
+    Ok(found)
 }
 
 fn compared(text: &str, limits: &QueryLimits) -> Result<DayRange, EngineError> {

@@ -234,6 +234,15 @@ impl PoolCells {
         cells.filter_map(|cell| cell.tenant.as_deref()).collect::<BTreeSet<_>>().len()
     }
 
+    /// Returns whether each component that tenants share has at least so many of them: what one of them pays of it would
+    /// follow from its amount otherwise.
+    pub(super) fn are_of_enough(&self, tenants_min: usize) -> bool {
+        let tenants = |cells: &BTreeMap<CellKey, CellSum>| {
+            cells.values().filter_map(|cell| cell.tenant.as_deref()).collect::<BTreeSet<_>>().len()
+        };
+        self.0.values().map(tenants).all(|count| count == 0 || tenants_min <= count)
+    }
+
     /// Returns the components in which the tenant, or the reserved consumer, has cells.
     pub(super) fn explain(&self, tenant: &str, rule: Rule<'_>, went_in: &[PoolDay]) -> Vec<ExplainedComponent> {
         let mut found = Vec::new();

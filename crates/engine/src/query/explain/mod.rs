@@ -12,7 +12,6 @@ use super::pool_days;
 use super::select::{self, all_of, charged_in};
 use crate::books::Books;
 use crate::inputs::repeated;
-use crate::month_prices::MonthPrice;
 use crate::run::{ConsumerCorrection, PendingCorrection};
 use crate::{Engine, EngineError};
 use cells::{PoolCells, Rule};
@@ -45,8 +44,9 @@ mod words;
 
 pub use bills::{BillImport, BillLine};
 pub use cells::{ExplainedCell, ExplainedComponent, RecomputedFrom};
+pub use prices::ExplainedPrice;
 use replay::Replay;
-pub use rule::{ExplainedPrice, ExplainedRule};
+pub use rule::ExplainedRule;
 pub use windows::{ExplainedCost, ExplainedWindow};
 use words::{PoolId, PoolWords};
 
@@ -126,8 +126,8 @@ pub struct ExplainedPool {
     pub rate_card_versions: Vec<String>,
     /// What the tenant paid, in the reporting currency.
     pub cost: i128,
-    /// Prices of what it used, each with the month of the day.
-    pub prices: Vec<MonthPrice>,
+    /// Prices of what it used, where usage is priced.
+    pub prices: Vec<ExplainedPrice>,
     /// Its shares by component.
     pub components: Vec<ExplainedComponent>,
     /// Every posting that changed the amount, in order, and why.
@@ -202,7 +202,7 @@ impl Engine {
         let day = DayRange::single(query.date);
         let put_in = pool_days::that_count(&session, &history, Some(day), query.pool.as_deref()).await?;
         let mut pools = Vec::new();
-        let replays = self.replays(&asked, &own, &put_in).await?;
+        let replays = self.replays(&asked, &own, &put_in, history.newest(query.date)).await?;
         // A state that is asked for answers the same for ever, whatever is noted by now.
         let noted = match head.is_now {
             true => self.pending_corrections_all_tenants().await?,
@@ -213,9 +213,7 @@ impl Engine {
             let run = went_in.first().map(|row| &row.run);
             let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_ref);
             let noted = noted_of(&noted, query, &id.pool);
-            let mut explained = self.explain_pool(asked, &id, words, &went_in, replay, noted).await?;
-            explained.prices = self.prices_of(asked, &explained);
-            pools.push(explained);
+            pools.push(self.explain_pool(asked, &id, words, &went_in, replay, noted).await?);
         }
         let total = |memo: bool| pools.iter().filter(|pool| pool.memo == memo).map(|pool| pool.cost).sum();
         Ok(Explanation {
@@ -235,6 +233,7 @@ impl Engine {
         asked: &Asked<'_>,
         own: &BTreeMap<PoolId, PoolWords>,
         put_in: &[PoolDay],
+        newest: Option<&str>,
     ) -> Result<BTreeMap<Arc<str>, Option<Replay>>, EngineError> {
         let mut by_run: BTreeMap<Arc<str>, Vec<PoolDay>> = BTreeMap::new();
         for row in put_in.iter().filter(|row| own.keys().any(|id| id.is_of(row))) {
@@ -242,7 +241,8 @@ impl Engine {
         }
         let mut replays = BTreeMap::new();
         for (run, rows) in by_run {
-            replays.insert(run, self.replay(asked, &rows).await?);
+            let is_newest = newest == Some(&*run);
+            replays.insert(run, self.replay(asked, &rows, is_newest).await?);
         }
         Ok(replays)
     }
@@ -259,10 +259,8 @@ impl Engine {
         let Asked { scope, query, session, head, books } = asked;
         let cells = PoolCells::load(session, head, query.date, id).await?;
         let tenants = cells.tenants();
-        let disclosed = match scope {
-            TenantScope::All => true,
-            TenantScope::Only(_) => self.settings.disclose_pools && DISCLOSED_FROM_TENANTS <= tenants,
-        };
+        let sees_all = *scope == TenantScope::All;
+        let disclosed = sees_all || (self.settings.disclose_pools && cells.are_of_enough(DISCLOSED_FROM_TENANTS));
         let policy = policy_of(session, books, &words.policy_version, query.date).await?;
         let defined = policy.iter().flat_map(|policy| &policy.pools).find(|defined| defined.name == id.pool);
         let card = books.card_named(&words.rate_card_version, query.date);
@@ -279,17 +277,21 @@ impl Engine {
             replayed: replay.filter(|_| noted.is_none()).and_then(|replay| replay.pool(&id.pool)),
         };
         let mut components = cells.explain(&query.tenant, rule, went_in);
-        let card = card.map(|card| &*card.content);
-        let mut rule = defined.map(|pool| rule::rule_of(&asked, pool, card, &components, replay));
+        let prices = self.prices_of(&asked, &words, defined, &components, replay);
+        let mut rule = defined.map(|pool| rule::rule_of(&asked, pool));
         let checked: Vec<bool> =
             components.iter().flat_map(|component| &component.cells).filter_map(|cell| cell.matches).collect();
         if !disclosed {
             components.iter_mut().for_each(ExplainedComponent::redact);
-            window.iter_mut().for_each(ExplainedWindow::redact);
             rule.iter_mut().for_each(ExplainedRule::redact);
         }
+        if !sees_all {
+            window.iter_mut().for_each(|window| window.redact(disclosed));
+        }
         let takes_lines = went_in.iter().any(|row| row.lines > 0);
-        let bills = match disclosed && takes_lines {
+        // Each line of a direct pool is one tenant's cost.
+        let tells_lines = sees_all || (disclosed && words.method != Method::Direct.as_str());
+        let bills = match takes_lines && tells_lines {
             true => Some(self.bills_of(books, query.date, &id.pool, went_in).await?),
             false => None,
         };
@@ -305,7 +307,7 @@ impl Engine {
             policy_versions: words.policy_versions.into_iter().collect(),
             rate_card_versions: words.rate_card_versions.into_iter().collect(),
             cost: words.cost,
-            prices: Vec::new(),
+            prices,
             components,
             matches: (!checked.is_empty()).then(|| checked.iter().all(|matches| *matches)),
             pending_correction: noted.cloned(),
@@ -326,12 +328,11 @@ fn noted_of<'n>(noted: &'n [PendingCorrection], query: &ExplainQuery, pool: &str
 
 /// Entries of the tenant or reserved consumer on the day.
 fn own_entries(head: &Head, query: &ExplainQuery) -> Expr {
-    let column = if RESERVED.contains(&query.tenant.as_str()) { "consumer" } else { "tenant" };
     let own = [
         select::of_cost(),
         select::up_to_posting(head.number()),
         charged_in(DayRange::single(query.date)),
-        ident(column).eq(lit(query.tenant.as_str())),
+        select::of_tenant(&query.tenant),
     ];
     all_of(own.into_iter().chain(query.pool.as_ref().map(|pool| ident("pool").eq(lit(pool.as_str())))))
 }

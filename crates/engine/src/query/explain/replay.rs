@@ -19,6 +19,7 @@ use attribution::usage::UsageCell;
 use attribution::window::WindowPool;
 use domain::DayRange;
 use domain::policy::{Method, Policy};
+use domain::rates::{PriceRow, RateCard};
 use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,10 +37,10 @@ pub(super) struct CellShare {
 }
 
 /// What the inputs of a day give.
-#[derive(Default)]
 pub(super) struct Replay {
     pools: BTreeMap<String, CellShares>,
     month_so_far: MonthSoFar,
+    card: Arc<RateCard>,
 }
 
 impl Replay {
@@ -48,9 +49,11 @@ impl Replay {
         self.pools.get(pool)
     }
 
-    /// Returns what a tenant used at a graduated price on the days of the month before, in atoms.
-    pub(super) fn used_before(&self, pool: &str, row: usize, tenant: &str) -> i128 {
-        self.month_so_far.quantity(pool, row, tenant)
+    /// Returns what a tenant used at a graduated price on the days of the month before, in atoms; none when the run's
+    /// card has no such price.
+    pub(super) fn used_before(&self, pool: &str, price: &PriceRow, tenant: &str) -> Option<i128> {
+        let row = self.card.prices.iter().position(|row| row == price)?;
+        Some(self.month_so_far.quantity(pool, row, tenant))
     }
 }
 
@@ -78,10 +81,15 @@ impl Engine {
     ///
     /// Events are kept by day, not by version: pools that look at windows are told only while the events are those that
     /// the last run saw.
-    pub(super) async fn replay(&self, asked: &Asked<'_>, went_in: &[PoolDay]) -> Result<Option<Replay>, EngineError> {
+    pub(super) async fn replay(
+        &self,
+        asked: &Asked<'_>,
+        went_in: &[PoolDay],
+        is_newest: bool,
+    ) -> Result<Option<Replay>, EngineError> {
         let date = asked.query.date;
         let Some((noted, run)) = Inputs::of(went_in) else { return Ok(None) };
-        let Some(books) = self.books_of_run(asked, &noted, &run).await? else { return Ok(None) };
+        let Some(books) = self.books_of_run(asked, &noted, &run, is_newest).await? else { return Ok(None) };
         let session = self.session(&self.lake.pin_at(&noted.versions()).await?)?;
         let Some(policy) = policy_of(&session, &books, &noted.policy_version, date).await? else { return Ok(None) };
         let day = DayRange::single(date);
@@ -106,15 +114,22 @@ impl Engine {
                 month_so_far: &month_so_far,
             },
         );
-        Ok(Some(Replay { pools: shares_by_pool(&outcome, are_what_ran), month_so_far }))
+        let card = Arc::clone(&books.card_on(date).content);
+        Ok(Some(Replay { pools: shares_by_pool(&outcome, are_what_ran), month_so_far, card }))
     }
 
     /// The books as the run knew them, in which its policy and card are the only ones.
-    async fn books_of_run(&self, asked: &Asked<'_>, noted: &Inputs, run: &str) -> Result<Option<Books>, EngineError> {
+    async fn books_of_run(
+        &self,
+        asked: &Asked<'_>,
+        noted: &Inputs,
+        run: &str,
+        is_newest: bool,
+    ) -> Result<Option<Books>, EngineError> {
         let date = asked.query.date;
         let (policy, card) = noted.versions_in(asked.books, date);
         let (Some(policy), Some(card)) = (policy.cloned(), card.cloned()) else { return Ok(None) };
-        let known = self.known_until(asked, run).await?;
+        let known = self.known_until(asked, run, is_newest).await?;
         let mut books = asked.books.with_policy(policy).with_card(card);
         books.tenants = self.catalog.tenant_book_all_tenants(known.tenants).await?;
         if known.fx < books.fx_recorded {
@@ -126,11 +141,12 @@ impl Engine {
         Ok(Some(books))
     }
 
-    /// Until when facts were recorded that the run saw; a later run that found the same saw more.
-    async fn known_until(&self, asked: &Asked<'_>, run: &str) -> Result<KnownUntil, EngineError> {
+    /// Until when facts were recorded that the run saw; a later run that found the same saw more. What a newer run posted
+    /// of the day, but not of pools that it could not run, says nothing of what an older one saw.
+    async fn known_until(&self, asked: &Asked<'_>, run: &str, is_newest: bool) -> Result<KnownUntil, EngineError> {
         let Asked { head, query, .. } = asked;
         let all = |micros: i64| KnownUntil { tenants: micros, fx: micros, meters: micros };
-        if head.is_now {
+        if head.is_now && is_newest {
             let seen = self.seen_inputs(Some(DayRange::single(query.date))).await?;
             let of_seen = |seen: &SeenInputs| KnownUntil { tenants: seen.tenants, fx: seen.fx, meters: seen.meters };
             return Ok(seen.get(&query.date).map_or(all(i64::MAX), of_seen));

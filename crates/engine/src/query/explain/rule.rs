@@ -1,13 +1,10 @@
 //! What the policy and the rate card say, as far as it decides what the tenant pays.
 
 use super::Asked;
-use super::cells::ExplainedComponent;
-use super::replay::Replay;
 use domain::decimal::format_scaled;
 use domain::policy::{Capacity, Follow, Idle, Normalize, OneOrMany, Pool, Split};
 use domain::quantity::WEIGHT_SCALE;
-use domain::rates::{Per, PriceRow, RateCard, canonical};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The rule of a pool; decimals as the policy prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,53 +23,23 @@ pub struct ExplainedRule {
     pub of: Vec<String>,
     /// `invoice`, when each component follows the cost of its own origin (`by_cost`).
     pub follow: Option<&'static str>,
-    /// The tenant's own percent (`fixed`).
+    /// The tenant's own percent (`fixed`); none when not disclosed.
     pub percent: Option<String>,
     /// How unused capacity is shown, where there is a capacity.
     pub idle: Option<&'static str>,
     /// Capacity per hour, or the meter that measures it; none when not disclosed.
     pub capacity: Option<BTreeMap<String, String>>,
-    /// The prices of the tenant's meters, where usage is priced.
-    pub prices: Vec<ExplainedPrice>,
-}
-
-/// A price of the card for a meter that the tenant used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExplainedPrice {
-    /// The meter.
-    pub meter: String,
-    /// The key of the card.
-    pub key: String,
-    /// The meter's quantity is divided by this before it is priced.
-    pub divisor: u64,
-    /// Labels that usage must carry.
-    pub labels: BTreeMap<String, String>,
-    /// Price of one unit, in atoms.
-    pub price: i128,
-    /// `unit`, `hour`, `day` or `month`.
-    pub per: &'static str,
-    /// Quantities of the month above which another price applies, and that price in atoms.
-    pub tiers: Vec<(String, i128)>,
-    /// What the tenant used at it on the days of the month before, in atoms of the meter's unit; only where there are
-    /// tiers.
-    pub used_before: Option<i128>,
 }
 
 impl ExplainedRule {
-    /// Leaves out whatever says something about the others.
+    /// Leaves out whatever says something about the others: an amount and its percent give the pool's amount.
     pub(super) fn redact(&mut self) {
-        self.capacity = None;
+        (self.capacity, self.percent) = (None, None);
     }
 }
 
 /// Returns the rule of a pool for the tenant that is asked.
-pub(super) fn rule_of(
-    asked: &Asked<'_>,
-    pool: &Pool,
-    card: Option<&RateCard>,
-    components: &[ExplainedComponent],
-    replay: Option<&Replay>,
-) -> ExplainedRule {
+pub(super) fn rule_of(asked: &Asked<'_>, pool: &Pool) -> ExplainedRule {
     let Some(split) = &pool.split else { return ExplainedRule::default() };
     let capacity = |capacity: &Capacity| match capacity {
         Capacity::PerHour(quantity) => quantity.to_string(),
@@ -93,7 +60,6 @@ pub(super) fn rule_of(
         percent: percent_of(asked, split),
         idle: (!pool.capacity.is_empty()).then(|| idle_word(pool.idle)),
         capacity: (!pool.capacity.is_empty()).then(capacities),
-        prices: card.map(|card| prices_of(asked, pool, card, components, replay)).unwrap_or_default(),
     }
 }
 
@@ -104,34 +70,6 @@ fn percent_of(asked: &Asked<'_>, split: &Split) -> Option<String> {
     let own: Vec<i128> =
         split.percent.iter().filter(|(name, _)| is_own(name)).map(|(_, percent)| percent.atoms()).collect();
     (!own.is_empty()).then(|| format_scaled(own.iter().sum(), WEIGHT_SCALE, 0))
-}
-
-fn prices_of(
-    asked: &Asked<'_>,
-    pool: &Pool,
-    card: &RateCard,
-    components: &[ExplainedComponent],
-    replay: Option<&Replay>,
-) -> Vec<ExplainedPrice> {
-    let cells = components.iter().flat_map(|component| &component.cells);
-    let mut meters: BTreeSet<&str> = cells.filter_map(|cell| cell.meter.as_deref()).collect();
-    meters.extend(pool.source.as_ref().and_then(|source| source.meter.as_deref()));
-    let rows = card.prices.iter().enumerate().filter(|(_, row)| meters.contains(canonical(&row.meter).0));
-    let price = |(at, row): (usize, &PriceRow)| {
-        let (meter, divisor) = canonical(&row.meter);
-        let used_before = replay.filter(|_| !row.tiers.is_empty());
-        ExplainedPrice {
-            meter: meter.to_owned(),
-            key: row.meter.clone(),
-            divisor,
-            labels: row.labels.clone(),
-            price: row.price.atoms(),
-            per: per_word(row.per.unwrap_or_default()),
-            tiers: row.tiers.iter().map(|tier| (tier.above.to_string(), tier.price.atoms())).collect(),
-            used_before: used_before.map(|replay| replay.used_before(&pool.name, at, &asked.query.tenant)),
-        }
-    };
-    rows.map(price).collect()
 }
 
 fn normalize_word(normalize: Normalize) -> &'static str {
@@ -146,14 +84,5 @@ fn idle_word(idle: Idle) -> &'static str {
         Idle::Separate => "separate",
         Idle::Spread => "spread",
         Idle::Overhead => "overhead",
-    }
-}
-
-fn per_word(per: Per) -> &'static str {
-    match per {
-        Per::Unit => "unit",
-        Per::Hour => "hour",
-        Per::Day => "day",
-        Per::Month => "month",
     }
 }

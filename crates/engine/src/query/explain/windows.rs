@@ -1,6 +1,6 @@
 //! The windows of a pool, looked at again: what was caused on the day, until when it could be used, and who did.
 
-use super::Asked;
+use super::{Asked, DISCLOSED_FROM_TENANTS};
 use crate::books::Books;
 use crate::inputs::windows::{Around, WindowEvents, reach};
 use crate::{Engine, EngineError};
@@ -9,14 +9,15 @@ use attribution::window::{Amortized, WindowPool, part_of};
 use domain::policy::{Each, Policy, Pool};
 use domain::tenant::UNCONSUMED;
 use domain::{Currency, DayRange, Instant, TenantScope};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Cost events shown of a pool and day.
 pub const COSTS_SHOWN_MAX: usize = 50;
 /// Atoms of the weight one.
 const ONE: i128 = 1_000_000_000;
 
-/// The rule of a window pool, and the costs that the tenant used.
+/// The rule of a window pool, and the costs that the tenant used, as the events that are stored now tell it, whatever
+/// state of the ledger is asked for: of events no versions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedWindow {
     /// Type of the events that carry the cost.
@@ -44,7 +45,7 @@ pub struct ExplainedWindow {
 pub struct ExplainedCost {
     /// When it was caused.
     pub time: Instant,
-    /// Tenant, source and id of the event; none when not disclosed.
+    /// Tenant, source and id of the event; only for who sees all tenants.
     pub event: Option<String>,
     /// Its key.
     pub key: Option<String>,
@@ -58,6 +59,8 @@ pub struct ExplainedCost {
     pub cost: Option<i128>,
     /// How many consumers used it; none when not disclosed.
     pub readers: Option<usize>,
+    /// How many tenants these are of; none when not disclosed.
+    pub tenants: Option<usize>,
     /// Weight of all uses, in atoms of 10⁻⁹; none when not disclosed.
     pub total_weight: Option<i128>,
     /// Weight of the tenant's uses.
@@ -67,10 +70,14 @@ pub struct ExplainedCost {
 }
 
 impl ExplainedWindow {
-    /// Leaves out whatever says something about the others.
-    pub(super) fn redact(&mut self) {
+    /// Leaves out whatever says something about the others: whose event a cost is, and how much it is and who used it
+    /// unless pools are disclosed and enough tenants used this one. Each cost is shared on its own.
+    pub(super) fn redact(&mut self, disclosed: bool) {
         for cost in &mut self.shown {
-            (cost.event, cost.cost, cost.readers, cost.total_weight) = (None, None, None, None);
+            cost.event = None;
+            if !disclosed || cost.tenants.is_none_or(|tenants| tenants < DISCLOSED_FROM_TENANTS) {
+                (cost.cost, cost.readers, cost.tenants, cost.total_weight) = (None, None, None, None);
+            }
         }
     }
 }
@@ -132,10 +139,7 @@ fn costs_of(window: &WindowPool, asked: &Asked<'_>, is_weighted: bool) -> Vec<Ex
     let tenant = asked.query.tenant.as_str();
     let is_of_nobody = tenant == UNCONSUMED && *asked.scope == TenantScope::All;
     let unit = if is_weighted { 1 } else { ONE };
-    let is_own = |consumer: &Consumer| match consumer {
-        Consumer::Values(values) => values.first().and_then(Option::as_deref) == Some(tenant),
-        Consumer::Reserved(_) => false,
-    };
+    let is_own = |consumer: &Consumer| tenant_of(consumer) == Some(tenant);
     let explained = |cost: &Amortized| {
         let own: Vec<&Consumer> = cost.weights.keys().filter(|consumer| is_own(consumer)).collect();
         let weight: i128 = own.iter().map(|consumer| cost.weights[*consumer].max(0)).sum();
@@ -153,10 +157,18 @@ fn costs_of(window: &WindowPool, asked: &Asked<'_>, is_weighted: bool) -> Vec<Ex
             currency: window.currency,
             cost: Some(cost.cost.amount),
             readers: Some(cost.weights.len()),
+            tenants: Some(cost.weights.keys().filter_map(tenant_of).collect::<BTreeSet<_>>().len()),
             total_weight: Some(cost.weights.values().map(|weight| (*weight).max(0)).sum::<i128>() * unit),
             weight: weight * unit,
             part,
         })
     };
     window.costs.iter().filter_map(explained).collect()
+}
+
+fn tenant_of(consumer: &Consumer) -> Option<&str> {
+    match consumer {
+        Consumer::Values(values) => values.first()?.as_deref(),
+        Consumer::Reserved(_) => None,
+    }
 }
