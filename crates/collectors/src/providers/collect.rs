@@ -149,21 +149,26 @@ impl Run<'_> {
             return Ok(vec![one]);
         }
         let mut period = current.previous(billing_day, now);
-        // Whoever starts to collect has the period before, too.
-        let since = self.last_success.unwrap_or(period.range().end.plus_micros(-1));
+        // Whoever starts to collect has the period before, too, and no other one, however long periods are corrected.
+        let first = final_at(period.range().end, spec.final_after_days).plus_micros(-1);
+        let since = self.last_success.unwrap_or(first);
         let mut periods: Vec<BillingPeriod> =
             Some(current).filter(|current| current.closed().is_some()).into_iter().collect();
-        while periods.len() < PERIODS_MAX {
+        for _ in periods.len()..PERIODS_MAX {
             let end = period.range().end;
-            let is_wanted = match self.asked.from {
+            let is_recent = match self.asked.from {
                 Some(from) => from < end,
-                None => since < final_at(end, spec.final_after_days) && !self.cursor.is_final(&period.name()),
+                None => since < final_at(end, spec.final_after_days),
             };
-            if !is_wanted {
+            if !is_recent {
                 break;
             }
             let before = period.previous(billing_day, now);
-            periods.push(std::mem::replace(&mut period, before));
+            let period = std::mem::replace(&mut period, before);
+            // A provider may call a period final while an older one is still open.
+            if self.asked.from.is_some() || !self.cursor.is_final(&period.name()) {
+                periods.push(period);
+            }
         }
         Ok(periods)
     }
@@ -197,7 +202,7 @@ impl Run<'_> {
             let (account, confirm) = (&collected.account, self.asked.confirm);
             let imported = publish(self.context, &source.name, account, period, file, confirm).await?;
             self.replace_usage(&collected, &rows).await?;
-            report.taken.add(self.offer(period, now).await?);
+            report.taken.add(self.offer(period, outcome.is_final, now).await?);
             outcome.unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
             if let Some(import) = imported {
                 outcome.import_id = Some(import.import_id);
@@ -219,14 +224,18 @@ impl Run<'_> {
         self.context.catalog.replace_provider_usage(name, &from, &to, rows).await.map(drop).map_err(not_kept)
     }
 
-    /// Hands over the settled quantities of the period that have a meter.
-    async fn offer(&self, period: &BillingPeriod, now: Instant) -> Result<Taken, CollectError> {
+    /// Hands over the settled quantities of the period that have a meter; all of them once it is final, because it is not
+    /// read any more.
+    async fn offer(&self, period: &BillingPeriod, is_final: bool, now: Instant) -> Result<Taken, CollectError> {
         let source = &self.entry.source;
         let mut taken = Taken::default();
         if source.meters.is_empty() {
             return Ok(taken);
         }
-        let settled: Day = period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days);
+        let settled: Day = match is_final {
+            true => period.days().to(),
+            false => period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days),
+        };
         let rows = self.known(period).await?;
         let points = usage::to_points(&source.name, &rows, &source.meters, period, settled);
         for points in points.chunks(POINTS_AT_ONCE) {

@@ -279,6 +279,10 @@ async fn records(fetch: &Fetch, days: DayRange) -> Result<Vec<Record>, CollectEr
             }
             records.push(record);
         }
+        // Where there are several pages, one of them without records is records that are missing.
+        if found == 0 && 1 < page_count && page < page_count {
+            return Err(CollectError::paging(format!("page {} of {page_count} is empty", page + 1)));
+        }
         if found == 0 || (found < PAGE_ROWS && page_count <= page + 1) {
             break;
         }

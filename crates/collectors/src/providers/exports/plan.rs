@@ -250,13 +250,27 @@ pub(super) fn azure_sets(
         }
     }
     check_one_export(&exports, export)?;
+    let starts: Vec<&str> = best.keys().copied().collect();
     let set = |(start, (object, manifest)): (&str, &(Object, AzureManifest))| -> Result<ExportSet, CollectError> {
+        check_whole_month(start, &starts)?;
         let files = manifest.files.iter().map(|key| named(place, objects, object, key));
         let files = files.collect::<Result<Vec<Object>, CollectError>>()?;
         let label = start.strip_suffix("-01").unwrap_or(start);
         Ok(ExportSet::new(label, &manifest.run, files, Some(object.clone())))
     };
     Ok(best.into_iter().map(set).collect())
+}
+
+/// Runs of weeks or days tell parts of one billing period, and each would take the place of the whole.
+fn check_whole_month(start: &str, starts: &[&str]) -> Result<(), CollectError> {
+    let month = start.get(..7);
+    match starts.iter().find(|other| **other != start && other.get(..7) == month) {
+        None => Ok(()),
+        Some(other) => Err(CollectError::schema(format!(
+            "runs of the export begin on {start} and on {other}, so each tells a part of the month and not the whole: \
+             export the month to date, and remove the other runs"
+        ))),
+    }
 }
 
 /// Two exports may tell the same money twice; somebody has to choose.

@@ -146,3 +146,16 @@ async fn records_that_are_gone_are_no_zeros() {
         assert_eq!(given.stored().await, before);
     }
 }
+
+#[tokio::test]
+async fn a_page_without_records_before_the_last_one_is_no_end() {
+    let given = Given::new(&CONTRACT).await;
+    let before = given.stored().await;
+    given.server.then(|asked| match asked.param("pageNum") {
+        Some("1") => Wire::Whole(Reply::json(&json!({ "PageInfo": { "PageCount": 0 }, "Records": [] }))),
+        _ => Wire::Whole(answer(asked, Variant::Usual)),
+    });
+    let result = refresh(&given.patient(&CONTRACT), "wasabi").await;
+    assert_eq!(cause_of(&result), Some(Cause::Paging), "{result:?}");
+    assert_eq!(given.stored().await, before);
+}
