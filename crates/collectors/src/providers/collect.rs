@@ -5,7 +5,7 @@ use super::error::{Cause, CollectError};
 use super::exports::{self, ExportWork};
 use super::fetch::Fetch;
 use super::period::BillingPeriod;
-use super::publish::{publish, to_file};
+use super::publish::{publish, sources_beside, to_file, told_twice};
 use super::report::{CollectAsked, CollectReport, PeriodReport};
 use super::state::{self, Cursor};
 use super::{Entry, ProviderSource, Providers, ProvidersContext, usage};
@@ -117,12 +117,14 @@ impl Run<'_> {
         for period in &periods {
             progress.say(format!("collecting {}", period.name()));
             match self.one(&fetch, period, report).await {
-                Ok(()) => {}
+                Ok(()) => self.warn_of_others(providers, report).await.map_err(scrubbed)?,
                 // What the provider has forgotten stays as it was when it was known.
                 Err(error) if error.cause == Cause::NotFound && period.is_over() && !self.asked.dry_run => {
                     providers.0.figures.failed(&source.name, error.cause);
                     let detail = credentials.scrub(&error.detail);
                     report.warnings.push(format!("{}: {detail}; what is stored stays", period.name()));
+                    // Its last days settle after its end, and nobody else hands them over.
+                    report.taken.add(self.offer(period, false, now).await.map_err(scrubbed)?);
                 }
                 Err(error) => return Err(scrubbed(error)),
             }
@@ -210,6 +212,27 @@ impl Run<'_> {
             }
         }
         report.periods.push(outcome);
+        Ok(())
+    }
+
+    /// Warns if another source has the bill of the period that was just collected, too. A collector of another provider may
+    /// use the same name for an account of its own.
+    async fn warn_of_others(&self, providers: &Providers, report: &mut CollectReport) -> Result<(), CollectError> {
+        let of_period = report.periods.last().filter(|period| !report.dry_run && period.lines > 0);
+        let Some(PeriodReport { account, period, .. }) = of_period else { return Ok(()) };
+        let source = &self.entry.source;
+        let provider = source.collector.spec().provider;
+        let is_of_other_provider = |name: &str| {
+            let found = providers.0.entries.iter().find(|entry| entry.source.name == name);
+            found.is_some_and(|entry| {
+                entry.source.collector.export().is_none() && entry.source.collector.spec().provider != provider
+            })
+        };
+        let mut others = sources_beside(self.context, &source.name, account, period).await?;
+        others.retain(|name| !is_of_other_provider(name));
+        let warnings: Vec<String> =
+            others.iter().map(|other| told_twice(&source.name, other, account, period)).collect();
+        report.warnings.extend(warnings);
         Ok(())
     }
 
