@@ -151,8 +151,7 @@ pub(super) fn aws_manifests(objects: &[Object], export: Option<&str>) -> Result<
         exports.insert(place.export);
         let newer = match best.get(&place.label) {
             None => true,
-            // Names of run folders begin with the time of the run.
-            Some((Some(run), _)) if place.run.is_some() => Some(*run) < place.run,
+            Some((Some(run), _)) if is_timed(run) && place.run.is_some_and(is_timed) => Some(*run) < place.run,
             Some((run, other)) => (other.modified, run.is_none()) < (object.modified, place.run.is_none()),
         };
         if newer {
@@ -161,6 +160,11 @@ pub(super) fn aws_manifests(objects: &[Object], export: Option<&str>) -> Result<
     }
     check_one_export(&exports, export)?;
     Ok(best.into_iter().map(|(label, (_, object))| AwsRef { label, object: object.clone() }).collect())
+}
+
+/// Whether the name of a run's folder begins with the time of the run; older reports name them by an id.
+fn is_timed(run: &str) -> bool {
+    run.bytes().take(4).all(|byte| byte.is_ascii_digit()) && run.contains('T')
 }
 
 fn aws_place(object: &Object) -> Option<AwsPlace<'_>> {
@@ -372,6 +376,12 @@ mod tests {
         ];
         let found = aws_manifests(&objects, None).expect("manifests");
         assert_eq!((found[0].label.as_str(), &found[0].object), ("2026-11", &objects[1]));
+        let runs = [
+            object("cur/acme/20261101-20261201/11111111-aaaa/acme-Manifest.json", 9),
+            object("cur/acme/20261101-20261201/ffffffff-aaaa/acme-Manifest.json", 1),
+        ];
+        let found = aws_manifests(&runs, None).expect("manifests");
+        assert_eq!(found[0].object, runs[0], "an id says nothing of time");
     }
 
     #[test]
