@@ -342,6 +342,25 @@ mod tests {
     }
 
     #[test]
+    fn s1_16_the_variables_have_the_names_of_the_requirement() {
+        let variables = [
+            "VERCEL_API_TOKEN",
+            "SUPABASE_ACCESS_TOKEN",
+            "SUPABASE_PROJECT_REF",
+            "WASABI_ACCESS_KEY",
+            "WASABI_SECRET_KEY",
+        ];
+        let (config, origins) = with_environment("", &variables.map(|name| (name, "abcdefgh"))).expect("valid");
+        let sources = provider_sources(&config).expect("valid");
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        assert_eq!((names, origins.len()), (vec!["supabase", "vercel", "wasabi"], 5));
+        assert!(
+            sources.iter().all(|source| source.every.is_none()),
+            "once a night unless COST_REFRESH_INTERVAL_S is set"
+        );
+    }
+
+    #[test]
     fn what_the_file_says_is_not_changed() {
         let text = "[[source]]\nname='a'\nkind='vercel'\ntoken='of the file'\nevery='6h'\n\
                     [[source]]\nname='b'\nkind='vercel'\nteam='team_2'";

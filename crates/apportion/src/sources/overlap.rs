@@ -6,6 +6,16 @@ use domain::policy::FixedPer;
 use domain::{Day, Month};
 use serde_json::Value;
 
+/// What people call providers, and what collectors call them.
+const OTHER_NAMES: [(&str, &str); 6] = [
+    ("amazon", "aws"),
+    ("amazon web services", "aws"),
+    ("azure", "microsoft"),
+    ("gcp", "google cloud"),
+    ("google", "google cloud"),
+    ("ovh", "ovhcloud"),
+];
+
 /// A fixed or manual cost, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnteredCost {
@@ -42,9 +52,11 @@ impl EnteredCost {
 pub fn covered_twice(sources: &[ProviderSource], costs: &[EnteredCost], month: Month) -> Vec<String> {
     let mut warnings = Vec::new();
     for cost in costs.iter().filter(|cost| cost.is_in(month)) {
+        let name = cost.provider.trim().to_lowercase();
+        let provider = OTHER_NAMES.into_iter().find(|(other, _)| *other == name).map_or(name.as_str(), |(_, own)| own);
         let is_same = |source: &&ProviderSource| {
             let spec = source.collector.spec();
-            [spec.name, spec.provider].iter().any(|name| name.eq_ignore_ascii_case(cost.provider.trim()))
+            [spec.name, spec.provider].iter().any(|name| name.eq_ignore_ascii_case(provider))
         };
         if let Some(source) = sources.iter().find(is_same) {
             warnings.push(format!(
@@ -81,5 +93,20 @@ mod tests {
         check("Vercel", "once", "2026-10-31", Value::Null, 0);
         check("Vercel", "once", "2026-11-02", Value::Null, 1);
         check("Hostinger", "month", "2026-01-01", Value::Null, 0);
+    }
+
+    #[test]
+    fn a_provider_is_known_by_the_names_that_people_use() {
+        let text = "[[source]]\nname='ovh'\nkind='ovhcloud'\napplication_key='a'\napplication_secret='b'\nconsumer_key='c'\n\
+                    [[source]]\nname='cur'\nkind='aws_export'\npath='/srv/exports'";
+        let config: Config = toml::from_str(text).expect("TOML");
+        let sources = provider_sources(&config).expect("valid");
+        let warned = |provider: &str| {
+            let row = json!({ "id": "fc-1", "provider": provider, "per": "month", "from": "2026-01-01" });
+            let cost = EnteredCost::of_row(&row).expect("a cost");
+            covered_twice(&sources, &[cost], "2026-11".parse().expect("a month")).len()
+        };
+        assert_eq!(["OVH", "OVHcloud", "Amazon Web Services", "AWS"].map(warned), [1; 4]);
+        assert_eq!(["Google", "OVH Telecom"].map(warned), [0; 2]);
     }
 }

@@ -1,6 +1,6 @@
 //! Keys, and what the lake holds of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{Currency, Instant, Zone, money};
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,21 @@ pub fn stored_keys(pinned: &PinnedTable, source: &str) -> BTreeMap<ImportKey, St
         stored.files.push(file.path.clone());
     }
     keys
+}
+
+/// Returns the other sources of which a version of `cost_lines` holds lines of the same account and billing period.
+pub(crate) fn other_sources(pinned: &PinnedTable, key: &ImportKey) -> BTreeSet<String> {
+    let mut sources = BTreeSet::new();
+    for file in pinned.files().filter(|file| file.partition("billing_month") == Some(key.billing_month())) {
+        let Some(source) = file.partition("source").filter(|source| *source != key.source) else { continue };
+        let tag = file.tags.get(KEY_TAG).and_then(|text| serde_json::from_str::<KeyTag>(text).ok());
+        let is_same =
+            |tag: KeyTag| tag.billing_account == key.billing_account && tag.billing_period == key.billing_period;
+        if tag.is_some_and(is_same) {
+            sources.insert(source.to_owned());
+        }
+    }
+    sources
 }
 
 fn to_atoms((currency, amount): (String, String)) -> Option<(String, i128)> {

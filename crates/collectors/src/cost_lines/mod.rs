@@ -22,6 +22,7 @@ pub(crate) use columns::LineColumns;
 pub use days::{DaySet, charge_days};
 pub(crate) use files::{FileBatch, FileSet};
 pub use hash::RowSetHash;
+pub(crate) use key::other_sources;
 pub use key::{ImportKey, StoredKey, stored_keys};
 pub(crate) use replace::{ImportFacts, Replacement, replace_keys};
 pub use replace::{import_row_from_commit, touched_days_of_commit};

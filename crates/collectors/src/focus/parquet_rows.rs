@@ -149,7 +149,7 @@ fn formatter(column: &ArrayRef) -> Result<ArrayFormatter<'_>, String> {
         .map_err(|_| format!("a column has type {}, which has no text form", column.data_type()))
 }
 
-/// A nested value as JSON; a map, or a list of key-value pairs, as an object.
+/// A nested value as JSON; a map as an object.
 fn json(column: &ArrayRef, row: usize) -> Result<Value, String> {
     if column.is_null(row) {
         return Ok(Value::Null);

@@ -1,6 +1,9 @@
-//! `Tags`: a JSON object, the same without its braces, or text nobody can parse.
+//! `Tags`: a JSON object, the same without its braces or as a list of pairs, or text nobody can parse.
 
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::json::{Members, text_of};
 
@@ -19,11 +22,23 @@ pub(super) enum Tags {
     TooDeep,
 }
 
+/// One tag of a list, as which older writers of Parquet store a map.
+#[derive(Deserialize)]
+struct Pair {
+    #[serde(alias = "Key")]
+    key: String,
+    #[serde(default, alias = "Value")]
+    value: Value,
+}
+
 /// Returns the tags that a text spells. Values that are no strings become their JSON text.
 pub(super) fn parse(text: &str) -> Tags {
-    let members = serde_json::from_str::<Members>(text).or_else(|error| {
+    let of_pairs = |pairs: Vec<Pair>| Members(pairs.into_iter().map(|pair| (pair.key, pair.value)).collect());
+    let members = serde_json::from_str::<Members>(text).or_else(|error| match text.trim_start().chars().next() {
         // Some exports leave the braces out: `"env": "prod","team": "a"`.
-        if text.trim_start().starts_with('"') { serde_json::from_str(&format!("{{{text}}}")) } else { Err(error) }
+        Some('"') => serde_json::from_str(&format!("{{{text}}}")),
+        Some('[') => serde_json::from_str(text).map(of_pairs),
+        _ => Err(error),
     });
     let Ok(members) = members else { return Tags::Opaque };
     if members.too_deep() {
@@ -50,6 +65,10 @@ mod tests {
         check(r#"{"n":1.50,"e":1e-7,"t":true}"#, &[("n", Some("1.50")), ("e", Some("1e-7")), ("t", Some("true"))]);
         check(r#"{"list":[1, "x"],"map":{"k": 1}}"#, &[("list", Some(r#"[1,"x"]"#)), ("map", Some(r#"{"k":1}"#))]);
         check(r#""env": "prod","team": "a""#, &[("env", Some("prod")), ("team", Some("a"))]);
+        check(
+            r#"[{"key":"env","value":"prod"},{"Key":"n","Value":1.50},{"key":"none"}]"#,
+            &[("env", Some("prod")), ("n", Some("1.50")), ("none", None)],
+        );
     }
 
     #[test]
@@ -60,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_opaque() {
-        for text in ["env=prod", "[1]", "3", r#""text""#, "{", "{\"a\":}"] {
+        for text in ["env=prod", "[1]", "[{\"value\":1}]", "3", r#""text""#, "{", "{\"a\":}"] {
             assert_eq!(parse(text), Tags::Opaque, "{text}");
         }
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(70), "]".repeat(70));

@@ -5,7 +5,7 @@ use super::error::{Cause, CollectError};
 use super::exports::{self, ExportWork};
 use super::fetch::Fetch;
 use super::period::BillingPeriod;
-use super::publish::{publish, to_file};
+use super::publish::{publish, sources_beside, to_file, told_twice};
 use super::report::{CollectAsked, CollectReport, PeriodReport};
 use super::state::{self, Cursor};
 use super::{Entry, ProviderSource, Providers, ProvidersContext, usage};
@@ -140,12 +140,14 @@ impl Run<'_> {
         for period in &periods {
             progress.say(format!("collecting {}", period.name()));
             match self.one(&fetch, period, report).await {
-                Ok(()) => {}
+                Ok(()) => self.warn_of_others(providers, report).await.map_err(scrubbed)?,
                 // What the provider has forgotten stays as it was when it was known.
                 Err(error) if error.cause == Cause::NotFound && period.is_over() && !self.asked.dry_run => {
                     providers.0.figures.failed(&source.name, error.cause);
                     let detail = credentials.scrub(&error.detail);
                     report.warnings.push(format!("{}: {detail}; what is stored stays", period.name()));
+                    // Its last days settle after its end, and nobody else hands them over.
+                    report.taken.add(self.offer(period, false, now).await.map_err(scrubbed)?);
                 }
                 Err(error) => return Err(scrubbed(error)),
             }
@@ -172,21 +174,26 @@ impl Run<'_> {
             return Ok(vec![one]);
         }
         let mut period = current.previous(billing_day, now);
-        // Whoever starts to collect has the period before, too.
-        let since = self.last_success.unwrap_or(period.range().end.plus_micros(-1));
+        // Whoever starts to collect has the period before, too, and no other one, however long periods are corrected.
+        let first = final_at(period.range().end, spec.final_after_days).plus_micros(-1);
+        let since = self.last_success.unwrap_or(first);
         let mut periods: Vec<BillingPeriod> =
             Some(current).filter(|current| current.closed().is_some()).into_iter().collect();
-        while periods.len() < PERIODS_MAX {
+        for _ in periods.len()..PERIODS_MAX {
             let end = period.range().end;
-            let is_wanted = match self.asked.from {
+            let is_recent = match self.asked.from {
                 Some(from) => from < end,
-                None => since < final_at(end, spec.final_after_days) && !self.cursor.is_final(&period.name()),
+                None => since < final_at(end, spec.final_after_days),
             };
-            if !is_wanted {
+            if !is_recent {
                 break;
             }
             let before = period.previous(billing_day, now);
-            periods.push(std::mem::replace(&mut period, before));
+            let period = std::mem::replace(&mut period, before);
+            // A provider may call a period final while an older one is still open.
+            if self.asked.from.is_some() || !self.cursor.is_final(&period.name()) {
+                periods.push(period);
+            }
         }
         Ok(periods)
     }
@@ -220,7 +227,7 @@ impl Run<'_> {
             let (account, confirm) = (&collected.account, self.asked.confirm);
             let imported = publish(self.context, &source.name, account, period, file, confirm).await?;
             self.replace_usage(&collected, &rows).await?;
-            report.taken.add(self.offer(period, now).await?);
+            report.taken.add(self.offer(period, outcome.is_final, now).await?);
             outcome.unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
             if let Some(import) = imported {
                 outcome.import_id = Some(import.import_id);
@@ -228,6 +235,27 @@ impl Run<'_> {
             }
         }
         report.periods.push(outcome);
+        Ok(())
+    }
+
+    /// Warns if another source has the bill of the period that was just collected, too. A collector of another provider may
+    /// use the same name for an account of its own.
+    async fn warn_of_others(&self, providers: &Providers, report: &mut CollectReport) -> Result<(), CollectError> {
+        let of_period = report.periods.last().filter(|period| !report.dry_run && period.lines > 0);
+        let Some(PeriodReport { account, period, .. }) = of_period else { return Ok(()) };
+        let source = &self.entry.source;
+        let provider = source.collector.spec().provider;
+        let is_of_other_provider = |name: &str| {
+            let found = providers.0.entries.iter().find(|entry| entry.source.name == name);
+            found.is_some_and(|entry| {
+                entry.source.collector.export().is_none() && entry.source.collector.spec().provider != provider
+            })
+        };
+        let mut others = sources_beside(self.context, &source.name, account, period).await?;
+        others.retain(|name| !is_of_other_provider(name));
+        let warnings: Vec<String> =
+            others.iter().map(|other| told_twice(&source.name, other, account, period)).collect();
+        report.warnings.extend(warnings);
         Ok(())
     }
 
@@ -242,14 +270,18 @@ impl Run<'_> {
         self.context.catalog.replace_provider_usage(name, &from, &to, rows).await.map(drop).map_err(not_kept)
     }
 
-    /// Hands over the settled quantities of the period that have a meter.
-    async fn offer(&self, period: &BillingPeriod, now: Instant) -> Result<Taken, CollectError> {
+    /// Hands over the settled quantities of the period that have a meter; all of them once it is final, because it is not
+    /// read any more.
+    async fn offer(&self, period: &BillingPeriod, is_final: bool, now: Instant) -> Result<Taken, CollectError> {
         let source = &self.entry.source;
         let mut taken = Taken::default();
         if source.meters.is_empty() {
             return Ok(taken);
         }
-        let settled: Day = period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days);
+        let settled: Day = match is_final {
+            true => period.days().to(),
+            false => period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days),
+        };
         let rows = self.known(period).await?;
         let points = usage::to_points(&source.name, &rows, &source.meters, period, settled);
         for points in points.chunks(POINTS_AT_ONCE) {

@@ -73,6 +73,20 @@ impl Line {
         self.get(column).and_then(Value::as_str)
     }
 
+    /// Puts the effective cost where list and contracted cost are not told: a null one would be stored as 0.
+    fn derive_costs(&mut self) {
+        let Some(effective) = self.get("EffectiveCost").cloned() else { return };
+        let is_missing = |column: &&str| self.get(column).is_none();
+        let derived: Vec<&str> = ["ListCost", "ContractedCost"].into_iter().filter(is_missing).collect();
+        if derived.is_empty() {
+            return;
+        }
+        for column in &derived {
+            self.cells.insert((*column).to_owned(), effective.clone());
+        }
+        self.cells.insert("x_DerivedCosts".to_owned(), Value::from(derived.join(", ")));
+    }
+
     /// Returns the whole row, in its billing account and period.
     ///
     /// # Errors
@@ -97,6 +111,7 @@ impl Line {
                 self.cells.insert(format!("x_Sent{column}"), sent);
             }
         }
+        self.derive_costs();
         for column in ["ServiceProviderName", "InvoiceIssuerName"] {
             if self.get(column).is_none() {
                 self.cells.insert(column.to_owned(), Value::from(spec.provider));
@@ -132,6 +147,18 @@ mod tests {
         assert_eq!(text("BillingPeriodEnd"), Some("2026-12-01T00:00:00Z"));
         assert_eq!((text("ServiceProviderName"), text("RegionId")), (Some(KIND.spec.provider), None));
         assert_eq!(row["Tags"]["project"], "shop");
+    }
+
+    #[test]
+    fn list_and_contracted_cost_are_no_zeros_where_they_are_not_told() {
+        let line = |list: Option<&str>| {
+            let line = Line::new("Usage", period().range()).cost("1.5", "USD").maybe("ListCost", list);
+            let row = line.finish(KIND.spec, "acme", &period()).expect("a row");
+            ["ListCost", "ContractedCost", "x_DerivedCosts"].map(|column| row[column].as_str().map(str::to_owned))
+        };
+        let cells = |texts: [&str; 3]| texts.map(|text| Some(text.to_owned()));
+        assert_eq!(line(None), cells(["1.5", "1.5", "ListCost, ContractedCost"]));
+        assert_eq!(line(Some("2")), cells(["2", "1.5", "ContractedCost"]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::ProvidersContext;
 use super::collector::{Collected, Spec};
 use super::error::{Cause, CollectError};
 use super::period::BillingPeriod;
-use crate::cost_lines::stored_keys;
+use crate::cost_lines::{ImportKey, other_sources, stored_keys};
 use crate::error::ImportError;
 use crate::import::{ImportContext, ImportReport, import_focus, spool};
 use bytes::Bytes;
@@ -72,6 +72,29 @@ async fn stored_periods(context: &ProvidersContext, source: &str) -> Result<BTre
     let pinned = context.lake.pin_table(Table::CostLines).await.map_err(|error| not_stored(error.into()))?;
     let keys = stored_keys(&pinned, source).into_keys();
     Ok(keys.map(|key| (key.billing_account, key.billing_period)).collect())
+}
+
+/// Returns the other sources that have lines of an account and billing period.
+///
+/// # Errors
+/// [`Cause::Store`] if the lake cannot be read.
+pub(super) async fn sources_beside(
+    context: &ProvidersContext,
+    source: &str,
+    account: &str,
+    period: &str,
+) -> Result<BTreeSet<String>, CollectError> {
+    let pinned = context.lake.pin_table(Table::CostLines).await.map_err(|error| not_stored(error.into()))?;
+    let (source, billing_account, billing_period) = (source.to_owned(), account.to_owned(), period.to_owned());
+    Ok(other_sources(&pinned, &ImportKey { source, billing_account, billing_period }))
+}
+
+/// Returns the warning that two sources have the same bill.
+pub(super) fn told_twice(source: &str, other: &str, account: &str, period: &str) -> String {
+    format!(
+        "sources \"{source}\" and \"{other}\" both have costs of account {account} in {period}; check that none is \
+         counted twice"
+    )
 }
 
 /// Two periods that overlap would count what lies in both twice; so would one period of a source under two accounts.

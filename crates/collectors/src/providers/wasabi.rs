@@ -171,15 +171,16 @@ impl Wasabi {
         let records = records(fetch, closed).await?;
         let account = account_of(&records)?;
         let mut collected = Collected { account, usage_days: Some(closed), ..Collected::default() };
-        let mut unpriced = 0;
+        let (mut unpriced, mut sums) = (0, Sums::new());
         for record in &records {
             let day = day_of(record, period)?;
-            collected.usage.extend(usage_of(record, day)?);
+            add_usage(&mut sums, record, day)?;
             match self.price_of(day) {
                 Some(price) => collected.lines.extend(self.lines_of(record, day, price, period)?),
                 None => unpriced += 1,
             }
         }
+        collected.usage = sums.into_iter().map(usage).collect();
         if unpriced > 0 && !self.keys.prices.is_empty() {
             collected.warnings.push(format!("{unpriced} records are older than the first `price` and cost nothing"));
         }
@@ -279,6 +280,10 @@ async fn records(fetch: &Fetch, days: DayRange) -> Result<Vec<Record>, CollectEr
             }
             records.push(record);
         }
+        // Where there are several pages, one of them without records is records that are missing.
+        if found == 0 && 1 < page_count && page < page_count {
+            return Err(CollectError::paging(format!("page {} of {page_count} is empty", page + 1)));
+        }
         if found == 0 || (found < PAGE_ROWS && page_count <= page + 1) {
             break;
         }
@@ -325,10 +330,15 @@ fn day_of(record: &Record, period: &BillingPeriod) -> Result<Day, CollectError> 
     Ok(day)
 }
 
-fn usage_of(record: &Record, day: Day) -> Result<Vec<ProviderUsage>, CollectError> {
+/// Units and quantities by day, resource and labels.
+type Sums = BTreeMap<SumKey, (&'static str, i128)>;
+type SumKey = (Day, &'static str, BTreeMap<String, String>);
+
+/// Adds what a record says. A bucket that was deleted and made again on one day has two records of that day.
+fn add_usage(sums: &mut Sums, record: &Record, day: Day) -> Result<(), CollectError> {
     let mut labels = BTreeMap::from([("bucket".to_owned(), record.bucket.clone())]);
     labels.extend(record.region.clone().map(|region| ("region".to_owned(), region)));
-    let mut found = vec![
+    let mut found: Vec<(&'static str, &'static str, i128)> = vec![
         ("bucket_bytes", "Bytes", active(record)?),
         ("deleted_bytes", "Bytes", whole(&record.deleted_storage_size_bytes)?),
         ("minimum_bytes", "Bytes", whole(&record.min_storage_charge_bytes)?),
@@ -339,14 +349,15 @@ fn usage_of(record: &Record, day: Day) -> Result<Vec<ProviderUsage>, CollectErro
     if let Some(objects) = &record.num_billable_objects {
         found.push(("objects", "Objects", whole(objects)?));
     }
-    let usage = |(resource, unit, quantity): (&str, &str, i128)| ProviderUsage {
-        resource: resource.to_owned(),
-        unit: unit.to_owned(),
-        day,
-        quantity: quantity.to_string(),
-        labels: labels.clone(),
-    };
-    Ok(found.into_iter().map(usage).collect())
+    for (resource, unit, quantity) in found {
+        sums.entry((day, resource, labels.clone())).or_insert((unit, 0)).1 += quantity;
+    }
+    Ok(())
+}
+
+fn usage(((day, resource, labels), (unit, quantity)): (SumKey, (&'static str, i128))) -> ProviderUsage {
+    let (resource, unit, quantity) = (resource.to_owned(), unit.to_owned(), quantity.to_string());
+    ProviderUsage { resource, unit, day, quantity, labels }
 }
 
 /// What is billed as active: each object at its minimum size, with its metadata and what is left of broken uploads.

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::super::row::CellError;
+use super::super::tags::{self, Tags};
 use super::row::ForeignRow;
 
 /// Columns without which no line can be made.
@@ -167,14 +166,10 @@ fn put_usage(row: &mut ForeignRow<'_>, kind: &str) {
 
 /// Tags of resources. AWS puts `user_` before the keys that its customers chose; they are known without it.
 fn put_tags(row: &mut ForeignRow<'_>) {
-    let Some(Value::Object(found)) = row.json("resourcetags") else { return };
+    let Some(Tags::Map { map: found, .. }) = row.text("resourcetags").map(tags::parse) else { return };
     let mut tags = BTreeMap::new();
-    for (key, value) in found {
-        let text = match value {
-            Value::Null => continue,
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
+    for (key, text) in found {
+        let Some(text) = text else { continue };
         let key = key.strip_prefix("user_").or_else(|| key.strip_prefix("user:")).unwrap_or(&key).to_owned();
         if !text.is_empty() {
             tags.insert(key, text);
@@ -221,6 +216,17 @@ mod tests {
         }
         let list = domain::money::format_atoms(line.decimal(crate::focus::line::COLUMN.list_cost));
         assert_eq!(list, "0.0464");
+    }
+
+    #[test]
+    fn maps_that_come_as_lists_of_pairs_are_read_too() {
+        let pairs = [
+            ("product", r#"[{"key":"product_name","value":"Amazon Elastic Compute Cloud"}]"#),
+            ("resource_tags", r#"[{"key":"user_team","value":"checkout"},{"key":"user_empty","value":null}]"#),
+        ];
+        let line = read(&changed(&USAGE, &pairs)).expect("a line");
+        assert_eq!(text(&line, "ServiceName"), "Amazon Elastic Compute Cloud");
+        assert_eq!((line.tags["team"].as_deref(), line.tags.len()), (Some("checkout"), 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use domain::money;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::header::{Target, target};
 use super::super::line::CostLine;
@@ -110,7 +110,14 @@ impl<'a> ForeignRow<'a> {
 
     /// Returns a member of a record, or the column that stands for it in a flattened table.
     pub fn member(&self, record: &str, member: &str) -> Option<String> {
-        if let Some(Value::Object(members)) = self.json(record) {
+        let pair = |pair: Value| Some((pair.get("key")?.as_str()?.to_owned(), pair.get("value")?.clone()));
+        let members: Option<Map<String, Value>> = match self.json(record) {
+            Some(Value::Object(members)) => Some(members),
+            // Older writers of Parquet store a map as a list of pairs.
+            Some(Value::Array(pairs)) => Some(pairs.into_iter().filter_map(pair).collect()),
+            _ => None,
+        };
+        if let Some(members) = members {
             return match members.get(member)? {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),

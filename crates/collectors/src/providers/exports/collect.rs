@@ -1,13 +1,13 @@
 use super::super::error::{Cause, CollectError};
 use super::super::fetch::FetchOptions;
-use super::super::publish::not_stored;
+use super::super::publish::{not_stored, sources_beside, told_twice};
 use super::super::report::{CollectAsked, CollectReport, PeriodReport};
 use super::super::{Credentials, ProvidersContext};
 use super::place::Place;
 use super::plan::ExportSet;
 use super::{ExportSource, Fetched};
 use crate::focus::InputFile;
-use crate::import::{ImportContext, import_focus};
+use crate::import::{self, ImportContext, import_focus};
 use domain::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// How often the files are listed anew because they changed while they were read.
 const ATTEMPTS_MAX: usize = 3;
+
+/// Accounts and billing periods of one set that are looked for in other sources.
+const PERIODS_COMPARED_MAX: usize = 20;
 
 /// What reading an export works with.
 pub(in crate::providers) struct ExportWork<'a> {
@@ -74,7 +77,8 @@ impl ExportWork<'_> {
             }
             (self.say)(format!("reading {}", set.label));
             match self.timed(self.import(place, set)).await {
-                Ok(period) => {
+                Ok((period, mut warnings)) => {
+                    report.warnings.append(&mut warnings);
                     report.versions.insert(set.label.clone(), set.version.clone());
                     report.periods.push(period);
                 }
@@ -94,7 +98,8 @@ impl ExportWork<'_> {
         same(&report.versions) || (!is_repeated && same(self.known))
     }
 
-    async fn import(&self, place: &Place, set: &ExportSet) -> Result<PeriodReport, CollectError> {
+    /// Imports a set; returns with it what somebody should look at.
+    async fn import(&self, place: &Place, set: &ExportSet) -> Result<(PeriodReport, Vec<String>), CollectError> {
         let limits = &self.context.limits;
         let mut fetched: Vec<Fetched> = Vec::with_capacity(set.objects.len());
         for object in &set.objects {
@@ -112,7 +117,15 @@ impl ExportWork<'_> {
         };
         let imported = import_focus(&import, self.source, files, self.asked.confirm, Arc::new(|_| {})).await;
         let imported = imported.map_err(not_stored)?;
-        Ok(PeriodReport {
+        let mut warnings = Vec::new();
+        for import::PeriodReport { billing_account, billing_period, .. } in
+            imported.billing_periods.iter().take(PERIODS_COMPARED_MAX)
+        {
+            let others = sources_beside(self.context, self.source, billing_account, billing_period).await?;
+            let warning = |other: &String| told_twice(self.source, other, billing_account, billing_period);
+            warnings.extend(others.iter().map(warning));
+        }
+        let period = PeriodReport {
             period: set.label.clone(),
             lines: imported.rows,
             totals: imported.totals,
@@ -120,7 +133,8 @@ impl ExportWork<'_> {
             unchanged: imported.unchanged,
             through: newest(set),
             ..PeriodReport::default()
-        })
+        };
+        Ok((period, warnings))
     }
 
     async fn timed<T>(&self, work: impl Future<Output = Result<T, CollectError>>) -> Result<T, CollectError> {

@@ -151,8 +151,7 @@ pub(super) fn aws_manifests(objects: &[Object], export: Option<&str>) -> Result<
         exports.insert(place.export);
         let newer = match best.get(&place.label) {
             None => true,
-            // Names of run folders begin with the time of the run.
-            Some((Some(run), _)) if place.run.is_some() => Some(*run) < place.run,
+            Some((Some(run), _)) if is_timed(run) && place.run.is_some_and(is_timed) => Some(*run) < place.run,
             Some((run, other)) => (other.modified, run.is_none()) < (object.modified, place.run.is_none()),
         };
         if newer {
@@ -161,6 +160,11 @@ pub(super) fn aws_manifests(objects: &[Object], export: Option<&str>) -> Result<
     }
     check_one_export(&exports, export)?;
     Ok(best.into_iter().map(|(label, (_, object))| AwsRef { label, object: object.clone() }).collect())
+}
+
+/// Whether the name of a run's folder begins with the time of the run; older reports name them by an id.
+fn is_timed(run: &str) -> bool {
+    run.bytes().take(4).all(|byte| byte.is_ascii_digit()) && run.contains('T')
 }
 
 fn aws_place(object: &Object) -> Option<AwsPlace<'_>> {
@@ -250,13 +254,27 @@ pub(super) fn azure_sets(
         }
     }
     check_one_export(&exports, export)?;
+    let starts: Vec<&str> = best.keys().copied().collect();
     let set = |(start, (object, manifest)): (&str, &(Object, AzureManifest))| -> Result<ExportSet, CollectError> {
+        check_whole_month(start, &starts)?;
         let files = manifest.files.iter().map(|key| named(place, objects, object, key));
         let files = files.collect::<Result<Vec<Object>, CollectError>>()?;
         let label = start.strip_suffix("-01").unwrap_or(start);
         Ok(ExportSet::new(label, &manifest.run, files, Some(object.clone())))
     };
     Ok(best.into_iter().map(set).collect())
+}
+
+/// Runs of weeks or days tell parts of one billing period, and each would take the place of the whole.
+fn check_whole_month(start: &str, starts: &[&str]) -> Result<(), CollectError> {
+    let month = start.get(..7);
+    match starts.iter().find(|other| **other != start && other.get(..7) == month) {
+        None => Ok(()),
+        Some(other) => Err(CollectError::schema(format!(
+            "runs of the export begin on {start} and on {other}, so each tells a part of the month and not the whole: \
+             export the month to date, and remove the other runs"
+        ))),
+    }
 }
 
 /// Two exports may tell the same money twice; somebody has to choose.
@@ -358,6 +376,12 @@ mod tests {
         ];
         let found = aws_manifests(&objects, None).expect("manifests");
         assert_eq!((found[0].label.as_str(), &found[0].object), ("2026-11", &objects[1]));
+        let runs = [
+            object("cur/acme/20261101-20261201/11111111-aaaa/acme-Manifest.json", 9),
+            object("cur/acme/20261101-20261201/ffffffff-aaaa/acme-Manifest.json", 1),
+        ];
+        let found = aws_manifests(&runs, None).expect("manifests");
+        assert_eq!(found[0].object, runs[0], "an id says nothing of time");
     }
 
     #[test]

@@ -33,10 +33,12 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use url::Url;
 
+/// Answers of the largest size that are allowed that one collection may read: they are in memory together.
+const LARGEST_ANSWERS_MAX: u64 = 16;
 /// Bytes read of an answer that is an error.
 const REFUSAL_BYTES_MAX: u64 = 16 * 1024;
 
@@ -67,6 +69,8 @@ pub struct Fetch {
     credentials: Credentials,
     clock: Arc<dyn Clock>,
     requests: AtomicUsize,
+    /// Bytes of all answers, decompressed.
+    bytes: AtomicU64,
 }
 
 impl fmt::Debug for Fetch {
@@ -107,7 +111,7 @@ impl Fetch {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CollectError> {
         let http = http_client(options.is_stand_in)?;
-        Ok(Self { http, spec, options, credentials, clock, requests: AtomicUsize::new(0) })
+        Ok(Self { http, spec, options, credentials, clock, requests: AtomicUsize::new(0), bytes: AtomicU64::new(0) })
     }
 
     /// Returns the credentials of this collection.
@@ -181,7 +185,22 @@ impl Fetch {
         }
         let body = self.read(&mut response, self.options.response_bytes_max).await?;
         let body = answer::decoded(&encoding, body, self.options.response_bytes_max).await?;
+        self.count(body.len() as u64)?;
         Ok(Answer { status, headers: response.headers().clone(), body })
+    }
+
+    /// Counts the bytes of an answer, of which a collection may have so many and no more.
+    fn count(&self, bytes: u64) -> Result<(), CollectError> {
+        let bytes_max = self.options.response_bytes_max.saturating_mul(LARGEST_ANSWERS_MAX);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match before.saturating_add(bytes) <= bytes_max {
+            true => Ok(()),
+            false => {
+                let detail =
+                    format!("the answers of one collection have more than {bytes_max} bytes; raise `response`");
+                Err(CollectError::new(Cause::TooLarge, detail))
+            }
+        }
     }
 
     async fn refused(

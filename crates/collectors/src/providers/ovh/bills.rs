@@ -116,24 +116,24 @@ fn put_bill(
         collected.warnings.push(format!("bill {id} is in `{code}`, which is no money; it is left out"));
         return Ok(());
     };
-    let currency = currency.to_string();
+    let code = currency.to_string();
     let day = period.zone().day_range(period.zone().day_of(date));
     let mut rest = signed(family, bill.price_without_tax.atoms()?);
     for detail in details {
-        let atoms = signed(family, detail.total_price.atoms()?);
+        let atoms = signed(family, detail.total_price.atoms_in(currency)?);
         rest -= atoms;
-        collected.lines.push(detail_line(family, id, detail, day, period).cost(format_atoms(atoms), &currency));
+        collected.lines.push(detail_line(family, id, detail, day, period).cost(format_atoms(atoms), &code));
     }
     let category = if family.is_refund { "Credit" } else { "Purchase" };
     if rest != 0 {
         let line =
             bill_line(category, id, day).cell("ChargeDescription", "Difference between the bill and its details");
-        collected.lines.push(line.cost(format_atoms(rest), &currency));
+        collected.lines.push(line.cost(format_atoms(rest), &code));
     }
-    let tax = signed(family, bill.tax.atoms()?);
+    let tax = signed(family, bill.tax.atoms_in(currency)?);
     if tax != 0 {
         let line = bill_line("Tax", id, day).cell("ChargeDescription", "Tax");
-        collected.lines.push(line.cost(format_atoms(tax), &currency));
+        collected.lines.push(line.cost(format_atoms(tax), &code));
     }
     Ok(())
 }

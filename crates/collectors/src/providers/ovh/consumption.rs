@@ -81,19 +81,19 @@ fn put_transaction(
         collected.warnings.push(format!("consumption in `{code}`, which is no money, is left out"));
         return Ok(());
     };
-    let currency = currency.to_string();
+    let code = currency.to_string();
     let service = transaction.service_id.as_str();
     let mut put = |line: Line, atoms: i128| {
         if atoms != 0 {
-            collected.lines.push(line.cost(format_atoms(atoms), &currency));
+            collected.lines.push(line.cost(format_atoms(atoms), &code));
         }
     };
     let mut rest = transaction.price.atoms()?;
     for element in &transaction.elements {
-        let mut element_rest = element.price.atoms()?;
+        let mut element_rest = element.price.atoms_in(currency)?;
         rest -= element_rest;
         for detail in &element.details {
-            let atoms = detail.price.atoms()?;
+            let atoms = detail.price.atoms_in(currency)?;
             element_rest -= atoms;
             let line = line(service, charged)
                 .maybe("ResourceId", detail.unique_id.clone())
@@ -178,6 +178,13 @@ mod tests {
         let expected =
             ["c0a80101", "b3-8.consumption", "instance", "2026-10-31T23:00:00Z", "2026-11-19T23:00:00Z", "EUR"];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn parts_in_another_currency_are_refused() {
+        let mixed = TRANSACTION.replacen("EUR", "USD", 1);
+        let refused = collect_one(&mixed).expect_err("dollars and euros");
+        assert!(refused.detail.contains("`EUR` is part of one in USD"), "{refused}");
     }
 
     #[test]

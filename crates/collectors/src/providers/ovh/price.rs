@@ -28,6 +28,19 @@ impl Price {
         &self.currency_code
     }
 
+    /// Returns the amount in atoms of a currency: that of the bill or consumption that it is a part of.
+    ///
+    /// # Errors
+    /// [`Cause::Schema`](super::super::error::Cause::Schema) if it is of another one, or out of bound.
+    pub fn atoms_in(&self, currency: Currency) -> Result<i128, CollectError> {
+        let atoms = self.atoms()?;
+        if atoms == 0 || self.currency() == Some(currency) {
+            return Ok(atoms);
+        }
+        let code = crate::prometheus::shown(&self.currency_code);
+        Err(CollectError::schema(format!("an amount in `{code}` is part of one in {currency}")))
+    }
+
     /// Returns the amount in atoms.
     ///
     /// # Errors
@@ -65,5 +78,16 @@ mod tests {
         check(r#"{"currencyCode":"EUR","value":5.99,"text":"5.99 €"}"#, Some("EUR"), "5.99");
         check(r#"{"currencyCode":"points","value":7,"text":"7"}"#, None, "7.00");
         check(r#"{"currencyCode":"N/A","value":0,"text":""}"#, None, "0.00");
+    }
+
+    #[test]
+    fn amounts_of_several_currencies_are_never_added() {
+        let of = |code: &str, value: i32| {
+            let price = serde_json::json!({ "currencyCode": code, "value": value, "text": "" });
+            let price: Price = serde_json::from_value(price).expect("a price");
+            price.atoms_in(Currency::USD).ok()
+        };
+        assert_eq!((of("USD", 1), of("EUR", 1), of("points", 7)), (Some(ATOMS_PER_UNIT), None, None));
+        assert_eq!(of("N/A", 0), Some(0));
     }
 }

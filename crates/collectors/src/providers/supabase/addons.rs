@@ -66,14 +66,15 @@ pub(super) async fn selected(fetch: &Fetch, project: &Project) -> Result<Vec<Add
     Ok(found.selected_addons)
 }
 
-/// Adds the hours of the days on which nobody looked yet, as if project and add-ons had been all day what they are now. The
-/// price is kept beside them: it may be another one when they are rated.
+/// Adds the hours of the days on which nobody looked yet, as if project and add-ons had been all day what they are now, but
+/// none of days before the project was made. The price is kept beside them: it may be another one when they are rated.
 pub(super) fn add_hours(project: &Project, selected: &[Addon], closed: DayRange, usage: &mut Usage) {
     let is_ours =
         |one: &&ProviderUsage| one.resource == PROJECT_HOURS && one.labels.get("project") == Some(&project.id);
     let known: BTreeSet<Day> = usage.values().filter(is_ours).map(|one| one.day).collect();
     let running = if project.is_active { HOURS_OF_DAY } else { 0 };
-    for day in closed.days().filter(|day| !known.contains(day)) {
+    let is_wanted = |day: &Day| project.made.is_none_or(|made| made <= *day) && !known.contains(day);
+    for day in closed.days().filter(is_wanted) {
         put(usage, hours(PROJECT_HOURS, day, running, &[("project", project.id.as_str())]));
         for addon in selected {
             let Price { kind, interval, amount } = &addon.variant.price;

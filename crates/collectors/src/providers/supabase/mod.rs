@@ -14,6 +14,7 @@ use super::credentials::{CredentialSpec, bearer};
 use super::error::CollectError;
 use super::fetch::{Allowed, Answer, Fetch, Pages, Request};
 use super::keys::{is_id, read_keys};
+use domain::{Day, Instant, Zone};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::header::AUTHORIZATION;
@@ -133,12 +134,14 @@ struct Project {
     name: Option<String>,
     region: Option<String>,
     cloud: Option<String>,
+    /// The day on which it was made, if that is known: it costs nothing before.
+    made: Option<Day>,
     /// Whether it runs; a paused one costs no compute.
     is_active: bool,
 }
 
 /// Quantities by what tells them apart.
-type Usage = BTreeMap<(domain::Day, String, BTreeMap<String, String>), ProviderUsage>;
+type Usage = BTreeMap<(Day, String, BTreeMap<String, String>), ProviderUsage>;
 
 impl Collector for Supabase {
     fn spec(&self) -> &'static Spec {
@@ -186,13 +189,7 @@ impl Supabase {
     }
 
     /// What the API tells of the present, as of the last day that is over.
-    async fn levels(
-        &self,
-        fetch: &Fetch,
-        project: &Project,
-        day: domain::Day,
-        usage: &mut Usage,
-    ) -> Result<(), CollectError> {
+    async fn levels(&self, fetch: &Fetch, project: &Project, day: Day, usage: &mut Usage) -> Result<(), CollectError> {
         quantities::disk(fetch, project, day, usage).await?;
         if self.keys.database {
             quantities::database(fetch, project, day, usage).await?;
@@ -244,7 +241,20 @@ struct ProjectBody {
     region: Option<String>,
     #[serde(default)]
     cloud_provider: Option<String>,
+    #[serde(default)]
+    inserted_at: Option<String>,
     status: String,
+}
+
+impl ProjectBody {
+    /// The day on which it was made; a time without a zone is UTC.
+    fn made(&self) -> Result<Option<Day>, CollectError> {
+        let time = |text: &str| {
+            Instant::parse_lenient(text).map_err(|error| CollectError::schema(format!("`inserted_at`: {error}")))
+        };
+        let made = self.inserted_at.as_deref().map(time).transpose()?;
+        Ok(made.map(|made| Zone::utc().day_of(made)))
+    }
 }
 
 /// Every project of an organisation; branches are projects too, because they cost.
@@ -265,6 +275,7 @@ async fn list(fetch: &Fetch, organization: &str) -> Result<Vec<Project>, Collect
                 return Err(CollectError::paging(format!("project {} came twice", crate::error::shorten(&body.id))));
             }
             projects.push(Project {
+                made: body.made()?,
                 id: body.id,
                 name: body.name,
                 region: body.region,

@@ -158,6 +158,31 @@ async fn runs_of_azure_are_told_by_their_manifests_wherever_they_lie() {
 }
 
 #[tokio::test]
+async fn weeks_of_azure_never_take_the_place_of_their_month() {
+    let given = Given::new(&AZURE).await;
+    let folder = Folder::new(&given);
+    let put = |run: &str, start: &str, amounts: &[&str]| {
+        let blob = format!("focus/weekly/{run}/part_0_0001.csv");
+        folder.put(&blob, &bill(&start[..7], amounts));
+        let manifest = json!({
+            "exportConfig": { "exportName": "weekly", "type": "FocusCost" },
+            "runInfo": { "submittedTime": "2026-11-20T03:12:45Z", "runId": run, "startDate": format!("{start}T00:00:00") },
+            "blobs": [{ "blobName": blob, "byteCount": 1 }],
+        });
+        folder.put(&format!("focus/weekly/{run}/manifest.json"), &manifest.to_string());
+    };
+    put("aaaa", "2026-10-01", &["1", "2"]);
+    put("bbbb", "2026-11-01", &["10", "20"]);
+    put("cccc", "2026-11-08", &["11", "21"]);
+    let providers = process(&given, &AZURE, folder.keys());
+    let refused = refresh(&providers, "azure_export").await;
+    assert_eq!(cause_of(&refused), Some(Cause::Schema), "{refused:?}");
+    let error = status(&providers).await.last_error.expect("a reason");
+    assert!(error.contains("2026-11-01") && error.contains("2026-11-08"), "{error}");
+    assert_eq!(billed(&given).await, "3.00", "October is whole, of November nothing is stored");
+}
+
+#[tokio::test]
 async fn plain_files_are_one_set_and_an_empty_folder_is_not_zero() {
     let given = Given::new(&FILES).await;
     let folder = Folder::new(&given);

@@ -1,7 +1,10 @@
 use super::faults::faults;
-use super::given::{Contract, Given, Variant, canary, refresh};
-use super::stand_in::{Asked, Reply};
+use super::given::{Contract, Given, Variant, canary, refresh, source};
+use super::stand_in::{Asked, Reply, Wire};
+use collectors::providers::{CollectReport, ProviderSource};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 static IONOS: Contract = Contract {
     kind: "ionos",
@@ -86,4 +89,45 @@ async fn a_month_is_its_invoice_and_until_then_its_days_at_the_contracts_prices(
     assert_eq!(shown, ["2026-11 1 115.20 false", "2026-10 1 148.80 true"]);
     let usage = given.stored().await.usage;
     assert_eq!((usage.len(), usage[0].resource.as_str(), usage[0].quantity.as_str()), (24, "1h_core", "96"));
+}
+
+/// October's invoice is not finally posted, November's is.
+fn answer_in_december(asked: &Asked) -> Wire {
+    let listed = |id: &str, date: &str| json!({ "id": id, "date": date });
+    Wire::Whole(match asked.path.as_str() {
+        "/12345678/invoices" => {
+            Reply::json(&json!({ "invoices": [listed("GY10", "2026-11-02"), listed("GY11", "2026-12-02")] }))
+        }
+        "/12345678/invoices/GY10" => {
+            let mut open = invoice("GY10", "2026-10", "2026-10-31");
+            open["metadata"]["finallyPosted"] = json!(false);
+            Reply::json(&open)
+        }
+        "/12345678/invoices/GY11" => Reply::json(&invoice("GY11", "2026-11", "2026-11-30")),
+        _ => answer(asked, Variant::Usual),
+    })
+}
+
+fn names(report: &CollectReport) -> Vec<&str> {
+    report.periods.iter().map(|period| period.period.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_month_that_is_final_early_hides_no_older_one_and_its_quantities_are_handed_over() {
+    let given = Given::new(&IONOS).await;
+    given.server.then(answer_in_december);
+    let meters = BTreeMap::from([("1h_core".to_owned(), "ionos_core_hours".to_owned())]);
+    let of_source = ProviderSource { meters, ..source(&IONOS, &given.server.url, Duration::from_secs(20)) };
+    let providers = given.process(vec![of_source]);
+    let report = refresh(&providers, "ionos").await.expect("a collection");
+    assert_eq!((names(&report), report.taken.accepted), (vec!["2026-11", "2026-10"], 0));
+    given.clock.set("2026-12-03T12:00:00Z".parse().expect("an instant"));
+    let report = refresh(&providers, "ionos").await.expect("a collection");
+    assert_eq!(names(&report), ["2026-12", "2026-11", "2026-10"]);
+    assert!(report.periods[1].is_final && !report.periods[2].is_final, "{report:?}");
+    // The 24 days that were read; nobody reads November again.
+    assert_eq!(report.taken.accepted, 24);
+    given.clock.set("2026-12-05T12:00:00Z".parse().expect("an instant"));
+    let report = refresh(&providers, "ionos").await.expect("a collection");
+    assert_eq!(names(&report), ["2026-12", "2026-10"]);
 }

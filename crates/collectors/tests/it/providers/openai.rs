@@ -1,6 +1,7 @@
 use super::faults::faults;
-use super::given::{Contract, Given, Variant, canary, refresh};
-use super::stand_in::{Asked, Reply};
+use super::given::{Contract, Given, Variant, canary, cause_of, refresh};
+use super::stand_in::{Asked, Reply, Wire};
+use collectors::providers::Cause;
 use serde_json::{Value, json};
 
 static OPENAI: Contract = Contract {
@@ -77,4 +78,28 @@ async fn days_are_asked_for_in_seconds_and_no_mail_is_kept() {
     // 1 and 25 November 2026, midnight UTC.
     assert_eq!((asked[0].param("start_time"), asked[0].param("end_time")), (Some("1793491200"), Some("1795564800")));
     assert!(given.kept().contains("proj_1") && !given.kept().contains("somebody@example.com"));
+}
+
+#[tokio::test]
+async fn a_day_that_comes_on_two_pages_is_not_counted_twice() {
+    let given = Given::new(&OPENAI).await;
+    let before = given.stored().await;
+    given.server.then(|asked| {
+        let mut second: Value =
+            serde_json::from_slice(&answer(asked, Variant::Usual).body).expect("what the contract answers");
+        if asked.param("page").is_some() {
+            // The first page shifted: its day stands here as well, before a new one.
+            let first = Asked {
+                query: asked.query.iter().filter(|(key, _)| key != "page").cloned().collect(),
+                ..asked.clone()
+            };
+            let first: Value = serde_json::from_slice(&answer(&first, Variant::Usual).body).expect("the first page");
+            let days = second["data"].as_array_mut().expect("days");
+            days.insert(0, first["data"][0].clone());
+        }
+        Wire::Whole(Reply::json(&second))
+    });
+    let result = refresh(&given.patient(&OPENAI), "openai").await;
+    assert_eq!(cause_of(&result), Some(Cause::Paging), "{result:?}");
+    assert_eq!(given.stored().await, before);
 }

@@ -259,3 +259,57 @@ async fn all_collectors_are_read_at_once_and_one_that_fails_holds_no_other_up() 
     let shown: Vec<(&str, bool)> = results.iter().map(|(name, result)| (name.as_str(), result.is_ok())).collect();
     assert_eq!(shown, [("broken", false), ("vercel", true)]);
 }
+
+#[tokio::test]
+async fn the_last_days_of_a_period_that_the_provider_has_forgotten_become_usage_yet() {
+    let given = Given::new(&CONTRACT).await;
+    let meters = BTreeMap::from([("service_10".to_owned(), "vercel_requests".to_owned())]);
+    let of_source = ProviderSource { meters, ..source(&CONTRACT, &given.server.url, Duration::from_secs(20)) };
+    let providers = given.process(vec![of_source]);
+    given.clock.set("2026-11-05T12:00:00Z".parse().expect("an instant"));
+    refresh(&providers, "vercel").await.expect("a collection");
+    let of_november = || {
+        let points = std::mem::take(&mut *given.points.0.lock().expect("no thread died"));
+        points.iter().filter(|point| point.hour.to_string().starts_with("2026-11")).count()
+    };
+    assert_eq!(of_november(), 0, "it may be corrected yet");
+    given.server.then(|asked| match asked.param("from") {
+        Some("2026-11-01T07:00:00Z") => Wire::Whole(Reply::status(404, r#"{"error":{"code":"costs_not_found"}}"#)),
+        _ => Wire::Whole(charges(asked, &[10, 20, 30])),
+    });
+    given.clock.set("2026-12-09T12:00:00Z".parse().expect("an instant"));
+    refresh(&providers, "vercel").await.expect("a collection");
+    assert_eq!(of_november(), 1);
+}
+
+#[tokio::test]
+async fn two_sources_of_one_account_are_warned_about() {
+    let given = Given::new(&CONTRACT).await;
+    let one = source(&CONTRACT, &given.server.url, Duration::from_secs(20));
+    let again = ProviderSource { name: "vercel-again".to_owned(), ..one.clone() };
+    let providers = given.process(vec![one, again]);
+    let report = refresh(&providers, "vercel").await.expect("a collection");
+    assert_eq!(report.warnings, Vec::<String>::new());
+    let report = refresh(&providers, "vercel-again").await.expect("a collection");
+    let about = |period: &str| {
+        format!(
+            "sources \"vercel-again\" and \"vercel\" both have costs of account team_1 in {period}; check that none is \
+             counted twice"
+        )
+    };
+    assert_eq!(report.warnings, ["2026-11", "2026-10"].map(about));
+}
+
+#[tokio::test]
+async fn s6_the_answers_of_a_collection_are_bounded_together() {
+    let given = Given::new(&CONTRACT).await;
+    given.server.then(|_| Wire::Whole(Reply::status(200, vec![b' '; 1_000])));
+    let usual = source(&CONTRACT, &given.server.url, Duration::from_secs(20)).options;
+    let options = FetchOptions { response_bytes_max: 1_000, ..usual };
+    let fetch = Fetch::new(&vercel::SPEC, options, Credentials::default(), given.clock.clone()).expect("a client");
+    for _ in 0..16 {
+        fetch.send(Request::get("/v1/billing/charges")).await.expect("an answer");
+    }
+    let refused = fetch.send(Request::get("/v1/billing/charges")).await.map(|answer| answer.status);
+    assert_eq!(refused.map_err(|error| error.cause), Err(Cause::TooLarge));
+}

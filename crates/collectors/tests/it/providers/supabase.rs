@@ -161,6 +161,20 @@ async fn an_addon_that_is_selected_later_is_not_charged_for_days_before() {
 }
 
 #[tokio::test]
+async fn a_project_is_not_charged_for_days_before_it_was_made() {
+    let given = Given::new(&CONTRACT).await;
+    given.server.then(|asked| {
+        let reply = answer(asked, Variant::Usual);
+        let body = String::from_utf8(reply.body.clone()).expect("text");
+        let body =
+            body.replace(r#""is_branch":false"#, r#""inserted_at":"2026-11-20T10:00:00.123Z","is_branch":false"#);
+        Wire::Whole(Reply { body: body.into_bytes(), ..reply })
+    });
+    let report = refresh(&given.patient(&CONTRACT), "supabase").await.expect("a collection");
+    assert_eq!(report.periods[0].lines, 2 * 5, "two add-ons from the 20th to the 24th");
+}
+
+#[tokio::test]
 async fn an_error_within_a_success_is_an_error() {
     let given = Given::new(&CONTRACT).await;
     let before = given.stored().await;

@@ -4,6 +4,7 @@ use super::stand_in::{Asked, Reply, Wire};
 use collectors::providers::Cause;
 use domain::Day;
 use serde_json::{Value, json};
+use storage::catalog::ProviderUsageRow;
 
 /// Seven buckets a day: 24 days have 168 records, two pages.
 const BUCKETS: i64 = 7;
@@ -127,6 +128,24 @@ async fn quantities_of_buckets_are_kept_by_day() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_was_made_again_on_the_same_day_is_one_bucket() {
+    let given = Given::new(&CONTRACT).await;
+    given.server.then(|asked| {
+        let reply = answer(asked, Variant::Usual);
+        let body = String::from_utf8(reply.body.clone()).expect("text").replace("bucket-1", "bucket-0");
+        Wire::Whole(Reply { body: body.into_bytes(), ..reply })
+    });
+    let report = refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    assert_eq!(report.periods[0].lines, 8 * 24, "each record costs");
+    let usage = given.stored().await.usage;
+    let of_bucket = |row: &&ProviderUsageRow| {
+        row.usage_date == "2026-11-24" && row.resource == "bucket_bytes" && row.labels_key.contains("bucket-0")
+    };
+    let found: Vec<&str> = usage.iter().filter(of_bucket).map(|row| row.quantity.as_str()).collect();
+    assert_eq!(found, ["3000000000600"]);
+}
+
+#[tokio::test]
 async fn throttling_that_comes_as_400_is_tried_again() {
     let given = Given::new(&CONTRACT).await;
     given.server.then(|_| Wire::Whole(Reply::status(400, r#"{"Code":"RequestRateLimitExceeded"}"#)));
@@ -145,4 +164,17 @@ async fn records_that_are_gone_are_no_zeros() {
         assert_eq!(cause_of(&result), Some(Cause::WouldShrink), "{result:?}");
         assert_eq!(given.stored().await, before);
     }
+}
+
+#[tokio::test]
+async fn a_page_without_records_before_the_last_one_is_no_end() {
+    let given = Given::new(&CONTRACT).await;
+    let before = given.stored().await;
+    given.server.then(|asked| match asked.param("pageNum") {
+        Some("1") => Wire::Whole(Reply::json(&json!({ "PageInfo": { "PageCount": 0 }, "Records": [] }))),
+        _ => Wire::Whole(answer(asked, Variant::Usual)),
+    });
+    let result = refresh(&given.patient(&CONTRACT), "wasabi").await;
+    assert_eq!(cause_of(&result), Some(Cause::Paging), "{result:?}");
+    assert_eq!(given.stored().await, before);
 }
