@@ -121,3 +121,13 @@ export function days(from: string, to: string, of?: string): string {
 export function capital(word: string): string {
   return word.slice(0, 1).toLocaleUpperCase() + word.slice(1);
 }
+
+/** Returns the day of an instant in a zone. */
+export function instantDay(text: string, timeZone: string, of?: string): string {
+  return new Intl.DateTimeFormat(of ?? locale(), { timeZone, month: "short", day: "numeric", year: "numeric" }).format(new Date(text));
+}
+
+/** Returns a month such as `October 2026`. */
+export function month(text: string, of?: string): string {
+  return new Intl.DateTimeFormat(of ?? locale(), { timeZone: "UTC", month: "long", year: "numeric" }).format(new Date(`${text}-01T00:00:00Z`));
+}
