@@ -94,7 +94,7 @@ export function growth(now: string, before: string | null | undefined, of?: stri
   const part = divide(now, before, 6);
   if (part === null) return null;
   const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" } as const;
-  return formatter(options, of).format(minus(part, "1") as Exact);
+  return formatter(options, of).format(minus(part, "1") as Exact).replace(/^-/, "−");
 }
 
 /** Returns the day, such as `Nov 27, 2026`, or `Nov 27` in short. */

@@ -48,6 +48,7 @@ export function term(name: string): string {
 
 /** Returns a word of the API with spaces and a capital. */
 export function spoken(word: string): string {
+  if (word === "ai") return "AI";
   const text = word.replaceAll("_", " ");
   return text.slice(0, 1).toUpperCase() + text.slice(1);
 }
