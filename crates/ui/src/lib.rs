@@ -16,7 +16,7 @@ use axum::routing::get;
 use built::{ASSETS, INDEX};
 
 /// Addresses that the application in the browser knows; every other one stays 404.
-pub const PAGES: [&str; 17] = [
+pub const PAGES: [&str; 18] = [
     "/",
     "/login",
     "/platform/cost",
@@ -25,6 +25,7 @@ pub const PAGES: [&str; 17] = [
     "/clusters/{name}",
     "/unit-costs",
     "/overhead",
+    "/flow",
     "/ledger",
     "/close",
     "/data",

@@ -43,6 +43,7 @@ function fullOn(days: readonly string[], parts: readonly (number | null)[]): str
   const spread = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
   const slope = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0) / spread;
   if (!(slope > 0)) return null;
-  const left = Math.ceil(meanX + (1 - meanY) / slope - (days.length - 1));
+  // What the float adds to a whole day is no day more.
+  const left = Math.ceil(meanX + (1 - meanY) / slope - (days.length - 1) - 1e-6);
   return left > DAYS_MAX ? null : plus(end, Math.max(0, left));
 }

@@ -33,6 +33,7 @@ export const PAGES: readonly PageOf[] = [
   { path: "/clusters", title: "Clusters", group: "Platform", key: "k", roles: READERS, load: () => import("../pages/Clusters.svelte") },
   { path: "/unit-costs", title: "Unit costs", group: "Platform", key: "n", roles: READERS, load: () => import("../pages/UnitCosts.svelte") },
   { path: "/overhead", title: "Overhead", group: "Platform", key: "h", roles: READERS, load: () => import("../pages/Overhead.svelte") },
+  { path: "/flow", title: "Flow", group: "Platform", key: "f", roles: READERS, load: () => import("../pages/Flow.svelte") },
   { path: "/ledger", title: "Ledger", group: "Books", key: "l", roles: READERS, load: () => import("../pages/Ledger.svelte") },
   { path: "/close", title: "Month-end", group: "Books", key: "m", roles: FINANCE, load: () => import("../pages/Close.svelte") },
   { path: "/data", title: "Data", group: "Books", key: "d", roles: READERS, load: () => import("../pages/Data.svelte") },

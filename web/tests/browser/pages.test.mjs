@@ -26,6 +26,7 @@ const PAGES = {
   cluster: ["/clusters/shared-west-us", "shared-west-us", "table"],
   "unit-costs": ["/unit-costs", "Unit costs", "table"],
   overhead: ["/overhead", "Overhead", "table"],
+  flow: ["/flow", "Flow", "table"],
   ledger: ["/ledger", "Ledger", "table"],
   proof: ["/ledger?t=proof&r=7d", "Ledger", "table"],
   entries: ["/ledger?t=entries&r=7d", "Ledger", "table"],
