@@ -3,7 +3,7 @@ import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
 import { CHANGES, IMPACT, PERIODS, answerBooks } from "./books.mjs";
-import { ask, startDemo } from "./server.mjs";
+import { ask, startDemo, startEmpty } from "./server.mjs";
 
 let server;
 let browser;
@@ -323,6 +323,35 @@ test("a server that fails, is slow or is gone: each panel says so, and is whole 
         });
       },
     });
+  }
+});
+
+test("without any data every page is whole and says what fills it; the job that does is one click away", async () => {
+  const empty = await startEmpty("/costs");
+  const says = {
+    overview: "Nothing is posted yet.", tenant: "Nothing was posted in these days.", clusters: "No pool of the policy is a cluster.", "unit-costs": "No workflow has cost in these days.",
+    overhead: "No pool is overhead in these days.", flow: "Nothing was posted in these days.", ledger: "Nothing is posted yet.", proof: "No day of these was attributed yet.",
+    data: "No source is configured.", tenants: "There is no workspace yet.", audit: "Nobody changed anything yet.",
+  };
+  try {
+    for (const [name, text] of Object.entries(says)) {
+      const { page, faults, close } = await open(browser, empty);
+      await page.goto(`${empty.url}${PAGES[name][0].replace("{largest}", "acme")}`);
+      await page.getByText(text).first().waitFor();
+      await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true]").length === 0);
+      assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], name);
+      await expectAccessible(page, `empty ${name}`);
+      await picture(page, `empty-${name}`);
+      if (name === "overview") {
+        assert.match(await page.locator("main").innerText(), /it runs at \d\d:\d\d UTC, next /);
+        await page.getByRole("button", { name: "Run now" }).click();
+        await page.getByText("Nothing had changed: no new posting.").waitFor();
+      }
+      assert.deepEqual(faults, [], name);
+      await close();
+    }
+  } finally {
+    await empty.stop();
   }
 });
 
