@@ -17,6 +17,8 @@ export interface TableColumn<Row> extends SortColumn<Row> {
   bar?: (row: Row) => string | null;
   /** A button in place of the text. */
   press?: ((row: Row) => void) | undefined;
+  /** Whether the row has one; all have if left out. */
+  hasPress?: (row: Row) => boolean;
   /** Breaks into lines instead of widening the table. */
   isLong?: boolean;
   isCode?: boolean;
