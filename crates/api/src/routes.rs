@@ -92,7 +92,6 @@ pub(crate) fn all() -> Vec<Route> {
 /// Pages, health and the description of the interface.
 fn about() -> Vec<Route> {
     vec![
-        route(Public, routes!(health::home)),
         route(Public, routes!(health::healthz)),
         route(Public, routes!(health::readyz)),
         route(Public, routes!(health::openapi_json)),
@@ -252,8 +251,8 @@ pub fn router_with(app: App, base_path: &str, pages: Router<App>) -> Router {
     }
     router = router.merge(pages);
     if !base.is_empty() {
-        // A route of a nested `/` answers without the last slash only.
-        router = Router::new().nest(base, router).route(&format!("{base}/"), get(health::home));
+        // A page of a nested `/` answers without the last slash only.
+        router = Router::new().nest(base, router).route(&format!("{base}/"), get(health::without_slash));
     }
     router
         // Bodies are bounded where they are read, each kind by its own limit.

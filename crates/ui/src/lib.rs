@@ -16,7 +16,26 @@ use axum::routing::get;
 use built::{ASSETS, INDEX};
 
 /// Addresses that the application in the browser knows; every other one stays 404.
-pub const PAGES: [&str; 3] = ["/login", "/platform/cost", "/settings/usage"];
+pub const PAGES: [&str; 18] = [
+    "/",
+    "/login",
+    "/platform/cost",
+    "/tenants/{id}",
+    "/clusters",
+    "/clusters/{name}",
+    "/unit-costs",
+    "/overhead",
+    "/flow",
+    "/ledger",
+    "/close",
+    "/data",
+    "/rates",
+    "/policies",
+    "/settings/usage",
+    "/settings/tenants",
+    "/settings/tokens",
+    "/audit",
+];
 
 /// A page loads from this server only, and nothing that stands in the page itself runs.
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; \
@@ -116,7 +135,9 @@ mod tests {
     async fn a_page_knows_its_base_path_and_may_load_from_its_server_only() {
         for (base_path, written) in [("/", "<base href=\"/\">"), ("/costs/", "<base href=\"/costs/\">")] {
             for page in PAGES {
-                let (status, headers, text) = ask(base_path, page).await;
+                // What varies may be any name, with any letters of an address.
+                let address = page.replace("{id}", "a%2Fb%3Cscript%3E").replace("{name}", "shared-west-us");
+                let (status, headers, text) = ask(base_path, &address).await;
                 assert_eq!(status, StatusCode::OK, "{page}");
                 assert!(text.contains(written), "{page} at {base_path}: {text}");
                 assert_eq!(headers[header::CONTENT_SECURITY_POLICY], POLICY);
@@ -128,7 +149,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_page_stays_missing() {
-        for path in ["/", "/platform", "/assets/none.js", "/assets/", "/elsewhere"] {
+        let missing =
+            ["/platform", "/tenants", "/tenants/a/b", "/clusters/", "/assets/none.js", "/assets/", "/elsewhere"];
+        for path in missing {
             assert_eq!(ask("/", path).await.0, StatusCode::NOT_FOUND, "{path}");
         }
     }

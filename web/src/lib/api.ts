@@ -6,6 +6,7 @@ import type { SnapshotRow } from "./metrics.ts";
 type Schemas = components["schemas"];
 export type Problem = Pick<Schemas["Problem"], "code" | "title" | "detail" | "request_id" | "status">;
 export type Tenant = Schemas["TenantBody"];
+export type Schema<Name extends keyof Schemas> = Schemas[Name];
 /** A row of costs; the view at current rates also says what was used. */
 export type CostRow = Schemas["CostRowBody"] & { usage?: Record<string, string> };
 /** The view at current rates says which card priced it and how far it is from the bill. */
@@ -83,6 +84,22 @@ export function address(path: string, query: Query = {}): string {
   return url.href;
 }
 
+/** What is sent, and as what. */
+export interface Body {
+  type: string;
+  text: string;
+}
+
+/** Returns a body of JSON. */
+export function jsonBody(content: unknown): Body {
+  return { type: "application/json", text: JSON.stringify(content) };
+}
+
+/** Returns JSON with its numbers in quotes: a number would lose digits on its way through a float. */
+export function numbersAsText(json: string): string {
+  return json.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (found) => (found.startsWith('"') ? found : `"${found}"`));
+}
+
 /** Asks the API with a token; refusals become `ApiError`. */
 export class Client {
   constructor(
@@ -90,11 +107,13 @@ export class Client {
     private readonly refused: () => void = () => undefined,
   ) {}
 
-  private async send(method: string, path: string, query: Query, accept: string, signal?: AbortSignal): Promise<Response> {
-    const headers = { authorization: `Bearer ${this.token}`, accept };
+  private async send(method: string, path: string, query: Query, accept: string, signal?: AbortSignal, body?: Body): Promise<Response> {
+    const headers: Record<string, string> = { authorization: `Bearer ${this.token}`, accept };
+    if (body) headers["content-type"] = body.type;
     let answer: Response;
     try {
       const init: RequestInit = { method, headers, credentials: "omit" };
+      if (body) init.body = body.text;
       if (signal) init.signal = signal;
       answer = await fetch(address(`api/v1${path}`, query), init);
     } catch (error) {
@@ -117,13 +136,41 @@ export class Client {
     return (await this.send("GET", path, query, "application/json", signal)).json() as Promise<T>;
   }
 
-  async post<T>(path: string, query: Query = {}): Promise<T> {
-    return (await this.send("POST", path, query, "application/json")).json() as Promise<T>;
+  async post<T>(path: string, query: Query = {}, body?: Body): Promise<T> {
+    return (await this.send("POST", path, query, "application/json", undefined, body)).json() as Promise<T>;
+  }
+
+  async put<T>(path: string, body: Body): Promise<T> {
+    return (await this.send("PUT", path, {}, "application/json", undefined, body)).json() as Promise<T>;
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.send("DELETE", path, {}, "application/json");
+  }
+
+  /** Returns a text as it is. */
+  async text(path: string, accept: string, signal?: AbortSignal): Promise<string> {
+    return (await this.send("GET", path, {}, accept, signal)).text();
+  }
+
+  /** Returns an answer whose money is written as numbers, with every number as the text it was sent as. */
+  async exact<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+    return JSON.parse(numbersAsText(await (await this.send("GET", path, query, "application/json", signal)).text())) as T;
   }
 
   /** Hands over each server-sent event until the server ends the stream. */
   async follow(path: string, take: (event: string, data: unknown) => void, signal: AbortSignal): Promise<void> {
-    const answer = await this.send("GET", path, {}, "text/event-stream", signal);
+    await this.read(await this.send("GET", path, {}, "text/event-stream", signal), take);
+  }
+
+  /** Asks a question with a text, and hands over each event of the answer; a server that sends no events answers with `done`. */
+  async ask(path: string, query: Query, body: Body, take: (event: string, data: unknown) => void, signal: AbortSignal): Promise<void> {
+    const answer = await this.send("POST", path, query, "text/event-stream, application/json;q=0.9", signal, body);
+    if (answer.headers.get("content-type")?.startsWith("text/event-stream")) await this.read(answer, take);
+    else take("done", await answer.json());
+  }
+
+  private async read(answer: Response, take: (event: string, data: unknown) => void): Promise<void> {
     const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
     let kept = "";
     for (let piece = await reader?.read(); piece && !piece.done; piece = await reader?.read()) {
@@ -139,8 +186,8 @@ export class Client {
   }
 
   /** Returns a file and the name that the server gives it. */
-  async file(path: string, query: Query): Promise<{ name: string | null; content: Blob }> {
-    const answer = await this.send("GET", path, query, "text/csv");
+  async file(path: string, query: Query, accept = "text/csv"): Promise<{ name: string | null; content: Blob }> {
+    const answer = await this.send("GET", path, query, accept);
     const name = /filename="?([^";]+)"?/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? null;
     return { name, content: await answer.blob() };
   }

@@ -94,7 +94,7 @@ export function growth(now: string, before: string | null | undefined, of?: stri
   const part = divide(now, before, 6);
   if (part === null) return null;
   const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" } as const;
-  return formatter(options, of).format(minus(part, "1") as Exact);
+  return formatter(options, of).format(minus(part, "1") as Exact).replace(/^-/, "−");
 }
 
 /** Returns the day, such as `Nov 27, 2026`, or `Nov 27` in short. */
@@ -120,4 +120,14 @@ export function days(from: string, to: string, of?: string): string {
 /** Returns the word with a capital. */
 export function capital(word: string): string {
   return word.slice(0, 1).toLocaleUpperCase() + word.slice(1);
+}
+
+/** Returns the day of an instant in a zone. */
+export function instantDay(text: string, timeZone: string, of?: string): string {
+  return new Intl.DateTimeFormat(of ?? locale(), { timeZone, month: "short", day: "numeric", year: "numeric" }).format(new Date(text));
+}
+
+/** Returns a month such as `October 2026`. */
+export function month(text: string, of?: string): string {
+  return new Intl.DateTimeFormat(of ?? locale(), { timeZone: "UTC", month: "long", year: "numeric" }).format(new Date(`${text}-01T00:00:00Z`));
 }

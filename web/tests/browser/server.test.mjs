@@ -16,7 +16,7 @@ after(async () => {
 
 test("pages are served with a strict policy, an ETag and the base path; other addresses stay 404", async () => {
   for (const [{ url }, base] of [[server, "/"], [below, "/costs/"]]) {
-    for (const page of ["/login", "/platform/cost", "/settings/usage"]) {
+    for (const page of ["", "/login", "/platform/cost", "/tenants/acme", "/clusters/a%2Fb", "/ledger", "/close", "/settings/usage", "/audit"]) {
       const answer = await fetch(url + page);
       assert.equal(answer.status, 200);
       assert.match(answer.headers.get("content-type"), /^text\/html/);
@@ -34,7 +34,7 @@ test("pages are served with a strict policy, an ETag and the base path; other ad
       assert.match(asset.headers.get("cache-control"), /immutable/);
       assert.equal(asset.headers.get("content-encoding"), "gzip");
     }
-    for (const path of ["/platform", "/settings", "/platform/cost/x", "/assets/none.js", "/index.html"]) {
+    for (const path of ["/platform", "/settings", "/platform/cost/x", "/tenants", "/tenants/a/b", "/assets/none.js", "/index.html"]) {
       const answer = await fetch(url + path);
       assert.equal(answer.status, 404, path);
       assert.match(answer.headers.get("content-type"), /problem\+json/, path);
@@ -78,7 +78,10 @@ test("the page shows the API's posted total and rows, to the last digit", async 
 
 test("below a base path everything works, on a server without any data too", async () => {
   const { page, faults, close } = await open(browser, below);
-  await page.goto(`${below.url}/`);
+  await page.goto(below.url);
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await page.getByText("Nothing is posted yet").waitFor();
+  await page.getByRole("link", { name: "Cost", exact: true }).click();
   await page.getByRole("heading", { name: "Cost by workspace" }).waitFor();
   assert.equal(new URL(page.url()).pathname, "/costs/platform/cost");
   await page.getByText("Nothing was measured in these days").waitFor();

@@ -5,7 +5,7 @@ use crate::around::BasePath;
 use crate::list::json;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Serialize;
@@ -61,11 +61,10 @@ pub async fn openapi_json(BasePath(base): BasePath, query: QueryPairs) -> Result
     json(&document)
 }
 
-/// Leads to the page that fits the caller: to signing in, or on from there.
-#[utoipa::path(get, path = "/", tag = "health", responses((status = 303, description = "To /login, which leads on")))]
-pub async fn home(BasePath(base): BasePath, query: QueryPairs) -> Result<Redirect, ApiError> {
-    query.none()?;
-    Ok(Redirect::to(&format!("{base}/login")))
+/// Leads from the base path with a slash behind it to the page there, with the same query.
+pub(crate) async fn without_slash(BasePath(base): BasePath, RawQuery(query): RawQuery) -> Redirect {
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    Redirect::to(&format!("{base}{query}"))
 }
 
 /// Shows this document to people.

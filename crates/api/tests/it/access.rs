@@ -82,7 +82,6 @@ fn table() -> Vec<Row> {
     use Who::{Anybody, Costs, Events, Finance, Platform, PlatformOnly, Readers, Snapshots, Statements};
     let plain = |path: &str| vec![get("own", path, 200)];
     vec![
-        Row("GET", "/", Anybody, vec![get("own", "/", 303)]),
         Row("GET", "/healthz", Anybody, plain("/healthz")),
         Row("GET", "/readyz", Anybody, plain("/readyz")),
         Row("GET", "/api/v1/openapi.json", Anybody, plain("/api/v1/openapi.json")),

@@ -1,0 +1,373 @@
+// Every page against the real server with demo data: it loads, is accessible in both themes and widths, and does its job.
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
+import { CHANGES, IMPACT, PERIODS, answerBooks } from "./books.mjs";
+import { ask, startDemo, startEmpty } from "./server.mjs";
+
+let server;
+let browser;
+let largest;
+before(async () => {
+  [server, browser] = await Promise.all([startDemo(), launch()]);
+  const { rows } = await ask(server, "/costs?range=30d&group_by=tenant&limit=20");
+  largest = rows.find(({ key }) => !key.tenant.startsWith("__")).key.tenant;
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** Each page: its address, its heading, what is there once it is loaded. */
+const PAGES = {
+  overview: ["/", "Overview", "table"],
+  tenant: ["/tenants/{largest}", null, "table"],
+  clusters: ["/clusters", "Clusters", "table"],
+  cluster: ["/clusters/shared-west-us", "shared-west-us", "table"],
+  "unit-costs": ["/unit-costs", "Unit costs", "table"],
+  overhead: ["/overhead", "Overhead", "table"],
+  flow: ["/flow", "Flow", "table"],
+  ledger: ["/ledger", "Ledger", "table"],
+  proof: ["/ledger?t=proof&r=7d", "Ledger", "table"],
+  entries: ["/ledger?t=entries&r=7d", "Ledger", "table"],
+  close: ["/close", "Month-end: October 2026", "table"],
+  data: ["/data", "Data", "table"],
+  rates: ["/rates", "Rate cards", "table"],
+  policies: ["/policies", "Policies", "table"],
+  tenants: ["/settings/tenants", "Workspaces", "table"],
+  tokens: ["/settings/tokens", "Tokens", "table"],
+  audit: ["/audit", "Audit", "table"],
+};
+
+/** Opens a page of the real server, runs, and expects no fault. */
+async function on(address, run, options = {}) {
+  const opened = await open(browser, server, options);
+  try {
+    await (options.before ?? (() => undefined))(opened.page);
+    await opened.page.goto(`${server.url}${address.replace("{largest}", encodeURIComponent(largest))}`);
+    await run(opened.page, opened);
+    assert.deepEqual(opened.faults, []);
+  } finally {
+    await opened.close();
+  }
+}
+async function whole(page, heading) {
+  await page.getByRole("heading", { level: 1, ...(heading ? { name: heading, exact: true } : {}) }).waitFor();
+  await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true]").length === 0);
+}
+
+for (const [name, [address, heading]] of Object.entries(PAGES)) {
+  for (const scheme of ["light", "dark"]) {
+    for (const width of [1280, 320]) {
+      test(`${name}: whole, accessible, nothing scrolls sideways: ${scheme}, ${width} px`, async () => {
+        await on(address, async (page) => {
+          await whole(page, heading);
+          assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
+          assert.ok((await page.getByRole("table").count()) > 0);
+          await expectAccessible(page, `${name} ${scheme} ${width}`);
+          await expectNoSidewaysScroll(page, `${name} ${scheme} ${width}`);
+          await picture(page, `${name}-${scheme}-${width}`);
+        }, { scheme, width, before: answerBooks });
+      });
+    }
+  }
+}
+
+test("the menu shows a role its pages, and a page of others says so and asks nothing", async () => {
+  const menus = {
+    finance: { has: ["Overview", "Month-end", "Data"], lacks: ["Cost", "Tokens", "Audit", "Usage"] },
+    admin: { has: ["Overview", "Ledger", "Policies"], lacks: ["Month-end", "Tokens", "Audit"] },
+    tenant_owner: { has: ["acme", "Usage"], lacks: ["Overview", "Ledger", "Rate cards", "Workspaces"] },
+  };
+  for (const [role, { has, lacks }] of Object.entries(menus)) {
+    const tenants = role === "tenant_owner" ? { tenants: ["acme"] } : {};
+    const { token } = await ask(server, "/tokens", { method: "POST", body: { role, name: role, ...tenants } });
+    const asked = [];
+    await on("/settings/tokens", async (page) => {
+      await page.getByText("Your role does not see this page.").waitFor();
+      assert.deepEqual(asked.filter((path) => !path.endsWith("/settings")), []);
+      const menu = page.getByRole("navigation", { name: "Pages" });
+      for (const title of has) assert.equal(await menu.getByRole("link", { name: title, exact: true }).count(), 1, `${role} ${title}`);
+      for (const title of lacks) assert.equal(await menu.getByRole("link", { name: title, exact: true }).count(), 0, `${role} ${title}`);
+      await expectAccessible(page, role);
+    }, { token, before: (page) => page.on("request", (request) => request.url().includes("/api/") && asked.push(new URL(request.url()).pathname)) });
+  }
+});
+
+test("a tenant's owner sees the own cost, and nothing is refused on the way", async () => {
+  const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "tenant_owner", name: "own", tenants: [largest] } });
+  const refused = [];
+  await on("/tenants/{largest}", async (page) => {
+    await whole(page, largest);
+    const { today } = await ask(server, "/settings");
+    const from = new Date(Date.parse(today) - 29 * 86_400_000).toISOString().slice(0, 10);
+    const { rows } = await ask(server, `/costs?from=${from}&to=${today}&group_by=tenant`, { token });
+    assert.equal(await page.locator(".facts .first dd").getAttribute("title"), `${rows[0].cost} USD`);
+    assert.equal(await page.getByText("Rank").count(), 0);
+    assert.deepEqual(refused, []);
+  }, { token, before: (page) => page.on("response", (answer) => [401, 403].includes(answer.status()) && refused.push(answer.url())) });
+});
+
+test("the figures of a page are the API's, to the last digit", async () => {
+  const filter = `tenant:"${largest}"`;
+  const { today } = await ask(server, "/settings");
+  const from = new Date(Date.parse(today) - 29 * 86_400_000).toISOString().slice(0, 10);
+  const pools = await ask(server, `/costs?from=${from}&to=${today}&group_by=pool,tier&filter=${encodeURIComponent(filter)}&limit=1000`);
+  await on("/tenants/{largest}", async (page) => {
+    await whole(page);
+    const table = page.getByRole("region", { name: "Cost by pool, table" });
+    const exact = await table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => row.querySelector('[data-label="Cost"]').dataset.exact));
+    assert.deepEqual(exact, pools.rows.map(({ cost }) => cost));
+  });
+  const day = (await ask(server, "/costs?range=30d&group_by=tenant&limit=1")).meta.data_through;
+  const answer = await fetch(`${server.url}/api/v1/cost-attribution/cluster/shared-west-us/comparison?date=${day}`, { headers: { authorization: `Bearer ${server.token}` } });
+  const digits = [...(await answer.text()).matchAll(/"cost":(-?[\d.]+)/g)].map(([, digit]) => digit);
+  await on(`/clusters/shared-west-us?d=${day}`, async (page) => {
+    await whole(page);
+    assert.deepEqual(await page.locator('tbody [data-label="Cost"]').evaluateAll((cells) => cells.map((cell) => cell.dataset.exact)), digits);
+  });
+});
+
+test("jobs: the most expensive tenant and whether it grows, one click; which meter made a day jump, two", async () => {
+  await on("/", async (page) => {
+    await whole(page);
+    await page.getByRole("region", { name: "Largest workspaces", exact: true }).getByRole("link").nth(1).click();
+    await whole(page);
+    assert.equal(new URL(page.url()).pathname, `/tenants/${largest}`);
+    assert.match(await page.locator(".facts .first").innerText(), /vs the days before/);
+    await page.locator("g.bar").nth(-3).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/^Posted$/).waitFor();
+    const chosen = await dialog.getByLabel("Day", { exact: true }).inputValue();
+    const explained = await ask(server, `/explain?tenant=${largest}&date=${chosen}`);
+    const costs = await dialog.locator("summary strong").evaluateAll((all) => all.map((strong) => strong.title));
+    assert.deepEqual(costs.toSorted(), explained.pools.map(({ cost }) => `${cost} USD`).toSorted());
+    await expectAccessible(page, "explain");
+    await picture(page, "explain");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+  });
+});
+
+test("jobs: change a price and see the effect per tenant, in two clicks and the typing", async () => {
+  await on("/rates", async (page) => {
+    await whole(page);
+    await page.getByRole("button", { name: /^New draft/ }).click();
+    const field = page.getByRole("textbox", { name: /TOML/ });
+    await field.fill((await field.inputValue()).replace(/version = "[^"]+"/, 'version = "demo-2"').replace("1.20", "1.50"));
+    await page.getByRole("button", { name: /^Effect per/ }).click();
+    await page.getByRole("region", { name: "Effect of the draft, table" }).getByText("+$25.00").waitFor();
+    await page.getByText("Differences from").first().click();
+    assert.match(await page.locator(".draft .added").last().innerText(), /\+ price = "1\.50"$/);
+    await expectAccessible(page, "draft");
+    await picture(page, "draft");
+    await page.reload();
+    assert.match(await field.inputValue(), /demo-2/, "a draft survives a reload");
+  }, {
+    before: (page) => page.route("**/rate-cards/simulate?*", (route) => route.fulfill({
+      status: 200, contentType: "text/event-stream",
+      body: `event: progress\ndata: ${JSON.stringify({ status: "running", days_done: 3, days_total: 30 })}\n\nevent: done\ndata: ${JSON.stringify(IMPACT)}\n\n`,
+    })),
+  });
+});
+
+test("why a cost changed stands in one sentence, and its parts add up", async () => {
+  await on("/tenants/{largest}", async (page) => {
+    await whole(page);
+    const text = await page.locator("p.why").innerText();
+    assert.match(text, /^\+\$3,436\.56 against/);
+    assert.match(text, /models \(own usage\) \+\$2,910\.00, shared-west-us \(price or size of the bill\) \+\$526\.56\./);
+    assert.equal(Number(CHANGES.change), CHANGES.pools.reduce((sum, { change }) => sum + Number(change), 0));
+  }, { before: answerBooks });
+});
+
+test("month-end: what stands against closing is named, force needs a reason, a closed month has its documents", async () => {
+  const sent = [];
+  await on("/close", async (page) => {
+    await whole(page, "Month-end: October 2026");
+    for (const { detail } of PERIODS.rows[1].obstacles) assert.equal(await page.getByText(detail).count(), 1);
+    await page.getByRole("button", { name: "Close October 2026" }).click();
+    const act = page.getByRole("button", { name: "Close the month" });
+    assert.ok(await act.isDisabled());
+    await page.getByLabel("Close it all the same").check();
+    await page.getByLabel("Reason").fill("the bill comes next week");
+    await expectAccessible(page, "close");
+    await act.click();
+    await page.getByText("October 2026 is closed, by posting 9").waitFor();
+    assert.deepEqual(sent, [{ force: true, reason: "the bill comes next week" }]);
+    await page.getByRole("link", { name: "September 2026" }).click();
+    await page.getByText("2026-09-v2").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Journal CSV" }).count(), 2);
+    assert.equal(await page.getByRole("button", { name: "Reopen" }).count(), 1);
+  }, {
+    before: async (page) => {
+      await answerBooks(page);
+      await page.route("**/api/v1/periods/2026-10/close", (route) => {
+        sent.push(route.request().postDataJSON());
+        return route.fulfill({ status: 200, contentType: "application/json", body: JSON.stringify({ month: "2026-10", state: "closed", posting: 9, booked_at: "2026-11-28T10:00:00Z", forced: [] }) });
+      });
+    },
+  });
+});
+
+test("names from outside are text on every page that shows them", async () => {
+  const evil = "<script>globalThis.caught = 1</script>";
+  const names = { [`x${"a".repeat(199)}`]: "long", rtl: "\u202Eevil\u202C", script: evil, formula: '=HYPERLINK("http://x.example")' };
+  for (const [id, name] of Object.entries(names)) await ask(server, `/tenants/${id}`, { method: "PUT", body: { name } });
+  for (const width of [1280, 320]) {
+    await on("/settings/tenants", async (page) => {
+      await whole(page, "Workspaces");
+      assert.equal(await page.getByRole("link", { name: evil, exact: true }).count(), 1);
+      await expectNoSidewaysScroll(page, `names ${width}`);
+      assert.equal(await page.evaluate(() => globalThis.caught), undefined);
+      await page.goto(`${server.url}/tenants/script`);
+      await page.getByRole("heading", { level: 1, name: evil, exact: true }).waitFor();
+      await page.goto(`${server.url}/tenants/x${"a".repeat(199)}`);
+      await whole(page);
+      await expectNoSidewaysScroll(page, `slug ${width}`);
+      await page.goto(`${server.url}/tenants/${encodeURIComponent("<b>none")}`);
+      await page.getByRole("heading", { level: 1, name: "<b>none", exact: true }).waitFor();
+      assert.equal(await page.evaluate(() => globalThis.caught), undefined);
+    }, { width });
+  }
+});
+
+test("the palette finds pages and names by keyboard alone", async () => {
+  await on("/", async (page) => {
+    await whole(page);
+    await page.keyboard.press("Control+k");
+    const field = page.getByRole("combobox");
+    await field.fill("month");
+    await page.getByRole("option", { name: /Month-end/ }).waitFor();
+    await expectAccessible(page, "palette");
+    await field.press("Enter");
+    await page.getByRole("heading", { name: /^Month-end/ }).waitFor();
+    await page.keyboard.press("Control+k");
+    await page.getByRole("combobox").fill(largest);
+    await page.getByRole("option", { name: new RegExp(`workspace ${largest}`) }).waitFor();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(`**/tenants/${largest}`);
+  }, { before: answerBooks });
+});
+
+test("rows, period, search and pages are reached by keys", async () => {
+  await on("/settings/tenants", async (page) => {
+    await whole(page, "Workspaces");
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    assert.equal(await page.evaluate(() => [...document.querySelectorAll("main [data-row]")].indexOf(document.activeElement)), 1);
+    await page.keyboard.press("/");
+    await page.keyboard.type(largest);
+    await page.waitForFunction(() => document.querySelectorAll("main tbody tr").length === 1);
+    assert.equal(new URL(page.url()).search, `?q=${largest}`);
+    await page.keyboard.press("Escape");
+    await page.waitForFunction(() => document.querySelectorAll("main tbody tr").length > 1);
+    await page.evaluate(() => document.activeElement.blur());
+    await page.keyboard.press("g");
+    await page.keyboard.press("h");
+    await whole(page, "Overhead");
+    await page.keyboard.press("ArrowLeft");
+    assert.match(new URL(page.url()).search, /^\?r=\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d$/);
+    const download = page.waitForEvent("download");
+    await page.keyboard.press("e");
+    await download;
+  });
+});
+
+test("on a narrow screen the menu opens, leads on and closes", async () => {
+  await on("/", async (page) => {
+    await whole(page);
+    await page.getByRole("button", { name: "Menu" }).click();
+    await expectAccessible(page, "menu");
+    await page.getByRole("dialog").getByRole("link", { name: "Ledger" }).click();
+    await whole(page, "Ledger");
+    assert.equal(await page.locator("dialog[open]").count(), 0);
+  }, { width: 320 });
+});
+
+test("a chart is saved as a picture, and the policy of the page lets it", async () => {
+  await on("/clusters", async (page) => {
+    await whole(page);
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "PNG" }).click();
+    const file = await (await download).createReadStream();
+    const [first] = await file.take(1).toArray();
+    assert.equal(first.subarray(1, 4).toString(), "PNG");
+  });
+});
+
+test("a server that fails, is slow or is gone: each panel says so, and is whole again without a reload", async () => {
+  for (const [name, [address, heading]] of Object.entries(PAGES)) {
+    let fails = "500";
+    await on(address, async (page) => {
+      await page.getByRole("alert").first().waitFor();
+      assert.match((await page.getByRole("alert").allInnerTexts()).join(), fails === "500" ? /request req-x/ : /could not be reached/, name);
+      fails = "gone";
+      await page.getByRole("button", { name: "Try again" }).first().click();
+      await page.getByText("could not be reached").first().waitFor();
+      fails = "";
+      for (let turn = 0; turn < 12 && (await page.getByRole("button", { name: "Try again" }).count()) > 0; turn += 1) {
+        await page.getByRole("button", { name: "Try again" }).first().click();
+        await page.waitForFunction(() => document.querySelectorAll("[aria-busy=true]").length === 0);
+      }
+      await whole(page, name === "tenant" ? undefined : heading);
+      assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], name);
+    }, {
+      allow: /status of 500|ERR_FAILED|ERR_CONNECTION/,
+      before: async (page) => {
+        await answerBooks(page);
+        await page.route(/\/api\/v1\/(?!settings)/, (route) => {
+          if (fails === "gone") return route.abort("connectionrefused");
+          if (fails === "") return route.fallback();
+          return route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify({ code: "internal", title: "Internal error", detail: "something went wrong", status: 500, request_id: "req-x" }) });
+        });
+      },
+    });
+  }
+});
+
+test("without any data every page is whole and says what fills it; the job that does is one click away", async () => {
+  const empty = await startEmpty("/costs");
+  const says = {
+    overview: "Nothing is posted yet.", tenant: "Nothing was posted in these days.", clusters: "No pool of the policy is a cluster.", "unit-costs": "No workflow has cost in these days.",
+    overhead: "No pool is overhead in these days.", flow: "Nothing was posted in these days.", ledger: "Nothing is posted yet.", proof: "No day of these was attributed yet.",
+    data: "No source is configured.", tenants: "There is no workspace yet.", audit: "Nobody changed anything yet.",
+  };
+  try {
+    for (const [name, text] of Object.entries(says)) {
+      const { page, faults, close } = await open(browser, empty);
+      await page.goto(`${empty.url}${PAGES[name][0].replace("{largest}", "acme")}`);
+      await page.getByText(text).first().waitFor();
+      await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true]").length === 0);
+      assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], name);
+      await expectAccessible(page, `empty ${name}`);
+      await picture(page, `empty-${name}`);
+      if (name === "overview") {
+        assert.match(await page.locator("main").innerText(), /it runs at \d\d:\d\d UTC, next /);
+        await page.getByRole("button", { name: "Run now" }).click();
+        await page.getByText("Nothing had changed: no new posting.").waitFor();
+      }
+      assert.deepEqual(faults, [], name);
+      await close();
+    }
+  } finally {
+    await empty.stop();
+  }
+});
+
+test("an expired login leads to signing in, and back to the same page with the same state", async () => {
+  let isOver = false;
+  await on("/overhead?r=7d", async (page) => {
+    await whole(page, "Overhead");
+    isOver = true;
+    await page.getByRole("button", { name: "30 days" }).click();
+    await page.getByText("Your session has ended.").waitFor();
+    isOver = false;
+    await page.getByLabel("Access token").fill(server.token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await whole(page, "Overhead");
+    assert.equal(new URL(page.url()).search, "?r=30d");
+  }, {
+    before: (page) => page.route("**/api/v1/overhead?*", (route) => (isOver ? route.fulfill({ status: 401, contentType: "application/problem+json", body: JSON.stringify({ code: "unauthenticated", title: "Unauthenticated", status: 401 }) }) : route.fallback())),
+  });
+});

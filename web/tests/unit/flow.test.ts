@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { sum } from "../../src/lib/decimal.ts";
+import { draw, foldEnds } from "../../src/lib/flow.ts";
+
+const LINKS = [
+  { from: "west", to: "acme", amount: "30.5" },
+  { from: "west", to: "globex", amount: "10" },
+  { from: "tax", to: "acme", amount: "0.1" },
+  { from: "models", to: "hooli", amount: "9.4" },
+];
+const ROOM = { width: 600, height: 300, bar: 10, gap: 10 };
+const total = (links: readonly { amount: string }[]) => sum(links.map(({ amount }) => amount));
+
+test("small ends are put together, and no amount is lost", () => {
+  const folded = foldEnds(LINKS, "from", 1, "others");
+  expect(folded.map(({ from, to, amount }) => [from, to, amount])).toEqual([["west", "acme", "30.5"], ["west", "globex", "10"], ["others", "acme", "0.1"], ["others", "hooli", "9.4"]]);
+  expect(total(folded)).toBe(total(LINKS));
+});
+
+test("boxes are as high as their part of the whole, the largest first, and stay in the room", () => {
+  const { nodes, ribbons } = draw([[{ from: "aws", to: "west", amount: "40.5" }, { from: "aws", to: "tax", amount: "0.1" }, { from: "own", to: "models", amount: "9.4" }], LINKS], ROOM);
+  const column = (at: number) => nodes.filter((node) => node.column === at);
+  expect(column(1).map(({ id }) => id)).toEqual(["west", "models", "tax"]);
+  for (const at of [0, 1, 2]) {
+    expect(column(at).reduce((height, node) => height + node.height, 0)).toBeCloseTo(280, 1);
+    for (const node of column(at)) expect(node.y + node.height).toBeLessThanOrEqual(300.01);
+  }
+  for (const node of column(1)) {
+    const [into, out] = [ribbons.filter(({ column: at, to }) => at === 0 && to === node.id), ribbons.filter(({ column: at, from }) => at === 1 && from === node.id)];
+    for (const side of [into, out]) expect(side.reduce((width, ribbon) => width + ribbon.width, 0)).toBeCloseTo(node.height, 1);
+  }
+});
+
+test("nothing to draw is drawn as nothing", () => {
+  expect(draw([[], []], ROOM)).toEqual({ nodes: [], ribbons: [] });
+});
