@@ -122,6 +122,39 @@ async fn values_are_made_anew_when_something_they_depend_on_changed() {
 }
 
 #[tokio::test]
+async fn an_invoice_that_differs_from_its_lines_is_a_difference() {
+    let app = given(200, Vec::new()).await;
+    let enter = async |source: &str, month: &str, total: &str, currency: &str| {
+        let invoice = json!({
+            "source": source, "billing_period": month, "invoice_id": "INV-1", "total": total, "currency": currency,
+        });
+        app.put("/invoices", &invoice).await.expect(200);
+    };
+    let differences = async || {
+        let found = scrape(&app).await;
+        let of =
+            |currency| found.get(&format!("apportion_reconciliation_difference{{currency=\"{currency}\"}}")).cloned();
+        [of("USD"), of("EUR")].map(Option::unwrap_or_default)
+    };
+    assert_eq!(differences().await, ["0.00", ""], "nothing to compare with");
+    enter("aws", "2026-11", "107.51", "USD").await;
+    assert_eq!(differences().await, ["0.00", ""]);
+    enter("aws", "2026-11", "107.50", "USD").await;
+    assert_eq!(differences().await, ["0.01", ""]);
+    enter("azure", "2026-10", "0.03", "USD").await;
+    assert_eq!(differences().await, ["0.04", ""], "one too low hides none too high");
+    enter("ovh", "2026-10", "5.00", "EUR").await;
+    enter("ovh", "2026-09", "7.00", "EUR").await;
+    assert_eq!(differences().await, ["0.04", "5.00"], "older ones are history");
+
+    // A bill of the month before ties to its invoice, and no run has seen it.
+    app.given_bill("azure", &[("other", "2026-10-12", "0.03")]).await;
+    assert_eq!(differences().await, ["0.04", "5.00"]);
+    app.given_run("2026-10-12", "2026-10-12").await;
+    assert_eq!(differences().await, ["0.01", "5.00"]);
+}
+
+#[tokio::test]
 async fn a_subscription_is_accrued_by_the_day_and_committed_by_the_month() {
     let app = TestApp::start().await;
     let cost = json!({
