@@ -46,7 +46,8 @@ impl App {
             &COLLECTOR_INTERVAL,
             read.iter().map(|source| ([source.name.as_str()], source.every_seconds.to_string())),
         );
-        let figures = self.providers.figures().await?;
+        let mut figures = self.providers.figures().await?;
+        figures.extend(self.sources.figures());
         let durations =
             figures.iter().filter_map(|(name, of)| Some(([name.as_str()], super::seconds_of(of.duration_micros?))));
         out.add(&COLLECTOR_DURATION, durations);

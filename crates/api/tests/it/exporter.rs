@@ -132,8 +132,9 @@ async fn an_invoice_that_differs_from_its_lines_is_a_difference() {
     };
     let differences = async || {
         let found = scrape(&app).await;
-        let of =
-            |currency| found.get(&format!("apportion_reconciliation_difference{{currency=\"{currency}\"}}")).cloned();
+        let of = |currency: &str| {
+            found.get(&format!("apportion_reconciliation_difference{{currency=\"{currency}\"}}")).cloned()
+        };
         [of("USD"), of("EUR")].map(Option::unwrap_or_default)
     };
     assert_eq!(differences().await, ["0.00", ""], "nothing to compare with");
