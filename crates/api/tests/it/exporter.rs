@@ -372,6 +372,22 @@ async fn a_broken_table_leaves_the_costs_from_before_and_is_counted() {
 }
 
 #[tokio::test]
+async fn who_sent_snapshots_once_without_being_declared_is_not_missed_for_ever() {
+    let app = TestApp::start().await;
+    let sent = json!([{ "tenant": "acme", "metrics": { "member_count": 3 } }]);
+    app.put("/snapshots/2026-11-19?source=once", &sent).await.expect(200);
+    let shown = async |source: &str| {
+        scrape(&app).await.remove(&format!("apportion_snapshot_last_success_timestamp_seconds{{source=\"{source}\"}}"))
+    };
+    let after = |days: i64| app.app.now().plus_micros(days * 24 * 3600 * 1_000_000);
+    assert!(shown("once").await.is_some());
+    app.clock.set(after(13));
+    assert!(shown("once").await.is_some(), "two weeks are waited for");
+    app.clock.set(after(2));
+    assert_eq!((shown("once").await, shown("declared").await), (None, Some("0".to_owned())));
+}
+
+#[tokio::test]
 async fn an_empty_store_has_metrics_too() {
     let app = TestApp::start().await;
     let found = scrape(&app).await;
