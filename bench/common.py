@@ -46,7 +46,7 @@ def of_living(ask: Callable[[int], float], pids: list[int]) -> list[float]:
 
 
 def memory_mib(pid: int, name: str = "VmRSS") -> float:
-    """VmRSS (now) or VmHWM (peak)."""
+    """VmRSS (now), VmHWM (peak), or RssFile (of it now: pages of the program's own file)."""
     return int(re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 

@@ -44,7 +44,7 @@ class Vercel:
 
     def __init__(self, token: str):
         stand_in = self
-        self.is_open = True
+        self.is_open, self.quantity = True, 5
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -64,8 +64,7 @@ class Vercel:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    @staticmethod
-    def charges(to: datetime) -> str:
+    def charges(self, to: datetime) -> str:
         """Only of the newest days that are asked for: a billing period before them has nothing to say."""
         if to < datetime.now(UTC) - timedelta(hours=25):
             return ""
@@ -73,7 +72,7 @@ class Vercel:
         return json.dumps({
             "BilledCost": 0, "EffectiveCost": 0, "BillingCurrency": "USD", "ChargeCategory": "Usage",
             "ChargePeriodStart": f"{start:%Y-%m-%dT%H:%M:%S.000Z}", "ChargePeriodEnd": f"{to:%Y-%m-%dT%H:%M:%S.000Z}",
-            "ConsumedQuantity": 5, "ConsumedUnit": "Requests", "ServiceName": "Function Invocations",
+            "ConsumedQuantity": self.quantity, "ConsumedUnit": "Requests", "ServiceName": "Function Invocations",
             "ServiceProviderName": "Vercel", "Tags": {}, "PricingCategory": "Standard", "PricingCurrency": "USD",
             "PricingQuantity": 5, "PricingUnit": "Requests",
         }) + "\n"  # fmt: skip
@@ -167,6 +166,32 @@ def test_a_collector_is_read_at_start_and_its_failures_are_told(apportion, alert
         assert watch.value(ratio) == before, "what was read before stays"
         told = [text, ask(exporter, "GET", "/metrics")[1], json.dumps(watch.webhook.delivered), server.log.read_text()]
         assert [CANARY in words for words in told] == [False] * 4
+    finally:
+        server.stop()
+
+
+def test_a_refresh_that_brings_something_is_in_the_audit_log(apportion, vercel):
+    exporter = free_address()
+    source = f'name = "vercel"\nkind = "vercel"\ntoken = "{CANARY}"\nurl = "{vercel.url}"\nstand_in = true\n'
+    server = Server(apportion(None, f'[server]\nexporter_listen = "{exporter}"\n[[source]]\n{source}'))
+    server.exporter = exporter
+    server.start()
+    def refreshes() -> list[dict]:
+        rows = json.loads(server.ask("GET", "/audit")[1])["rows"]
+        return [row for row in rows if row["action"] == "source.refresh"]
+
+    def brings_something() -> list[dict]:
+        # The collection at start may come first, and then the refresh brings nothing.
+        vercel.quantity += 1
+        assert ask(exporter, "POST", "/refresh")[0] == 200
+        return refreshes()
+
+    try:
+        until(brings_something, "a refresh brings something")
+        recorded = refreshes()
+        assert {(row["actor"], row["target"]) for row in recorded} == {("loopback", "vercel")}
+        assert ask(exporter, "POST", "/refresh")[0] == 200
+        assert refreshes() == recorded, "nothing new is nothing to record"
     finally:
         server.stop()
 

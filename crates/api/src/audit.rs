@@ -16,14 +16,26 @@ impl App {
         before: Option<&impl Serialize>,
         after: Option<&impl Serialize>,
     ) -> Result<(), ApiError> {
+        self.record_of((&caller.actor, &caller.request_id), action, target, before, after).await
+    }
+
+    /// The same of an actor and a request; a program of the same machine acts without a token.
+    pub(crate) async fn record_of(
+        &self,
+        (actor, request_id): (&str, &str),
+        action: &str,
+        target: &str,
+        before: Option<&impl Serialize>,
+        after: Option<&impl Serialize>,
+    ) -> Result<(), ApiError> {
         let change = NewAudit {
             at: self.now().micros(),
-            actor: caller.actor.clone(),
+            actor: actor.to_owned(),
             action: action.to_owned(),
             target: target.to_owned(),
             before_json: before.map(text_of),
             after_json: after.map(text_of),
-            request_id: Some(caller.request_id.clone()).filter(|id| !id.is_empty()),
+            request_id: Some(request_id.to_owned()).filter(|id| !id.is_empty()),
         };
         Ok(self.catalog().append_audit(&change).await?)
     }

@@ -5,12 +5,14 @@ use crate::auth::{Caller, Role, authenticate};
 use crate::problem::ApiError;
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, header};
 use domain::TenantScope;
 use std::net::{IpAddr, SocketAddr};
 
 /// Headers of a proxy: the caller is somebody else than the one who connects.
-const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+const FORWARDED: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
 /// Who calls the exporter.
 #[derive(Clone, Debug)]
@@ -62,7 +64,9 @@ pub(super) async fn may_refresh(app: &App, parts: &Parts) -> Result<Asking, ApiE
 /// A token that was sent always counts; without one only the same machine is let in.
 async fn asking(app: &App, parts: &Parts) -> Result<Asking, ApiError> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    if !parts.headers.contains_key(header::AUTHORIZATION) && peer.is_some_and(is_loopback) && is_direct(&parts.headers)
+    if !parts.headers.contains_key(header::AUTHORIZATION)
+        && peer.is_some_and(is_loopback)
+        && is_direct(&parts.uri, &parts.headers)
     {
         return Ok(Asking::Local);
     }
@@ -75,12 +79,14 @@ fn is_loopback(address: IpAddr) -> bool {
 
 /// Whether the request comes from a program of this machine itself: no proxy hands it on, no page of another site sends
 /// it through a browser, and it names this machine (a name of somebody's that leads here does not).
-fn is_direct(headers: &HeaderMap) -> bool {
+fn is_direct(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
     let site = headers.get("sec-fetch-site").map_or("none", |value| value.to_str().unwrap_or("?"));
     let is_of_page = headers.contains_key(header::ORIGIN) || site != "none";
+    // A request may name its host in the target, also instead of the header; each that is there must be this machine.
+    let target = uri.authority().map_or("localhost", Authority::as_str);
     let host = headers.get(header::HOST).map_or("localhost", |value| value.to_str().unwrap_or("?"));
-    !is_forwarded && !is_of_page && is_local_name(host)
+    !is_forwarded && !is_of_page && is_local_name(target) && is_local_name(host)
 }
 
 /// Whether a `Host` header names this machine: `localhost`, or an address of the loopback, with or without a port.
@@ -101,6 +107,10 @@ mod tests {
     use super::*;
     use axum::http::HeaderName;
 
+    fn path() -> Uri {
+        Uri::from_static("/metrics")
+    }
+
     fn headers(given: &[(&'static str, &str)]) -> HeaderMap {
         given.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value"))).collect()
     }
@@ -108,12 +118,12 @@ mod tests {
     #[test]
     fn only_a_program_of_this_machine_is_direct() {
         for host in ["localhost", "LocalHost:9210", "127.0.0.1:9210", "127.9.9.9", "[::1]:9210", "[::1]", "::1"] {
-            assert!(is_direct(&headers(&[("host", host)])), "{host}");
+            assert!(is_direct(&path(), &headers(&[("host", host)])), "{host}");
         }
         for host in
             ["evil.example", "localhost.evil.example:9210", "10.0.0.1:9210", "127.0.0.1.evil.example", "", "[::2]:1"]
         {
-            assert!(!is_direct(&headers(&[("host", host)])), "{host}");
+            assert!(!is_direct(&path(), &headers(&[("host", host)])), "{host}");
         }
         for sent in [
             ("origin", "https://evil.example"),
@@ -123,11 +133,17 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("forwarded", "for=10.0.0.1"),
             ("via", "1.1 proxy"),
+            ("x-forwarded-host", "costs.example"),
+            ("x-forwarded-proto", "https"),
             ("x-real-ip", "127.0.0.1"),
         ] {
-            assert!(!is_direct(&headers(&[("host", "localhost:9210"), sent])), "{sent:?}");
+            assert!(!is_direct(&path(), &headers(&[("host", "localhost:9210"), sent])), "{sent:?}");
         }
-        assert!(is_direct(&headers(&[("sec-fetch-site", "none")])), "an address typed into a browser");
+        assert!(is_direct(&path(), &headers(&[("sec-fetch-site", "none")])), "an address typed into a browser");
+        assert!(is_direct(&Uri::from_static("http://localhost:9210/metrics"), &headers(&[])));
+        let elsewhere = Uri::from_static("http://evil.example/metrics");
+        assert!(!is_direct(&elsewhere, &headers(&[])));
+        assert!(!is_direct(&elsewhere, &headers(&[("host", "localhost:9210")])));
     }
 
     #[test]

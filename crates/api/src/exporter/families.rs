@@ -44,7 +44,7 @@ families! {
     COVERAGE Gauge "apportion_coverage_ratio" ["kind"]
         "Part of the cost of this month that was attributed in this way.";
     DIFFERENCE Gauge "apportion_reconciliation_difference" ["currency"]
-        "Cost lines of this month, up to the last complete day, less what the ledger holds of them.";
+        "Cost lines of this month, up to the last complete day, less what the ledger holds of them, and what invoices of this month and the one before differ from their lines.";
     PROVIDER_COST Gauge "apportion_provider_cost_month_to_date" ["provider", "currency", "kind"]
         "Cost of a provider this month: accrued on the days that are over, committed for the whole month, or as billed.";
     PROVIDER_USAGE Gauge "apportion_provider_usage_month_to_date" ["provider", "resource", "unit"]

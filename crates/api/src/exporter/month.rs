@@ -46,6 +46,7 @@ impl App {
                 tracing::error!(%error, "the costs of the month were not made to their end");
             }
             Err(_) => {
+                self.exporter.count_error();
                 tracing::warn!("the costs of the month take longer than a scrape; metrics show the ones from before")
             }
         }

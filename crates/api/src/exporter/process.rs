@@ -14,6 +14,10 @@ use std::time::Duration;
 /// Prometheus gives up.
 const WAIT_MAX: Duration = Duration::from_millis(1_500);
 
+/// How long somebody who sends snapshots without being declared is waited for, in microseconds: two weeks. Whoever sent
+/// some once, or under another name, would be missed for ever.
+const FORGOTTEN_MICROS: i64 = 14 * 24 * 3600 * domain::time::MICROS_PER_SECOND;
+
 impl App {
     /// Returns the metrics that are made for each scrape. What cannot be read is left out and counted as an error.
     pub(super) async fn process_text(&self, form: Form) -> String {
@@ -46,7 +50,8 @@ impl App {
             &COLLECTOR_INTERVAL,
             read.iter().map(|source| ([source.name.as_str()], source.every_seconds.to_string())),
         );
-        let figures = self.providers.figures().await?;
+        let mut figures = self.providers.figures().await?;
+        figures.extend(self.sources.figures());
         let durations =
             figures.iter().filter_map(|(name, of)| Some(([name.as_str()], super::seconds_of(of.duration_micros?))));
         out.add(&COLLECTOR_DURATION, durations);
@@ -55,7 +60,11 @@ impl App {
         });
         out.add(&COLLECTOR_ERRORS, errors);
         let mut measured = self.workspaces.statuses().await?;
-        measured.extend(self.senders().await?);
+        let is_expected = |sender: &SourceStatus| {
+            let since = self.now().plus_micros(-FORGOTTEN_MICROS);
+            self.snapshot_senders.contains(&sender.name) || sender.last_success_at.is_some_and(|at| since <= at)
+        };
+        measured.extend(self.senders().await?.into_iter().filter(is_expected));
         out.add(&SNAPSHOT_SUCCESS, measured.iter().map(|source| ([source.name.as_str()], success(source))));
         let last_run = self.catalog().last_succeeded_run_at().await?;
         out.add(&RUN_SUCCESS, [(NO_LABELS, super::seconds_of(last_run.unwrap_or(0)))]);

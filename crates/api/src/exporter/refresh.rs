@@ -2,6 +2,8 @@
 
 use super::callers::may_refresh;
 use crate::app::App;
+use crate::audit::NOTHING;
+use crate::auth::RequestId;
 use crate::list::json;
 use crate::problem::ApiError;
 use axum::extract::{Request, State};
@@ -30,9 +32,11 @@ struct RefreshAllBody {
 pub(super) async fn refresh(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let asking = may_refresh(&app, &parts).await?;
-    tracing::info!(actor = asking.actor(), "every source is read now, as {} asked", asking.actor());
+    let actor = asking.actor().to_owned();
+    let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    tracing::info!(actor, "every source is read now, as {actor} asked");
     // In a task of its own: who goes away does not leave a source half read.
-    let refreshed = tokio::spawn(async move { app.refresh_all().await }.in_current_span()).await;
+    let refreshed = tokio::spawn(async move { app.refresh_all((&actor, &request_id)).await }.in_current_span()).await;
     let sources = refreshed.map_err(|error| ApiError::Internal(format!("a refresh was stopped: {error}")))??;
     let has_failed = sources.iter().any(|source| source.error.is_some());
     let mut response = json(&RefreshAllBody { sources })?;
@@ -44,18 +48,42 @@ pub(super) async fn refresh(State(app): State<App>, request: Request) -> Result<
 
 impl App {
     /// Reads every source one after the other, and every provider at once; one refresh at a time.
-    async fn refresh_all(&self) -> Result<Vec<RefreshedBody>, ApiError> {
+    /// What changed anything is in the audit log under the actor and the request that asked, as after
+    /// `POST /sources/{name}/refresh`.
+    async fn refresh_all(&self, asking: (&str, &str)) -> Result<Vec<RefreshedBody>, ApiError> {
         let under_way = |_| ApiError::Unavailable("the sources are being read already; wait for that to end");
         let _turn = self.exporter.refreshing.try_lock().map_err(under_way)?;
         let outcome = |name: String, error: Option<String>| RefreshedBody { name, error };
         let mut refreshed = Vec::new();
         for source in self.sources.list().await? {
             let report = self.sources.refresh(&source.name, &Asked::default()).await;
+            let accepted = report.as_ref().map_or(0, |report| report.taken.accepted);
+            self.record_refresh(asking, &source.name, &[], accepted).await?;
             refreshed.push(outcome(source.name, report.err().map(|error| error.to_string())));
         }
         for (name, report) in self.providers.refresh_all().await {
+            if let Ok(report) = &report {
+                let changed = report.periods.iter().filter(|period| !period.unchanged);
+                let changed: Vec<&str> = changed.map(|period| period.period.as_str()).collect();
+                self.record_refresh(asking, &name, &changed, report.taken.accepted).await?;
+            }
             refreshed.push(outcome(name, report.err().map(|error| error.to_string())));
         }
         Ok(refreshed)
+    }
+
+    /// Records what a source brought, if that is anything.
+    async fn record_refresh(
+        &self,
+        asking: (&str, &str),
+        name: &str,
+        periods: &[&str],
+        accepted: u64,
+    ) -> Result<(), ApiError> {
+        if periods.is_empty() && accepted == 0 {
+            return Ok(());
+        }
+        let facts = serde_json::json!({ "billing_periods": periods, "accepted": accepted });
+        self.record_of(asking, "source.refresh", name, NOTHING, Some(&facts)).await
     }
 }

@@ -59,8 +59,8 @@ pub async fn export_usage(
     let csv = app.engine.usage_csv_all_tenants(export).await?;
     let headers = headers_of(&csv, &app.export_prefix);
     let head = futures::stream::iter([Ok(head_of(&csv))]);
-    let rows = csv.days.map(|days| {
-        days.map(|days| lines_of(&days)).map_err(|error| {
+    let rows = csv.pieces.map(|piece| {
+        piece.map(|rows| lines_of(&rows)).map_err(|error| {
             tracing::error!(?error, "the usage CSV broke off");
             std::io::Error::other("the export broke off; the log says why")
         })
@@ -120,10 +120,10 @@ fn head_of(csv: &UsageCsv) -> Vec<u8> {
     line
 }
 
-fn lines_of(days: &[UsageDay]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(days.len() * 160);
+fn lines_of(rows: &[UsageDay]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(rows.len() * 160);
     let mut date: Option<(Day, String)> = None;
-    for row in days {
+    for row in rows {
         push_text(&mut lines, &row.slug);
         lines.push(b',');
         push_text(&mut lines, row.name.as_deref().unwrap_or_default());

@@ -122,6 +122,40 @@ async fn values_are_made_anew_when_something_they_depend_on_changed() {
 }
 
 #[tokio::test]
+async fn an_invoice_that_differs_from_its_lines_is_a_difference() {
+    let app = given(200, Vec::new()).await;
+    let enter = async |source: &str, month: &str, total: &str, currency: &str| {
+        let invoice = json!({
+            "source": source, "billing_period": month, "invoice_id": "INV-1", "total": total, "currency": currency,
+        });
+        app.put("/invoices", &invoice).await.expect(200);
+    };
+    let differences = async || {
+        let found = scrape(&app).await;
+        let of = |currency: &str| {
+            found.get(&format!("apportion_reconciliation_difference{{currency=\"{currency}\"}}")).cloned()
+        };
+        [of("USD"), of("EUR")].map(Option::unwrap_or_default)
+    };
+    assert_eq!(differences().await, ["0.00", ""], "nothing to compare with");
+    enter("aws", "2026-11", "107.51", "USD").await;
+    assert_eq!(differences().await, ["0.00", ""]);
+    enter("aws", "2026-11", "107.50", "USD").await;
+    assert_eq!(differences().await, ["0.01", ""]);
+    enter("azure", "2026-10", "0.03", "USD").await;
+    assert_eq!(differences().await, ["0.04", ""], "one too low hides none too high");
+    enter("ovh", "2026-10", "5.00", "EUR").await;
+    enter("ovh", "2026-09", "7.00", "EUR").await;
+    assert_eq!(differences().await, ["0.04", "5.00"], "older ones are history");
+
+    // A bill of the month before ties to its invoice, and no run has seen it.
+    app.given_bill("azure", &[("other", "2026-10-12", "0.03")]).await;
+    assert_eq!(differences().await, ["0.04", "5.00"]);
+    app.given_run("2026-10-12", "2026-10-12").await;
+    assert_eq!(differences().await, ["0.01", "5.00"]);
+}
+
+#[tokio::test]
 async fn a_subscription_is_accrued_by_the_day_and_committed_by_the_month() {
     let app = TestApp::start().await;
     let cost = json!({
@@ -335,6 +369,22 @@ async fn a_broken_table_leaves_the_costs_from_before_and_is_counted() {
         after["apportion_run_last_success_timestamp_seconds"],
         before["apportion_run_last_success_timestamp_seconds"]
     );
+}
+
+#[tokio::test]
+async fn who_sent_snapshots_once_without_being_declared_is_not_missed_for_ever() {
+    let app = TestApp::start().await;
+    let sent = json!([{ "tenant": "acme", "metrics": { "member_count": 3 } }]);
+    app.put("/snapshots/2026-11-19?source=once", &sent).await.expect(200);
+    let shown = async |source: &str| {
+        scrape(&app).await.remove(&format!("apportion_snapshot_last_success_timestamp_seconds{{source=\"{source}\"}}"))
+    };
+    let after = |days: i64| app.app.now().plus_micros(days * 24 * 3600 * 1_000_000);
+    assert!(shown("once").await.is_some());
+    app.clock.set(after(13));
+    assert!(shown("once").await.is_some(), "two weeks are waited for");
+    app.clock.set(after(2));
+    assert_eq!((shown("once").await, shown("declared").await), (None, Some("0".to_owned())));
 }
 
 #[tokio::test]

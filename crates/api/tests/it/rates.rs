@@ -3,6 +3,7 @@
 use crate::app::TestApp;
 use engine::query::UnitCosts;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 const DAYS: &str = "from=2026-11-18&to=2026-11-19";
@@ -237,6 +238,50 @@ async fn graduated_prices_go_by_the_month_and_late_usage_moves_the_days_after_it
     assert_eq!(last["totals"]["cost"], "4.00", "the month before the range counts");
     let csv = app.get("/exports/usage.csv?from=2026-11-19&to=2026-11-19").await.expect(200);
     assert!(csv.text.ends_with(",4.00\r\n") && csv.text.lines().count() == 2, "{}", csv.text);
+}
+
+/// Rows are handed over some hundreds at a time, and the memory of a day serves a later one.
+#[tokio::test]
+async fn the_csv_is_whole_and_in_order_however_many_workspaces_there_are() {
+    const WORKSPACES: u32 = 1_300;
+    let app = TestApp::start().await;
+    let price = json!({ "meter": "api_call", "price": "1", "tiers": [{ "above": "10", "price": "0.5" }] });
+    let card = json!({ "version": "tiers", "currency": "USD", "valid_from": "2026-11-01", "price": [price] });
+    app.post("/rate-cards?confirm=true", &card).await.expect(201);
+    let is_there = |day: u32, workspace: u32| match day {
+        17 => workspace.is_multiple_of(3),
+        18 => workspace.is_multiple_of(2),
+        19 => 1_100 <= workspace,
+        _ => true,
+    };
+    let calls = |day: u32, workspace: u32| workspace % 7 + day % 5;
+    for day in 17..=20 {
+        let there = (0..WORKSPACES).filter(|workspace| is_there(day, *workspace));
+        let row = |workspace: u32| json!({ "tenant": format!("w{workspace:04}"), "metrics": { "api_call_count_24h": calls(day, workspace) } });
+        put(&app, &format!("2026-11-{day}"), there.map(row).collect()).await;
+    }
+    let other = json!([{ "tenant": "w0006", "metrics": { "api_call_count_24h": 100 } }]);
+    app.put("/snapshots/2026-11-18?source=other", &other).await.expect(200);
+
+    // In halves of a dollar; the first ten calls of a month cost two of them.
+    let halves = |calls: u32| 2 * calls.min(10) + calls.saturating_sub(10);
+    let mut expected = HEADER.to_owned();
+    let mut before: BTreeMap<u32, u32> = BTreeMap::new();
+    for day in 17..=20 {
+        for workspace in (0..WORKSPACES).filter(|workspace| is_there(day, *workspace)) {
+            let calls = calls(day, workspace) + if (day, workspace) == (18, 6) { 100 } else { 0 };
+            let known = before.entry(workspace).or_default();
+            let cost = halves(*known + calls) - halves(*known);
+            *known += calls;
+            if 18 <= day {
+                let cents = cost % 2 * 50;
+                expected += &format!("w{workspace:04},,2026-11-{day},,{calls},,,,,,,,{}.{cents:02}\r\n", cost / 2);
+            }
+        }
+    }
+    let csv = app.get("/exports/usage.csv?from=2026-11-18&to=2026-11-20").await.expect(200);
+    let differing = csv.text.lines().zip(expected.lines()).find(|(line, expected)| line != expected);
+    assert_eq!((differing, csv.text.len()), (None, expected.len()));
 }
 
 /// Prices that are rounded by the day, that depend on the day, and a quantity in parts of a unit.

@@ -35,11 +35,11 @@ impl Figures {
         self.with(|figures| figures.clone())
     }
 
-    pub(super) fn failed(&self, collector: &str, cause: Cause) {
+    pub(crate) fn failed(&self, collector: &str, cause: Cause) {
         self.with(|figures| *figures.entry(collector.to_owned()).or_default().errors.entry(cause).or_default() += 1);
     }
 
-    pub(super) fn took(&self, collector: &str, duration_micros: i64) {
+    pub(crate) fn took(&self, collector: &str, duration_micros: i64) {
         self.with(|figures| figures.entry(collector.to_owned()).or_default().duration_micros = Some(duration_micros));
     }
 

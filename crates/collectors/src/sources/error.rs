@@ -1,5 +1,5 @@
-use crate::prometheus::PullError;
-use crate::providers::CollectError;
+use crate::prometheus::{PrometheusError, PullError};
+use crate::providers::{Cause, CollectError};
 use domain::Instant;
 use std::error::Error;
 use storage::catalog::CatalogError;
@@ -40,6 +40,38 @@ pub enum SourceError {
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+}
+
+impl SourceError {
+    /// Returns why the source could not be read, as metrics count it; none if it was not tried.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::NotFound(_) | Self::TooFarBack { .. } => None,
+            Self::Pull { error, .. } => Some(cause_of(&error.error)),
+            Self::Collect { error, .. } => Some(error.cause),
+            Self::Sink(_) | Self::Catalog(_) => Some(Cause::Store),
+        }
+    }
+}
+
+/// The word that all collectors have for it.
+fn cause_of(error: &PrometheusError) -> Cause {
+    match error {
+        PrometheusError::Unreachable(_) | PrometheusError::Setup(_) => Cause::Unreachable,
+        PrometheusError::TimedOut(_) => Cause::Timeout,
+        PrometheusError::BrokenOff(_) => Cause::Truncated,
+        PrometheusError::TooLarge(_) | PrometheusError::TooManySeries { .. } => Cause::TooLarge,
+        PrometheusError::NotJson(_) => Cause::NotJson,
+        PrometheusError::Unexpected(_) => Cause::Schema,
+        PrometheusError::Unauthorized | PrometheusError::Forbidden => Cause::Auth,
+        PrometheusError::NotFound => Cause::NotFound,
+        PrometheusError::Throttled { .. } => Cause::RateLimited,
+        PrometheusError::Failed { .. } => Cause::Server,
+        PrometheusError::Status(300..=399) => Cause::Redirect,
+        PrometheusError::BadQuery(_) | PrometheusError::Status(_) => Cause::Refused,
+        PrometheusError::Secret(_) => Cause::Secret,
+    }
 }
 
 /// Points that were not taken; none of those handed over together counts as read.

@@ -23,7 +23,9 @@ pub(crate) use status::{ERROR_LETTERS_MAX, micros};
 pub use status::{Notes, SourceState, SourceStatus};
 
 use crate::prometheus::PrometheusSource;
+use crate::providers::{CollectorFigures, Figures};
 use domain::Clock;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +64,7 @@ pub struct Sources {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn UsageSink>,
+    figures: Arc<Figures>,
 }
 
 struct Entry {
@@ -80,8 +83,9 @@ impl Sources {
     /// Returns the sources, none of them read yet.
     #[must_use]
     pub fn new(sources: Vec<Source>, catalog: Catalog, clock: Arc<dyn Clock>, sink: Arc<dyn UsageSink>) -> Self {
+        let figures = Arc::new(Figures::of(sources.iter().map(|source| source.name.clone())));
         let entries = sources.into_iter().map(|source| Entry { source, turn: Mutex::new(()) }).collect();
-        Self { entries, catalog, clock, sink }
+        Self { entries, catalog, clock, sink, figures }
     }
 
     /// Returns how every source fared, in the order of the configuration.
@@ -112,6 +116,22 @@ impl Sources {
         let entry = self.entries.iter().find(|entry| entry.source.name == name);
         let entry = entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))?;
         let _turn = entry.turn.lock().await;
-        refresh::refresh(self, &entry.source, asked).await
+        let begun = self.clock.now();
+        let report = refresh::refresh(self, &entry.source, asked).await;
+        let cause = report.as_ref().err().map(SourceError::cause);
+        // What was asked for wrongly is no reading, and neither is a dry run.
+        if !asked.dry_run && cause != Some(None) {
+            self.figures.took(name, self.clock.now().micros() - begun.micros());
+            if let Some(cause) = cause.flatten() {
+                self.figures.failed(name, cause);
+            }
+        }
+        report
+    }
+
+    /// Returns what the exporter shows of each source, by its name. Successes stand in [`Sources::list`].
+    #[must_use]
+    pub fn figures(&self) -> BTreeMap<String, CollectorFigures> {
+        self.figures.now()
     }
 }

@@ -3,10 +3,10 @@
 use super::*;
 use crate::prometheus::tests::server::{Reply, Server, http, matrix};
 use crate::prometheus::tests::{options, source as prometheus};
+use crate::providers::Cause;
 use domain::{FixedClock, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use std::collections::BTreeMap;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -113,10 +113,17 @@ async fn s6_a_failed_pull_keeps_what_is_there_and_marks_it_stale() {
     let given = Given::a_source(&[Reply::Hours]).await;
     given.refresh().await.unwrap();
     given.it_is("2026-11-20T15:10:00Z");
-    for reply in [http("403 Forbidden", "", ""), http("200 OK", "", "<html>"), http("404 Not Found", "", "")] {
+    let counted = |cause: Cause| given.sources.figures()["east"].errors[&cause];
+    for (reply, cause) in [
+        (http("403 Forbidden", "", ""), Cause::Auth),
+        (http("200 OK", "", "<html>"), Cause::NotJson),
+        (http("404 Not Found", "", ""), Cause::NotFound),
+    ] {
         given.server.then(&[reply]);
+        assert_eq!(counted(cause), 0, "every cause stands there from the start");
         let error = given.refresh().await.expect_err("it fails");
         assert!(matches!(error, SourceError::Pull { .. }), "{error}");
+        assert_eq!(counted(cause), 1);
         let status = given.status().await;
         assert_eq!((status.state, status.rows, given.kept()), (SourceState::Stale, 24, 24));
         assert_eq!(status.last_error, Some(error.to_string()));
@@ -187,6 +194,7 @@ async fn hours_can_be_read_again_from_a_time_that_is_not_too_far_back() {
     assert_eq!(text(given.status().await.through), "2026-11-20T11:00:00Z");
     let error = given.sources.refresh("east", &from("2025-01-01T00:00:00Z")).await.expect_err("too far");
     assert!(matches!(error, SourceError::TooFarBack { .. }), "{error}");
+    assert_eq!(given.sources.figures()["east"].errors.values().sum::<u64>(), 0, "nothing was read wrongly");
     let error = given.sources.refresh("west", &Asked::default()).await.expect_err("nobody configured it");
     assert!(matches!(error, SourceError::NotFound(_)), "{error}");
 }

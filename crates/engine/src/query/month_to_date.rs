@@ -7,12 +7,14 @@ use super::limits::{LimitStatus, reading_of};
 use super::provider_costs::ProviderCost;
 use super::provider_usage::ResourceDays;
 use super::{CostQuery, Coverage};
+use crate::reconciliation::ReconciliationRow;
 use crate::{Engine, EngineError};
 use domain::provider_limit::Reading;
 use domain::tenant::RESERVED;
 use domain::{Currency, Day, DayRange, Month, ProviderLimit, TenantScope};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use storage::catalog::InvoiceRow;
 use storage::lake::Table;
 
 /// Who stands for all tenants without a series of their own. No tenant can have this id.
@@ -35,8 +37,9 @@ pub struct MonthToDate {
     pub unattributed: i128,
     /// How it was attributed; none without a positive total.
     pub coverage: Option<Coverage>,
-    /// What the cost lines of these days come to, less what the ledger holds of them, in atoms. Lines that have no rate
-    /// into the reporting currency stand under their own.
+    /// What does not tie, by currency, in atoms: what the cost lines of these days come to, less what the ledger holds of
+    /// them; and where there are invoices of this billing month or the one before, what they differ from the lines.
+    /// Lines that have no rate into the reporting currency, and invoices, stand under their own.
     pub differences: BTreeMap<String, i128>,
     /// What each provider costs.
     pub providers: Vec<ProviderCost>,
@@ -78,6 +81,7 @@ pub struct MonthVersion {
     collected: Option<i64>,
     posting: i64,
     recorded: Option<String>,
+    invoices: Vec<InvoiceRow>,
 }
 
 /// The tables that the answer is made of.
@@ -96,7 +100,25 @@ impl Engine {
             posting: self.head(None).await?.number(),
             collected: self.catalog.provider_usage_collected_at().await?,
             recorded: self.catalog.recorded_up_to().await?,
+            invoices: self.newest_invoices().await?,
         })
+    }
+
+    /// The invoices of this billing month and the one before: those that people still work on.
+    async fn newest_invoices(&self) -> Result<Vec<InvoiceRow>, EngineError> {
+        let month = self.today().month();
+        Ok(self.catalog.invoices_between(&month.previous().to_string(), &month.to_string()).await?)
+    }
+
+    /// What the invoices of this billing month and the one before differ from the lines, and the lines of the month before
+    /// from the ledger, by currency; nothing where there are no invoices.
+    async fn invoice_differences_all_tenants(&self) -> Result<BTreeMap<Currency, i128>, EngineError> {
+        if self.newest_invoices().await?.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let month = self.today().month();
+        let days = DayRange::new(month.previous().first_day(), month.last_day()).expect("a month comes after the last");
+        Ok(differences_of(&self.reconciliation_all_tenants(days, None).await?.rows, month))
     }
 
     /// Returns the current month up to its last complete day. The `tenants_max` most expensive tenants stand for
@@ -137,6 +159,10 @@ impl Engine {
             };
             answer.take(&self.costs(&TenantScope::All, &query).await?, tenants_max);
         }
+        for (currency, apart) in self.invoice_differences_all_tenants().await? {
+            let difference = answer.differences.entry(currency.code().to_owned()).or_default();
+            *difference = widened(*difference, apart);
+        }
         Ok(answer)
     }
 }
@@ -157,6 +183,23 @@ impl MonthToDate {
             self.differences.extend(unconverted.map(|(currency, atoms)| (currency.code().to_owned(), *atoms)));
         }
     }
+}
+
+/// What does not tie of billing periods with an invoice, by currency; sizes, so that one too high hides none too low.
+/// The lines of this month are compared with the ledger day by day elsewhere.
+fn differences_of(rows: &[ReconciliationRow], this: Month) -> BTreeMap<Currency, i128> {
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let Some(of_invoice) = row.invoice_difference() else { continue };
+        let of_ledger = if row.key.month < this { row.attribution_difference() } else { 0 };
+        *found.entry(row.key.currency).or_default() += of_invoice.abs() + of_ledger.abs();
+    }
+    found
+}
+
+/// The difference made larger by so much, whatever its sign.
+fn widened(difference: i128, apart: i128) -> i128 {
+    if difference < 0 { difference - apart } else { difference + apart }
 }
 
 /// What was used of the resource in the month, read as its limit says; what has no limit is summed.

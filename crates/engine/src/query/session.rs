@@ -9,6 +9,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 use storage::lake::{LakeTable, PinnedLake, Table};
 
+/// Rows of a batch in a lean session.
+const LEAN_BATCH_ROWS: usize = 4_096;
+
 impl Engine {
     /// Returns a session in which every table of the pinned lake stands under its name; snapshots are usage too.
     ///
@@ -31,10 +34,20 @@ impl Engine {
     /// # Errors
     /// When DataFusion refuses its limits.
     pub fn empty_session(&self) -> Result<SessionContext, EngineError> {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(self.settings.threads.max(1))
-            .with_information_schema(false)
-            .with_create_default_catalog_and_schema(true);
+        self.session_with(SessionConfig::new().with_target_partitions(self.settings.threads.max(1)))
+    }
+
+    /// Returns a session without tables that reads file after file in small batches, with one thread: for answers that
+    /// are sent while they are made, of which little may be in memory at a time.
+    ///
+    /// # Errors
+    /// When DataFusion refuses its limits.
+    pub(in crate::query) fn lean_session(&self) -> Result<SessionContext, EngineError> {
+        self.session_with(SessionConfig::new().with_target_partitions(1).with_batch_size(LEAN_BATCH_ROWS))
+    }
+
+    fn session_with(&self, config: SessionConfig) -> Result<SessionContext, EngineError> {
+        let mut config = config.with_information_schema(false).with_create_default_catalog_and_schema(true);
         // DataFusion 55 fails where a projection under a union names one column several times, as that of snapshots does.
         config.options_mut().optimizer.enable_leaf_expression_pushdown = false;
         let state = SessionStateBuilder::new()

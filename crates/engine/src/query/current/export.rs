@@ -1,16 +1,17 @@
-//! The usage CSV's rows: one for each tenant and snapshot day, day by day, so that memory holds two days.
+//! The usage CSV's rows: one for each tenant and snapshot day, day by day, so that memory holds the quantities of two days
+//! and a few hundred rows.
 
 use super::super::cost_query::View;
 use super::super::params::{Params, QueryLimits};
 use super::super::select::{all_of, charged_in, of_cost};
 use super::super::usage::UsageNow;
+use super::day_quantities::{DayQuantities, Reader, Reading};
 use super::price::{ambiguous, too_much};
-use super::{CurrentCard, days_with_rows, state_of};
+use super::{CurrentCard, days_with_rows};
 use crate::books::Books;
 use crate::inputs::rows::Rows;
 use crate::query::columns::rows;
 use crate::{Engine, EngineError};
-use arrow::array::RecordBatch;
 use attribution::fx::convert_half_even;
 use attribution::minor_units::RunningTotal;
 use attribution::reprice::Repricer;
@@ -18,13 +19,15 @@ use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{SessionContext, ident};
 use domain::snapshot::FIELDS;
 use domain::{Currency, Day, DayRange};
-use futures::stream::{BoxStream, StreamExt, TryStreamExt, try_unfold};
+use futures::stream::{BoxStream, StreamExt, try_unfold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
-use storage::lake::Table;
-use tokio::task::JoinHandle;
+use storage::lake::{LakeTable, Table};
+
+/// Rows handed over at a time: about 64 KiB of CSV.
+const PIECE_ROWS: usize = 512;
 
 /// What is asked of the usage CSV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +73,8 @@ pub struct UsageCsv {
     pub gaps: Vec<String>,
     /// Days of the range up to today without a snapshot.
     pub days_without_rows: Vec<DayRange>,
-    /// The rows, a day at a time.
-    pub days: BoxStream<'static, Result<Vec<UsageDay>, EngineError>>,
+    /// The rows in order of day and tenant, some of one day at a time.
+    pub pieces: BoxStream<'static, Result<Vec<UsageDay>, EngineError>>,
 }
 
 impl fmt::Debug for UsageCsv {
@@ -115,14 +118,15 @@ impl Engine {
     pub async fn usage_csv_all_tenants(&self, export: UsageExport) -> Result<UsageCsv, EngineError> {
         let now = self.usage_now().await?;
         let books = Arc::new(self.books_now().await?);
-        let session = self.session_for_prices(&now)?;
-        let ledger = self.session_now().await?;
-        let qualities = self.qualities(&session, &now, &books, export.range).await?;
+        // Of days that are read one after the other in small batches, little is in memory at a time.
+        let session = self.lean_session()?;
+        session.register_table(Table::Snapshots.name(), Arc::new(LakeTable::new(&now.snapshots).with_views()))?;
+        let qualities = self.qualities(&session, &now, export.range).await?;
         let metrics = columns_of(&qualities);
         let days = snapshot_days(&now, export.range);
-        let card = match export.view {
-            View::CurrentRates => Some(self.current_card(&books)?),
-            View::Posted => None,
+        let (card, ledger) = match export.view {
+            View::CurrentRates => (Some(self.current_card(&books)?), None),
+            View::Posted => (None, Some(self.session_now().await?)),
         };
         let booked = card.as_ref().map_or(self.settings.reporting_currency, |card| card.card.currency);
         let has_dollars = days.iter().all(|day| books.fx.rate(booked, Currency::USD, *day).is_some());
@@ -142,14 +146,11 @@ impl Engine {
         rows.find_prices()?;
         let unpriced_metrics = rows.unpriced(&qualities);
         let mut left = rows.days_to_read(&now, export.range, &days).into_iter();
-        // While a day is priced and sent, the next one is read.
-        let first = Reader::start(&rows.reader, left.next());
-        let days = try_unfold((rows, left, first), |(mut rows, mut left, reading)| async move {
-            let Some((day, reading)) = reading else { return Ok(None) };
-            let next = Reader::start(&rows.reader, left.next());
-            let quantities = reading.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
-            let found = rows.of_day(day, quantities).await?;
-            Ok::<_, EngineError>(Some((found, (rows, left, next))))
+        let reading = Reader::start(&rows.reader, left.next(), None);
+        let to_come = RowsToCome { rows, left, reading, unsent: None, spare: None };
+        let pieces = try_unfold(to_come, |mut to_come| async move {
+            let piece = to_come.next().await?;
+            Ok::<_, EngineError>(piece.map(|piece| (piece, to_come)))
         });
         Ok(UsageCsv {
             range: export.range,
@@ -160,7 +161,7 @@ impl Engine {
             unpriced_metrics,
             gaps: gaps_of(&qualities),
             days_without_rows: self.days_without_rows(&now, export.range),
-            days: days.boxed(),
+            pieces: pieces.boxed(),
         })
     }
 
@@ -169,10 +170,9 @@ impl Engine {
         &self,
         session: &SessionContext,
         now: &UsageNow,
-        books: &Books,
         range: DayRange,
     ) -> Result<Arc<Qualities>, EngineError> {
-        let key = format!("{} {range:?}", state_of(now, books));
+        let key = format!("{} {range:?}", now.snapshots.version());
         let kept = || self.kept_qualities.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, found)) = kept().as_ref()
             && *known == key
@@ -243,7 +243,8 @@ fn gaps_of(qualities: &Qualities) -> Vec<String> {
 struct RowsOfDays {
     engine: Engine,
     reader: Arc<Reader>,
-    ledger: SessionContext,
+    /// None at current rates.
+    ledger: Option<SessionContext>,
     books: Arc<Books>,
     /// None for the ledger's view.
     repricer: Option<Repricer>,
@@ -257,65 +258,46 @@ struct RowsOfDays {
     rounded: Option<RunningTotal>,
 }
 
-/// Reads the snapshots of a day.
-struct Reader {
-    session: SessionContext,
-    books: Arc<Books>,
-    metrics: Vec<String>,
+/// A day of which not all rows were handed over yet.
+struct UnsentDay {
+    day: Day,
+    seconds: i64,
+    /// The ledger's estimates by tenant; none at current rates.
+    posted: Option<BTreeMap<String, i128>>,
+    measured: DayQuantities,
+    /// The last tenant that was handed over.
+    after: Option<Arc<str>>,
 }
 
-/// A day that is being read.
-type Reading = (Day, JoinHandle<Result<Quantities, EngineError>>);
+/// The rows still to come.
+struct RowsToCome {
+    rows: RowsOfDays,
+    left: std::vec::IntoIter<Day>,
+    reading: Option<Reading>,
+    unsent: Option<UnsentDay>,
+    /// Memory of a day that was sent.
+    spare: Option<DayQuantities>,
+}
 
-/// A tenant's quantities of a day, by metric.
-type Quantities = BTreeMap<Arc<str>, Vec<Option<i128>>>;
-
-impl Reader {
-    /// Starts to read a day, if there is one.
-    fn start(reader: &Arc<Self>, day: Option<Day>) -> Option<Reading> {
-        let day = day?;
-        let reader = Arc::clone(reader);
-        Some((day, tokio::spawn(async move { reader.quantities(day).await })))
-    }
-
-    /// What was measured of each tenant, its sources added up.
-    async fn quantities(&self, day: Day) -> Result<Quantities, EngineError> {
-        let sql = format!("SELECT tenant, metric, quantity FROM snapshots WHERE snapshot_date = DATE '{day}'");
-        let at: BTreeMap<&str, usize> = self.metrics.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-        let mut found = Quantities::new();
-        let mut batches = self.session.sql(&sql).await?.execute_stream().await?;
-        while let Some(batch) = batches.try_next().await? {
-            self.add(&batch, day, &at, &mut found)?;
-        }
-        Ok(found)
-    }
-
-    fn add(
-        &self,
-        batch: &RecordBatch,
-        day: Day,
-        at: &BTreeMap<&str, usize>,
-        found: &mut Quantities,
-    ) -> Result<(), EngineError> {
-        let columns = Rows(batch);
-        let (tenants, metrics) = (columns.text_array("tenant")?, columns.text_array("metric")?);
-        let quantities = columns.decimals("quantity")?;
-        // A tenant's metrics lie together.
-        let mut first = 0;
-        while first < batch.num_rows() {
-            let value = tenants.value(first);
-            let next = (first..batch.num_rows()).find(|row| tenants.value(*row) != value);
-            let next = next.unwrap_or(batch.num_rows());
-            let tenant = self.books.tenants.resolve(value, day);
-            let cells = found.entry(tenant).or_insert_with(|| vec![None; self.metrics.len()]);
-            for (row, quantity) in (first..next).zip(&quantities[first..next]) {
-                if let (Some(quantity), Some(at)) = (quantity, at.get(metrics.value(row))) {
-                    cells[*at] = Some(cells[*at].unwrap_or(0) + quantity);
+impl RowsToCome {
+    /// The next rows, all of one day; none when there are no more.
+    async fn next(&mut self) -> Result<Option<Vec<UsageDay>>, EngineError> {
+        loop {
+            if let Some(unsent) = &mut self.unsent {
+                let piece = self.rows.piece_of(unsent)?;
+                if !piece.is_empty() {
+                    return Ok(Some(piece));
                 }
             }
-            first = next;
+            if let Some(sent) = self.unsent.take() {
+                self.spare = Some(sent.measured);
+            }
+            let Some((day, reading)) = self.reading.take() else { return Ok(None) };
+            let measured = reading.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+            // While a day is priced and sent, the next one is read.
+            self.reading = Reader::start(&self.rows.reader, self.left.next(), self.spare.take());
+            self.unsent = Some(self.rows.unsent(day, measured).await?);
         }
-        Ok(())
     }
 }
 
@@ -345,33 +327,44 @@ impl RowsOfDays {
         before.into_iter().chain(days.iter().copied()).collect()
     }
 
-    async fn of_day(&mut self, day: Day, quantities: Quantities) -> Result<Vec<UsageDay>, EngineError> {
-        let posted = match self.repricer {
-            None => Some(self.posted(day).await?),
-            Some(_) => None,
+    async fn unsent(&self, day: Day, measured: DayQuantities) -> Result<UnsentDay, EngineError> {
+        let posted = match &self.ledger {
+            Some(ledger) => Some(posted(ledger, day).await?),
+            None => None,
         };
         let seconds = self.engine.settings.zone.day_range(day).seconds();
-        let mut found = Vec::with_capacity(quantities.len());
-        for (tenant, quantities) in quantities {
-            let cost = match &posted {
-                Some(posted) => posted.get(&*tenant).copied(),
-                None => Some(self.price(&tenant, day, seconds, &quantities)?),
+        Ok(UnsentDay { day, seconds, posted, measured, after: None })
+    }
+
+    /// The day's next rows; none if all were handed over.
+    fn piece_of(&mut self, unsent: &mut UnsentDay) -> Result<Vec<UsageDay>, EngineError> {
+        let day = unsent.day;
+        let (mut found, mut last) = (Vec::new(), None);
+        for (tenant, place) in unsent.measured.tenants_after(unsent.after.as_deref()) {
+            last = Some(Arc::clone(tenant));
+            let cost = match &unsent.posted {
+                Some(posted) => posted.get(&**tenant).copied(),
+                None => Some(self.price(tenant, day, unsent.seconds, unsent.measured.quantities(place))?),
             };
             if day < self.from {
                 continue;
             }
             let cost = cost.map(|cost| self.converted(cost, day)).transpose()?;
             let cost = cost.map(|cost| self.rounded.as_mut().map_or(cost, |total| total.round_next(cost)));
-            let fact = self.books.tenants.fact(&tenant, day);
+            let fact = self.books.tenants.fact(tenant, day);
             let slug = fact.and_then(|fact| fact.slug.clone());
             found.push(UsageDay {
                 name: fact.and_then(|fact| fact.name.clone()),
-                slug: slug.unwrap_or(tenant),
+                slug: slug.unwrap_or_else(|| Arc::clone(tenant)),
                 date: day,
-                quantities,
+                quantities: unsent.measured.quantities(place).collect(),
                 cost,
             });
+            if found.len() == PIECE_ROWS {
+                break;
+            }
         }
+        unsent.after = last.or_else(|| unsent.after.take());
         Ok(found)
     }
 
@@ -380,33 +373,19 @@ impl RowsOfDays {
         tenant: &Arc<str>,
         day: Day,
         seconds: i64,
-        quantities: &[Option<i128>],
+        quantities: impl Iterator<Item = Option<i128>>,
     ) -> Result<i128, EngineError> {
         let Some(repricer) = &mut self.repricer else { return Ok(0) };
         let mut cost = 0;
         for (price, quantity) in self.prices.iter().zip(quantities) {
             let (Some(row), Some(quantity)) = (price, quantity) else { continue };
             let amount = match repricer.is_graduated(*row) {
-                true => repricer.graduated(*row, tenant, day, &[*quantity]).map(|parts| parts[0]),
-                false => repricer.amount(*row, *quantity, day, seconds),
+                true => repricer.graduated(*row, tenant, day, &[quantity]).map(|parts| parts[0]),
+                false => repricer.amount(*row, quantity, day, seconds),
             };
             cost += amount.map_err(|error| too_much(tenant, error))?;
         }
         Ok(cost)
-    }
-
-    /// The ledger's estimates of the day, by tenant.
-    async fn posted(&self, day: Day) -> Result<BTreeMap<String, i128>, EngineError> {
-        let batches = self
-            .ledger
-            .table(Table::Ledger.name())
-            .await?
-            .filter(all_of([of_cost(), charged_in(DayRange::single(day)), ident("memo")]))?
-            .aggregate(vec![ident("tenant")], vec![sum(ident("amount_reporting")).alias("total")])?
-            .collect()
-            .await?;
-        let of_row = |row: super::super::columns::Row<'_>| Some((row.text(0)?.to_owned(), row.atoms(1)));
-        Ok(rows(&batches).filter_map(of_row).collect())
     }
 
     fn converted(&self, cost: i128, day: Day) -> Result<i128, EngineError> {
@@ -417,4 +396,17 @@ impl RowsOfDays {
         let converted = rate.and_then(|rate| convert_half_even(cost, rate.rate));
         converted.ok_or_else(|| EngineError::parameter("range", format!("the costs of {day} cannot be converted")))
     }
+}
+
+/// The ledger's estimates of the day, by tenant.
+async fn posted(ledger: &SessionContext, day: Day) -> Result<BTreeMap<String, i128>, EngineError> {
+    let batches = ledger
+        .table(Table::Ledger.name())
+        .await?
+        .filter(all_of([of_cost(), charged_in(DayRange::single(day)), ident("memo")]))?
+        .aggregate(vec![ident("tenant")], vec![sum(ident("amount_reporting")).alias("total")])?
+        .collect()
+        .await?;
+    let of_row = |row: super::super::columns::Row<'_>| Some((row.text(0)?.to_owned(), row.atoms(1)));
+    Ok(rows(&batches).filter_map(of_row).collect())
 }

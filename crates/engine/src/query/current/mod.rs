@@ -6,6 +6,8 @@
 mod card;
 /// Quantities as prices need them.
 mod cells;
+/// What was measured on a day.
+mod day_quantities;
 /// The usage CSV.
 pub mod export;
 /// From quantities to amounts.
