@@ -12,7 +12,7 @@ export interface Obstacle {
 export interface SourcePeriod {
   source: string;
   billing_account: string;
-  billing_month: string;
+  billing_period: string;
   state: string;
   said_by: string;
   actor?: string | null;

@@ -1,7 +1,7 @@
 // Answers on month-end and on why a cost changed, exactly as the interface describes them: the demo has closed no month.
 
 const SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-const source = (name, state) => ({ source: name, billing_account: "100200300400", billing_month: "2026-10", state, said_by: state === "missing" ? "month_before" : "billing_period", actor: null, note: null, lines: 1842, imported_at: "2026-11-03T04:05:06Z" });
+const source = (name, state) => ({ source: name, billing_account: "100200300400", billing_period: "2026-10", state, said_by: state === "missing" ? "month_before" : "billing_period", actor: null, note: null, lines: 1842, imported_at: "2026-11-03T04:05:06Z" });
 const period = (month, more) => ({ month, state: "open", closes: 0, posting: null, changed_at: null, changed_by: null, reason: null, forced: [], is_next: false, obstacles: [], notes: [], pending_corrections: [], sources: [], ...more });
 
 export const PERIODS = {

@@ -123,5 +123,6 @@ async fn days_become_due_and_the_caller_learns_what_is_refused() {
         answer.expect_problem(400, "invalid_parameter");
     }
     let audit = app.get("/audit").await.expect(200).json();
-    assert_eq!(audit["rows"][0]["action"], "meter.backfill");
+    let actions: Vec<&Value> = audit["rows"].as_array().expect("rows").iter().map(|row| &row["action"]).collect();
+    assert_eq!(actions[..2], [&json!("run.start"), &json!("meter.backfill")], "the newest first");
 }

@@ -17,7 +17,7 @@ async fn october(total: &str, used: &[(&str, &str)]) -> TestApp {
     app.given_policy(POLICY).await;
     let acme =
         json!({ "name": "Acme, Inc.", "cost_center": "CC-1", "gl_account": "6000", "billing_mode": "chargeback" });
-    app.put("/tenants/acme", &acme).await.expect(200);
+    app.put("/tenants/acme", &acme).await.expect(201);
     app.given_bill("aws", &[(CLUSTER, DAY, total), ("elsewhere", DAY, "1.00")]).await;
     let rows: Vec<(&str, &str, &str, &str, &str)> =
         used.iter().map(|(tenant, quantity)| (CLUSTER, *tenant, DAY, "cpu_core_hours", *quantity)).collect();

@@ -213,9 +213,7 @@ fn what_does_not_exist_is_not_found_and_what_comes_later_is_not_available() {
     check(folder, &["costs", "--range", "99x"], 5, "`99x` is not a range");
     check(folder, &["costs", "changes"], 5, "`tenant` is required");
     check(folder, &["ledger", "changes", "--from-booked", "posting:9"], 5, "posting 9 does not exist");
-    for later in [&["observability", "export"][..], &["man"]] {
-        check(folder, later, 5, "not_available");
-    }
+    check(folder, &["man"], 5, "not_available");
 }
 
 #[test]
