@@ -6,7 +6,7 @@ CREATE TABLE provider_usage (
     provider     TEXT   NOT NULL,   -- its kind, such as `vercel`
     usage_date   TEXT   NOT NULL,
     resource     TEXT   NOT NULL,
-    labels_key   TEXT   NOT NULL,   -- canonical JSON: project, bucket, …
+    labels_key   TEXT   NOT NULL,   -- canonical JSON: project, bucket, ...
     unit         TEXT   NOT NULL,   -- FOCUS
     quantity     TEXT   NOT NULL,   -- decimal
     collected_at BIGINT NOT NULL,
