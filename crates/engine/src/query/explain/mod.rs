@@ -295,7 +295,6 @@ impl Engine {
             true => Some(self.bills_of(books, query.date, &id.pool, went_in).await?),
             false => None,
         };
-        let inputs: BTreeSet<String> = went_in.iter().map(|row| row.inputs.to_string()).collect();
         Ok(ExplainedPool {
             changes: changes(session, head, query, id).await?,
             pool: id.pool.clone(),
@@ -315,9 +314,15 @@ impl Engine {
             tenants: disclosed.then_some(tenants),
             bills,
             window,
-            inputs: if disclosed { inputs.into_iter().collect() } else { Vec::new() },
+            inputs: if disclosed { inputs_of(went_in) } else { Vec::new() },
         })
     }
+}
+
+/// What the runs noted that they read, each once.
+fn inputs_of(went_in: &[PoolDay]) -> Vec<String> {
+    let inputs: BTreeSet<String> = went_in.iter().map(|row| row.inputs.to_string()).collect();
+    inputs.into_iter().collect()
 }
 
 /// What the tenant or reserved consumer of the question would be corrected by in a pool.
