@@ -19,6 +19,8 @@ class S3:
         self.server.start()
         host, port = self.server.get_host_and_port()
         self.url = f"http://{host}:{port}"
+        # What a server before this one held stays in the process.
+        requests.post(f"{self.url}/moto-api/reset", timeout=30).raise_for_status()
         self.client("s3").create_bucket(Bucket=BUCKET)
         self.owner = self.user("owner", EVERYTHING)
 

@@ -176,9 +176,11 @@ def test_a_refresh_that_brings_something_is_in_the_audit_log(apportion, vercel):
     server = Server(apportion(None, f'[server]\nexporter_listen = "{exporter}"\n[[source]]\n{source}'))
     server.exporter = exporter
     server.start()
+
     def refreshes() -> list[dict]:
+        # The collection at start is in the log as well, as the server's own.
         rows = json.loads(server.ask("GET", "/audit")[1])["rows"]
-        return [row for row in rows if row["action"] == "source.refresh"]
+        return [row for row in rows if (row["action"], row["actor"]) == ("source.refresh", "loopback")]
 
     def brings_something() -> list[dict]:
         # The collection at start may come first, and then the refresh brings nothing.
@@ -189,7 +191,7 @@ def test_a_refresh_that_brings_something_is_in_the_audit_log(apportion, vercel):
     try:
         until(brings_something, "a refresh brings something")
         recorded = refreshes()
-        assert {(row["actor"], row["target"]) for row in recorded} == {("loopback", "vercel")}
+        assert {row["target"] for row in recorded} == {"vercel"}
         assert ask(exporter, "POST", "/refresh")[0] == 200
         assert refreshes() == recorded, "nothing new is nothing to record"
     finally:
