@@ -65,7 +65,8 @@ pub(crate) fn source(contract: &Contract, url: &str, timeout: Duration) -> Provi
             timeout,
             retries: 2,
             retry_wait: Duration::from_millis(1),
-            response_bytes_max: 1 << 20,
+            // Less than any fault sends too much, and enough for all pages of one collection together.
+            response_bytes_max: 7 << 18,
             requests_max: 300,
         },
         total: Duration::from_secs(60),
