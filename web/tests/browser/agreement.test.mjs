@@ -89,8 +89,8 @@ async function ofPage(page) {
   await page.locator("tbody tr.row").first().waitFor();
   const read = (rows) => rows.map((row) => [row.querySelector("button.name").title, row.querySelector("td.cost").dataset.exact]);
   const shown = await page.locator("tbody tr.row").evaluateAll(read);
-  // Who was measured before these days only has a row without a cost.
-  return new Map(shown.filter(([, cost]) => cost !== "").map(([id, cost]) => [id, atoms(cost)]));
+  // The page compares with the period before: who was measured only then has a row of 0. Nobody else costs nothing here.
+  return new Map(shown.map(([id, cost]) => [id, atoms(cost || "0")]).filter(([, cost]) => cost !== 0n));
 }
 
 const sorted = (costs) => [...costs].sort(([one], [other]) => (one < other ? -1 : 1));
