@@ -29,10 +29,13 @@ def send_until_acknowledged(server: Server, events: list[dict], failpoint: str) 
                 assert status == 200
                 break
             except (OSError, json.JSONDecodeError):
-                assert server.process.wait(timeout=30) == -signal.SIGABRT, server.log.read_text()[-2000:]
-                deaths += 1
-                server.variables = {"APPORTION_FAILPOINT": failpoint} if deaths < DEATHS_MAX else {}
-                server.start()
+                is_ready = False
+                # What the log holds is flushed at once, so it may die again before it answers.
+                while not is_ready:
+                    assert server.process.wait(timeout=30) == -signal.SIGABRT, server.log.read_text()[-2000:]
+                    deaths += 1
+                    server.variables = {"APPORTION_FAILPOINT": failpoint} if deaths < DEATHS_MAX else {}
+                    is_ready = server.launch().becomes_ready()
     return deaths
 
 
