@@ -78,7 +78,7 @@ pub struct EvidenceBody {
 
 /// A billing month.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct PeriodBody {
+pub struct BillingMonthBody {
     /// `YYYY-MM`.
     pub month: String,
     /// `open` or `closed`.
@@ -156,7 +156,7 @@ pub struct SweepBody {
 }
 
 /// Returns the billing months from the first with entries to the current one, newest first.
-#[utoipa::path(get, path = "/api/v1/periods", tag = "periods", params(PeriodParams), responses((status = 200, body = Page<PeriodBody>)))]
+#[utoipa::path(get, path = "/api/v1/periods", tag = "periods", params(PeriodParams), responses((status = 200, body = Page<BillingMonthBody>)))]
 pub async fn list_periods(
     _finance: FinanceWriter,
     State(app): State<App>,
@@ -271,9 +271,9 @@ fn to_api_evidence(file: &EvidenceFile) -> EvidenceBody {
     EvidenceBody { date: day(file.day), sha256: file.sha256.clone(), cost_events: file.cost_events }
 }
 
-fn to_api_period(row: &PeriodRow) -> PeriodBody {
+fn to_api_period(row: &PeriodRow) -> BillingMonthBody {
     let changed: Option<&LastChange> = row.changed.as_ref();
-    PeriodBody {
+    BillingMonthBody {
         month: row.month.to_string(),
         state: row.state.as_str().to_owned(),
         closes: row.closes,
