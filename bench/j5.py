@@ -28,7 +28,7 @@ WITH gathers AS (SELECT time, data::JSON ->> 'gather_id' AS key, (data::JSON ->>
                    WHERE type = 'repo_context.read' AND event_date >= $first) r
                ON r.key = g.key AND g.time <= r.time AND r.time < g.time + INTERVAL 24 HOUR),
      counts AS (SELECT key, count(*) AS readers FROM reads GROUP BY key)
-SELECT date_trunc('day', g.time) AS day, tenant, workflow, sum(cost::DOUBLE / readers)
+SELECT date_trunc('day', g.time)::VARCHAR AS day, tenant, workflow, sum(cost::DOUBLE / readers)
 FROM reads JOIN gathers g USING (key) JOIN counts USING (key) GROUP BY ALL"""
 
 

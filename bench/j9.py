@@ -1,9 +1,11 @@
 """J9: restatement by 1,000 late reads over histories of 30 to 730 days.
 
-Each history is imported and attributed first. Then late reads come, spread over all of its days, and `attribute --due` runs.
-What it takes is divided by the days that ran: that must not depend on how long the history is. The same command with nothing
-due is timed as well and subtracted, so that the start of the process does not hide growth in a short history. What the
-ledger says of each day must be what the gathers of that day cost, and only days that a late read can reach may run.
+Each history is imported and attributed first. Then late reads come, on a fixed number of days spread evenly over it, and
+`attribute --due` runs. The same number of days and cells is touched in every history, each by as many reads and as far from
+the next that it runs by itself: whatever grows is due to the history. What it takes is divided by the cells of the days that
+ran. The same command with nothing due is timed as well and subtracted, so that the start of the process does not hide growth.
+The least of some rounds counts. What the ledger says of each day must be what the gathers of that day cost, and only days
+that a late read can reach may run.
 """
 
 import os
@@ -14,6 +16,7 @@ from common import append_result, exponent, print_table, run_job, verdict
 from windows import DAY, GATHERS, READS, WORKFLOWS, Store, histories, read
 
 LATE = int(os.environ.get("LATE", 1_000))
+DAYS_LATE, ROUNDS = 7, 3
 EXPONENT_MAX, SPREAD_MAX = 0.05, 1.2
 
 
@@ -21,32 +24,35 @@ def job(folder: Path, opened: list) -> None:
     rows, points = [], []
     for days in histories():
         store = Store(folder / f"history-{days}", days)
-        idle, _ = store.attribute_due()
-        touched = late(store)
-        ended, ran = store.attribute_due()
-        check(store, touched, ran)
+        took, ran = [], 0
+        for number in range(ROUNDS):
+            idle, _ = store.attribute_due()
+            touched = late(store, number)
+            ended, ran = store.attribute_due()
+            check(store, touched, ran)
+            took.append((ended.cpu_seconds - idle.cpu_seconds, ended, idle))
+        net, ended, idle = min(took, key=lambda round: round[0])
         cells = ran * min(WORKFLOWS, READS)
-        each = max(ended.cpu_seconds - idle.cpu_seconds, 1e-9) / cells
+        each = max(net, 1e-9) / cells
         rows.append((f"{days} days", ran, ended.seconds, ended.cpu_seconds, idle.cpu_seconds, each * 1e6))
         points.append((float(days), each))
     report(rows, points)
 
 
-def late(store: Store) -> int:
-    """Sends late reads over all days; returns how many days they can move."""
-    lines, days = [], set()
-    for number in range(LATE):
-        spread = number * 0x9E3779B97F4A7C15 % 2**64
-        ordinal = number * store.days // LATE
-        day = store.first + ordinal * DAY
-        lines.append(read(day, spread % GATHERS, f"late-{number}", spread // GATHERS))
-        days |= {ordinal - 1, ordinal, ordinal + 1}
+def late(store: Store, number: int) -> int:
+    """Sends late reads; returns how many days they can move."""
+    ordinals = [(2 * place + 1) * store.days // (2 * DAYS_LATE) for place in range(DAYS_LATE)]
+    lines = []
+    for at in range(LATE):
+        spread = (number * LATE + at) * 0x9E3779B97F4A7C15 % 2**64
+        day = store.first + ordinals[at % DAYS_LATE] * DAY
+        lines.append(read(day, spread % GATHERS, f"late-{number}-{at}", spread // GATHERS))
     store.add("late", iter(lines))
-    return len([ordinal for ordinal in days if 0 <= ordinal <= store.days])
+    return len({reached for ordinal in ordinals for reached in range(ordinal - 1, ordinal + 2)})
 
 
 def check(store: Store, touched: int, ran: int) -> None:
-    if not 1 <= ran <= touched + 1:
+    if not DAYS_LATE <= ran <= touched:
         sys.exit(f"{ran} days ran though late reads can move {touched}: no times are printed for a run of the wrong days")
     if store.balances() != store.costs():
         sys.exit("the ledger does not say what the gathers cost: no times are printed for a wrong answer")
@@ -54,7 +60,7 @@ def check(store: Store, touched: int, ran: int) -> None:
 
 
 def report(rows: list[tuple], points: list[tuple[float, float]]) -> None:
-    title = f"J9, {LATE:,} late reads, {READS:,} reads a day"
+    title = f"J9, {LATE:,} late reads on {DAYS_LATE} days, {READS:,} reads a day, best of {ROUNDS}"
     print_table(title, ["days run", "wall s", "CPU s", "CPU s idle", "µs per (day, cell)"], rows)
     fitted = exponent(points)
     costs = [each for _, each in points]
@@ -65,7 +71,7 @@ def report(rows: list[tuple], points: list[tuple[float, float]]) -> None:
         f"(target ≤ {EXPONENT_MAX}), the dearest is {spread:.2f} × the cheapest (target ≤ {SPREAD_MAX}): {met}"
     )
     append_result("J9", {
-        "late": LATE, "gathers": GATHERS, "reads": READS, "days": [int(days) for days, _ in points],
+        "late": LATE, "days_late": DAYS_LATE, "rounds": ROUNDS, "gathers": GATHERS, "reads": READS, "days": [int(days) for days, _ in points],
         "days_run": [row[1] for row in rows], "wall_seconds": [row[2] for row in rows], "cpu_seconds": [row[3] for row in rows],
         "idle_cpu_seconds": [row[4] for row in rows], "seconds_per_day_and_cell": costs, "exponent": fitted, "spread": spread,
         "target": met,

@@ -35,7 +35,7 @@ class Store:
 
     def __init__(self, folder: Path, days: int):
         folder.mkdir()
-        self.folder, self.days, self.late = folder, days, 0
+        self.folder, self.days = folder, days
         (folder / "apportion.toml").write_text(f'[storage]\ndata = "{folder / "data"}"\n[schedule]\nafter_import = "off"\n')
         (folder / "policy.toml").write_text(POLICY)
         self.first = LAST - (days - 1) * DAY

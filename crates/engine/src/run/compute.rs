@@ -19,6 +19,9 @@ use attribution::graduated::MonthSoFar;
 use attribution::line::AttributeSet;
 use attribution::share::Share;
 use attribution::window::{WindowPool, WindowSummary};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
 use domain::condition::UsageAttribute;
 use domain::dimension::{Dimension, Dimensions, labels_key};
 use domain::meter::Category;
@@ -157,19 +160,20 @@ impl Engine {
         let books = computed.books.clone();
         let policies = books.policies_in(piece);
         let attributes = AttributeSet::needed_by(policies.iter().copied());
+        let existing = in_ledger(&session, piece);
         let mut lines = lines::load(&session, piece, &self.settings.zone, &attributes).await?;
         let mut cells = usage::load(&session, piece, &books, &policies).await?;
         let used_before = |day: Day| computed.before.get(&day)?.policy_in(&books);
         let earlier = piece.days().filter_map(used_before).map(|version| &*version.content);
         let compared: Vec<&Policy> = policies.iter().copied().chain(earlier).collect();
         let repeated = repeated::first_days(&session, &compared, piece.to()).await?;
-        let mut existing: BTreeMap<Day, _> = existing::load(&session, piece).await?.by_day().collect();
         let mut month = MonthUsage::before(&session, piece, &books, &policies).await?;
         if computed.drivers.is_none() && policies.iter().any(|policy| gaps::watches(policy)) {
             computed.drivers = Some(DriverDays::before(&session, piece.from()).await?);
         }
         let degraded = DegradedDays::of_range(&session, piece, &policies).await?;
         let events = WindowEvents::load(self, &session, piece, &books, &policies).await?;
+        let mut existing = existing.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
         for day in piece.days() {
             let version = books.policy_on(day);
             let values = repeated.up_to(day, &books.tenants);
@@ -311,6 +315,15 @@ impl Engine {
         }
         wanted
     }
+}
+
+/// What the ledger says of the days, read while their inputs are.
+fn in_ledger(
+    session: &SessionContext,
+    piece: DayRange,
+) -> SpawnedTask<Result<BTreeMap<Day, ByKey<Existing>>, EngineError>> {
+    let session = session.clone();
+    SpawnedTask::spawn(async move { Ok(existing::load(&session, piece).await?.by_day().collect()) })
 }
 
 /// Whether the pool's amounts come from the rate card.
