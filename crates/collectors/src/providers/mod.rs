@@ -38,6 +38,8 @@ mod collect;
 mod publish;
 /// What a collection did.
 mod report;
+/// What waits on disk until it is whole.
+mod staged;
 /// How a collector fared.
 mod state;
 /// Quantities to the catalog and to meters.
