@@ -254,7 +254,10 @@ impl Run<'_> {
 
     /// Refuses an answer without any quantity where some are known.
     async fn check_not_gone(&self, staged: &Staged) -> Result<(), CollectError> {
-        for days in staged.days.iter().filter(|_| staged.quantity_count == 0) {
+        if staged.quantity_count > 0 {
+            return Ok(());
+        }
+        for days in &staged.days {
             let (name, from, to) = (&self.entry.source.name, days.from().to_string(), days.to().to_string());
             if let Some(known) = self.context.catalog.any_provider_usage(name, &from, &to).await.map_err(not_kept)? {
                 return Err(usage::is_gone(&known));
@@ -296,8 +299,8 @@ impl Run<'_> {
         let mut quantities = staged.quantities()?;
         let mut replacement =
             self.context.catalog.begin_provider_usage(&self.entry.source.name).await.map_err(not_kept)?;
-        for day in staged.days.iter().flat_map(DayRange::days) {
-            let day = day.to_string();
+        let days: Vec<String> = staged.days.iter().flat_map(DayRange::days).map(|day| day.to_string()).collect();
+        for day in days {
             replacement.replace_day(&day, &quantities.of_day(&day)?).await.map_err(not_kept)?;
         }
         replacement.commit().await.map(drop).map_err(not_kept)
@@ -316,7 +319,10 @@ impl Run<'_> {
             false => period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days),
         };
         let mut waiting: Vec<UsagePoint> = Vec::new();
-        for day in period.days().days().take_while(|day| *day <= settled) {
+        for day in period.days().days() {
+            if settled < day {
+                break;
+            }
             let rows = self.known(DayRange::single(day)).await?;
             waiting.extend(usage::to_points(&source.name, &rows, &source.meters, period, settled));
             if POINTS_AT_ONCE <= waiting.len() {
