@@ -132,6 +132,7 @@ impl Run<'_> {
                 asked: self.asked,
                 known: &self.cursor.versions,
                 total: source.total,
+                settle: source.settle,
                 say: &say,
             };
             return exports::collect(&work, report).await.map_err(scrubbed);

@@ -121,6 +121,8 @@ pub struct ProviderSource {
     pub options: fetch::FetchOptions,
     /// How long one billing period may take.
     pub total: Duration,
+    /// How long files of an export must rest before they are read, where nothing seals them.
+    pub settle: Duration,
     /// Day of the month on which billing periods begin; none asks the provider, or else is the first.
     pub billing_day: Option<u8>,
     /// How often it is read, beside once a night; none leaves it at that.

@@ -18,7 +18,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::bucket::{BucketAddress, NotSent};
 use crate::error::ImportError;
-use crate::focus::InputFile;
 use crate::import::{SpooledFile, spool};
 use crate::providers::{Cause, CollectError, Credentials};
 
@@ -77,26 +76,6 @@ impl fmt::Debug for Place {
         match (&self.folder, &self.bucket) {
             (Some(folder), _) => write!(out, "{}", folder.display()),
             (None, bucket) => write!(out, "bucket {}", bucket.as_deref().unwrap_or_default()),
-        }
-    }
-}
-
-/// A file of an export on this machine; one that was fetched goes away with this value.
-#[derive(Debug)]
-pub enum Fetched {
-    /// Where it always was.
-    Local(InputFile),
-    /// A copy.
-    Spooled(SpooledFile),
-}
-
-impl Fetched {
-    /// Returns the file, to be imported while this value lives.
-    #[must_use]
-    pub fn input(&self) -> InputFile {
-        match self {
-            Self::Local(file) => file.clone(),
-            Self::Spooled(file) => file.input(),
         }
     }
 }
@@ -174,14 +153,16 @@ impl Place {
         Ok(bytes)
     }
 
-    /// Returns a file that can be imported: the file itself in a folder, else a copy below `spool_folder`.
+    /// Returns a copy of a file below `spool_folder`, of a folder's file too: it may change while it is imported.
     ///
     /// # Errors
     /// [`CollectError`] with the store's cause; [`Cause::Truncated`] if the file changed since it was listed.
-    pub async fn fetch(&self, object: &Object, spool_folder: &FsPath, bytes_max: u64) -> Result<Fetched, CollectError> {
-        if let Some(folder) = &self.folder {
-            return Ok(Fetched::Local(InputFile { name: object.key.clone(), path: folder.join(&object.key) }));
-        }
+    pub async fn fetch(
+        &self,
+        object: &Object,
+        spool_folder: &FsPath,
+        bytes_max: u64,
+    ) -> Result<SpooledFile, CollectError> {
         let parts = self.parts(object, true).await?;
         let mut cause = Cause::Truncated;
         let patience = self.patience;
@@ -199,7 +180,7 @@ impl Place {
             }
         });
         let spooled = spool(spool_folder, &object.key, noted, bytes_max).await;
-        spooled.map(Fetched::Spooled).map_err(|error| match error {
+        spooled.map_err(|error| match error {
             ImportError::TooLarge { .. } => CollectError::new(Cause::TooLarge, error.to_string()),
             // The store's own words may hold a signed address.
             _ => CollectError::new(cause, format!("{} broke off while it was read", object.key)),
