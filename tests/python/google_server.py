@@ -100,9 +100,10 @@ class Google:
         shown, rest = keys[:PAGE_OBJECTS], keys[PAGE_OBJECTS:]
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><Generation>1</Generation><MetaGeneration>1</MetaGeneration>"
-            f"<LastModified>{self.objects[key][1]:%Y-%m-%dT%H:%M:%S.%fZ}</LastModified><ETag>{escape(tag(self.objects[key][0]))}</ETag>"
-            f"<Size>{len(self.objects[key][0])}</Size></Contents>"
+            f"<LastModified>{written:%Y-%m-%dT%H:%M:%S.%fZ}</LastModified><ETag>{escape(tag(content))}</ETag>"
+            f"<Size>{len(content)}</Size></Contents>"
             for key in shown
+            for content, written in [self.objects[key]]
         )
         more = f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>" if rest else ""
         truncated = f"<IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
