@@ -21,8 +21,8 @@ EUROS = "EUR"
 
 
 def costs(count: int, factor: str = "1") -> list[Decimal]:
-    """Amounts of fifteen decimals, as many as money has."""
-    return [Decimal(factor) * Decimal(f"{number + 1}.000000000000{number + 1:03}") for number in range(count)]
+    """Amounts that have, restated by a factor of two decimals, fifteen of them, as many as money has."""
+    return [Decimal(factor) * Decimal(f"{number + 1}.0000000000{number + 1:03}") for number in range(count)]
 
 
 def bill(month: str, amounts: list[Decimal]) -> bytes:
