@@ -6,6 +6,7 @@ use super::super::{Credentials, ProvidersContext};
 use super::ExportSource;
 use super::place::Place;
 use super::plan::ExportSet;
+use crate::error::ImportError;
 use crate::focus::InputFile;
 use crate::import::{self, ImportContext, SpooledFile, import_focus};
 use std::collections::BTreeMap;
@@ -140,7 +141,7 @@ impl ExportWork<'_> {
             now: self.context.clock.now(),
         };
         let imported = import_focus(&import, self.source, files, self.asked.confirm, Arc::new(|_| {})).await;
-        let imported = imported.map_err(not_stored)?;
+        let imported = imported.map_err(not_imported)?;
         let mut warnings = Vec::new();
         for import::PeriodReport { billing_account, billing_period, .. } in
             imported.billing_periods.iter().take(PERIODS_COMPARED_MAX)
@@ -165,6 +166,16 @@ impl ExportWork<'_> {
         let late = |_| CollectError::new(Cause::Timeout, format!("it took longer than {:?}", self.total));
         tokio::time::timeout(self.total, work).await.map_err(late)?
     }
+}
+
+/// Returns why files were not imported: what cannot be read of them is no fault of the store.
+fn not_imported(error: ImportError) -> CollectError {
+    let cause = match &error {
+        ImportError::Unreadable { reason, .. } if reason.contains("cut off") => Cause::Truncated,
+        ImportError::Unreadable { .. } | ImportError::NoRows => Cause::Schema,
+        _ => return not_stored(error),
+    };
+    CollectError::new(cause, error.to_string())
 }
 
 /// The error of files that change while nobody has said that they are all.

@@ -1,5 +1,6 @@
 //! Where the files of an export are: a folder of this machine, or a bucket. It is listed and read, never written.
 
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};
@@ -113,18 +114,24 @@ impl Place {
     /// Returns all files, sorted by key.
     ///
     /// # Errors
-    /// [`CollectError`] with the store's cause; [`Cause::TooLarge`] beyond 200,000 objects.
+    /// [`CollectError`] with the store's cause; [`Cause::TooLarge`] beyond 200,000 objects, [`Cause::Paging`] if one comes
+    /// twice, as when pages repeat.
     pub async fn list(&self) -> Result<Vec<Object>, CollectError> {
         let mut listed = self.store.list(self.prefix.as_ref());
-        let mut objects = Vec::new();
+        let (mut objects, mut seen) = (Vec::new(), HashSet::new());
         while let Some(meta) = self.within("listing", listed.next()).await? {
             let meta = meta.map_err(|error| failed("listing the files", &error))?;
             if OBJECTS_MAX <= objects.len() {
                 let detail = format!("there are more than {OBJECTS_MAX} files; name a longer prefix");
                 return Err(CollectError::new(Cause::TooLarge, detail));
             }
+            let key = meta.location.to_string();
+            if !seen.insert(key.clone()) {
+                let key = crate::prometheus::shown(&key);
+                return Err(CollectError::paging(format!("{key} is listed twice, as if pages repeated")));
+            }
             objects.push(Object {
-                key: meta.location.to_string(),
+                key,
                 size: meta.size,
                 e_tag: meta.e_tag,
                 modified: Instant::from_micros(meta.last_modified.timestamp_micros()),

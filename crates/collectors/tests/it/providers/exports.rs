@@ -18,7 +18,7 @@ static AWS: Contract = contract("aws_export");
 static FILES: Contract = contract("files");
 static AZURE: Contract = contract("azure_export");
 
-const fn contract(kind: &'static str) -> Contract {
+pub(super) const fn contract(kind: &'static str) -> Contract {
     Contract {
         kind,
         keys: || json!({ "path": "/nowhere" }),
@@ -30,7 +30,7 @@ const fn contract(kind: &'static str) -> Contract {
 }
 
 /// Rows of the first days of a month, of these amounts.
-fn bill(month: &str, amounts: &[&str]) -> String {
+pub(super) fn bill(month: &str, amounts: &[&str]) -> String {
     let next = if month == "2026-11" { "2026-12" } else { "2026-11" };
     let row = |(at, amount): (usize, &&str)| {
         let day = at + 1;
