@@ -1,14 +1,20 @@
 """Every provider's month adds up: what the provider said = the cost lines = the ledger, per measure and currency, to the last
 digit; and a restated month replaces, it never doubles. (Vercel, with zones and twelve decimals, is in test_collectors.py.)"""
 
+import http.server
+import json
 import re
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import duckdb
 import pytest
+from alerting import ask, free_address
 from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
+from live_server import Server
 from provider_stand_ins import APIS, CANARY, EXPORTS, Export, StandIn, Sums, Supabase, days_of
 from test_collectors import month_before
 from test_exports_elsewhere import bill, costs
@@ -86,6 +92,101 @@ def test_what_a_cloud_exports_is_stored_and_posted_and_a_restated_month_replaces
         total = sum(amounts, Decimal(0))
         adds_up(store, {export.currency: (total, total * 2)}, month, days, factor)
     assert store.json("sources", "refresh", "it")["periods"] == [], "nothing changed, so nothing is read"
+
+
+class Vercel(StandIn):
+    kind, keys = "vercel", 'team = "team_1"'
+
+
+class Echo:
+    """Lets nobody in, and repeats whatever it was sent, as careless servers do."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path == "/auth/time":
+                    body, status = str(int(time.time())).encode(), 200
+                else:
+                    body, status = f"{self.requestline}\n{self.headers}".encode(), 403
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def everything(echo: Echo) -> tuple[str, list[str]]:
+    """A source of every kind with a canary in every credential that its page names, and their names."""
+    text, names = "", []
+    for make in [*APIS, Vercel]:
+        provider = make()
+        provider.stop()
+        names.append(make.__name__.lower())
+        keys = "\n".join(f'{key} = "{CANARY}-{key}"' for key in provider.credentials)
+        where = f'url = "{echo.url}"\nstand_in = true\nretries = 0'
+        text += f'[[source]]\nname = "{names[-1]}"\nkind = "{provider.kind}"\n{keys}\n{where}\n{provider.keys}\n'
+    buckets = {
+        "s3": f'kind = "aws_export"\nbucket = "s3://acme/focus"\nendpoint = "{echo.url}"\naccess_key = "{CANARY}-1"\n'
+        f'secret_key = "{CANARY}-2"\nsession_token = "{CANARY}-3"',
+        "az": f'kind = "azure_export"\nbucket = "az://exports/focus"\naccount = "acme"\nendpoint = "{echo.url}/acme"\n'
+        f'sas_token = "sv=2021-08-06&sig={CANARY}-4"',
+        "gs": f'kind = "gcp_export"\nbucket = "gs://acme/focus"\nendpoint = "{echo.url}"\n'
+        f"service_account = '{google_key()}'",
+    }
+    for name, keys in buckets.items():
+        names.append(name)
+        text += f'[[source]]\nname = "{name}"\nretries = 0\n{keys}\n'
+    return text, names
+
+
+def google_key() -> str:
+    facts = {"private_key_id": "1", "client_email": "a@example.com", "disable_oauth": True, "private_key": f"{CANARY}-5"}
+    return json.dumps(facts)
+
+
+def test_secrets_of_every_credential_stay_where_they_are_and_every_refusal_is_counted(apportion):
+    echo = Echo()
+    text, names = everything(echo)
+    store = apportion(config=text)
+    server = Server(store)
+    server.exporter = free_address()
+    server.start()
+    try:
+        told = []
+        status, answer = ask(server.exporter, "POST", "/refresh")
+        assert status == 207, answer
+        told.append(answer)
+        errors = {source["name"]: source["error"] for source in json.loads(answer)["sources"]}
+        assert set(errors) == set(names) and all("(auth)" in error for error in errors.values()), errors
+        for name in names:
+            told.append(server.ask("POST", f"/sources/{name}/refresh")[1])
+        status, metrics = ask(server.exporter, "GET", "/metrics")
+        counts = dict(re.findall(r'^cost_collector_errors_total\{collector="(\w+)",cause="auth"\} (\d+)$', metrics, re.MULTILINE))
+        # Once at the start of the server at most, once by each refresh.
+        assert set(counts) == set(names) and all(int(count) in (2, 3) for count in counts.values()), counts
+        others = re.findall(r'^cost_collector_errors_total\{collector="\w+",cause="(?!auth)\w+"\} [1-9]', metrics, re.MULTILINE)
+        assert (status, others) == (200, [])
+        told.append(metrics)
+        for path in ("/sources", "/imports", "/audit", "/settings", "/schedule", "/limits", "/cost-lines?range=90d", "/openapi.json"):
+            told.append(server.ask("GET", path)[1])
+    finally:
+        server.stop()
+        echo.stop()
+    told += [server.log.read_text(), store.run("config", "show", "--origin").stdout]
+    told += [getattr(store.run("sources", *words, exit_code=None), part) for words in (["list"], ["test", "wasabi"]) for part in ("stdout", "stderr")]
+    assert [text for text in told if CANARY in text] == []
+    holders = [path.name for path in store.folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+    assert holders == ["apportion.toml"], "a credential stands elsewhere"
 
 
 def test_every_kind_of_collector_is_among_them():
