@@ -304,8 +304,13 @@ async fn records(fetch: &Fetch, days: DayRange) -> Result<Found, CollectError> {
         let (rows, count) = page_of(&answer)?;
         // Later pages say 0.
         page_count = page_count.max(count);
-        if 1 < days.len() && PAGES_AT_ONCE < page_count.max(page + 1) {
-            let pages = if PAGES_AT_ONCE < page_count { page_count } else { 2 * PAGES_AT_ONCE };
+        let is_told = 0 < page_count;
+        if is_told && page_count < page {
+            return Err(CollectError::paging(format!("there are more than the {page_count} pages that were told")));
+        }
+        let pages_at_least = if is_told { page_count } else { page + 1 };
+        if 1 < days.len() && PAGES_AT_ONCE < pages_at_least {
+            let pages = if is_told { page_count } else { 2 * PAGES_AT_ONCE };
             return Ok(Found::TooMany { pages });
         }
         let text = serde_json::to_vec(&rows).expect("JSON values are JSON");

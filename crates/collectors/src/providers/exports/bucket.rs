@@ -15,12 +15,15 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::super::fetch::{http_client, is_private, parse_base};
+use crate::prometheus::asked_wait;
 use crate::providers::{Cause, CollectError, Credentials};
 
 /// Where credentials are exchanged for tokens; the only addresses that may be sent anything.
 const TOKEN_HOSTS: [&str; 2] = ["oauth2.googleapis.com", "login.microsoftonline.com"];
 /// Where Google Cloud's buckets are.
 const GOOGLE_ADDRESS: &str = "https://storage.googleapis.com";
+/// How long a store may ask to wait before the next attempt, so that all attempts fit into the patience of one request.
+const ASKED_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Longest time over all attempts of one request.
 const RETRY_MAX: Duration = Duration::from_secs(180);
 
@@ -185,6 +188,11 @@ impl HttpService for ReadOnlyService {
         let sent = self.0.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
         let answer = sent.send().await.map_err(http_error)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        if matches!(status.as_u16(), 429 | 503)
+            && let Some(wait) = asked_wait(&headers).filter(|wait| *wait <= ASKED_WAIT_MAX)
+        {
+            tokio::time::sleep(wait).await;
+        }
         let body = reqwest::Body::from(answer).map_err(http_error);
         let mut response = HttpResponse::new(HttpResponseBody::new(body));
         *response.status_mut() = status;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CANARY: &str = "canary-of-a-bucket-5d1c";
 const RUN: &str = "2026-11-20T03:00:00.000Z-aa";
@@ -193,7 +193,7 @@ fn of_all() -> [(&'static str, Cause, Spoil); 12] {
         ("403 that repeats what was sent", Cause::Auth, |_, asked| Wire::Whole(Reply::status(403, asked.head.clone()))),
         ("404", Cause::NotFound, |_, _| Wire::Whole(Reply::status(404, "<Error><Code>NoSuchBucket</Code></Error>"))),
         ("418", Cause::Refused, |_, _| Wire::Whole(Reply::status(418, "a teapot"))),
-        ("429", Cause::RateLimited, |_, _| Wire::Whole(Reply::status(429, "").header("retry-after", "1"))),
+        ("429", Cause::RateLimited, |_, _| Wire::Whole(Reply::status(429, "").header("retry-after", "0"))),
         ("500", Cause::Server, |_, _| Wire::Whole(Reply::status(500, ""))),
         ("503", Cause::Server, |_, _| Wire::Whole(Reply::status(503, "<Error><Code>SlowDown</Code></Error>"))),
         ("redirect", Cause::Redirect, |_, _| Wire::Whole(Reply::status(302, "").header("location", "/base/else"))),
@@ -279,18 +279,20 @@ async fn repeats(given: &Given, cloud: &'static Cloud) {
     fails(given, cloud, Cause::Paging, Duration::from_secs(20), "the same page").await;
 }
 
-/// A store that is overloaded for a moment, then answers, with a column that nobody knows: the same amounts.
+/// A store that asks to come back in a second, then answers, with a column that nobody knows: the same amounts.
 async fn recovers(given: &Given, cloud: &'static Cloud) {
     let before = given.stored().await;
     let count = AtomicUsize::new(0);
     given.server.then(move |asked| match count.fetch_add(1, Ordering::SeqCst) {
-        0 => Wire::Whole(Reply::status(503, "")),
+        0 => Wire::Whole(Reply::status(503, "").header("retry-after", "1")),
         _ => {
             let text = String::from_utf8(good()).expect("text").replace("\n", ",x\n").replacen(",x\n", ",x_Brand\n", 1);
             Wire::Whole(cloud.answer(asked, text.as_bytes()))
         }
     });
+    let begun = Instant::now();
     cloud.refresh(&cloud.process(given, Duration::from_secs(20))).await.expect("a new column is no fault");
+    assert!(Duration::from_secs(1) <= begun.elapsed(), "{}: nobody waited", cloud.contract.kind);
     assert_eq!(given.stored().await.lines, before.lines, "{}", cloud.contract.kind);
 }
 
