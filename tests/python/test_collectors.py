@@ -234,6 +234,7 @@ fixed = { provider = "Vercel", service = "Pro", amount = "20", currency = "USD",
         ('url = "http://169.254.169.254"\nstand_in = true', "a stand-in is http on 127.0.0.1 or [::1]"),
         ('token_file = "x"\ntoken = "y"', "not both"),
         ("billing_day = 31", "`billing_day` is 1 to 28"),
+        ('settle = "1m"', "`settle` belongs to kinds that read files"),
     ],
 )
 def test_a_source_that_could_ask_elsewhere_or_contradicts_itself_is_refused(apportion, keys, problem):

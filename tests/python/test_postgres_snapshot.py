@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from alerting import ask, free_address
 from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
 from live_server import TOKEN, Server
@@ -196,6 +197,25 @@ def test_a_dry_run_stores_nothing_and_a_renamed_workspace_is_renamed(apportion, 
     assert [run["status"] for run in store.json("snapshot", "status")["rows"]] == ["succeeded", "succeeded"]
     sources = store.json("sources", "list")["rows"]
     assert [(source["name"], source["kind"], source["state"]) for source in sources] == [("app", "postgres_snapshot", "ok")]
+
+
+def test_a_refresh_of_the_exporter_measures_workspaces_like_every_other_source(apportion, application):
+    store = apportion(config=application.config())
+    server = Server(store)
+    server.exporter = free_address()
+    server.start()
+    try:
+        status, text = ask(server.exporter, "POST", "/refresh")
+        assert (status, json.loads(text)) == (200, {"sources": [{"name": "app", "error": None}]}), text
+        rows = json.loads(server.ask("GET", "/audit")[1])["rows"]
+        assert ("snapshots.run", "loopback") in {(row["action"], row["actor"]) for row in rows}
+        application.run("REVOKE SELECT ON app.workspaces FROM reader")
+        status, text = ask(server.exporter, "POST", "/refresh")
+        assert (status, "permission denied" in json.loads(text)["sources"][0]["error"]) == (207, True), text
+        no_secret(text, server.log.read_text())
+    finally:
+        server.stop()
+    assert quantities(store) == application.counted(midnight()), "what was measured stays"
 
 
 SIZE = """

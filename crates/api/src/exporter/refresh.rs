@@ -9,7 +9,7 @@ use crate::problem::ApiError;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use collectors::sources::Asked;
+use collectors::sources::{Asked, SourceStatus};
 use serde::Serialize;
 use tracing::Instrument as _;
 
@@ -47,8 +47,8 @@ pub(super) async fn refresh(State(app): State<App>, request: Request) -> Result<
 }
 
 impl App {
-    /// Reads every source one after the other, and every provider at once; one refresh at a time.
-    /// What changed anything is in the audit log under the actor and the request that asked, as after
+    /// Reads every source one after the other, then every provider at once, then measures all workspaces; one refresh at a
+    /// time. What changed anything is in the audit log under the actor and the request that asked, as after
     /// `POST /sources/{name}/refresh`.
     async fn refresh_all(&self, asking: (&str, &str)) -> Result<Vec<RefreshedBody>, ApiError> {
         let under_way = |_| ApiError::Unavailable("the sources are being read already; wait for that to end");
@@ -69,7 +69,19 @@ impl App {
             }
             refreshed.push(outcome(name, report.err().map(|error| error.to_string())));
         }
+        refreshed.extend(self.measure_workspaces(asking).await?);
         Ok(refreshed)
+    }
+
+    /// Measures the workspaces of every application today, if there is one.
+    async fn measure_workspaces(&self, asking: (&str, &str)) -> Result<Vec<RefreshedBody>, ApiError> {
+        if self.workspaces.is_empty() {
+            return Ok(Vec::new());
+        }
+        let run = self.run_snapshots(None, asking.0).await?;
+        self.record_snapshot_run(asking, &run).await?;
+        let outcome = |status: SourceStatus| RefreshedBody { name: status.name, error: status.last_error };
+        Ok(self.workspaces.statuses().await?.into_iter().map(outcome).collect())
     }
 
     /// Records what a source brought, if that is anything.

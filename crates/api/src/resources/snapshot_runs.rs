@@ -5,7 +5,6 @@ use crate::access::{PlatformAdmin, PlatformAdminOnly};
 use crate::app::App;
 use crate::around::BasePath;
 use crate::audit::NOTHING;
-use crate::auth::Caller;
 use crate::convert::{day, instant};
 use crate::follow::{event, follow, lost};
 use crate::list::{ListAsked, Page, json};
@@ -103,13 +102,13 @@ impl App {
         }
     }
 
-    /// Records who had workspaces measured.
-    pub(super) async fn record_snapshot_run(&self, caller: &Caller, run: &SnapshotRun) -> Result<(), ApiError> {
+    /// Records who had workspaces measured: the actor and the request that asked.
+    pub(crate) async fn record_snapshot_run(&self, asking: (&str, &str), run: &SnapshotRun) -> Result<(), ApiError> {
         let body = to_api_run(run);
         let facts = serde_json::json!({
             "status": body.status, "date": body.date, "tenants": body.tenants, "failed": body.failed_total,
         });
-        self.record(caller, "snapshots.run", &body.id, NOTHING, Some(&facts)).await
+        self.record_of(asking, "snapshots.run", &body.id, NOTHING, Some(&facts)).await
     }
 
     async fn carry_out(&self, run: SnapshotRun) -> Result<SnapshotRun, ApiError> {
@@ -141,7 +140,7 @@ pub async fn start_snapshot_run(
     }
     if wait {
         let run = app.run_snapshots(date, &admin.actor).await?;
-        app.record_snapshot_run(&admin, &run).await?;
+        app.record_snapshot_run((&admin.actor, &admin.request_id), &run).await?;
         return json(&to_api_run(&run));
     }
     let run = match app.workspaces.begin(date, &admin.actor).await? {
@@ -157,7 +156,7 @@ pub async fn start_snapshot_run(
             run
         }
     };
-    app.record_snapshot_run(&admin, &run).await?;
+    app.record_snapshot_run((&admin.actor, &admin.request_id), &run).await?;
     let mut response = json(&to_api_run(&run))?;
     *response.status_mut() = StatusCode::ACCEPTED;
     if let Ok(location) = HeaderValue::from_str(&format!("{base}/api/v1/snapshots/runs/{}", run.id)) {

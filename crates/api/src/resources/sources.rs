@@ -206,7 +206,7 @@ pub async fn refresh_source(
             true => app.workspaces.try_out(None, Some(&name)).await?,
             false => {
                 let run = app.measure_now(&name, &admin.actor).await?;
-                app.record_snapshot_run(&admin, &run).await?;
+                app.record_snapshot_run((&admin.actor, &admin.request_id), &run).await?;
                 run
             }
         };

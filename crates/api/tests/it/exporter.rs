@@ -290,6 +290,48 @@ async fn a_billing_cycle_is_the_one_that_the_bills_name() {
 }
 
 #[tokio::test]
+async fn every_reset_and_every_reading_of_the_same_days_is_what_it_says() {
+    let (resets, readings) = (["'calendar_month'", "'billing_cycle'", "12", "20"], ["sum", "last", "max"]);
+    let limit = |resets: &str, reading: &str| -> ProviderLimit {
+        let words = "provider = 'cloudflare'\nresource = 'edge'\ncap = 10\nunit = 'Requests'";
+        toml::from_str(&format!("{words}\nresets = {resets}\nreading = '{reading}'")).unwrap()
+    };
+    let limits = resets.into_iter().flat_map(|resets| readings.map(|reading| limit(resets, reading))).collect();
+    let app = given(200, limits).await;
+    let header = "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,\
+        ChargeCategory,BilledCost,EffectiveCost,ListCost,ContractedCost,ProviderName,ServiceName,ConsumedQuantity,ConsumedUnit\n";
+    let line = |(from, to): (&str, &str), day: u32, quantity: &str| {
+        format!(
+            "acc,USD,{from}T00:00:00Z,{to}T00:00:00Z,2026-11-{day:02}T00:00:00Z,2026-11-{:02}T00:00:00Z,Usage,0,0,0,0,\
+             Cloudflare,edge,{quantity},Requests\n",
+            day + 1
+        )
+    };
+    let (before, now) = (("2026-10-05", "2026-11-05"), ("2026-11-05", "2026-12-05"));
+    let lines = [line(before, 4, "30"), line(now, 5, "4"), line(now, 12, "9"), line(now, 19, "5")];
+    let bill = header.to_owned() + &lines.concat();
+    app.call("POST", "/api/v1/cost-lines/imports?source=cf", Some(&app.admin), "text/csv", &bill).await.expect(200);
+    let rows = app.get("/limits").await.expect(200).json()["rows"].clone();
+    let used: Vec<[Value; 2]> = (0..12).map(|at| [rows[at]["used"].clone(), rows[at]["used_ratio"].clone()]).collect();
+    // By hand. Nothing is known of the days since the 20th, and that is not zero.
+    let expected = [
+        ["48", "4.8"],
+        ["5", "0.5"],
+        ["30", "3"],
+        ["18", "1.8"],
+        ["5", "0.5"],
+        ["9", "0.9"],
+        ["14", "1.4"],
+        ["5", "0.5"],
+        ["9", "0.9"],
+    ];
+    let expected = expected.map(|pair| pair.map(Value::from)).into_iter();
+    let expected: Vec<[Value; 2]> =
+        expected.chain([[Value::Null, Value::Null], [Value::Null, Value::Null], [Value::Null, Value::Null]]).collect();
+    assert_eq!(used, expected);
+}
+
+#[tokio::test]
 async fn what_became_of_events_is_counted() {
     let app = TestApp::start().await;
     let event = |id: &str, tenant: &str| crate::app::event((id, tenant, "2026-11-19", "cpu_core_hours", "1"));

@@ -5,6 +5,7 @@ use super::schema::{Config, KeptValue, Source};
 use super::units::{DurationText, SizeText};
 use crate::exit::{Exit, Failure};
 use collectors::prometheus::Secret;
+use collectors::providers::exports::SETTLE;
 use collectors::providers::fetch::{FetchOptions, parse_base};
 use collectors::providers::{BILLING_DAY_MAX, CredentialSet, CredentialSpec, KINDS, Kind, ProviderSource, kind};
 use domain::toml_text::with_nearest_key;
@@ -24,6 +25,8 @@ const IMPLICIT: [&str; 3] = ["supabase", "vercel", "wasabi"];
 const SETTINGS: [(&str, &str, &str); 1] = [("supabase", "projects", "SUPABASE_PROJECT_REF")];
 /// Wait before the first repeat of a failed attempt.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// Longest time that files must rest: a collection waits for them.
+const SETTLE_MAX: Duration = Duration::from_secs(3_600);
 /// Repeats of a failed attempt, at most.
 const RETRIES_MAX: usize = 10;
 
@@ -42,6 +45,8 @@ struct Common {
     /// How long one billing period may take.
     #[serde(default = "total")]
     total: DurationText,
+    /// How long files must rest that nothing seals; of kinds that read files only.
+    settle: Option<DurationText>,
     /// How many times a failed attempt is repeated.
     #[serde(default = "retries")]
     retries: usize,
@@ -61,8 +66,19 @@ struct Common {
 }
 
 /// Names of the keys of [`Common`].
-const COMMON: [&str; 10] =
-    ["url", "stand_in", "timeout", "total", "retries", "response", "requests", "billing_day", "every", "meters"];
+const COMMON: [&str; 11] = [
+    "url",
+    "stand_in",
+    "timeout",
+    "total",
+    "settle",
+    "retries",
+    "response",
+    "requests",
+    "billing_day",
+    "every",
+    "meters",
+];
 
 fn parsed<T: std::str::FromStr>(text: &str) -> T {
     text.parse().ok().expect("a constant default is valid")
@@ -129,12 +145,17 @@ fn source_of(source: &Source, kind: &'static Kind) -> Result<ProviderSource, Str
     let common: Common =
         toml::Value::Table(common).try_into().map_err(|error: toml::de::Error| with_nearest_key(error.message()))?;
     check_numbers(&common)?;
+    let collector = (kind.build)(Value::Object(own)).map_err(|problem| with_nearest_key(&problem))?;
+    if common.settle.is_some() && collector.export().is_none() {
+        return Err("`settle` belongs to kinds that read files".to_owned());
+    }
     Ok(ProviderSource {
         name: source.name.clone(),
-        collector: (kind.build)(Value::Object(own)).map_err(|problem| with_nearest_key(&problem))?,
+        collector,
         credentials: CredentialSet::new(secrets),
         options: options_of(&common, kind)?,
         total: common.total.duration(),
+        settle: common.settle.as_ref().map_or(SETTLE, DurationText::duration),
         billing_day: common.billing_day,
         every: common.every.map(|every| every.duration()),
         meters: common.meters,
@@ -176,6 +197,9 @@ fn check_numbers(common: &Common) -> Result<(), String> {
     if is_nothing(&common.timeout) || is_nothing(&common.total) || common.response.bytes() == 0 || common.requests == 0
     {
         return Err("`timeout`, `total`, `response` and `requests` are more than 0".to_owned());
+    }
+    if common.settle.as_ref().is_some_and(|settle| SETTLE_MAX < settle.duration()) {
+        return Err(format!("`settle` is at most {SETTLE_MAX:?}"));
     }
     if RETRIES_MAX < common.retries {
         return Err(format!("`retries` is at most {RETRIES_MAX}"));

@@ -26,6 +26,52 @@ impl SpooledFile {
     }
 }
 
+/// A temporary file that is still being written; it goes away with this value unless it is finished.
+#[derive(Debug)]
+pub struct SpoolWriter {
+    name: String,
+    file: tokio::fs::File,
+    path: tempfile::TempPath,
+    bytes: u64,
+}
+
+impl SpoolWriter {
+    /// Returns an empty temporary file in `folder`.
+    ///
+    /// # Errors
+    /// [`ImportError::Unreadable`] if the disk fails.
+    pub fn new(folder: &Path, name: &str) -> Result<Self, ImportError> {
+        let made = tempfile::NamedTempFile::new_in(folder).map_err(|error| unreadable(name, &error))?;
+        let (file, path) = made.into_parts();
+        Ok(Self { name: name.to_owned(), file: tokio::fs::File::from_std(file), path, bytes: 0 })
+    }
+
+    /// Returns how many bytes were written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes at the end.
+    ///
+    /// # Errors
+    /// [`ImportError::Unreadable`] if the disk fails.
+    pub async fn write(&mut self, part: &[u8]) -> Result<(), ImportError> {
+        self.file.write_all(part).await.map_err(|error| unreadable(&self.name, &error))?;
+        self.bytes += part.len() as u64;
+        Ok(())
+    }
+
+    /// Returns the whole file.
+    ///
+    /// # Errors
+    /// [`ImportError::Unreadable`] if the disk fails.
+    pub async fn finish(mut self) -> Result<SpooledFile, ImportError> {
+        self.file.flush().await.map_err(|error| unreadable(&self.name, &error))?;
+        Ok(SpooledFile { file: InputFile { name: self.name, path: self.path.to_path_buf() }, _path: self.path })
+    }
+}
+
 /// Writes a stream to a temporary file in `folder`; refuses more than `bytes_max`.
 ///
 /// # Errors
@@ -36,21 +82,20 @@ pub async fn spool<E: Into<io::Error>>(
     bytes: impl Stream<Item = Result<Bytes, E>>,
     bytes_max: u64,
 ) -> Result<SpooledFile, ImportError> {
-    let unreadable = |error: io::Error| ImportError::Unreadable { file: name.to_owned(), reason: error.to_string() };
-    let (file, path) = tempfile::NamedTempFile::new_in(folder).map_err(unreadable)?.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
+    let mut writer = SpoolWriter::new(folder, name)?;
     let mut bytes = std::pin::pin!(bytes);
-    let mut size = 0;
-    while let Some(part) = bytes.try_next().await.map_err(|error| unreadable(error.into()))? {
-        size += part.len() as u64;
-        if bytes_max < size {
+    while let Some(part) = bytes.try_next().await.map_err(|error| unreadable(name, &error.into()))? {
+        if bytes_max < writer.bytes() + part.len() as u64 {
             let (file, what) = (name.to_owned(), "bytes");
             return Err(ImportError::TooLarge { file, what, limit: bytes_max, key: "limits.upload_body" });
         }
-        file.write_all(&part).await.map_err(unreadable)?;
+        writer.write(&part).await?;
     }
-    file.flush().await.map_err(unreadable)?;
-    Ok(SpooledFile { file: InputFile { name: name.to_owned(), path: path.to_path_buf() }, _path: path })
+    writer.finish().await
+}
+
+fn unreadable(name: &str, error: &io::Error) -> ImportError {
+    ImportError::Unreadable { file: name.to_owned(), reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! One collection: which billing periods, one after the other, and what becomes of each.
 
-use super::collector::{Collected, Task};
+use super::collector::Task;
 use super::error::{Cause, CollectError};
 use super::exports::{self, ExportWork};
 use super::fetch::Fetch;
 use super::period::BillingPeriod;
-use super::publish::{publish, sources_beside, to_file, told_twice};
+use super::publish::{publish, sources_beside, told_twice};
 use super::report::{CollectAsked, CollectReport, PeriodReport};
+use super::staged::{Staged, Staging};
 use super::state::{self, Cursor};
 use super::{Entry, ProviderSource, Providers, ProvidersContext, usage};
-use crate::sources::{SourceError, Taken};
-use domain::{Day, Instant, Zone};
+use crate::sources::{SourceError, Taken, UsagePoint};
+use domain::{Day, DayRange, Instant, Zone};
 use std::sync::Arc;
 use storage::catalog::{ProviderUsageRow, SourcePeriodRow, SourceRow};
 
@@ -131,6 +132,7 @@ impl Run<'_> {
                 asked: self.asked,
                 known: &self.cursor.versions,
                 total: source.total,
+                settle: source.settle,
                 say: &say,
             };
             return exports::collect(&work, report).await.map_err(scrubbed);
@@ -202,31 +204,26 @@ impl Run<'_> {
     async fn one(&self, fetch: &Fetch, period: &BillingPeriod, report: &mut CollectReport) -> Result<(), CollectError> {
         let source = &self.entry.source;
         let spec = source.collector.spec();
-        let known_usage = usage::from_rows(&self.known(period).await?);
-        let task = Task { period: period.clone(), known_usage };
-        let mut collected = self.timed(source.collector.collect(fetch, &task)).await?;
-        let now = self.context.clock.now();
-        let rows = usage::to_rows(&source.name, spec, &collected, period, now)?;
+        let mut staged = self.timed(self.gather(fetch, period)).await?;
         if !self.asked.confirm {
-            usage::check_not_gone(&collected, &task.known_usage, &rows)?;
+            self.check_not_gone(&staged).await?;
         }
-        let lines = collected.lines.len() as u64;
-        let file = to_file(spec, &mut collected, period)?;
-        report.warnings.append(&mut collected.warnings);
-        let is_final = collected.is_final.unwrap_or(final_at(period.range().end, spec.final_after_days) <= now);
+        let now = self.context.clock.now();
+        report.warnings.append(&mut staged.warnings);
+        let is_final = staged.is_final.unwrap_or(final_at(period.range().end, spec.final_after_days) <= now);
         let mut outcome = PeriodReport {
             period: period.name(),
-            account: collected.account.clone(),
-            lines,
-            quantities: rows.len() as u64,
+            account: staged.account.clone(),
+            lines: staged.line_count,
+            quantities: staged.quantity_count,
             is_final: is_final && period.is_over(),
             through: period.closed_range().map(|range| range.end),
             ..PeriodReport::default()
         };
         if !self.asked.dry_run {
-            let (account, confirm) = (&collected.account, self.asked.confirm);
-            let imported = publish(self.context, &source.name, account, period, file, confirm).await?;
-            self.replace_usage(&collected, &rows).await?;
+            let (account, confirm, lines) = (&staged.account, self.asked.confirm, staged.lines.take());
+            let imported = publish(self.context, &source.name, account, period, lines, confirm).await?;
+            self.replace_usage(&staged).await?;
             report.taken.add(self.offer(period, outcome.is_final, now).await?);
             outcome.unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
             if let Some(import) = imported {
@@ -235,6 +232,38 @@ impl Run<'_> {
             }
         }
         report.periods.push(outcome);
+        Ok(())
+    }
+
+    /// Reads a billing period to its end. What was read waits on disk, so that an account may be larger than memory.
+    async fn gather(&self, fetch: &Fetch, period: &BillingPeriod) -> Result<Staged, CollectError> {
+        let source = &self.entry.source;
+        let known_usage = match source.collector.looks_back() {
+            true => usage::from_rows(&self.known(period.days()).await?),
+            false => Vec::new(),
+        };
+        let mut task = Task { period: period.clone(), from: period.days().from(), known_usage };
+        let mut staging = Staging::new(self.context, &source.name, source.collector.spec(), period)?;
+        loop {
+            let collected = source.collector.collect(fetch, &task).await?;
+            match staging.add(collected, task.from, self.context.clock.now()).await? {
+                Some(next) => task.from = next,
+                None => return staging.finish().await,
+            }
+        }
+    }
+
+    /// Refuses an answer without any quantity where some are known.
+    async fn check_not_gone(&self, staged: &Staged) -> Result<(), CollectError> {
+        if staged.quantity_count > 0 {
+            return Ok(());
+        }
+        for days in &staged.days {
+            let (name, from, to) = (&self.entry.source.name, days.from().to_string(), days.to().to_string());
+            if let Some(known) = self.context.catalog.any_provider_usage(name, &from, &to).await.map_err(not_kept)? {
+                return Err(usage::is_gone(&known));
+            }
+        }
         Ok(())
     }
 
@@ -259,15 +288,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn known(&self, period: &BillingPeriod) -> Result<Vec<ProviderUsageRow>, CollectError> {
-        let (from, to) = (period.days().from().to_string(), period.days().to().to_string());
+    async fn known(&self, days: DayRange) -> Result<Vec<ProviderUsageRow>, CollectError> {
+        let (from, to) = (days.from().to_string(), days.to().to_string());
         self.context.catalog.provider_usage(Some(&self.entry.source.name), &from, &to).await.map_err(not_kept)
     }
 
-    async fn replace_usage(&self, collected: &Collected, rows: &[ProviderUsageRow]) -> Result<(), CollectError> {
-        let Some(days) = collected.usage_days else { return Ok(()) };
-        let (name, from, to) = (&self.entry.source.name, days.from().to_string(), days.to().to_string());
-        self.context.catalog.replace_provider_usage(name, &from, &to, rows).await.map(drop).map_err(not_kept)
+    async fn replace_usage(&self, staged: &Staged) -> Result<(), CollectError> {
+        if staged.days.is_empty() {
+            return Ok(());
+        }
+        let mut quantities = staged.quantities()?;
+        let mut replacement =
+            self.context.catalog.begin_provider_usage(&self.entry.source.name).await.map_err(not_kept)?;
+        let days: Vec<String> = staged.days.iter().flat_map(DayRange::days).map(|day| day.to_string()).collect();
+        for day in days {
+            replacement.replace_day(&day, &quantities.of_day(&day)?).await.map_err(not_kept)?;
+        }
+        replacement.commit().await.map(drop).map_err(not_kept)
     }
 
     /// Hands over the settled quantities of the period that have a meter; all of them once it is final, because it is not
@@ -282,8 +319,23 @@ impl Run<'_> {
             true => period.days().to(),
             false => period.zone().day_of(now).plus(-1 - source.collector.spec().final_after_days),
         };
-        let rows = self.known(period).await?;
-        let points = usage::to_points(&source.name, &rows, &source.meters, period, settled);
+        let mut waiting: Vec<UsagePoint> = Vec::new();
+        for day in period.days().days() {
+            if settled < day {
+                break;
+            }
+            let rows = self.known(DayRange::single(day)).await?;
+            waiting.extend(usage::to_points(&source.name, &rows, &source.meters, period, settled));
+            if POINTS_AT_ONCE <= waiting.len() {
+                taken.add(self.hand_over(&std::mem::take(&mut waiting)).await?);
+            }
+        }
+        taken.add(self.hand_over(&waiting).await?);
+        Ok(taken)
+    }
+
+    async fn hand_over(&self, points: &[UsagePoint]) -> Result<Taken, CollectError> {
+        let mut taken = Taken::default();
         for points in points.chunks(POINTS_AT_ONCE) {
             let one = self.context.sink.take(points).await;
             taken.add(one.map_err(|error| CollectError::new(Cause::Store, error.to_string()))?);

@@ -31,7 +31,13 @@ pub trait Collector: Send + Sync {
         None
     }
 
-    /// Returns everything of the days of a billing period that are over. Asked twice, it returns the same.
+    /// Returns whether it wants to know what was collected before: [`Task::known_usage`] is empty otherwise.
+    fn looks_back(&self) -> bool {
+        false
+    }
+
+    /// Returns everything of the days of a billing period that are over, or as many of them from [`Task::from`] on as fit
+    /// in memory; see [`Collected::next`]. Asked twice, it returns the same.
     ///
     /// # Errors
     /// [`CollectError`]; then what was collected before stays as it is.
@@ -101,6 +107,8 @@ pub struct Kind {
 pub struct Task {
     /// The billing period; at least one of its days is over.
     pub period: BillingPeriod,
+    /// The first day that is wanted: the first of the period, unless the days before it were returned already.
+    pub from: Day,
     /// What was collected of its usage before, for providers that tell the present only.
     pub known_usage: Vec<ProviderUsage>,
 }
@@ -116,6 +124,8 @@ pub struct Collected {
     pub usage: Vec<ProviderUsage>,
     /// The days whose quantities are replaced; those of other days stay.
     pub usage_days: Option<DayRange>,
+    /// The first day that is over and not in here, because it would be too much at once: it is asked for next.
+    pub next: Option<Day>,
     /// Whether the provider says that the period is final, or that it is not.
     pub is_final: Option<bool>,
     /// What somebody should look at.

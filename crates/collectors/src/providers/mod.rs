@@ -38,6 +38,8 @@ mod collect;
 mod publish;
 /// What a collection did.
 mod report;
+/// What waits on disk until it is whole.
+mod staged;
 /// How a collector fared.
 mod state;
 /// Quantities to the catalog and to meters.
@@ -119,6 +121,8 @@ pub struct ProviderSource {
     pub options: fetch::FetchOptions,
     /// How long one billing period may take.
     pub total: Duration,
+    /// How long files of an export must rest before they are read, where nothing seals them.
+    pub settle: Duration,
     /// Day of the month on which billing periods begin; none asks the provider, or else is the first.
     pub billing_day: Option<u8>,
     /// How often it is read, beside once a night; none leaves it at that.

@@ -6,14 +6,13 @@ use super::error::{Cause, CollectError};
 use super::period::BillingPeriod;
 use crate::cost_lines::{ImportKey, other_sources, stored_keys};
 use crate::error::ImportError;
-use crate::import::{ImportContext, ImportReport, import_focus, spool};
-use bytes::Bytes;
+use crate::import::{ImportContext, ImportReport, SpooledFile, import_focus};
 use domain::{Day, DayRange, Instant, Month, Zone};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::lake::Table;
 
-/// Returns the lines of a period as the text of a file: one JSON object per line.
+/// Returns lines of a period as text of a file: one JSON object per line.
 ///
 /// # Errors
 /// [`Cause::Schema`] if a line lacks what every line must have.
@@ -39,22 +38,19 @@ pub(super) async fn publish(
     source: &str,
     account: &str,
     period: &BillingPeriod,
-    file: Vec<u8>,
+    file: Option<SpooledFile>,
     confirm: bool,
 ) -> Result<Option<ImportReport>, CollectError> {
     let name = period.name();
     let stored = stored_periods(context, source).await?;
-    if file.is_empty() {
+    let Some(file) = file else {
         if stored.iter().any(|(_, period)| *period == name) {
             let detail = format!("the provider has no lines of {name} any more; those that are stored stay");
             return Err(CollectError::new(Cause::WouldShrink, detail));
         }
         return Ok(None);
-    }
+    };
     check_overlap(&stored, account, period)?;
-    let bytes_max = u64::MAX;
-    let stream = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(file))]);
-    let file = spool(&context.spool, &format!("{source}-{name}.jsonl"), stream, bytes_max).await.map_err(not_stored)?;
     let import = ImportContext {
         lake: context.lake.clone(),
         imports: context.imports.clone(),

@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::catalog::ProviderUsageRow;
 
-/// Quantities of one billing period.
-const ROWS_MAX: usize = 50_000;
 /// How the sources of events begin that are made of quantities of providers.
 const SERIES: &str = "collector:";
 
@@ -26,10 +24,6 @@ pub(super) fn to_rows(
     period: &BillingPeriod,
     now: Instant,
 ) -> Result<Vec<ProviderUsageRow>, CollectError> {
-    if ROWS_MAX < collected.usage.len() {
-        let detail = format!("more than {ROWS_MAX} quantities in one billing period");
-        return Err(CollectError::new(Cause::TooLarge, detail));
-    }
     let mut seen = BTreeSet::new();
     let mut rows = Vec::with_capacity(collected.usage.len());
     for usage in &collected.usage {
@@ -66,22 +60,12 @@ pub(super) fn to_rows(
     Ok(rows)
 }
 
-/// Refuses an answer without any quantity where some are known: that is no zero.
-pub(super) fn check_not_gone(
-    collected: &Collected,
-    known: &[ProviderUsage],
-    rows: &[ProviderUsageRow],
-) -> Result<(), CollectError> {
-    let Some(days) = collected.usage_days.filter(|_| rows.is_empty()) else { return Ok(()) };
-    match known.iter().find(|usage| days.contains(usage.day)) {
-        None => Ok(()),
-        Some(usage) => {
-            let ProviderUsage { resource, day, .. } = usage;
-            let detail =
-                format!("the provider has no quantities any more, not even of `{resource}` on {day}; they stay");
-            Err(CollectError::new(Cause::WouldShrink, detail))
-        }
-    }
+/// Returns the error of an answer without any quantity where this one is known: that is no zero.
+pub(super) fn is_gone(known: &ProviderUsageRow) -> CollectError {
+    let ProviderUsageRow { resource, usage_date, .. } = known;
+    let detail =
+        format!("the provider has no quantities any more, not even of `{resource}` on {usage_date}; they stay");
+    CollectError::new(Cause::WouldShrink, detail)
 }
 
 /// Returns the quantities that rows hold; what cannot be read is left out.

@@ -22,8 +22,10 @@ use std::sync::Arc;
 const BUCKETS: &str = "/v1/standalone/utilizations/bucket";
 /// Records of a page, the most that there may be.
 const PAGE_ROWS: usize = 100;
-/// Pages of one billing period: 31 days of 3,000 buckets.
+/// Pages of one day: 100,000 buckets.
 const PAGES_MAX: usize = 1_000;
+/// Pages that are in memory together, unless one day has more.
+const PAGES_AT_ONCE: usize = 50;
 /// Digits by which a number of bytes becomes one of gigabytes, and digits of a quantity.
 const GIGA: u32 = 9;
 
@@ -161,19 +163,23 @@ impl Collector for Wasabi {
     }
 
     fn collect<'a>(&'a self, fetch: &'a Fetch, task: &'a Task) -> BoxFuture<'a, Result<Collected, CollectError>> {
-        self.collect_all(fetch, &task.period).boxed()
+        self.collect_all(fetch, task).boxed()
     }
 }
 
 impl Wasabi {
-    async fn collect_all(&self, fetch: &Fetch, period: &BillingPeriod) -> Result<Collected, CollectError> {
-        let Some(closed) = period.closed() else { return Ok(Collected::default()) };
-        let records = records(fetch, closed).await?;
+    async fn collect_all(&self, fetch: &Fetch, task: &Task) -> Result<Collected, CollectError> {
+        let period = &task.period;
+        let Some(wanted) = period.closed().and_then(|closed| DayRange::new(task.from, closed.to())) else {
+            return Ok(Collected::default());
+        };
+        let (days, records) = some_records(fetch, wanted).await?;
         let account = account_of(&records)?;
-        let mut collected = Collected { account, usage_days: Some(closed), ..Collected::default() };
+        let mut collected = Collected { account, usage_days: Some(days), ..Collected::default() };
+        collected.next = Some(days.to().plus(1)).filter(|next| *next <= wanted.to());
         let (mut unpriced, mut sums) = (0, Sums::new());
         for record in &records {
-            let day = day_of(record, period)?;
+            let day = day_of(record, period, days)?;
             add_usage(&mut sums, record, day)?;
             match self.price_of(day) {
                 Some(price) => collected.lines.extend(self.lines_of(record, day, price, period)?),
@@ -182,7 +188,9 @@ impl Wasabi {
         }
         collected.usage = sums.into_iter().map(usage).collect();
         if unpriced > 0 && !self.keys.prices.is_empty() {
-            collected.warnings.push(format!("{unpriced} records are older than the first `price` and cost nothing"));
+            let warning =
+                format!("{unpriced} records from {} on are older than the first `price` and cost nothing", days.from());
+            collected.warnings.push(warning);
         }
         Ok(collected)
     }
@@ -250,8 +258,36 @@ impl Wasabi {
     }
 }
 
+/// Every record of the first days, of as many as fit in memory.
+async fn some_records(fetch: &Fetch, wanted: DayRange) -> Result<(DayRange, Vec<Record>), CollectError> {
+    let mut days = wanted;
+    loop {
+        match records(fetch, days).await? {
+            Found::All(records) => return Ok((days, records)),
+            Found::TooMany { pages } => days = fewer(days, pages),
+        }
+    }
+}
+
+/// What a question for records comes to.
+enum Found {
+    All(Vec<Record>),
+    /// About so many pages, too many to be in memory together.
+    TooMany {
+        pages: usize,
+    },
+}
+
+/// The first of the days, so few that their pages fit in memory; at least one, and not all.
+fn fewer(days: DayRange, pages: usize) -> DayRange {
+    let count = usize::try_from(days.len()).unwrap_or(1);
+    let fitting = (count * PAGES_AT_ONCE / pages.max(1)).clamp(1, count.saturating_sub(1).max(1));
+    let last = days.from().plus(i32::try_from(fitting).unwrap_or(1) - 1);
+    DayRange::new(days.from(), last).unwrap_or(days)
+}
+
 /// Every record of the days, page by page.
-async fn records(fetch: &Fetch, days: DayRange) -> Result<Vec<Record>, CollectError> {
+async fn records(fetch: &Fetch, days: DayRange) -> Result<Found, CollectError> {
     let credentials = fetch.credentials();
     let key = format!("{}:{}", credentials.get("access_key")?, credentials.get("secret_key")?);
     let authorization = secret_header(&key)?;
@@ -268,18 +304,19 @@ async fn records(fetch: &Fetch, days: DayRange) -> Result<Vec<Record>, CollectEr
         let (rows, count) = page_of(&answer)?;
         // Later pages say 0.
         page_count = page_count.max(count);
+        let is_told = 0 < page_count;
+        if is_told && page_count < page {
+            return Err(CollectError::paging(format!("there are more than the {page_count} pages that were told")));
+        }
+        let pages_at_least = if is_told { page_count } else { page + 1 };
+        if 1 < days.len() && PAGES_AT_ONCE < pages_at_least {
+            let pages = if is_told { page_count } else { 2 * PAGES_AT_ONCE };
+            return Ok(Found::TooMany { pages });
+        }
         let text = serde_json::to_vec(&rows).expect("JSON values are JSON");
         pages.note(&text, rows.is_empty())?;
         let found = rows.len();
-        for row in rows {
-            let record: Record = serde_json::from_value(row)
-                .map_err(|error| CollectError::schema(format!("a record of page {page}: {error}")))?;
-            if !seen.insert(record.bucket_utilization_num.as_str().to_owned()) {
-                let detail = format!("record {} came on two pages", record.bucket_utilization_num);
-                return Err(CollectError::paging(detail));
-            }
-            records.push(record);
-        }
+        read_page(rows, page, &mut seen, &mut records)?;
         // Where there are several pages, one of them without records is records that are missing.
         if found == 0 && 1 < page_count && page < page_count {
             return Err(CollectError::paging(format!("page {} of {page_count} is empty", page + 1)));
@@ -288,7 +325,26 @@ async fn records(fetch: &Fetch, days: DayRange) -> Result<Vec<Record>, CollectEr
             break;
         }
     }
-    Ok(records)
+    Ok(Found::All(records))
+}
+
+/// Adds the records of a page, none of which came before.
+fn read_page(
+    rows: Vec<Value>,
+    page: usize,
+    seen: &mut BTreeSet<String>,
+    records: &mut Vec<Record>,
+) -> Result<(), CollectError> {
+    for row in rows {
+        let record: Record = serde_json::from_value(row)
+            .map_err(|error| CollectError::schema(format!("a record of page {page}: {error}")))?;
+        if !seen.insert(record.bucket_utilization_num.as_str().to_owned()) {
+            let detail = format!("record {} came on two pages", record.bucket_utilization_num);
+            return Err(CollectError::paging(detail));
+        }
+        records.push(record);
+    }
+    Ok(())
 }
 
 /// The records of a page, and how many pages there are if it says so. Some answers are the bare list.
@@ -316,15 +372,14 @@ fn account_of(records: &[Record]) -> Result<String, CollectError> {
     }
 }
 
-/// The day of a record: it lasts one day and lies in the period.
-fn day_of(record: &Record, period: &BillingPeriod) -> Result<Day, CollectError> {
+/// The day of a record: it lasts one day and is one of those that were asked for.
+fn day_of(record: &Record, period: &BillingPeriod, asked: DayRange) -> Result<Day, CollectError> {
     let time = |text: &str| {
         Instant::parse_lenient(text).map_err(|error| CollectError::schema(format!("a record's time: {error}")))
     };
     let (start, end) = (time(&record.start_time)?, time(&record.end_time)?);
     let day = period.zone().day_of(start);
-    let is_asked = period.closed().is_some_and(|closed| closed.contains(day));
-    if !is_asked || end <= start || period.zone().day_range(day).end < end {
+    if !asked.contains(day) || end <= start || period.zone().day_range(day).end < end {
         return Err(CollectError::schema(format!("a record of {start} to {end} is of no day that was asked for")));
     }
     Ok(day)
@@ -383,6 +438,18 @@ mod tests {
     fn throttling_is_told_by_its_word() {
         assert_eq!(throttled(400, b"{\"Code\":\"RequestRateLimitExceeded\"}"), Some(Cause::RateLimited));
         assert_eq!((throttled(400, b"bad date"), throttled(500, b"RequestRateLimitExceeded")), (None, None));
+    }
+
+    #[test]
+    fn so_many_days_are_asked_for_at_once_as_fit_in_memory() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let month = DayRange::new(day("2026-11-01"), day("2026-11-30")).expect("days");
+        let last = |days: DayRange, pages: usize| fewer(days, pages).to();
+        assert_eq!(last(month, 100), day("2026-11-15"));
+        assert_eq!(last(month, 51), day("2026-11-29"), "never all again");
+        assert_eq!(last(month, 1_000_000), day("2026-11-01"), "never none");
+        let two = DayRange::new(day("2026-11-01"), day("2026-11-02")).expect("days");
+        assert_eq!(last(two, 60), day("2026-11-01"));
     }
 
     #[test]

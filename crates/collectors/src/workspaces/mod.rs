@@ -89,6 +89,12 @@ impl Workspaces {
         Self { sources, lake, catalog, clock, zone, reject_unknown_tenants, node, hub }
     }
 
+    /// Returns whether there is no source.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// Returns whether a source of this name is among them.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

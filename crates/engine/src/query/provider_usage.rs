@@ -7,7 +7,6 @@ use crate::{Engine, EngineError};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use domain::decimal::DecimalError;
-use domain::time::TimeError;
 use domain::{Day, DayRange, Instant, Quantity};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::lake::Table;
@@ -43,20 +42,29 @@ impl Engine {
     pub async fn provider_usage_all_tenants(&self, range: DayRange) -> Result<Vec<ResourceDays>, EngineError> {
         let session = self.session_now().await?;
         let mut found = resources_of_lines(&session, range).await?;
-        let (from, to) = (range.from().to_string(), range.to().to_string());
-        let collected = self.catalog.provider_usage(None, &from, &to).await?;
+        let collected = self.collected_usage_all_tenants(range).await?;
         // A collector's bills have the same quantities under the names of services.
-        let told: BTreeSet<String> = collected.iter().map(|row| row.provider.to_lowercase()).collect();
-        found.retain(|(provider, ..), _| !told.contains(provider));
-        for row in collected {
-            let unusable = |detail: String| EngineError::Corrupt { what: "provider_usage".to_owned(), detail };
-            let day: Day = row.usage_date.parse().map_err(|error: TimeError| unusable(error.to_string()))?;
-            let quantity: Quantity = row.quantity.parse().map_err(|error: DecimalError| unusable(error.to_string()))?;
-            let days = found.entry((row.provider.to_lowercase(), row.resource, row.unit)).or_default();
-            *days.entry(day).or_default() += quantity.atoms();
-        }
+        let told: BTreeSet<&str> = collected.keys().map(|(provider, ..)| provider.as_str()).collect();
+        found.retain(|(provider, ..), _| !told.contains(provider.as_str()));
+        found.extend(collected);
         let resource = |((provider, resource, unit), days)| ResourceDays { provider, resource, unit, days };
         Ok(found.into_iter().map(resource).collect())
+    }
+
+    /// What collectors read, a day at a time: a large account has very many rows.
+    async fn collected_usage_all_tenants(&self, range: DayRange) -> Result<Found, EngineError> {
+        let unusable = |detail: String| EngineError::Corrupt { what: "provider_usage".to_owned(), detail };
+        let mut found = Found::new();
+        for day in range.days() {
+            let text = day.to_string();
+            for row in self.catalog.provider_usage(None, &text, &text).await? {
+                let quantity: Quantity =
+                    row.quantity.parse().map_err(|error: DecimalError| unusable(error.to_string()))?;
+                let days = found.entry((row.provider.to_lowercase(), row.resource, row.unit)).or_default();
+                *days.entry(day).or_default() += quantity.atoms();
+            }
+        }
+        Ok(found)
     }
 
     /// Returns the billing period of today of every provider whose bills name one; the one that began last.

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
-use sqlx::FromRow;
+use sqlx::{Any, FromRow, Transaction};
 
 use super::{Catalog, CatalogError};
 
@@ -51,64 +52,108 @@ impl Catalog {
         Ok(sqlx::query_scalar(sql).fetch_optional(&self.read).await?)
     }
 
-    /// Replaces what a source used on these days, inclusive, all or nothing; returns how many rows are other ones than
-    /// before. Rows that stay the same are not touched.
+    /// Returns what a source used on one of these days, inclusive, if it used anything.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn replace_provider_usage(
+    pub async fn any_provider_usage(
         &self,
         source: &str,
         from: &str,
         to: &str,
-        rows: &[ProviderUsageRow],
-    ) -> Result<u64, CatalogError> {
-        let mut tx = self.begin().await?;
-        let select = "SELECT * FROM provider_usage WHERE source = $1 AND usage_date >= $2 AND usage_date <= $3";
-        let stored: Vec<ProviderUsageRow> =
-            sqlx::query_as(select).bind(source).bind(from).bind(to).fetch_all(&mut *tx).await?;
-        let mut gone: BTreeMap<(&str, &str, &str), (&str, &str)> =
-            stored.iter().map(|row| (key(row), (row.unit.as_str(), row.quantity.as_str()))).collect();
-        let mut changed = 0;
-        for row in rows {
-            if gone.remove(&key(row)) == Some((row.unit.as_str(), row.quantity.as_str())) {
-                continue;
-            }
-            changed += 1;
-            sqlx::query(
-                "INSERT INTO provider_usage (source, provider, usage_date, resource, labels_key, unit, quantity, \
-                 collected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-                 ON CONFLICT (source, usage_date, resource, labels_key) DO UPDATE SET provider = excluded.provider, \
-                 unit = excluded.unit, quantity = excluded.quantity, collected_at = excluded.collected_at",
-            )
-            .bind(&row.source)
-            .bind(&row.provider)
-            .bind(&row.usage_date)
-            .bind(&row.resource)
-            .bind(&row.labels_key)
-            .bind(&row.unit)
-            .bind(&row.quantity)
-            .bind(row.collected_at)
-            .execute(&mut *tx)
-            .await?;
-        }
-        for (day, resource, labels_key) in gone.keys() {
-            changed += 1;
-            sqlx::query(
-                "DELETE FROM provider_usage WHERE source = $1 AND usage_date = $2 AND resource = $3 AND labels_key = $4",
-            )
-            .bind(source)
-            .bind(*day)
-            .bind(*resource)
-            .bind(*labels_key)
-            .execute(&mut *tx)
-            .await?;
-        }
-        tx.commit().await?;
-        Ok(changed)
+    ) -> Result<Option<ProviderUsageRow>, CatalogError> {
+        let sql = "SELECT * FROM provider_usage WHERE source = $1 AND usage_date >= $2 AND usage_date <= $3 \
+                   ORDER BY usage_date, resource, labels_key LIMIT 1";
+        Ok(sqlx::query_as(sql).bind(source).bind(from).bind(to).fetch_optional(&self.read).await?)
+    }
+
+    /// Begins to replace what a source used. Until it is committed nothing has changed, and nobody else writes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin_provider_usage(&self, source: &str) -> Result<ProviderUsageReplacement, CatalogError> {
+        Ok(ProviderUsageReplacement { tx: self.begin().await?, source: source.to_owned(), changed: 0 })
     }
 }
 
-fn key(row: &ProviderUsageRow) -> (&str, &str, &str) {
-    (&row.usage_date, &row.resource, &row.labels_key)
+/// What a source used, being replaced a day at a time; dropped without a commit, it has changed nothing.
+pub struct ProviderUsageReplacement {
+    tx: Transaction<'static, Any>,
+    source: String,
+    changed: u64,
+}
+
+impl fmt::Debug for ProviderUsageReplacement {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "ProviderUsageReplacement({})", self.source)
+    }
+}
+
+impl ProviderUsageReplacement {
+    /// Replaces what was used on a day; the rows are of this source and day. Rows that stay the same are not touched.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_day(&mut self, day: &str, rows: &[ProviderUsageRow]) -> Result<(), CatalogError> {
+        let select = "SELECT * FROM provider_usage WHERE source = $1 AND usage_date = $2";
+        let stored: Vec<ProviderUsageRow> =
+            sqlx::query_as(select).bind(&self.source).bind(day).fetch_all(&mut *self.tx).await?;
+        let mut gone: BTreeMap<(&str, &str), (&str, &str)> =
+            stored.iter().map(|row| (key(row), (row.unit.as_str(), row.quantity.as_str()))).collect();
+        for row in rows {
+            assert!(row.source == self.source && row.usage_date == day, "rows of another source or day");
+            if gone.remove(&key(row)) == Some((row.unit.as_str(), row.quantity.as_str())) {
+                continue;
+            }
+            self.changed += 1;
+            self.put(row).await?;
+        }
+        for (resource, labels_key) in gone.keys() {
+            self.changed += 1;
+            sqlx::query(
+                "DELETE FROM provider_usage WHERE source = $1 AND usage_date = $2 AND resource = $3 AND labels_key = $4",
+            )
+            .bind(&self.source)
+            .bind(day)
+            .bind(*resource)
+            .bind(*labels_key)
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the new quantities those that count, all or nothing; returns how many rows are other ones than before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn commit(self) -> Result<u64, CatalogError> {
+        self.tx.commit().await?;
+        Ok(self.changed)
+    }
+
+    async fn put(&mut self, row: &ProviderUsageRow) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO provider_usage (source, provider, usage_date, resource, labels_key, unit, quantity, \
+             collected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+             ON CONFLICT (source, usage_date, resource, labels_key) DO UPDATE SET provider = excluded.provider, \
+             unit = excluded.unit, quantity = excluded.quantity, collected_at = excluded.collected_at",
+        )
+        .bind(&row.source)
+        .bind(&row.provider)
+        .bind(&row.usage_date)
+        .bind(&row.resource)
+        .bind(&row.labels_key)
+        .bind(&row.unit)
+        .bind(&row.quantity)
+        .bind(row.collected_at)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
+
+/// What tells the rows of a source and day apart.
+fn key(row: &ProviderUsageRow) -> (&str, &str) {
+    (&row.resource, &row.labels_key)
 }

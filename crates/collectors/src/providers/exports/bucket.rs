@@ -15,10 +15,15 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::super::fetch::{http_client, is_private, parse_base};
+use crate::prometheus::asked_wait;
 use crate::providers::{Cause, CollectError, Credentials};
 
 /// Where credentials are exchanged for tokens; the only addresses that may be sent anything.
 const TOKEN_HOSTS: [&str; 2] = ["oauth2.googleapis.com", "login.microsoftonline.com"];
+/// Where Google Cloud's buckets are.
+const GOOGLE_ADDRESS: &str = "https://storage.googleapis.com";
+/// How long a store may ask to wait before the next attempt, so that all attempts fit into the patience of one request.
+const ASKED_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Longest time over all attempts of one request.
 const RETRY_MAX: Duration = Duration::from_secs(180);
 
@@ -44,7 +49,7 @@ pub struct BucketAddress {
     pub prefix: String,
     /// Region of an S3 bucket.
     pub region: Option<String>,
-    /// Address of an S3 server that is not AWS. `http` only on this machine's loopback.
+    /// Address of another server than that of AWS, Azure or Google. `http` only on this machine's loopback.
     pub endpoint: Option<String>,
     /// Storage account of Azure.
     pub account: Option<String>,
@@ -90,7 +95,8 @@ impl BucketAddress {
                 store.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
             BucketKind::Azure => {
-                let store = self.azure(credentials)?.with_retry(retry).with_http_connector(http).build();
+                let store = self.azure(credentials)?.with_allow_http(http.is_stand_in);
+                let store = store.with_retry(retry).with_http_connector(http).build();
                 store.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
             }
             BucketKind::Google => {
@@ -121,7 +127,10 @@ impl BucketAddress {
         let account = self.account.as_deref().ok_or_else(|| {
             CollectError::new(Cause::Secret, "`account` is missing: the storage account of the container")
         })?;
-        let builder = MicrosoftAzureBuilder::new().with_account(account).with_container_name(&self.name);
+        let mut builder = MicrosoftAzureBuilder::new().with_account(account).with_container_name(&self.name);
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+        }
         if let Ok(sas) = credentials.get("sas_token") {
             let pairs = url::form_urlencoded::parse(sas.trim_start_matches('?').as_bytes()).into_owned();
             return Ok(builder.with_sas_authorization(pairs.collect::<Vec<_>>()));
@@ -132,7 +141,10 @@ impl BucketAddress {
 
     fn google(&self, credentials: &Credentials) -> Result<GoogleCloudStorageBuilder, CollectError> {
         let key = credentials.get("service_account")?;
-        Ok(GoogleCloudStorageBuilder::new().with_bucket_name(&self.name).with_service_account_key(key))
+        // Always set: a key may name an address of its own, which nobody has looked at.
+        let endpoint = self.endpoint.as_deref().unwrap_or(GOOGLE_ADDRESS).trim_end_matches('/');
+        let builder = GoogleCloudStorageBuilder::new().with_bucket_name(&self.name).with_base_url(endpoint);
+        Ok(builder.with_service_account_key(key))
     }
 
     /// Returns whether the endpoint stands in for a store on this machine; there is none unless it says so.
@@ -176,6 +188,11 @@ impl HttpService for ReadOnlyService {
         let sent = self.0.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
         let answer = sent.send().await.map_err(http_error)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        if matches!(status.as_u16(), 429 | 503)
+            && let Some(wait) = asked_wait(&headers).filter(|wait| *wait <= ASKED_WAIT_MAX)
+        {
+            tokio::time::sleep(wait).await;
+        }
         let body = reqwest::Body::from(answer).map_err(http_error);
         let mut response = HttpResponse::new(HttpResponseBody::new(body));
         *response.status_mut() = status;

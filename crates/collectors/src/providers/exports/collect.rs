@@ -3,12 +3,12 @@ use super::super::fetch::FetchOptions;
 use super::super::publish::{not_stored, sources_beside, told_twice};
 use super::super::report::{CollectAsked, CollectReport, PeriodReport};
 use super::super::{Credentials, ProvidersContext};
+use super::ExportSource;
 use super::place::Place;
 use super::plan::ExportSet;
-use super::{ExportSource, Fetched};
+use crate::error::ImportError;
 use crate::focus::InputFile;
-use crate::import::{self, ImportContext, import_focus};
-use domain::Instant;
+use crate::import::{self, ImportContext, SpooledFile, import_focus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(in crate::providers) struct ExportWork<'a> {
     pub known: &'a BTreeMap<String, String>,
     /// How long one period may take.
     pub total: Duration,
+    /// How long files must not have changed that nothing seals.
+    pub settle: Duration,
     /// Told how far it is.
     pub say: &'a (dyn Fn(String) + Send + Sync),
 }
@@ -58,15 +60,16 @@ pub(in crate::providers) async fn collect(
 
 impl ExportWork<'_> {
     async fn pass(&self, place: &Place, report: &mut CollectReport) -> Result<(), CollectError> {
-        (self.say)("listing files".to_owned());
-        let mut sets: Vec<ExportSet> = Vec::new();
-        let mut failed: Option<CollectError> = None;
-        for set in self.timed(self.export.plan(place)).await? {
-            match set {
-                Ok(set) if self.is_known(&set, report) => {}
-                Ok(set) => sets.push(set),
-                Err(error) => failed = failed.or(Some(error)),
-            }
+        let (mut sets, mut failed) = self.plan(place, report).await?;
+        if !self.asked.dry_run && !sets.iter().all(|set| self.is_at_rest(set)) {
+            (self.say)(format!("waiting {:?} until new files rest", self.settle));
+            tokio::time::sleep(self.settle).await;
+            let before = sets;
+            (sets, failed) = self.plan(place, report).await?;
+            let (rested, moving): (Vec<_>, Vec<_>) =
+                sets.into_iter().partition(|set| self.is_at_rest(set) || before.contains(set));
+            failed = failed.or(moving.first().map(under_way));
+            sets = rested;
         }
         // The newest first: it matters most.
         sets.sort_by(|one, other| other.label.cmp(&one.label));
@@ -91,6 +94,28 @@ impl ExportWork<'_> {
         failed.map_or(Ok(()), Err)
     }
 
+    /// The sets that were not imported yet, and why there is none of some period.
+    async fn plan(
+        &self,
+        place: &Place,
+        report: &CollectReport,
+    ) -> Result<(Vec<ExportSet>, Option<CollectError>), CollectError> {
+        (self.say)("listing files".to_owned());
+        let (mut sets, mut failed) = (Vec::new(), None);
+        for set in self.timed(self.export.plan(place)).await? {
+            match set {
+                Ok(set) if self.is_known(&set, report) => {}
+                Ok(set) => sets.push(set),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Ok((sets, failed))
+    }
+
+    fn is_at_rest(&self, set: &ExportSet) -> bool {
+        set.is_at_rest(self.context.clock.now(), self.settle)
+    }
+
     /// Whether these files were imported before, in this collection or in an earlier one that need not be repeated.
     fn is_known(&self, set: &ExportSet, report: &CollectReport) -> bool {
         let same = |versions: &BTreeMap<String, String>| versions.get(&set.label) == Some(&set.version);
@@ -101,12 +126,12 @@ impl ExportWork<'_> {
     /// Imports a set; returns with it what somebody should look at.
     async fn import(&self, place: &Place, set: &ExportSet) -> Result<(PeriodReport, Vec<String>), CollectError> {
         let limits = &self.context.limits;
-        let mut fetched: Vec<Fetched> = Vec::with_capacity(set.objects.len());
+        let mut fetched: Vec<SpooledFile> = Vec::with_capacity(set.objects.len());
         for object in &set.objects {
             fetched.push(place.fetch(object, &self.context.spool, limits.decoded_bytes_max).await?);
         }
-        self.export.check_same_run(place, set).await?;
-        let files: Vec<InputFile> = fetched.iter().map(Fetched::input).collect();
+        self.export.check_unchanged(place, set).await?;
+        let files: Vec<InputFile> = fetched.iter().map(SpooledFile::input).collect();
         let import = ImportContext {
             lake: self.context.lake.clone(),
             imports: self.context.imports.clone(),
@@ -116,7 +141,7 @@ impl ExportWork<'_> {
             now: self.context.clock.now(),
         };
         let imported = import_focus(&import, self.source, files, self.asked.confirm, Arc::new(|_| {})).await;
-        let imported = imported.map_err(not_stored)?;
+        let imported = imported.map_err(not_imported)?;
         let mut warnings = Vec::new();
         for import::PeriodReport { billing_account, billing_period, .. } in
             imported.billing_periods.iter().take(PERIODS_COMPARED_MAX)
@@ -131,7 +156,7 @@ impl ExportWork<'_> {
             totals: imported.totals,
             import_id: Some(imported.import_id),
             unchanged: imported.unchanged,
-            through: newest(set),
+            through: set.newest(),
             ..PeriodReport::default()
         };
         Ok((period, warnings))
@@ -143,6 +168,22 @@ impl ExportWork<'_> {
     }
 }
 
-fn newest(set: &ExportSet) -> Option<Instant> {
-    set.objects.iter().map(|object| object.modified).max()
+/// Returns why files were not imported: what cannot be read of them is no fault of the store.
+fn not_imported(error: ImportError) -> CollectError {
+    let cause = match &error {
+        ImportError::Unreadable { reason, .. } if reason.contains("cut off") => Cause::Truncated,
+        ImportError::Unreadable { .. } | ImportError::NoRows => Cause::Schema,
+        _ => return not_stored(error),
+    };
+    CollectError::new(cause, error.to_string())
+}
+
+/// The error of files that change while nobody has said that they are all.
+fn under_way(set: &ExportSet) -> CollectError {
+    let detail = format!(
+        "{}: its files are being written; what is stored stays, and they are read once they rest or a manifest or \
+         `_SUCCESS` newer than they are says that they are all",
+        set.label
+    );
+    CollectError::new(Cause::Truncated, detail)
 }

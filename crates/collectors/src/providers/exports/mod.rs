@@ -4,8 +4,10 @@
 //! Invariants:
 //! * A period is taken from one run of an export, whole; never from the union of runs.
 //! * A period is read again only when its files changed, and replaced by one import; see [`crate::import`].
+//! * What is being written waits: a set is read once a manifest or a mark seals it, or once it rests, and it is imported only
+//!   if it is the same afterwards.
 //! * Buckets are listed and read. A client that would write is not there: its requests are refused before they are sent.
-//! * Memory does not grow with the files: they are copied to disk and read row by row.
+//! * Memory does not grow with the files: they are copied to disk, those of a folder as well, and read row by row.
 
 /// Clients of buckets.
 mod bucket;
@@ -19,7 +21,7 @@ mod place;
 mod plan;
 
 pub use bucket::{BucketAddress, BucketKind};
-pub use place::{Fetched, Object, Place};
+pub use place::{Object, Place};
 pub use plan::ExportSet;
 
 pub(super) use collect::{ExportWork, collect};
@@ -34,7 +36,10 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long files must rest that nothing seals, unless the configuration says otherwise.
+pub const SETTLE: Duration = Duration::from_secs(300);
 /// Buckets are asked by clients of their own; nothing is asked at this address.
 const NO_ADDRESS: &[&str] = &["https://files.invalid"];
 /// Days after the end of a month in which its files may change. It only matters to figures: files tell by themselves.
@@ -104,7 +109,7 @@ struct Keys {
     bucket: Option<String>,
     /// Region of an S3 bucket.
     region: Option<String>,
-    /// Address of an S3 server that is not AWS.
+    /// Address of another server than that of the cloud.
     endpoint: Option<String>,
     /// Storage account of Azure.
     account: Option<String>,
@@ -141,8 +146,8 @@ fn build(spec: &'static Spec, layout: Layout, keys: serde_json::Value) -> Result
             if address.kind == BucketKind::Azure && keys.account.is_none() {
                 return Err("`account` is missing: the storage account of the container".to_owned());
             }
-            if address.kind != BucketKind::S3 && (keys.region.is_some() || keys.endpoint.is_some()) {
-                return Err("`region` and `endpoint` belong to an s3:// bucket".to_owned());
+            if address.kind != BucketKind::S3 && keys.region.is_some() {
+                return Err("`region` belongs to an s3:// bucket".to_owned());
             }
             let (region, endpoint, account) = (keys.region, keys.endpoint, keys.account);
             Location::Bucket(BucketAddress { region, endpoint, account, ..address })
@@ -216,21 +221,37 @@ impl ExportSource {
         Ok(sets)
     }
 
-    /// Refuses a set whose manifest names another run by now: its files may be of both.
-    async fn check_same_run(&self, place: &Place, set: &ExportSet) -> Result<(), CollectError> {
-        let Some(object) = &set.manifest else { return Ok(()) };
-        let bytes = place.manifest(object).await?;
-        let run = match self.layout {
-            Layout::Azure => manifest::azure(&object.key, &bytes)?.run,
-            Layout::Aws | Layout::Google | Layout::Plain => manifest::aws(&object.key, &bytes)?.run,
-        };
-        match run == set.run {
-            true => Ok(()),
-            false => {
-                Err(CollectError::new(Cause::Truncated, format!("{} was written anew while it was read", set.label)))
+    /// Refuses a set that is another one by now: what was read may be of two runs.
+    async fn check_unchanged(&self, place: &Place, set: &ExportSet) -> Result<(), CollectError> {
+        let objects = place.list().await?;
+        let is_same = match &set.manifest {
+            Some(manifest) => {
+                set.objects.iter().all(|object| is_listed(&objects, object))
+                    && self.run_of(place, manifest).await? == set.run
             }
+            None if self.layout == Layout::Google => plan::google(&objects)?.contains(set),
+            None => plan::plain(&objects).contains(set),
+        };
+        match is_same {
+            true => Ok(()),
+            false => Err(CollectError::new(Cause::Truncated, "the files were written anew while they were read")),
         }
     }
+
+    /// The run that a manifest names now.
+    async fn run_of(&self, place: &Place, manifest: &Object) -> Result<String, CollectError> {
+        let bytes = place.manifest(manifest).await?;
+        match self.layout {
+            Layout::Azure => Ok(manifest::azure(&manifest.key, &bytes)?.run),
+            Layout::Aws | Layout::Google | Layout::Plain => Ok(manifest::aws(&manifest.key, &bytes)?.run),
+        }
+    }
+}
+
+/// Whether a file is among those that are listed, unchanged.
+fn is_listed(objects: &[Object], object: &Object) -> bool {
+    let at = objects.binary_search_by(|other| other.key.cmp(&object.key));
+    at.is_ok_and(|at| objects.get(at) == Some(object))
 }
 
 impl Collector for ExportSource {
@@ -264,7 +285,7 @@ mod tests {
             json!({"path": "/srv", "region": "eu-central-1"}),
             json!({"bucket": "https://acme"}),
             json!({"bucket": "az://exports"}),
-            json!({"bucket": "gs://acme", "endpoint": "https://x"}),
+            json!({"bucket": "gs://acme", "region": "x"}),
             json!({"folder": "/srv"}),
         ] {
             assert!(built(bad.clone()).is_err(), "{bad}");

@@ -1,5 +1,6 @@
 //! Where the files of an export are: a folder of this machine, or a bucket. It is listed and read, never written.
 
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};
@@ -18,7 +19,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::bucket::{BucketAddress, NotSent};
 use crate::error::ImportError;
-use crate::focus::InputFile;
 use crate::import::{SpooledFile, spool};
 use crate::providers::{Cause, CollectError, Credentials};
 
@@ -81,26 +81,6 @@ impl fmt::Debug for Place {
     }
 }
 
-/// A file of an export on this machine; one that was fetched goes away with this value.
-#[derive(Debug)]
-pub enum Fetched {
-    /// Where it always was.
-    Local(InputFile),
-    /// A copy.
-    Spooled(SpooledFile),
-}
-
-impl Fetched {
-    /// Returns the file, to be imported while this value lives.
-    #[must_use]
-    pub fn input(&self) -> InputFile {
-        match self {
-            Self::Local(file) => file.clone(),
-            Self::Spooled(file) => file.input(),
-        }
-    }
-}
-
 impl Place {
     /// Opens a folder.
     ///
@@ -134,18 +114,24 @@ impl Place {
     /// Returns all files, sorted by key.
     ///
     /// # Errors
-    /// [`CollectError`] with the store's cause; [`Cause::TooLarge`] beyond 200,000 objects.
+    /// [`CollectError`] with the store's cause; [`Cause::TooLarge`] beyond 200,000 objects, [`Cause::Paging`] if one comes
+    /// twice, as when pages repeat.
     pub async fn list(&self) -> Result<Vec<Object>, CollectError> {
         let mut listed = self.store.list(self.prefix.as_ref());
-        let mut objects = Vec::new();
+        let (mut objects, mut seen) = (Vec::new(), HashSet::new());
         while let Some(meta) = self.within("listing", listed.next()).await? {
             let meta = meta.map_err(|error| failed("listing the files", &error))?;
             if OBJECTS_MAX <= objects.len() {
                 let detail = format!("there are more than {OBJECTS_MAX} files; name a longer prefix");
                 return Err(CollectError::new(Cause::TooLarge, detail));
             }
+            let key = meta.location.to_string();
+            if !seen.insert(key.clone()) {
+                let key = crate::prometheus::shown(&key);
+                return Err(CollectError::paging(format!("{key} is listed twice, as if pages repeated")));
+            }
             objects.push(Object {
-                key: meta.location.to_string(),
+                key,
                 size: meta.size,
                 e_tag: meta.e_tag,
                 modified: Instant::from_micros(meta.last_modified.timestamp_micros()),
@@ -174,14 +160,16 @@ impl Place {
         Ok(bytes)
     }
 
-    /// Returns a file that can be imported: the file itself in a folder, else a copy below `spool_folder`.
+    /// Returns a copy of a file below `spool_folder`, of a folder's file too: it may change while it is imported.
     ///
     /// # Errors
     /// [`CollectError`] with the store's cause; [`Cause::Truncated`] if the file changed since it was listed.
-    pub async fn fetch(&self, object: &Object, spool_folder: &FsPath, bytes_max: u64) -> Result<Fetched, CollectError> {
-        if let Some(folder) = &self.folder {
-            return Ok(Fetched::Local(InputFile { name: object.key.clone(), path: folder.join(&object.key) }));
-        }
+    pub async fn fetch(
+        &self,
+        object: &Object,
+        spool_folder: &FsPath,
+        bytes_max: u64,
+    ) -> Result<SpooledFile, CollectError> {
         let parts = self.parts(object, true).await?;
         let mut cause = Cause::Truncated;
         let patience = self.patience;
@@ -199,7 +187,7 @@ impl Place {
             }
         });
         let spooled = spool(spool_folder, &object.key, noted, bytes_max).await;
-        spooled.map(Fetched::Spooled).map_err(|error| match error {
+        spooled.map_err(|error| match error {
             ImportError::TooLarge { .. } => CollectError::new(Cause::TooLarge, error.to_string()),
             // The store's own words may hold a signed address.
             _ => CollectError::new(cause, format!("{} broke off while it was read", object.key)),

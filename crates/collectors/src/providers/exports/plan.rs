@@ -4,6 +4,7 @@
 //! count everything twice, so a run is taken whole and alone, by its manifest where there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use domain::{Day, Instant, Month, Zone};
 use sha2::{Digest as _, Sha256};
@@ -30,6 +31,8 @@ pub struct ExportSet {
     pub manifest: Option<Object>,
     /// The run that wrote them, as the manifest names it.
     pub run: String,
+    /// When the manifest or the mark was written that says that nothing is missing.
+    pub sealed: Option<Instant>,
 }
 
 impl ExportSet {
@@ -41,7 +44,22 @@ impl ExportSet {
             object.digest(&mut hash);
         }
         let version = hex::encode(hash.finalize());
-        Self { label: label.to_owned(), version, objects, manifest, run: run.to_owned() }
+        let sealed = manifest.as_ref().map(|manifest| manifest.modified);
+        Self { label: label.to_owned(), version, objects, manifest, run: run.to_owned(), sealed }
+    }
+
+    /// Returns when the newest file was written.
+    #[must_use]
+    pub fn newest(&self) -> Option<Instant> {
+        self.objects.iter().map(|object| object.modified).max()
+    }
+
+    /// Returns whether nobody is writing it: what seals it was written after all files, or none is newer than `settle`.
+    #[must_use]
+    pub fn is_at_rest(&self, now: Instant, settle: Duration) -> bool {
+        let Some(newest) = self.newest() else { return true };
+        let settle = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
+        self.sealed.is_some_and(|sealed| newest <= sealed) || newest.micros().saturating_add(settle) <= now.micros()
     }
 
     /// Returns when its period ends at the latest; files of no period in particular never end.
@@ -88,16 +106,21 @@ pub(super) fn google(objects: &[Object]) -> Result<Vec<ExportSet>, CollectError>
         folders.entry((label, folder_of(object))).or_default().push(object.clone());
     }
     let is_mark = |object: &&Object| object.name().to_ascii_uppercase().starts_with("_SUCCESS");
-    let marked: BTreeSet<&str> = objects.iter().filter(is_mark).map(folder_of).collect();
+    let mut marked: BTreeMap<&str, Instant> = BTreeMap::new();
+    for mark in objects.iter().filter(is_mark) {
+        let newest = marked.entry(folder_of(mark)).or_insert(mark.modified);
+        *newest = mark.modified.max(*newest);
+    }
     // Where one folder has a mark, those without are under way.
-    folders.retain(|(_, folder), _| marked.is_empty() || marked.contains(folder));
+    folders.retain(|(_, folder), _| marked.is_empty() || marked.contains_key(folder));
     // The folders of a period come in the order of their names, and a later one takes the place of an earlier one.
     let last: BTreeMap<&str, (&str, Vec<Object>)> =
         folders.into_iter().map(|((label, folder), objects)| (label, (folder, objects))).collect();
     let mut sets = Vec::new();
     for (label, (folder, objects)) in last {
         check_shards(folder, &objects)?;
-        sets.push(ExportSet::new(label, "", objects, None));
+        let sealed = marked.get(folder).copied();
+        sets.push(ExportSet { sealed, ..ExportSet::new(label, "", objects, None) });
     }
     Ok(sets)
 }
@@ -420,6 +443,23 @@ mod tests {
         let under_way = object(&format!("{base}/run=2026-11-21/shard-0.parquet"), 49);
         let still = google(&[objects.to_vec(), vec![under_way]].concat()).expect("sets");
         assert_eq!(still, sets, "a run without its mark is not taken, the one before still is");
+    }
+
+    #[test]
+    fn files_are_at_rest_once_sealed_or_once_they_are_old() {
+        let rests = |set: &ExportSet, hours: i64, settle: u64| {
+            set.is_at_rest(Instant::from_micros(hours * HOUR), Duration::from_secs(settle * 3600))
+        };
+        let shard = object("focus/billing_period=2026-11/shard-0.parquet", 10);
+        let unsealed = google(std::slice::from_ref(&shard)).expect("sets").remove(0);
+        assert!(!rests(&unsealed, 10, 2) && !rests(&unsealed, 11, 2) && rests(&unsealed, 12, 2));
+        let mark = |hours: i64| object("focus/billing_period=2026-11/_SUCCESS", hours);
+        let sealed = google(&[shard.clone(), mark(10)]).expect("sets").remove(0);
+        assert!(rests(&sealed, 10, 2), "what seals it came last");
+        let again = google(&[shard.clone(), mark(9)]).expect("sets").remove(0);
+        assert!(!rests(&again, 10, 2), "the mark is that of a run before");
+        let manifest = |hours: i64| ExportSet::new("2026-11", "x", vec![shard.clone()], Some(object("m", hours)));
+        assert!(rests(&manifest(11), 11, 2) && !rests(&manifest(9), 11, 2));
     }
 
     #[test]

@@ -148,6 +148,10 @@ impl Collector for Supabase {
         &SPEC
     }
 
+    fn looks_back(&self) -> bool {
+        true
+    }
+
     fn collect<'a>(&'a self, fetch: &'a Fetch, task: &'a Task) -> BoxFuture<'a, Result<Collected, CollectError>> {
         self.collect_all(fetch, task).boxed()
     }

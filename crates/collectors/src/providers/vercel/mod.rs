@@ -103,6 +103,10 @@ impl Collector for Vercel {
         &SPEC
     }
 
+    fn looks_back(&self) -> bool {
+        self.keys.observability
+    }
+
     fn collect<'a>(&'a self, fetch: &'a Fetch, task: &'a Task) -> BoxFuture<'a, Result<Collected, CollectError>> {
         self.collect_all(fetch, task).boxed()
     }

@@ -7,6 +7,7 @@ use collectors::sources::{SourceError, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ static AWS: Contract = contract("aws_export");
 static FILES: Contract = contract("files");
 static AZURE: Contract = contract("azure_export");
 
-const fn contract(kind: &'static str) -> Contract {
+pub(super) const fn contract(kind: &'static str) -> Contract {
     Contract {
         kind,
         keys: || json!({ "path": "/nowhere" }),
@@ -29,7 +30,7 @@ const fn contract(kind: &'static str) -> Contract {
 }
 
 /// Rows of the first days of a month, of these amounts.
-fn bill(month: &str, amounts: &[&str]) -> String {
+pub(super) fn bill(month: &str, amounts: &[&str]) -> String {
     let next = if month == "2026-11" { "2026-12" } else { "2026-11" };
     let row = |(at, amount): (usize, &&str)| {
         let day = at + 1;
@@ -201,11 +202,30 @@ async fn plain_files_are_one_set_and_an_empty_folder_is_not_zero() {
     assert_eq!(billed(&given).await, "6.00", "what was read stays");
 }
 
+#[tokio::test]
+async fn a_file_that_is_replaced_in_a_folder_is_not_read_half_from_each() {
+    let given = Given::new(&FILES).await;
+    let folder = Folder::new(&given);
+    folder.put("november.csv", &bill("2026-11", &["2", "3"]));
+    let providers = process(&given, &FILES, folder.keys());
+    refresh(&providers, "files").await.expect("a collection");
+    folder.put("november.csv", &bill("2026-11", &["2", "3.25"]));
+    refresh(&providers, "files").await.expect("a collection");
+    assert_eq!(billed(&given).await, "5.25");
+    let left = std::fs::read_dir(given.store.folder.path()).expect("a folder");
+    let names: Vec<String> = left.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into()).collect();
+    assert!(!names.iter().any(|name| name.starts_with(".tmp")), "copies are gone: {names:?}");
+}
+
 /// Objects of a bucket and what a stand-in does with requests for them.
 #[derive(Clone, Default)]
 struct Bucket(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Bucket {
+    fn put(&self, key: &str, content: &str) {
+        self.0.lock().expect("no thread died").insert(key.to_owned(), content.to_owned());
+    }
+
     fn fill(&self, folder: &Path, below: &Path) {
         for entry in std::fs::read_dir(below).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -281,6 +301,82 @@ async fn a_bucket_is_read_with_signed_requests_that_only_read() {
     let left: Vec<String> =
         spooled.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into()).collect();
     assert!(!left.iter().any(|name| name.starts_with(".tmp")), "copies are gone: {left:?}");
+}
+
+/// A collector of plain files in the bucket, written at the moment at which it looks; it waits that long for them to rest.
+fn of_new_files(given: &Given, settle: Duration) -> Providers {
+    given.clock.set("2026-11-20T03:00:00Z".parse().expect("an instant"));
+    let build = kind("files").expect("the kind is registered").build;
+    let usual = source(&FILES, "http://127.0.0.1:9", Duration::from_secs(3));
+    let collector = build(bucket_keys(given)).expect("valid keys");
+    given.process(vec![ProviderSource { collector, settle, ..usual }])
+}
+
+fn is_listing(asked: &Asked) -> bool {
+    asked.param("list-type").is_some()
+}
+
+#[tokio::test]
+async fn files_that_are_being_written_wait_until_two_listings_are_the_same() {
+    let given = Given::new(&FILES).await;
+    let bucket = Bucket::default();
+    bucket.put("focus/a.csv", &bill("2026-11", &["10"]));
+    let (answers, listings) = (bucket.clone(), AtomicUsize::new(0));
+    given.server.then(move |asked| {
+        // The second file comes between the first listing and the second one.
+        if is_listing(asked) && listings.fetch_add(1, Ordering::SeqCst) == 1 {
+            answers.put("focus/b.csv", &bill("2026-11", &["20", "30"]));
+        }
+        Wire::Whole(answers.answer(asked))
+    });
+    let providers = of_new_files(&given, Duration::from_millis(20));
+    let report = refresh(&providers, "files").await.expect("a collection");
+    assert_eq!((read(&report), billed(&given).await), (vec!["all"], "60.00".to_owned()));
+    assert_eq!(given.store.version().await, 1, "the first file alone was never stored");
+    let asked = given.server.asked();
+    // Two that differ, two that do not, and one after everything was read.
+    assert_eq!(asked.iter().filter(|asked| is_listing(asked)).count(), 5);
+}
+
+#[tokio::test]
+async fn files_that_never_rest_are_an_error_and_what_is_stored_stays() {
+    let given = Given::new(&FILES).await;
+    let bucket = Bucket::default();
+    bucket.put("focus/a.csv", &bill("2026-11", &["10"]));
+    let (answers, listings) = (bucket.clone(), AtomicUsize::new(0));
+    given.server.then(move |asked| {
+        if is_listing(asked) {
+            let key = format!("focus/{}.csv", listings.fetch_add(1, Ordering::SeqCst));
+            answers.put(&key, &bill("2026-11", &["20"]));
+        }
+        Wire::Whole(answers.answer(asked))
+    });
+    let providers = of_new_files(&given, Duration::from_millis(5));
+    let refused = refresh(&providers, "files").await;
+    assert_eq!(cause_of(&refused), Some(Cause::Truncated), "{refused:?}");
+    assert!(status(&providers).await.last_error.expect("a reason").contains("are being written"));
+    assert_eq!(given.store.version().await, 0);
+}
+
+#[tokio::test]
+async fn a_set_that_changes_while_it_is_read_is_read_again_and_published_once() {
+    let given = Given::new(&FILES).await;
+    let bucket = Bucket::default();
+    bucket.put("focus/a.csv", &bill("2026-11", &["10"]));
+    bucket.put("focus/b.csv", &bill("2026-11", &["20"]));
+    let (answers, reads) = (bucket.clone(), AtomicUsize::new(0));
+    given.server.then(move |asked| {
+        let reply = answers.answer(asked);
+        // The first file is replaced, and one added, just after it was read; the stand-in takes no notice of If-Match.
+        if asked.path.ends_with("/a.csv") && reads.fetch_add(1, Ordering::SeqCst) == 0 {
+            answers.put("focus/a.csv", &bill("2026-11", &["11", "12"]));
+            answers.put("focus/c.csv", &bill("2026-11", &["30"]));
+        }
+        Wire::Whole(reply)
+    });
+    let report = refresh(&of_new_files(&given, Duration::ZERO), "files").await.expect("a collection");
+    assert_eq!((read(&report), billed(&given).await), (vec!["all"], "73.00".to_owned()));
+    assert_eq!(given.store.version().await, 1, "nothing of the first reading was stored");
 }
 
 #[tokio::test]

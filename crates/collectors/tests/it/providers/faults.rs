@@ -148,7 +148,7 @@ async fn fails(given: &Given, contract: &'static Contract, one: &Fault) {
 }
 
 /// The status is stale and says why, the error is counted under its cause and no other, and no credential is shown.
-async fn has_failed(given: &Given, providers: &Providers, cause: Cause, place: &str) {
+pub(crate) async fn has_failed(given: &Given, providers: &Providers, cause: Cause, place: &str) {
     let status = status(providers).await;
     assert_eq!(status.state, SourceState::Stale, "{place}");
     let error = status.last_error.expect("the reason");

@@ -70,6 +70,7 @@ pub(crate) fn source(contract: &Contract, url: &str, timeout: Duration) -> Provi
             requests_max: 300,
         },
         total: Duration::from_secs(60),
+        settle: Duration::ZERO,
         billing_day: None,
         every: None,
         meters: BTreeMap::new(),

@@ -2,6 +2,8 @@
 
 /// Anthropic.
 mod anthropic;
+/// Every fault, for every kind of bucket.
+mod bucket_faults;
 /// Cloudflare.
 mod cloudflare;
 /// Files of clouds, in folders and buckets.

@@ -3,7 +3,7 @@
 use super::given::{Contract, Given, cause_of, refresh, source, status};
 use super::stand_in::{Asked, Reply, Wire};
 use collectors::prometheus::Secret;
-use collectors::providers::fetch::{Fetch, FetchOptions, Request, parse_base};
+use collectors::providers::fetch::{Fetch, FetchOptions, Request, Verb, parse_base};
 use collectors::providers::{Cause, CollectAsked, CredentialSet, Credentials, KINDS, ProviderSource, vercel};
 use collectors::sources::{SourceError, SourceState};
 use serde_json::{Value, json};
@@ -85,6 +85,40 @@ async fn s6_a_path_or_method_off_the_list_is_refused_before_connecting() {
         let refused = fetch.send(request).await.map(|answer| answer.status).map_err(|error| error.cause);
         assert_eq!(refused, Err(Cause::NotAllowed), "{shown}");
     }
+    assert_eq!(given.server.asked().len(), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn s6_no_kind_asks_for_what_is_not_on_its_own_list() {
+    let given = Given::new(&CONTRACT).await;
+    let everywhere: BTreeSet<&str> = KINDS
+        .iter()
+        .flat_map(|kind| kind.spec.allowed)
+        .map(|allowed| allowed.path)
+        .chain(["/", "/v1/tokens"])
+        .collect();
+    let mut refused = 0;
+    for kind in KINDS {
+        let options = source(&CONTRACT, &given.server.url, Duration::from_secs(20)).options;
+        let fetch = Fetch::new(kind.spec, options, Credentials::default(), given.clock.clone()).expect("a client");
+        for path in everywhere.iter().copied() {
+            let places = path.matches("{}").count();
+            for verb in [Verb::Get, Verb::Post] {
+                if kind.spec.allowed.iter().any(|allowed| (allowed.verb, allowed.path) == (verb, path)) {
+                    continue;
+                }
+                let request = match verb {
+                    Verb::Get => Request::get(path),
+                    Verb::Post => Request::post(path, &json!({})),
+                };
+                let request = (0..places).fold(request, |request, _| request.argument("x"));
+                let answer = fetch.send(request).await.map(|answer| answer.status).map_err(|error| error.cause);
+                assert_eq!(answer, Err(Cause::NotAllowed), "{}: {verb:?} {path}", kind.spec.name);
+                refused += 1;
+            }
+        }
+    }
+    assert!(KINDS.len() * everywhere.len() < refused, "{refused}");
     assert_eq!(given.server.asked().len(), 0, "nothing was sent");
 }
 

@@ -87,15 +87,20 @@ async fn each_day_of_a_bucket_is_rated_at_its_price() {
     // Seven buckets and one with deleted bytes, on 24 days.
     assert_eq!((current.account.as_str(), current.lines), ("100123", 8 * 24));
     assert_eq!(given.server.asked().len(), 2 + 3, "November has 168 records, October 217");
-    // By hand, in atoms: bytes × price ÷ (10¹² × 30), each line rounded by itself.
+    let expected = billed_by_hand(7);
+    let found = domain::money::parse_atoms(&current.totals[0].billed).expect("an amount").atoms;
+    assert_eq!((current.totals[0].currency.as_str(), found), ("USD", expected));
+}
+
+/// By hand, in atoms, for 24 days of November: bytes × price ÷ (10¹² × 30), each line rounded by itself.
+fn billed_by_hand(buckets: i128) -> i128 {
     let mut expected = 0_i128;
     for day in 1..=24 {
         let price = if day < 11 { 6_990_000_000_000_000_i128 } else { 7_990_000_000_000_000 };
-        let sizes = (0..7).map(|bucket| i128::from(BYTES) * (bucket + 1) + 300).chain([500_000_000_000]);
+        let sizes = (0..buckets).map(|bucket| i128::from(BYTES) * (bucket + 1) + 300).chain([500_000_000_000]);
         expected += sizes.map(|bytes| half_even(bytes * price, 30 * 10_i128.pow(12))).sum::<i128>();
     }
-    let found = domain::money::parse_atoms(&current.totals[0].billed).expect("an amount").atoms;
-    assert_eq!((current.totals[0].currency.as_str(), found), ("USD", expected));
+    expected
 }
 
 /// A second opinion: the nearest whole number, by what is left on each side.
@@ -177,4 +182,58 @@ async fn a_page_without_records_before_the_last_one_is_no_end() {
     let result = refresh(&given.patient(&CONTRACT), "wasabi").await;
     assert_eq!(cause_of(&result), Some(Cause::Paging), "{result:?}");
     assert_eq!(given.stored().await, before);
+}
+
+/// So many buckets that their month has more records than are in memory at once, and more than 50,000 quantities.
+const MANY: i64 = 300;
+
+/// November of an account with many buckets; October is forgotten.
+fn many(asked: &Asked) -> Reply {
+    let number = |name: &str| asked.param(name).and_then(|text| text.parse::<i64>().ok()).expect("a number");
+    let day = |name: &str| asked.param(name).and_then(|text| text.parse::<Day>().ok()).expect("a day");
+    let (page, size, from, to) = (number("pageNum"), number("pageSize"), day("from"), day("to"));
+    if from.to_string().starts_with("2026-10") {
+        return Reply::status(404, "");
+    }
+    let count = i64::from(to.epoch_days() - from.epoch_days() + 1) * MANY;
+    let rows: Vec<Value> = (page * size..count.min((page + 1) * size))
+        .map(|at| {
+            let day = from.plus(i32::try_from(at / MANY).expect("a few days"));
+            let mut record = record(day, at % MANY, Variant::Usual);
+            record["BucketUtilizationNum"] = json!(i64::from(day.epoch_days()) * MANY + at % MANY);
+            record
+        })
+        .collect();
+    let pages = if page == 0 { (count + size - 1) / size } else { 0 };
+    Reply::json(&json!({ "PageInfo": { "PageCount": pages }, "Records": rows }))
+}
+
+#[tokio::test]
+async fn an_account_larger_than_memory_is_read_in_parts_and_stored_as_a_whole() {
+    let given = Given::new(&CONTRACT).await;
+    let before = given.stored().await;
+    // 7,200 records are 72 pages: of 24 days, 16 are asked for first.
+    given.server.then(|asked| match (asked.param("from"), asked.param("pageNum")) {
+        (Some("2026-11-17"), Some("23")) => Wire::Whole(Reply::status(403, "")),
+        _ => Wire::Whole(many(asked)),
+    });
+    let result = refresh(&given.patient(&CONTRACT), "wasabi").await;
+    assert_eq!(cause_of(&result), Some(Cause::Auth), "{result:?}");
+    assert_eq!(given.stored().await, before, "the first part alone is nothing");
+    given.server.asked();
+
+    given.server.then(|asked| Wire::Whole(many(asked)));
+    let report = refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    let asked = given.server.asked();
+    let days = |asked: &&Asked| asked.param("from").is_some_and(|from| from.starts_with("2026-11"));
+    // One question finds out that there are too many pages, and after a full page the next one is asked for.
+    assert_eq!(asked.iter().filter(days).count(), 1 + (48 + 1) + (24 + 1));
+    let current = &report.periods[0];
+    assert_eq!((current.lines, current.quantities), (24 * 301, 24 * 300 * 7));
+    let found = domain::money::parse_atoms(&current.totals[0].billed).expect("an amount").atoms;
+    assert_eq!(found, billed_by_hand(i128::from(MANY)));
+    let usage = given.stored().await.usage;
+    assert_eq!(usage.len(), 24 * 300 * 7);
+    let of_day = |day: &str| usage.iter().filter(|row| row.usage_date == day).count();
+    assert!((1..=24).all(|day| of_day(&format!("2026-11-{day:02}")) == 300 * 7));
 }

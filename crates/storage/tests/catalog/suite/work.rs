@@ -315,19 +315,33 @@ async fn what_a_provider_was_used_for_is_replaced_day_by_day() {
         quantity: quantity.to_owned(),
         collected_at: 1,
     };
-    let replace = async |source: &str, from: &str, to: &str, rows: &[ProviderUsageRow]| {
-        catalog.replace_provider_usage(source, from, to, rows).await.unwrap()
+    let replace = async |source: &str, days: &[&str], rows: &[ProviderUsageRow]| {
+        let mut replacement = catalog.begin_provider_usage(source).await.unwrap();
+        for day in days {
+            let of_day: Vec<ProviderUsageRow> = rows.iter().filter(|row| row.usage_date == *day).cloned().collect();
+            replacement.replace_day(day, &of_day).await.unwrap();
+        }
+        replacement.commit().await.unwrap()
     };
+    let days = ["2026-11-01", "2026-11-02"];
     let first = [row("v", "2026-11-01", "a", "1"), row("v", "2026-11-01", "b", "2"), row("v", "2026-11-02", "a", "3")];
-    assert_eq!(replace("v", "2026-11-01", "2026-11-02", &first).await, 3);
-    assert_eq!(replace("w", "2026-11-01", "2026-11-02", &[row("w", "2026-11-01", "a", "9")]).await, 1);
-    assert_eq!(replace("v", "2026-11-01", "2026-11-02", &first).await, 0, "the same again changes nothing");
+    assert_eq!(replace("v", &days, &first).await, 3);
+    assert_eq!(replace("w", &days, &[row("w", "2026-11-01", "a", "9")]).await, 1);
+    assert_eq!(replace("v", &days, &first).await, 0, "the same again changes nothing");
 
     let restated = [row("v", "2026-11-01", "a", "5")];
-    assert_eq!(replace("v", "2026-11-01", "2026-11-01", &restated).await, 2, "one is another one, one is gone");
+    assert_eq!(replace("v", &days[..1], &restated).await, 2, "one is another one, one is gone");
 
     let found = catalog.provider_usage(Some("v"), "2026-11-01", "2026-11-30").await.unwrap();
     assert_eq!(found, [restated[0].clone(), first[2].clone()]);
     let found = catalog.provider_usage(None, "2026-11-01", "2026-11-01").await.unwrap();
     assert_eq!(found, [restated[0].clone(), row("w", "2026-11-01", "a", "9")]);
+    let any = async |from: &str, to: &str| catalog.any_provider_usage("v", from, to).await.unwrap();
+    assert_eq!(any("2026-11-01", "2026-11-30").await, Some(restated[0].clone()));
+    assert_eq!(any("2026-11-03", "2026-11-30").await, None);
+
+    let mut dropped = catalog.begin_provider_usage("v").await.unwrap();
+    dropped.replace_day("2026-11-01", &[]).await.unwrap();
+    drop(dropped);
+    assert_eq!(any("2026-11-01", "2026-11-01").await, Some(restated[0].clone()), "without a commit nothing changed");
 }
