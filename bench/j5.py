@@ -1,9 +1,9 @@
 """J5: attribution of one new day of gathers and reads over histories of 30 to 730 days.
 
 Each history is imported and attributed first. Then the events of the next day arrive and `attribute --due` runs: the new day,
-and the day before it, whose windows reach into it. It is timed as a whole process. The peer is DuckDB, which groups the same
-day's gathers and reads from the same Parquet files; it computes no exact shares and posts nothing. What the ledger says of
-each day must be what the gathers of that day cost.
+and the day before it, whose windows reach into it. It is timed as a whole process, and the least of some such days counts. The
+peer is DuckDB, which groups the gathers and reads of the last such days from the same Parquet files; it computes no exact
+shares and posts nothing. What the ledger says of each day must be what the gathers of that day cost.
 """
 
 import os
@@ -19,6 +19,7 @@ from windows import DAY, GATHERS, LAST, READS, Store, day_lines, histories
 
 THREADS = int(os.environ.get("THREADS", 2))
 EXPONENT_MAX, RATIO_MAX, DAYS_RUN_MAX = 0.05, 1.0, 3
+ROUNDS = 3
 # Each gather of two days with the distinct workflows that read it within its window.
 PEER = """
 WITH gathers AS (SELECT time, data::JSON ->> 'gather_id' AS key, (data::JSON ->> 'cost_usd')::DECIMAL(18, 9) AS cost
@@ -36,21 +37,25 @@ def job(folder: Path, opened: list) -> None:
     rows, points = [], []
     for days in histories():
         store = Store(folder / f"history-{days}", days)
-        store.add("new-day", day_lines(LAST + DAY))
-        ended, ran = store.attribute_due()
-        check(store, ran)
+        rounds = []
+        for number in range(1, ROUNDS + 1):
+            store.add("new-day", day_lines(LAST + number * DAY))
+            ended, ran = store.attribute_due()
+            check(store, number, ran)
+            rounds.append(ended)
+        ended = min(rounds, key=lambda ended: ended.cpu_seconds)
         theirs = peer(store)
         rows.append((f"{days} days before", ended.seconds, ended.cpu_seconds, ended.peak_mib, theirs, ended.cpu_seconds / theirs))
         points.append((float(days), ended.cpu_seconds))
     report(rows, points)
 
 
-def check(store: Store, ran: int) -> None:
+def check(store: Store, added: int, ran: int) -> None:
     if not 1 <= ran <= DAYS_RUN_MAX:
         sys.exit(f"{ran} days ran for one new day: no times are printed for a run of the wrong days")
     if store.balances() != store.costs():
         sys.exit("the ledger does not say what the gathers cost: no times are printed for a wrong answer")
-    print(f"answers agree over {store.days + 1} days; {ran} days ran")
+    print(f"answers agree over {store.days + added} days; {ran} days ran")
 
 
 def peer(store: Store) -> float:
@@ -61,13 +66,13 @@ def peer(store: Store) -> float:
         connection.execute(f"SET threads = {THREADS}")
         for _ in range(3):
             begun = time.process_time()
-            connection.execute(PEER, {"files": files, "first": LAST.date()}).fetchall()
+            connection.execute(PEER, {"files": files, "first": (LAST + (ROUNDS - 1) * DAY).date()}).fetchall()
             seconds.append(time.process_time() - begun)
     return min(seconds)
 
 
 def report(rows: list[tuple], points: list[tuple[float, float]]) -> None:
-    title = f"J5, {GATHERS} gathers and {READS:,} reads a day"
+    title = f"J5, {GATHERS} gathers and {READS:,} reads a day, best of {ROUNDS}"
     print_table(title, ["wall s", "CPU s", "peak MiB", "DuckDB CPU s", "× DuckDB"], rows)
     fitted = exponent(points)
     ratio = rows[-1][-1]
@@ -77,7 +82,7 @@ def report(rows: list[tuple], points: list[tuple[float, float]]) -> None:
         f"(target ≤ {EXPONENT_MAX}); {ratio:.2f} × DuckDB at the longest history (target ≤ {RATIO_MAX}): {met}"
     )
     append_result("J5", {
-        "gathers": GATHERS, "reads": READS, "threads": THREADS, "days": [int(days) for days, _ in points],
+        "gathers": GATHERS, "reads": READS, "threads": THREADS, "rounds": ROUNDS, "days": [int(days) for days, _ in points],
         "cpu_seconds": [seconds for _, seconds in points], "wall_seconds": [row[1] for row in rows],
         "peak_mib": [round(row[3]) for row in rows], "duckdb_cpu_seconds": [row[4] for row in rows],
         "exponent": fitted, "ratio": ratio, "target": met,
