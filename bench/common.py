@@ -10,8 +10,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,8 +48,26 @@ def of_living(ask: Callable[[int], float], pids: list[int]) -> list[float]:
 
 
 def memory_mib(pid: int, name: str = "VmRSS") -> float:
-    """VmRSS (now), VmHWM (peak), or RssFile (of it now: pages of the program's own file)."""
+    """VmRSS (now), VmHWM (peak), or of what is there now RssAnon (what it holds) and RssFile (pages of the program's own file)."""
     return int(re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+@contextmanager
+def watched_peak(pid: int, name: str, every_seconds: float = 0.02) -> Iterator[list[float]]:
+    """The greatest value seen of what has no peak in the system's books, as the only item of the list."""
+    peak, done = [memory_mib(pid, name)], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every_seconds):
+            peak[0] = max(peak[0], memory_mib(pid, name))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
 
 
 def proportional_mib(pid: int) -> float:

@@ -4,6 +4,8 @@
 //! Never: business rules. Every command asks the REST API, over HTTP or in process.
 //! Start reading at [`cli`]; the only place that chooses back ends is [`wiring`].
 
+/// Where memory comes from and when it goes back.
+mod allocator;
 /// What can be typed: commands and flags.
 mod cli;
 /// One REST API, reached over HTTP or in process.
@@ -35,9 +37,7 @@ mod unit_costs;
 /// The one place that opens stores and builds the router.
 mod wiring;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
+    allocator::give_back_soon();
     commands::main()
 }

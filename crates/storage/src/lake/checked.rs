@@ -131,10 +131,11 @@ async fn sum_of_file(file: Arc<File>, size: u64, sum: Checksum) -> std::io::Resu
 
 fn sum_of_part(file: &File, range: Range<u64>, sum: Checksum) -> std::io::Result<Summed> {
     let mut summed = Summed::new(sum);
-    let mut piece = vec![0; PIECE_BYTES];
+    let wanted = |at: u64| usize::try_from(range.end - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+    let mut piece = vec![0; wanted(range.start)];
     let mut at = range.start;
     while at < range.end {
-        let wanted = usize::try_from(range.end - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let wanted = wanted(at);
         file.read_exact_at(&mut piece[..wanted], at)?;
         summed.update(&piece[..wanted]);
         at += wanted as u64;

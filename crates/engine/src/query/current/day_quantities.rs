@@ -1,5 +1,6 @@
 //! What was measured on a day, read into memory that serves the next day again.
 
+use super::one_thread::{Answer, OneThread};
 use crate::EngineError;
 use crate::books::Books;
 use crate::inputs::rows::Rows;
@@ -10,7 +11,6 @@ use futures::stream::TryStreamExt;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
 
 /// Reads the snapshots of a day.
 pub(super) struct Reader {
@@ -20,7 +20,7 @@ pub(super) struct Reader {
 }
 
 /// A day that is being read.
-pub(super) type Reading = (Day, JoinHandle<Result<DayQuantities, EngineError>>);
+pub(super) type Reading = (Day, Answer<Result<DayQuantities, EngineError>>);
 
 /// What was measured of each tenant on a day, by metric.
 ///
@@ -41,10 +41,15 @@ pub(super) struct DayQuantities {
 
 impl Reader {
     /// Starts to read a day, if there is one, into the memory of a day that is done with.
-    pub fn start(reader: &Arc<Self>, day: Option<Day>, spare: Option<DayQuantities>) -> Option<Reading> {
+    pub fn start(
+        reader: &Arc<Self>,
+        thread: &OneThread,
+        day: Option<Day>,
+        spare: Option<DayQuantities>,
+    ) -> Option<Reading> {
         let day = day?;
         let reader = Arc::clone(reader);
-        Some((day, tokio::spawn(async move { reader.measured(day, spare.unwrap_or_default()).await })))
+        Some((day, thread.run(async move { reader.measured(day, spare.unwrap_or_default()).await })))
     }
 
     /// What was measured of each tenant, its sources added up.

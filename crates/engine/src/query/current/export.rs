@@ -6,6 +6,7 @@ use super::super::params::{Params, QueryLimits};
 use super::super::select::{all_of, charged_in, of_cost};
 use super::super::usage::UsageNow;
 use super::day_quantities::{DayQuantities, Reader, Reading};
+use super::one_thread::OneThread;
 use super::price::{ambiguous, too_much};
 use super::{CurrentCard, days_with_rows};
 use crate::books::Books;
@@ -22,7 +23,6 @@ use domain::{Currency, Day, DayRange};
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage::lake::{LakeTable, Table};
 
@@ -119,9 +119,9 @@ impl Engine {
         let now = self.usage_now().await?;
         let books = Arc::new(self.books_now().await?);
         // Of days that are read one after the other in small batches, little is in memory at a time.
-        let session = self.lean_session()?;
+        let (session, thread) = (self.lean_session()?, OneThread::start()?);
         session.register_table(Table::Snapshots.name(), Arc::new(LakeTable::new(&now.snapshots).with_views()))?;
-        let qualities = self.qualities(&session, &now, export.range).await?;
+        let qualities = self.qualities(&session, &thread, &now, export.range).await?;
         let metrics = columns_of(&qualities);
         let days = snapshot_days(&now, export.range);
         let (card, ledger) = match export.view {
@@ -146,8 +146,8 @@ impl Engine {
         rows.find_prices()?;
         let unpriced_metrics = rows.unpriced(&qualities);
         let mut left = rows.days_to_read(&now, export.range, &days).into_iter();
-        let reading = Reader::start(&rows.reader, left.next(), None);
-        let to_come = RowsToCome { rows, left, reading, unsent: None, spare: None };
+        let reading = Reader::start(&rows.reader, &thread, left.next(), None);
+        let to_come = RowsToCome { rows, thread, left, reading, unsent: None, spare: None };
         let pieces = try_unfold(to_come, |mut to_come| async move {
             let piece = to_come.next().await?;
             Ok::<_, EngineError>(piece.map(|piece| (piece, to_come)))
@@ -169,6 +169,7 @@ impl Engine {
     async fn qualities(
         &self,
         session: &SessionContext,
+        thread: &OneThread,
         now: &UsageNow,
         range: DayRange,
     ) -> Result<Arc<Qualities>, EngineError> {
@@ -179,7 +180,9 @@ impl Engine {
         {
             return Ok(Arc::clone(found));
         }
-        let found = Arc::new(counted(session, range, "").await?);
+        let session = session.clone();
+        let counting = thread.run(async move { counted(&session, range, "").await });
+        let found = Arc::new(counting.get().await??);
         *kept() = Some((key, Arc::clone(&found)));
         Ok(found)
     }
@@ -272,6 +275,8 @@ struct UnsentDay {
 /// The rows still to come.
 struct RowsToCome {
     rows: RowsOfDays,
+    /// Reads all days.
+    thread: OneThread,
     left: std::vec::IntoIter<Day>,
     reading: Option<Reading>,
     unsent: Option<UnsentDay>,
@@ -293,9 +298,9 @@ impl RowsToCome {
                 self.spare = Some(sent.measured);
             }
             let Some((day, reading)) = self.reading.take() else { return Ok(None) };
-            let measured = reading.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?;
+            let measured = reading.get().await??;
             // While a day is priced and sent, the next one is read.
-            self.reading = Reader::start(&self.rows.reader, self.left.next(), self.spare.take());
+            self.reading = Reader::start(&self.rows.reader, &self.thread, self.left.next(), self.spare.take());
             self.unsent = Some(self.rows.unsent(day, measured).await?);
         }
     }

@@ -10,6 +10,8 @@ mod cells;
 mod day_quantities;
 /// The usage CSV.
 pub mod export;
+/// A thread of its own for a long answer.
+mod one_thread;
 /// From quantities to amounts.
 mod price;
 /// A draft card against the ledger.
