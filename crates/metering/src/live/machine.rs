@@ -2,7 +2,7 @@
 
 use super::hot::Hot;
 use super::prepare::{PreparedEvent, RetractedKeys};
-use super::record::{self, Fate, Verdict};
+use super::record::{Fate, Verdict};
 use super::waiting::Waiting;
 use crate::ids::{IdBatch, IdContent, IdIndex, IdKey, IdsError};
 use crate::wal::{Position, RECORD_PREFIX_BYTES, Records, StateMachine, WalError};
@@ -258,8 +258,7 @@ impl StateMachine for Machine {
         self.prepared.clear();
         if let Some(segment) = self.segment.take() {
             let readable = "a record that was written just now can be read";
-            let records = self.committed.iter().map(|bytes| record::decode(bytes).expect(readable));
-            self.hot.add(segment, records).expect(readable);
+            self.hot.add(segment, self.committed.iter().map(Vec::as_slice)).expect(readable);
             self.committed.clear();
         }
     }

@@ -25,6 +25,8 @@ mod open;
 mod prepare;
 /// An accepted event as the log keeps it.
 mod record;
+/// What the log holds when it is opened.
+mod recover;
 /// The moment at which other meters apply.
 mod switch;
 /// What a retraction does to usage.
