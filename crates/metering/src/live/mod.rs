@@ -269,13 +269,20 @@ impl EventLog {
     fn newcomers(&self, events: &[PreparedEvent]) -> Newcomers {
         let noted = self.inner.noted.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
+        let mut known: Option<&Arc<[Arc<str>]>> = None;
         for (at, event) in events.iter().enumerate() {
             if event.is_new_tenant && !noted.tenants.contains(&event.tenant) {
                 found.push((at, Newcomer::Tenant(Arc::clone(&event.tenant))));
             }
+            // Neighbours share the names of their meters.
+            if known.is_some_and(|known| Arc::ptr_eq(known, &event.meters)) {
+                continue;
+            }
+            let before = found.len();
             for meter in event.meters.iter().filter(|meter| !noted.meters.contains(*meter)) {
                 found.push((at, Newcomer::Meter(Arc::clone(meter))));
             }
+            known = (found.len() == before).then_some(&event.meters);
         }
         Newcomers(found)
     }
