@@ -14,7 +14,6 @@ use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use domain::dimension::PLAIN;
 use domain::{Day, Instant};
-use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use storage::lake::{Table, schemas};
@@ -121,9 +120,8 @@ fn order_of(days: &Date32Array, tenants: &StringArray, times: &TimestampMicrosec
 }
 
 /// Returns a roll-up as rows of `usage`.
-pub(crate) fn usage_batch<R: Borrow<UsageRow>>(rows: &[R]) -> Result<RecordBatch, ArrowError> {
-    let rows = || rows.iter().map(|row| -> &UsageRow { row.borrow() });
-    let (keys, cells) = (|| rows().map(|(key, _)| key), || rows().map(|(_, cell)| cell));
+pub(crate) fn usage_batch(rows: &[UsageRow]) -> Result<RecordBatch, ArrowError> {
+    let (keys, cells) = (|| rows.iter().map(|(key, _)| key), || rows.iter().map(|(_, cell)| cell));
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from_iter_values(keys().map(|key| key.day.epoch_days()))),
         optional_instants(keys().map(|key| key.hour)),

@@ -55,7 +55,7 @@ use domain::{Clock, Instant, TenantScope};
 use hot::Hot;
 use machine::{Batch, Machine};
 use open::Opening;
-use prepare::Recent;
+use prepare::Recents;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -89,6 +89,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     setup: RwLock<Setup>,
     stamps: Stamps,
+    recents: Arc<Recents>,
     /// Held while rules, meters and tenants are replaced.
     set_up_turn: Mutex<()>,
     /// Held while stored events are metered.
@@ -127,8 +128,9 @@ impl EventLog {
     }
 
     pub(crate) fn preparer_with(&self, setup: Setup, scope: TenantScope, now: Instant) -> Preparer {
-        let (ids, recent) = (Arc::clone(&self.inner.ids), Recent::default());
-        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent }
+        let (ids, recents) = (Arc::clone(&self.inner.ids), Arc::clone(&self.inner.recents));
+        let recent = recents.take(&setup.tenants);
+        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent, recents }
     }
 
     /// Events that were taken back and have not come.

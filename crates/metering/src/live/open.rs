@@ -98,6 +98,7 @@ impl EventLog {
                 stamps: Stamps::new(Arc::clone(&clock)),
                 clock,
                 setup: RwLock::new(setup),
+                recents: Arc::default(),
                 set_up_turn: Mutex::new(()),
                 backfill_turn: Mutex::new(()),
                 noted: RwLock::default(),

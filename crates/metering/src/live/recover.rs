@@ -310,6 +310,7 @@ mod tests {
             scope: TenantScope::All,
             now: "2026-11-20T12:00:00Z".parse().unwrap(),
             recent: Recent::default(),
+            recents: Arc::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut keys = Vec::new();
