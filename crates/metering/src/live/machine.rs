@@ -243,9 +243,11 @@ impl StateMachine for Machine {
             let position = position.expect("an accepted event has a record, and its group a position");
             self.segment = Some(position.segment);
         }
-        let is_accepted =
-            |(event, decision): (PreparedEvent, &Decision)| (*decision == Decision::Accepted).then_some(event.record);
-        self.committed.extend(decided.events.into_iter().zip(&decided.decisions).filter_map(is_accepted));
+        for (event, decision) in decided.events.iter_mut().zip(&decided.decisions) {
+            if *decision == Decision::Accepted {
+                self.committed.push(std::mem::take(&mut event.record));
+            }
+        }
         Ok(decided.decisions)
     }
 
