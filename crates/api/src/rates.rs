@@ -34,7 +34,9 @@ impl EventRates {
     /// # Errors
     /// [`ApiError::RateLimited`] with the seconds until the batch fits.
     pub(crate) fn take<'e>(&self, tenants: impl Iterator<Item = &'e Arc<str>>, now: Instant) -> Result<(), ApiError> {
-        let mut wanted: HashMap<&Arc<str>, i64, RandomState> = HashMap::default();
+        let room = tenants.size_hint().0;
+        let mut wanted: HashMap<&Arc<str>, i64, RandomState> =
+            HashMap::with_capacity_and_hasher(room, RandomState::default());
         for tenant in tenants {
             *wanted.entry(tenant).or_default() += 1;
         }

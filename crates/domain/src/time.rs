@@ -83,10 +83,54 @@ impl FromStr for Instant {
     type Err = TimeError;
 
     fn from_str(text: &str) -> Result<Self, TimeError> {
+        if let Some(micros) = micros_of_usual(text.as_bytes()) {
+            return Ok(Self(micros));
+        }
         let timestamp: jiff::Timestamp =
             text.parse().map_err(|_| TimeError::Instant(text.chars().take(60).collect()))?;
         Ok(Self(timestamp.as_microsecond()))
     }
+}
+
+/// Days of a year before each month, and at last all, if it is no leap year.
+const DAYS_BEFORE_MONTH: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+/// Days from 0001-01-01 to 1970-01-01.
+const DAYS_BEFORE_EPOCH: i64 = 719_162;
+/// Digits of a second's fraction that make microseconds.
+const MICROS_DIGITS: usize = 6;
+
+/// Returns the microseconds of a time as nearly all are written, such as `2026-10-31T23:59:59.123Z`: events have one each.
+/// `None` for what is written in another way, or wrongly.
+fn micros_of_usual(text: &[u8]) -> Option<i64> {
+    let (civil, fraction) = text.strip_suffix(b"Z")?.split_first_chunk::<19>()?;
+    if [civil[4], civil[7], civil[10], civil[13], civil[16]] != *b"--T::" {
+        return None;
+    }
+    let (year, month, day) = (digits(&civil[..4])?, digits(&civil[5..7])?, digits(&civil[8..10])?);
+    let (hour, minute, second) = (digits(&civil[11..13])?, digits(&civil[14..16])?, digits(&civil[17..])?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let at = usize::try_from(month).ok().filter(|month| (1..=12).contains(month))?;
+    let days_of_month = DAYS_BEFORE_MONTH[at] - DAYS_BEFORE_MONTH[at - 1] + i64::from(is_leap && at == 2);
+    let is_usual = (1..=9998).contains(&year) && (1..=days_of_month).contains(&day);
+    if !is_usual || 23 < hour || 59 < minute || 59 < second {
+        return None;
+    }
+    let micros = match fraction {
+        [] => 0,
+        [b'.', fraction @ ..] if (1..=MICROS_DIGITS).contains(&fraction.len()) => {
+            (fraction.len()..MICROS_DIGITS).fold(digits(fraction)?, |micros, _| micros * 10)
+        }
+        _ => return None,
+    };
+    let before = year - 1;
+    let of_year = DAYS_BEFORE_MONTH[at - 1] + i64::from(is_leap && 2 < at) + day - 1;
+    let days = 365 * before + before / 4 - before / 100 + before / 400 + of_year - DAYS_BEFORE_EPOCH;
+    Some(days * MICROS_PER_DAY + ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros)
+}
+
+/// Returns the number that a few digits are.
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
 }
 
 /// Instants from `start` up to, but not including, `end`.
@@ -450,6 +494,48 @@ mod tests {
         assert_eq!(instant("2024-09-01"), instant("2024-09-01T02:00:00+02:00"));
         assert_eq!(instant("2024-09-01T00:00:00.000Z"), instant("2024-09-01 00:00:00 UTC"));
         assert!(Instant::parse_lenient("yesterday").is_err());
+    }
+
+    fn check_usual(text: &str) {
+        let expected = text.parse::<jiff::Timestamp>().ok().map(|timestamp| timestamp.as_microsecond());
+        assert_eq!(text.parse::<Instant>().ok().map(Instant::micros), expected, "{text}");
+    }
+
+    #[test]
+    fn a_time_as_nearly_all_are_written_is_the_same_as_any_other() {
+        let is_usual = |text: &str| micros_of_usual(text.as_bytes()).is_some();
+        assert!(is_usual("2026-10-31T23:59:59Z") && is_usual("1969-12-31T23:59:59.123456Z"));
+        for day in (-719_162..2_932_000).step_by(97) {
+            let text = format!("{}T12:34:56.5Z", Day::from_epoch_days(day));
+            check_usual(&text);
+            assert!(is_usual(&text) || text.starts_with("9999"), "{text}");
+        }
+        for year in ["0000", "0001", "1900", "1904", "2000", "2026", "2024", "9998", "9999"] {
+            for (month, day) in (0..14).flat_map(|month| (0..33).map(move |day| (month, day))) {
+                check_usual(&format!("{year}-{month:02}-{day:02}T00:00:00Z"));
+            }
+        }
+        for time in [
+            "00:00:00Z",
+            "23:59:60Z",
+            "23:59:61Z",
+            "24:00:00Z",
+            "12:60:00Z",
+            "12:00:00.Z",
+            "12:00:00.1234567Z",
+            "12:00:00.000001Z",
+            "12:00:00,5Z",
+            "12:00:00z",
+            "12:00:00+01:00",
+            "12:00:00",
+            "12:00Z",
+            "1a:00:00Z",
+            "-1:00:00Z",
+        ] {
+            check_usual(&format!("2026-10-31T{time}"));
+            check_usual(&format!("1960-02-29 {time}"));
+            check_usual(&format!("1960-02-29t{time}"));
+        }
     }
 
     #[test]

@@ -13,8 +13,7 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 4096;
 pub const RETRACTION_TYPE: &str = "apportion.retract";
 
 /// The plain dimensions after the tenant, in the order in which tables and keys hold them.
-const DIMENSIONS: [&str; 5] = ["user", "workflow", "repo", TASK_CLASS, "cluster"];
-const TASK_CLASS: &str = "task_class";
+const DIMENSIONS: [&str; 5] = ["user", "workflow", "repo", "task_class", "cluster"];
 
 /// One CloudEvent 1.0, parsed and checked by itself, before any rule of the organisation. Borrows from its text.
 #[derive(Clone, Debug)]
@@ -103,39 +102,121 @@ pub fn parse_event(text: &str) -> Result<ParsedEvent<'_>, Refusal> {
         not_json: matches!(error, json::JsonError::Syntax { .. }),
         ..Refusal::invalid(error.to_string())
     })?;
-    let attributes = Attributes(members);
-    let id = attributes.required("id")?;
+    let attributes = Attributes::of(members);
+    let id = attributes.required(Name::Id)?;
     attributes.event(id.clone()).map_err(|refusal| refusal.of(&id))
 }
 
+/// The attributes that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Id,
+    Specversion,
+    Type,
+    Source,
+    Time,
+    Tenant,
+    Subject,
+    User,
+    Workflow,
+    Repo,
+    TaskClass,
+    Cluster,
+    Data,
+    DataBase64,
+}
+
+impl Name {
+    const COUNT: usize = Self::DataBase64 as usize + 1;
+    /// Those of the plain dimensions after the tenant, in the order of [`DIMENSIONS`].
+    const DIMENSIONS: [Self; 5] = [Self::User, Self::Workflow, Self::Repo, Self::TaskClass, Self::Cluster];
+
+    fn of(key: &str) -> Option<Self> {
+        Some(match key {
+            "id" => Self::Id,
+            "specversion" => Self::Specversion,
+            "type" => Self::Type,
+            "source" => Self::Source,
+            "time" => Self::Time,
+            "tenant" => Self::Tenant,
+            "subject" => Self::Subject,
+            "user" => Self::User,
+            "workflow" => Self::Workflow,
+            "repo" => Self::Repo,
+            "taskclass" => Self::TaskClass,
+            "cluster" => Self::Cluster,
+            "data" => Self::Data,
+            "data_base64" => Self::DataBase64,
+            _ => return None,
+        })
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Specversion => "specversion",
+            Self::Type => "type",
+            Self::Source => "source",
+            Self::Time => "time",
+            Self::Tenant => "tenant",
+            Self::Subject => "subject",
+            Self::User => "user",
+            Self::Workflow => "workflow",
+            Self::Repo => "repo",
+            // Names of CloudEvents attributes have no underscore.
+            Self::TaskClass => "taskclass",
+            Self::Cluster => "cluster",
+            Self::Data => "data",
+            Self::DataBase64 => "data_base64",
+        }
+    }
+}
+
 /// The attributes of one event, each of a name of its own.
-struct Attributes<'a>(Vec<Member<'a>>);
+struct Attributes<'a> {
+    members: Vec<Member<'a>>,
+    /// Where the member of each name stands, so that they are looked through once. Null counts as absent.
+    places: [Option<u16>; Name::COUNT],
+}
 
 impl<'a> Attributes<'a> {
-    fn event(self, id: Cow<'a, str>) -> Result<ParsedEvent<'a>, Refusal> {
-        if self.text("specversion")?.as_deref() != Some("1.0") {
+    fn of(members: Vec<Member<'a>>) -> Self {
+        let mut places = [None; Name::COUNT];
+        for (at, member) in (0..).zip(&members) {
+            if let Some(name) = Name::of(&member.key).filter(|_| !member.value.is_null()) {
+                places[name as usize] = Some(at);
+            }
+        }
+        Self { members, places }
+    }
+
+    fn event(mut self, id: Cow<'a, str>) -> Result<ParsedEvent<'a>, Refusal> {
+        if self.text(Name::Specversion)?.as_deref() != Some("1.0") {
             return Err(Refusal::invalid("`specversion` must be \"1.0\""));
         }
-        let kind = self.required("type")?;
-        let source = self.required("source")?;
+        let kind = self.required(Name::Type)?;
+        let source = self.required(Name::Source)?;
         let time = self.time()?;
         let mut dimensions = EventDimensions { labels: self.labels()?, ..EventDimensions::default() };
-        dimensions.plain[0] = self.text("tenant")?.map_or_else(|| self.text("subject"), |tenant| Ok(Some(tenant)))?;
-        for (at, name) in DIMENSIONS.iter().enumerate() {
-            dimensions.plain[at + 1] = self.dimension(name)?;
+        dimensions.plain[0] = match self.text(Name::Tenant)? {
+            Some(tenant) => Some(tenant),
+            None => self.text(Name::Subject)?,
+        };
+        for ((into, attribute), name) in dimensions.plain[1..].iter_mut().zip(Name::DIMENSIONS).zip(DIMENSIONS) {
+            *into = self.dimension(attribute, name)?;
         }
         let retracts = if &*kind == RETRACTION_TYPE { Some(self.retracted()?) } else { None };
-        if self.find("data_base64").is_some() {
+        if self.find(Name::DataBase64).is_some() {
             return Err(Refusal::invalid("`data_base64` is not read; send the data as JSON in `data`"));
         }
-        let data = self.0.into_iter().find(|member| member.key == "data").filter(|member| !member.value.is_null());
+        let data = self.places[Name::Data as usize].map(|at| self.members.swap_remove(usize::from(at)));
         let (data, data_text) = data.map_or((Json::Null, None), |member| (member.value, Some(member.text)));
         let event = Event { id, source, kind, time, dimensions, data_text, retracts };
         Ok(ParsedEvent { event, data })
     }
 
     fn retracted(&self) -> Result<Retracted<'a>, Refusal> {
-        let data = self.find("data");
+        let data = self.find(Name::Data);
         let text = |name: &str| match data.and_then(|data| data.get(name)) {
             Some(Json::Text(text)) => checked(name, text.clone()),
             _ => Ok(None),
@@ -145,27 +226,27 @@ impl<'a> Attributes<'a> {
         Ok(Retracted { source: text("source")?.ok_or_else(missing)?, id: text("id")?.ok_or_else(missing)? })
     }
 
-    fn find(&self, name: &str) -> Option<&Json<'a>> {
-        self.0.iter().find(|member| member.key == name).map(|member| &member.value).filter(|value| !value.is_null())
+    fn find(&self, name: Name) -> Option<&Json<'a>> {
+        self.places[name as usize].map(|at| &self.members[usize::from(at)].value)
     }
 
     /// The attribute as text; null and empty text count as absent.
-    fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
+    fn text(&self, name: Name) -> Result<Option<Cow<'a, str>>, Refusal> {
         let Some(value) = self.find(name) else { return Ok(None) };
-        let text = value.scalar().ok_or_else(|| Refusal::invalid(format!("`{name}` must be text")))?;
-        checked(name, text)
+        let text = value.scalar().ok_or_else(|| Refusal::invalid(format!("`{}` must be text", name.text())))?;
+        checked(name.text(), text)
     }
 
-    fn required(&self, name: &str) -> Result<Cow<'a, str>, Refusal> {
+    fn required(&self, name: Name) -> Result<Cow<'a, str>, Refusal> {
         match self.find(name) {
             None | Some(Json::Text(_)) => {}
-            Some(_) => return Err(Refusal::invalid(format!("`{name}` must be text"))),
+            Some(_) => return Err(Refusal::invalid(format!("`{}` must be text", name.text()))),
         }
-        self.text(name)?.ok_or_else(|| Refusal::invalid(format!("`{name}` is missing")))
+        self.text(name)?.ok_or_else(|| Refusal::invalid(format!("`{}` is missing", name.text())))
     }
 
     fn time(&self) -> Result<Option<Instant>, Refusal> {
-        let Some(value) = self.find("time") else { return Ok(None) };
+        let Some(value) = self.find(Name::Time) else { return Ok(None) };
         let text = if let Json::Text(text) = value { text.parse::<Instant>().ok() } else { None };
         text.filter(|time| is_storable(*time)).map(Some).ok_or_else(|| {
             let shown: String = value.to_value().to_string().chars().take(60).collect();
@@ -173,20 +254,19 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    fn dimension(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
-        // Names of CloudEvents attributes have no underscore.
-        let attribute = if name == TASK_CLASS { "taskclass" } else { name };
+    /// The attribute, else the field of that name in the data.
+    fn dimension(&self, attribute: Name, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
         if let Some(value) = self.text(attribute)? {
             return Ok(Some(value));
         }
-        match self.find("data").and_then(|data| data.get(name)) {
+        match self.find(Name::Data).and_then(|data| data.get(name)) {
             Some(Json::Text(text) | Json::Number(text)) => checked(name, text.clone()),
             _ => Ok(None),
         }
     }
 
     fn labels(&self) -> Result<Labels<'a>, Refusal> {
-        let labels = match self.find("data").and_then(|data| data.get("labels")) {
+        let labels = match self.find(Name::Data).and_then(|data| data.get("labels")) {
             None | Some(Json::Null) => return Ok(Labels::default()),
             Some(Json::Object(labels)) => labels,
             Some(_) => return Err(Refusal::invalid("`data.labels` must be an object")),
@@ -237,6 +317,15 @@ mod tests {
     fn dimensions_stand_where_tables_have_them() {
         let named: Vec<String> = PLAIN[1..].iter().map(ToString::to_string).collect();
         assert_eq!(named, DIMENSIONS);
+        assert_eq!(DIMENSIONS.map(|name| name.replace('_', "")), Name::DIMENSIONS.map(Name::text));
+    }
+
+    #[test]
+    fn attributes_have_the_names_by_which_they_are_found() {
+        let names = [Name::Id, Name::Specversion, Name::Type, Name::Source, Name::Time, Name::Tenant, Name::Subject];
+        let names = names.into_iter().chain(Name::DIMENSIONS).chain([Name::Data, Name::DataBase64]);
+        let found: Vec<usize> = names.map(|name| Name::of(name.text()).unwrap() as usize).collect();
+        assert_eq!(found, Vec::from_iter(0..Name::COUNT));
     }
 
     fn check(extra: &str, dimension: &Dimension, expected: Option<&str>) {

@@ -1,40 +1,43 @@
+use crate::wire::{Malformed, Reader, put_number, put_text};
 use domain::dimension::labels_key_of;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Canonical JSON of no labels.
 const NONE_KEY: &str = "{}";
 
 /// Labels in byte order of their keys, each key once, and their canonical JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Labels<'a> {
     pairs: Vec<Label<'a>>,
-    key: Cow<'a, str>,
+    /// Their canonical JSON, if that is what they were read from.
+    read: Option<&'a str>,
+    /// The same made of the pairs, once somebody asks: few do.
+    made: OnceLock<Box<str>>,
 }
 
 /// Key and value of a label.
 pub type Label<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-impl Default for Labels<'_> {
-    fn default() -> Self {
-        Self { pairs: Vec::new(), key: Cow::Borrowed(NONE_KEY) }
+impl PartialEq for Labels<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.pairs == other.pairs
     }
 }
+
+impl Eq for Labels<'_> {}
 
 impl<'a> Labels<'a> {
     /// Returns the labels, given in any order; of two with one key the later one counts.
     #[must_use]
     pub fn new(mut pairs: Vec<Label<'a>>) -> Self {
-        if pairs.is_empty() {
-            return Self::default();
-        }
         if !pairs.is_sorted_by(|(left, _), (right, _)| left < right) {
             pairs.reverse();
             pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
             pairs.dedup_by(|(later, _), (kept, _)| later == kept);
         }
-        let key = labels_key_of(pairs.iter().map(|(key, value)| (&**key, &**value)));
-        Self { pairs, key: Cow::Owned(key) }
+        Self { pairs, ..Self::default() }
     }
 
     /// Returns the labels that have this canonical JSON.
@@ -48,7 +51,7 @@ impl<'a> Labels<'a> {
         }
         let labels: BTreeMap<String, String> = serde_json::from_str(key)?;
         let pairs = labels.into_iter().map(|(key, value)| (Cow::Owned(key), Cow::Owned(value))).collect();
-        Ok(Self { pairs, key: Cow::Borrowed(key) })
+        Ok(Self { pairs, read: Some(key), ..Self::default() })
     }
 
     /// Returns whether there are none.
@@ -60,7 +63,14 @@ impl<'a> Labels<'a> {
     /// Returns their canonical JSON.
     #[must_use]
     pub fn key(&self) -> &str {
-        &self.key
+        if self.pairs.is_empty() {
+            return NONE_KEY;
+        }
+        let make = || labels_key_of(self.pairs.iter().map(|(key, value)| (&**key, &**value))).into();
+        match self.read {
+            Some(key) => key,
+            None => self.made.get_or_init(make),
+        }
     }
 
     /// Returns keys and values in byte order of the keys.
@@ -87,7 +97,58 @@ impl<'a> Labels<'a> {
     pub fn to_static(&self) -> Labels<'static> {
         let owned = |text: &Cow<'a, str>| Cow::<'static, str>::Owned(text.to_string());
         let pairs = self.pairs.iter().map(|(key, value)| (owned(key), owned(value))).collect();
-        Labels { pairs, key: owned(&self.key) }
+        let made = if self.is_empty() { OnceLock::new() } else { OnceLock::from(Box::from(self.key())) };
+        Labels { pairs, read: None, made }
+    }
+}
+
+/// Labels as records of the log hold them: their number, then keys and values, in byte order of the keys. Equal lists have
+/// equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LabelList<'a>(&'a [u8]);
+
+impl<'a> LabelList<'a> {
+    /// No labels.
+    pub const NONE: Self = Self(&[0]);
+
+    /// Reads a list; all of its texts are checked.
+    pub fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let bytes = from.rest();
+        for _ in 0..from.number()? {
+            from.text()?;
+            from.text()?;
+        }
+        Ok(Self(&bytes[..bytes.len() - from.rest().len()]))
+    }
+
+    /// Returns the list of these labels, written into the buffer.
+    pub fn write(pairs: &[Label<'_>], buffer: &'a mut Vec<u8>) -> Self {
+        buffer.clear();
+        Self::append(pairs, buffer);
+        Self(buffer)
+    }
+
+    /// Writes the list behind other bytes.
+    pub fn append(pairs: &[Label<'_>], out: &mut Vec<u8>) {
+        put_number(pairs.len() as u64, out);
+        for (key, value) in pairs {
+            put_text(key, out);
+            put_text(value, out);
+        }
+    }
+
+    /// Returns its bytes.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns the labels.
+    pub fn labels(self) -> Labels<'a> {
+        const CHECKED: &str = "a list is checked when it is read";
+        let mut reader = Reader::new(self.0);
+        let len = reader.number().expect(CHECKED);
+        let mut text = || Cow::Borrowed(reader.text().expect(CHECKED));
+        Labels::new((0..len).map(|_| (text(), text())).collect())
     }
 }
 
@@ -122,5 +183,19 @@ mod tests {
             found.set(Cow::Borrowed(key), Cow::Borrowed(value));
         }
         assert_eq!(found.key(), r#"{"a":"2","b":"3"}"#);
+    }
+
+    #[test]
+    fn a_list_of_labels_gives_them_back() {
+        for pairs in [&[][..], &[("a", "1")], &[("a", "\u{e9}"), ("b", ""), ("c", "x\"y")]] {
+            let (expected, mut buffer) = (labels(pairs), vec![7; 3]);
+            let list = LabelList::write(expected.pairs(), &mut buffer);
+            assert_eq!((list.labels(), list.labels().key()), (expected.clone(), expected.key()));
+            let followed = [list.bytes(), &[9]].concat();
+            let mut reader = Reader::new(&followed);
+            assert_eq!(LabelList::read(&mut reader), Ok(list));
+            assert_eq!(reader.rest(), [9], "what follows is not part of it");
+            assert!(list.bytes().len() < 2 || LabelList::read(&mut Reader::new(&followed[..2])).is_err(), "cut off");
+        }
     }
 }

@@ -46,5 +46,7 @@ pub mod rules;
 pub mod streams;
 /// What was answered survives: the write-ahead log.
 pub mod wal;
+/// Numbers and texts as records of the log hold them.
+mod wire;
 
 pub use error::MeteringError;

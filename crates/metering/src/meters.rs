@@ -123,8 +123,9 @@ impl MeterSet {
     /// `invalid_event` for a value that is not a number, `negative_quantity` for a counter below
     /// zero, `out_of_bound` for a value too large to be stored.
     pub fn measure<'v>(&'v self, event: &'v Event<'_>, data: &'v Json<'_>) -> Result<Measured<'v>, Refusal> {
-        let mut measured = Measured::default();
-        for &at in self.by_type.get(&*event.kind).map(Vec::as_slice).unwrap_or_default() {
+        let of_type = self.by_type.get(&*event.kind).map(Vec::as_slice).unwrap_or_default();
+        let mut measured = Measured { values: Vec::with_capacity(of_type.len()), ..Measured::default() };
+        for &at in of_type {
             let compiled = &self.meters[at];
             let Some(Read { quantity, rounded, unique }) = compiled.read(data)? else {
                 measured.skipped.push(at);

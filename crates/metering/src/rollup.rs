@@ -1,12 +1,11 @@
-use crate::labels::Labels;
-use crate::meters::MeteredValue;
+use crate::labels::{LabelList, Labels};
+use crate::meters::{MeterTag, MeteredValue};
 use crate::rules::{Origin, PlacedEvent};
 use ahash::RandomState;
 use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What usage is kept apart by. Orders as the table is sorted: day, tenant, meter, hour.
@@ -34,58 +33,6 @@ impl UsageKey {
     pub(crate) fn of_any_origin(self) -> Self {
         Self { origin: Origin::Events, ..self }
     }
-
-    fn borrowed(&self) -> KeyRef<'_> {
-        KeyRef {
-            day: self.day,
-            tenant: &self.tenant,
-            meter: &self.meter,
-            hour: self.hour,
-            plain: self.plain.each_ref().map(Option::as_deref),
-            labels_key: &self.labels_key,
-            origin: self.origin,
-        }
-    }
-}
-
-/// A [`UsageKey`] that owns nothing: most values go to rows that exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct KeyRef<'k> {
-    day: Day,
-    tenant: &'k str,
-    meter: &'k str,
-    hour: Option<Instant>,
-    plain: [Option<&'k str>; 5],
-    labels_key: &'k str,
-    origin: Origin,
-}
-
-impl<'k> KeyRef<'k> {
-    fn of(placed: &'k PlacedEvent<'_>, value: &'k MeteredValue<'_>, labels: &'k Labels<'_>) -> Self {
-        let [_, plain @ ..] = &placed.event.dimensions.plain;
-        let is_daily = value.unique.is_some();
-        Self {
-            day: placed.day,
-            tenant: &placed.tenant,
-            meter: value.meter.name,
-            hour: (!is_daily).then_some(placed.hour),
-            plain: if is_daily { Default::default() } else { plain.each_ref().map(Option::as_deref) },
-            labels_key: labels.key(),
-            origin: Origin::of_source(&placed.event.source),
-        }
-    }
-
-    fn owned(&self, mut share: impl FnMut(&str) -> Arc<str>) -> UsageKey {
-        UsageKey {
-            day: self.day,
-            tenant: share(self.tenant),
-            meter: share(self.meter),
-            hour: self.hour,
-            plain: self.plain.map(|text| text.map(&mut share)),
-            labels_key: share(self.labels_key),
-            origin: self.origin,
-        }
-    }
 }
 
 /// The values of one key.
@@ -109,11 +56,49 @@ pub struct UsageCell {
     pub last: i128,
     /// Its time.
     pub last_at: Instant,
-    last_id: String,
 }
 
 /// A row of usage.
 pub type UsageRow = (UsageKey, UsageCell);
+
+/// What a roll-up takes of an event; owns nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventPart<'e> {
+    pub day: Day,
+    pub hour: Instant,
+    pub time: Instant,
+    pub tenant: &'e str,
+    pub id: &'e str,
+    /// User, workflow, repo, task class, cluster.
+    pub plain: [Option<&'e str>; 5],
+    pub origin: Origin,
+}
+
+impl<'e> EventPart<'e> {
+    fn of(placed: &'e PlacedEvent<'_>) -> Self {
+        let [_, plain @ ..] = &placed.event.dimensions.plain;
+        Self {
+            day: placed.day,
+            hour: placed.hour,
+            time: placed.time,
+            tenant: &placed.tenant,
+            id: &placed.event.id,
+            plain: plain.each_ref().map(Option::as_deref),
+            origin: Origin::of_source(&placed.event.source),
+        }
+    }
+}
+
+/// What a roll-up takes of a value that counts; owns nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ValuePart<'v> {
+    pub meter: MeterTag<'v>,
+    /// Within the bound of a stored row.
+    pub atoms: i128,
+    pub labels: LabelList<'v>,
+    /// Whether it counts once a day, so that it is of no hour, user or other dimension.
+    pub is_daily: bool,
+}
 
 /// Sums of usage per clock hour and full key.
 ///
@@ -122,38 +107,163 @@ pub type UsageRow = (UsageKey, UsageCell);
 #[derive(Debug, Default)]
 pub struct Rollup {
     /// In the order in which their keys came.
-    rows: Vec<UsageRow>,
+    rows: Vec<Row>,
     /// Hash of each key, and where the row is that takes its values.
     places: HashTable<(u64, usize)>,
     hashing: RandomState,
-    shared: Shared,
+    texts: Texts,
+    label_sets: LabelSets,
+    /// Labels of a value that comes without a list of them.
+    buffer: Vec<u8>,
 }
 
-/// What many rows have in common.
+/// A row as it is kept: most values go to rows that exist, so rows are small and their keys numbers.
+#[derive(Debug)]
+struct Row {
+    key: RowKey,
+    unit: Place,
+    kind: MeterKind,
+    sums: Sums,
+}
+
+/// Where a text or a set of labels stands.
+type Place = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct RowKey {
+    day: Day,
+    hour: Option<Instant>,
+    tenant: Place,
+    meter: Place,
+    plain: [Place; 5],
+    labels: Place,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+struct Sums {
+    sum: i128,
+    min: i128,
+    max: i128,
+    last: i128,
+    count: i64,
+    last_at: Instant,
+    last_id: String,
+}
+
+impl Sums {
+    fn of(atoms: i128, event: &EventPart<'_>) -> Self {
+        let last_id = event.id.to_owned();
+        Self { sum: atoms, min: atoms, max: atoms, last: atoms, count: 1, last_at: event.time, last_id }
+    }
+
+    fn add(&mut self, atoms: i128, event: &EventPart<'_>) {
+        self.sum += atoms;
+        self.count += 1;
+        self.min = self.min.min(atoms);
+        self.max = self.max.max(atoms);
+        if (self.last_at, &*self.last_id) < (event.time, event.id) {
+            self.last = atoms;
+            self.last_at = event.time;
+            self.last_id.clear();
+            self.last_id.push_str(event.id);
+        }
+    }
+}
+
+/// Texts that rows have in common, each once. The first place is that of no text.
+#[derive(Debug)]
+struct Texts {
+    list: Vec<Arc<str>>,
+    places: HashTable<(u64, Place)>,
+}
+
+const NO_TEXT: Place = 0;
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { list: vec!["".into()], places: HashTable::new() }
+    }
+}
+
+impl Texts {
+    fn place(&mut self, text: &str, hashing: &RandomState) -> Place {
+        let Self { list, places } = self;
+        let hash = hashing.hash_one(text);
+        let is_same = |(other, at): &(u64, Place)| *other == hash && *list[*at as usize] == *text;
+        match places.entry(hash, is_same, |(hash, _)| *hash) {
+            Entry::Occupied(place) => place.get().1,
+            Entry::Vacant(vacant) => {
+                let place = place_of(list.len());
+                vacant.insert((hash, place));
+                list.push(text.into());
+                place
+            }
+        }
+    }
+
+    fn shared(&self, place: Place) -> Arc<str> {
+        Arc::clone(&self.list[place as usize])
+    }
+
+    fn optional(&self, place: Place) -> Option<Arc<str>> {
+        (place != NO_TEXT).then(|| self.shared(place))
+    }
+
+    /// Returns of each place how many texts come before its text in byte order; no text comes before all.
+    fn ranks(&self) -> Vec<u32> {
+        let mut order: Vec<usize> = (1..self.list.len()).collect();
+        order.sort_unstable_by(|left, right| self.list[*left].cmp(&self.list[*right]));
+        let mut ranks = vec![0; self.list.len()];
+        for (rank, at) in (1..).zip(order) {
+            ranks[at] = rank;
+        }
+        ranks
+    }
+}
+
+/// Labels that rows have in common, each set once.
 #[derive(Debug, Default)]
-struct Shared {
-    texts: HashSet<Arc<str>, RandomState>,
-    labels: HashMap<Arc<str>, Arc<Labels<'static>>, RandomState>,
+struct LabelSets {
+    sets: Vec<LabelSet>,
+    places: HashTable<(u64, Place)>,
+    /// The one that was asked for last: neighbours often have the same.
+    last: Place,
 }
 
-impl Shared {
-    fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = text.into();
-        self.texts.insert(Arc::clone(&new));
-        new
-    }
+#[derive(Debug)]
+struct LabelSet {
+    list: Box<[u8]>,
+    /// Where the canonical JSON stands among the texts.
+    key: Place,
+    labels: Arc<Labels<'static>>,
+}
 
-    fn labels(&mut self, labels: &Labels<'_>) -> Arc<Labels<'static>> {
-        if let Some(known) = self.labels.get(labels.key()) {
-            return Arc::clone(known);
+impl LabelSets {
+    fn place(&mut self, list: LabelList<'_>, texts: &mut Texts, hashing: &RandomState) -> Place {
+        let Self { sets, places, last } = self;
+        if sets.get(*last as usize).is_some_and(|set| *set.list == *list.bytes()) {
+            return *last;
         }
-        let (key, new) = (self.text(labels.key()), Arc::new(labels.to_static()));
-        self.labels.insert(key, Arc::clone(&new));
-        new
+        let hash = hashing.hash_one(list.bytes());
+        let is_same = |(other, at): &(u64, Place)| *other == hash && *sets[*at as usize].list == *list.bytes();
+        *last = match places.entry(hash, is_same, |(hash, _)| *hash) {
+            Entry::Occupied(place) => place.get().1,
+            Entry::Vacant(vacant) => {
+                let place = place_of(sets.len());
+                vacant.insert((hash, place));
+                let labels = list.labels().to_static();
+                let key = texts.place(labels.key(), hashing);
+                sets.push(LabelSet { list: list.bytes().into(), key, labels: Arc::new(labels) });
+                place
+            }
+        };
+        *last
     }
+}
+
+fn place_of(position: usize) -> Place {
+    Place::try_from(position).expect("a roll-up has far fewer than 4 billion texts")
 }
 
 impl Rollup {
@@ -172,29 +282,28 @@ impl Rollup {
     /// Adds what the meters read from one event. A key whose sum would leave the bound of a stored row begins another
     /// row.
     pub fn add(&mut self, placed: &PlacedEvent<'_>, values: &[MeteredValue<'_>]) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let event = EventPart::of(placed);
         for value in values {
-            let labels = value.labels(&placed.event);
-            self.add_value(&KeyRef::of(placed, value, labels), labels, value, (placed.time, &*placed.event.id));
+            let labels = LabelList::write(value.labels(&placed.event).pairs(), &mut buffer);
+            let (atoms, is_daily) = (value.quantity.atoms(), value.unique.is_some());
+            self.add_part(&event, &ValuePart { meter: value.meter, atoms, labels, is_daily });
         }
+        self.buffer = buffer;
     }
 
-    fn add_value(
-        &mut self,
-        key: &KeyRef<'_>,
-        labels: &Labels<'_>,
-        value: &MeteredValue<'_>,
-        (time, id): (Instant, &str),
-    ) {
-        let Self { rows, places, hashing, shared } = self;
+    /// The same for one value.
+    pub(crate) fn add_part(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) {
+        let key = self.key_of(event, value);
+        let Self { rows, places, hashing, texts, .. } = self;
         let hash = hashing.hash_one(key);
-        let is_same = |(other, at): &(u64, usize)| *other == hash && rows[*at].0.borrowed() == *key;
-        let atoms = value.quantity.atoms();
+        let is_same = |(other, at): &(u64, usize)| *other == hash && rows[*at].key == key;
         let new = rows.len();
         match places.entry(hash, is_same, |(hash, _)| *hash) {
             Entry::Occupied(mut place) => {
-                let cell = &mut rows[place.get().1].1;
-                if Quantity::from_atoms(cell.sum + atoms).is_some() {
-                    cell.add(atoms, time, id);
+                let sums = &mut rows[place.get().1].sums;
+                if Quantity::from_atoms(sums.sum + value.atoms).is_some() {
+                    sums.add(value.atoms, event);
                     return;
                 }
                 place.get_mut().1 = new;
@@ -203,55 +312,91 @@ impl Rollup {
                 place.insert((hash, new));
             }
         }
-        let cell = UsageCell {
-            unit: shared.text(value.meter.unit),
-            kind: value.meter.kind,
-            labels: shared.labels(labels),
-            sum: atoms,
-            count: 1,
-            min: atoms,
-            max: atoms,
-            last: atoms,
-            last_at: time,
-            last_id: id.to_owned(),
-        };
-        rows.push((key.owned(|text| shared.text(text)), cell));
+        let unit = texts.place(value.meter.unit, hashing);
+        rows.push(Row { key, unit, kind: value.meter.kind, sums: Sums::of(value.atoms, event) });
     }
 
-    /// Returns all rows in the order of their keys.
+    fn key_of(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) -> RowKey {
+        let Self { texts, label_sets, hashing, .. } = self;
+        let labels = label_sets.place(value.labels, texts, hashing);
+        let mut plain = [NO_TEXT; 5];
+        if !value.is_daily {
+            for (place, text) in plain.iter_mut().zip(event.plain) {
+                *place = text.map_or(NO_TEXT, |text| texts.place(text, hashing));
+            }
+        }
+        RowKey {
+            day: event.day,
+            hour: (!value.is_daily).then_some(event.hour),
+            tenant: texts.place(event.tenant, hashing),
+            meter: texts.place(value.meter.name, hashing),
+            plain,
+            labels,
+            origin: event.origin,
+        }
+    }
+
+    /// Returns all rows in the order of their keys; of equal keys that which came first.
     #[must_use]
-    pub fn sorted(&self) -> Vec<&UsageRow> {
-        let mut rows: Vec<&UsageRow> = self.rows.iter().collect();
-        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
-        rows
+    pub fn sorted(&self) -> Vec<UsageRow> {
+        // Numbers that order as the texts do, so that each text is compared with others once and not for every row.
+        let ranks = self.texts.ranks();
+        let rank = |place: Place| ranks[place as usize];
+        let order_of = |Row { key, .. }: &Row| {
+            let labels_key = self.label_sets.sets[key.labels as usize].key;
+            let plain = key.plain.map(rank);
+            (key.day, rank(key.tenant), rank(key.meter), key.hour, plain, rank(labels_key), key.origin)
+        };
+        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        order.sort_by_cached_key(|at| order_of(&self.rows[*at]));
+        order.into_iter().map(|at| self.row(&self.rows[at])).collect()
     }
 
     /// Returns all rows in the order of their keys, and forgets them.
     #[must_use]
     pub fn drain_sorted(&mut self) -> Vec<UsageRow> {
-        let mut rows = std::mem::take(self).rows;
-        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
-        rows
+        std::mem::take(self).sorted()
+    }
+
+    fn row(&self, Row { key, unit, kind, sums }: &Row) -> UsageRow {
+        let texts = &self.texts;
+        let set = &self.label_sets.sets[key.labels as usize];
+        let usage_key = UsageKey {
+            day: key.day,
+            tenant: texts.shared(key.tenant),
+            meter: texts.shared(key.meter),
+            hour: key.hour,
+            plain: key.plain.map(|place| texts.optional(place)),
+            labels_key: texts.shared(set.key),
+            origin: key.origin,
+        };
+        let cell = UsageCell {
+            unit: texts.shared(*unit),
+            kind: *kind,
+            labels: Arc::clone(&set.labels),
+            sum: sums.sum,
+            count: sums.count,
+            min: sums.min,
+            max: sums.max,
+            last: sums.last,
+            last_at: sums.last_at,
+        };
+        (usage_key, cell)
     }
 }
 
 /// Returns what the value is kept apart by.
 pub(crate) fn usage_key(placed: &PlacedEvent<'_>, value: &MeteredValue<'_>) -> UsageKey {
-    KeyRef::of(placed, value, value.labels(&placed.event)).owned(|text| text.into())
-}
-
-impl UsageCell {
-    fn add(&mut self, atoms: i128, time: Instant, id: &str) {
-        self.sum += atoms;
-        self.count += 1;
-        self.min = self.min.min(atoms);
-        self.max = self.max.max(atoms);
-        if (self.last_at, &*self.last_id) < (time, id) {
-            self.last = atoms;
-            self.last_at = time;
-            self.last_id.clear();
-            self.last_id.push_str(id);
-        }
+    let event = EventPart::of(placed);
+    let is_daily = value.unique.is_some();
+    UsageKey {
+        day: event.day,
+        tenant: event.tenant.into(),
+        meter: value.meter.name.into(),
+        hour: (!is_daily).then_some(event.hour),
+        plain: if is_daily { Default::default() } else { event.plain.map(|text| text.map(Arc::from)) },
+        labels_key: value.labels(&placed.event).key().into(),
+        origin: event.origin,
     }
 }
 
@@ -263,6 +408,7 @@ mod tests {
     use crate::rules::EventRules;
     use domain::meter::builtin;
     use proptest::prelude::*;
+    use std::borrow::Cow;
     use std::collections::BTreeMap;
 
     fn meters() -> MeterSet {
@@ -383,6 +529,36 @@ mod tests {
                 prop_assert_eq!(Some(cell.max), atoms().max());
                 prop_assert_eq!(cell.last, values.iter().max().unwrap().2);
             }
+        }
+
+        /// Rows are numbers within; what comes out has the keys that were put in, in their order, whatever texts they have.
+        #[test]
+        fn rows_have_the_keys_of_their_values_in_order(
+            events in proptest::collection::vec(
+                ("[ab]{1,2}", proptest::option::of("[ab]{0,2}"), proptest::option::of("[ab]{0,2}"), 0..3_i64, 0..3_u8),
+                0..40,
+            ),
+        ) {
+            let (meters, mut rollup) = (meters(), Rollup::default());
+            let mut expected: BTreeMap<UsageKey, i64> = BTreeMap::new();
+            for (at, (tenant, user, label, hour, kind)) in events.iter().enumerate() {
+                let kind = ["member_count", "log_queries", "storage_bytes"][usize::from(*kind)];
+                let time = Instant::from_micros(hour * 3_600_000_000).to_string();
+                let mut event = placed("UTC", tenant, u32::try_from(at).unwrap(), &time, kind, "1");
+                event.event.dimensions.plain[1] = user.clone().map(Cow::Owned);
+                let labels = label.iter().map(|label| (Cow::Borrowed("l"), Cow::<'static, str>::Owned(label.clone())));
+                event.event.dimensions.labels = Labels::new(labels.collect());
+                let data = crate::json::parse_value(event.event.data_text.unwrap()).unwrap();
+                let values = meters.measure(&event.event, &data).unwrap().values;
+                rollup.add(&event, &values);
+                for value in &values {
+                    *expected.entry(usage_key(&event, value)).or_default() += 1;
+                }
+            }
+            let found: Vec<(UsageKey, i64)> =
+                rollup.drain_sorted().into_iter().map(|(key, cell)| (key, cell.count)).collect();
+            prop_assert_eq!(found, Vec::from_iter(expected));
+            prop_assert!(rollup.is_empty());
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::error::MeteringError;
 use crate::labels::Labels;
 use crate::rollup::{UsageKey, UsageRow};
 use crate::rules::{Origin, PlacedEvent};
+use ahash::RandomState;
 use arrow::array::{
     Array, ArrayBuilder, ArrayRef, AsArray, Date32Array, Date32Builder, Decimal128Array, Int64Array, MapBuilder,
     RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder, UInt32Array,
@@ -13,7 +14,7 @@ use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use domain::dimension::PLAIN;
 use domain::{Day, Instant};
-use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use storage::lake::{Table, schemas};
 
@@ -84,9 +85,7 @@ impl EventColumns {
         let mut rows = std::mem::take(self);
         let (days, times) = (rows.days.finish(), rows.times.finish());
         let [tenants, sources, ids, kinds] = rows.texts.each_mut().map(StringBuilder::finish);
-        let mut order: Vec<u32> = (0..u32::try_from(days.len()).expect("rows are bounded")).collect();
-        let key = |row: u32| (days.value(row as usize), tenants.value(row as usize), times.value(row as usize));
-        order.sort_by(|left, right| key(*left).cmp(&key(*right)));
+        let order = order_of(&days, &tenants, &times);
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(days.clone()),
             Arc::new(times.clone().with_timezone("UTC")),
@@ -106,10 +105,23 @@ impl EventColumns {
     }
 }
 
+/// Returns the rows by day, tenant and time; of equal ones in the order in which they came.
+fn order_of(days: &Date32Array, tenants: &StringArray, times: &TimestampMicrosecondArray) -> Vec<u32> {
+    // Tenants are compared with each other once, and not for every row.
+    let mut ranks: HashMap<&str, u32, RandomState> = tenants.iter().flatten().map(|tenant| (tenant, 0)).collect();
+    let mut names: Vec<&str> = ranks.keys().copied().collect();
+    names.sort_unstable();
+    ranks.extend(names.into_iter().zip(0..));
+    let rows = u32::try_from(days.len()).expect("rows are bounded");
+    let key = |row: u32| (days.value(row as usize), ranks[tenants.value(row as usize)], times.value(row as usize), row);
+    let mut order: Vec<(i32, u32, i64, u32)> = (0..rows).map(key).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(.., row)| row).collect()
+}
+
 /// Returns a roll-up as rows of `usage`.
-pub(crate) fn usage_batch<R: Borrow<UsageRow>>(rows: &[R]) -> Result<RecordBatch, ArrowError> {
-    let rows = || rows.iter().map(|row| -> &UsageRow { row.borrow() });
-    let (keys, cells) = (|| rows().map(|(key, _)| key), || rows().map(|(_, cell)| cell));
+pub(crate) fn usage_batch(rows: &[UsageRow]) -> Result<RecordBatch, ArrowError> {
+    let (keys, cells) = (|| rows.iter().map(|(key, _)| key), || rows.iter().map(|(_, cell)| cell));
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from_iter_values(keys().map(|key| key.day.epoch_days()))),
         optional_instants(keys().map(|key| key.hour)),

@@ -186,7 +186,6 @@ impl Reading {
 
     fn take(&mut self, segment: u64, bytes: &[u8]) -> Result<(), MeteringError> {
         let (record, verdict) = record::decode(bytes)?;
-        let placed = record.placed();
         insert(&mut self.found.tenants, record.tenant);
         if let Some((source, id)) = record.retracts.filter(|_| verdict.fate != Fate::Repeats) {
             let retracted = Retracted { source: source.to_owned().into(), id: id.to_owned().into() };
@@ -194,17 +193,14 @@ impl Reading {
             self.found.retractions.push(Retraction { tenant, retracted, came_before });
         }
         if self.in_usage < segment {
-            let values = record.counted(&verdict)?;
-            if !values.is_empty() {
-                self.found.days.insert(placed.day);
-            }
-            for value in &values {
-                insert(&mut self.found.meters, value.meter.name);
-            }
-            self.rollup.add(&placed, &values);
+            let Found { days, meters, .. } = &mut self.found;
+            record.add_to(&mut self.rollup, &verdict, |meter| {
+                days.insert(Day::from_epoch_days(record.day));
+                insert(meters, meter);
+            })?;
         }
         if self.in_events < segment {
-            self.events.push(&placed, Instant::from_micros(record.received_at))?;
+            self.events.push(&record.placed(), Instant::from_micros(record.received_at))?;
         }
         if self.events.is_full() {
             self.send_events()?;

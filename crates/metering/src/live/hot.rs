@@ -1,6 +1,6 @@
 //! Usage of acknowledged events that is not in the lake yet, by segment of the log.
 
-use super::record::{Record, RecordError, Verdict};
+use super::record::{self, RecordError};
 use crate::error::MeteringError;
 use crate::rollup::Rollup;
 use crate::rows::usage_batch;
@@ -29,20 +29,17 @@ struct Segment {
 }
 
 impl Hot {
-    /// Adds the events of one group, all at once.
+    /// Adds the events of one group, all at once, by their records.
     ///
     /// # Errors
     /// If a record cannot be read.
-    pub fn add<'r>(
-        &self,
-        segment: u64,
-        records: impl IntoIterator<Item = (Record<'r>, Verdict)>,
-    ) -> Result<(), RecordError> {
+    pub fn add<'r>(&self, segment: u64, records: impl IntoIterator<Item = &'r [u8]>) -> Result<(), RecordError> {
         let mut segments = self.write();
         let into = segments.entry(segment).or_default();
         into.rows = None;
-        for (record, verdict) in records {
-            into.rollup.add(&record.placed(), &record.counted(&verdict)?);
+        for bytes in records {
+            let (record, verdict) = record::decode(bytes)?;
+            record.add_to(&mut into.rollup, &verdict, |_| {})?;
             into.events += 1;
         }
         self.additions.fetch_add(1, Ordering::Relaxed);

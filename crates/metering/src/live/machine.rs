@@ -2,7 +2,7 @@
 
 use super::hot::Hot;
 use super::prepare::{PreparedEvent, RetractedKeys};
-use super::record::{self, Fate, Verdict};
+use super::record::{Fate, Verdict};
 use super::waiting::Waiting;
 use crate::ids::{IdBatch, IdContent, IdIndex, IdKey, IdsError};
 use crate::wal::{Position, RECORD_PREFIX_BYTES, Records, StateMachine, WalError};
@@ -243,9 +243,11 @@ impl StateMachine for Machine {
             let position = position.expect("an accepted event has a record, and its group a position");
             self.segment = Some(position.segment);
         }
-        let is_accepted =
-            |(event, decision): (PreparedEvent, &Decision)| (*decision == Decision::Accepted).then_some(event.record);
-        self.committed.extend(decided.events.into_iter().zip(&decided.decisions).filter_map(is_accepted));
+        for (event, decision) in decided.events.iter_mut().zip(&decided.decisions) {
+            if *decision == Decision::Accepted {
+                self.committed.push(std::mem::take(&mut event.record));
+            }
+        }
         Ok(decided.decisions)
     }
 
@@ -258,8 +260,7 @@ impl StateMachine for Machine {
         self.prepared.clear();
         if let Some(segment) = self.segment.take() {
             let readable = "a record that was written just now can be read";
-            let records = self.committed.iter().map(|bytes| record::decode(bytes).expect(readable));
-            self.hot.add(segment, records).expect(readable);
+            self.hot.add(segment, self.committed.iter().map(Vec::as_slice)).expect(readable);
             self.committed.clear();
         }
     }

@@ -25,6 +25,8 @@ mod open;
 mod prepare;
 /// An accepted event as the log keeps it.
 mod record;
+/// What the log holds when it is opened.
+mod recover;
 /// The moment at which other meters apply.
 mod switch;
 /// What a retraction does to usage.
@@ -53,7 +55,7 @@ use domain::{Clock, Instant, TenantScope};
 use hot::Hot;
 use machine::{Batch, Machine};
 use open::Opening;
-use prepare::Recent;
+use prepare::Recents;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -87,6 +89,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     setup: RwLock<Setup>,
     stamps: Stamps,
+    recents: Arc<Recents>,
     /// Held while rules, meters and tenants are replaced.
     set_up_turn: Mutex<()>,
     /// Held while stored events are metered.
@@ -125,8 +128,9 @@ impl EventLog {
     }
 
     pub(crate) fn preparer_with(&self, setup: Setup, scope: TenantScope, now: Instant) -> Preparer {
-        let (ids, recent) = (Arc::clone(&self.inner.ids), Recent::default());
-        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent }
+        let (ids, recents) = (Arc::clone(&self.inner.ids), Arc::clone(&self.inner.recents));
+        let recent = recents.take(&setup.tenants);
+        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent, recents }
     }
 
     /// Events that were taken back and have not come.
@@ -267,13 +271,20 @@ impl EventLog {
     fn newcomers(&self, events: &[PreparedEvent]) -> Newcomers {
         let noted = self.inner.noted.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
+        let mut known: Option<&Arc<[Arc<str>]>> = None;
         for (at, event) in events.iter().enumerate() {
             if event.is_new_tenant && !noted.tenants.contains(&event.tenant) {
                 found.push((at, Newcomer::Tenant(Arc::clone(&event.tenant))));
             }
+            // Neighbours share the names of their meters.
+            if known.is_some_and(|known| Arc::ptr_eq(known, &event.meters)) {
+                continue;
+            }
+            let before = found.len();
             for meter in event.meters.iter().filter(|meter| !noted.meters.contains(*meter)) {
                 found.push((at, Newcomer::Meter(Arc::clone(meter))));
             }
+            known = (found.len() == before).then_some(&event.meters);
         }
         Newcomers(found)
     }

@@ -1,15 +1,14 @@
 //! From files to a log that takes events: what the lake does not have yet becomes hot again.
 
 use super::hot::Hot;
-use super::machine::{MARKER, Machine};
-use super::prepare::RetractedKeys;
-use super::record::{Fate, Record, RecordError, Verdict};
+use super::machine::Machine;
+use super::recover::Follower;
 use super::switch::Stamps;
 use super::waiting::Waiting;
-use super::{EventLog, Inner, Setup, record};
+use super::{EventLog, Inner, Setup};
 use crate::content::IdSalt;
 use crate::error::MeteringError;
-use crate::ids::{IdIndex, IdOptions, IdsError};
+use crate::ids::{IdIndex, IdOptions};
 use crate::wal::{Options, RealDisk, Recovery, Wal, WalError};
 use domain::Clock;
 use std::path::{Path, PathBuf};
@@ -99,6 +98,7 @@ impl EventLog {
                 stamps: Stamps::new(Arc::clone(&clock)),
                 clock,
                 setup: RwLock::new(setup),
+                recents: Arc::default(),
                 set_up_turn: Mutex::new(()),
                 backfill_turn: Mutex::new(()),
                 noted: RwLock::default(),
@@ -167,60 +167,18 @@ impl Opening {
 
     fn start_blocking(self) -> Result<Wal<Machine>, MeteringError> {
         let mut log = self.recover()?;
-        let in_ids = self.ids.through_segment().unwrap_or(0);
-        let (mut current, mut sealed) = (self.first, in_ids);
-        while let Some(frame) = log.next_frame()? {
-            let segment = frame.position.segment;
-            if current < segment {
-                sealed = seal(&self.ids, sealed, segment - 1);
-                current = segment;
-            }
-            let mut records = Vec::new();
-            for bytes in frame.records() {
-                let (record, verdict) = record::decode(bytes)?;
-                if in_ids < segment {
-                    self.insert_ids(&record, &verdict)?;
-                }
-                self.waiting.remove(&record.key);
-                self.follow_retraction(&record, &verdict, in_ids < segment)?;
-                records.push((record, verdict));
-            }
-            if self.in_usage.is_none_or(|through| through < segment) {
-                self.hot.add(segment, records)?;
-            }
-        }
+        let follower = Follower {
+            folder: &self.folder,
+            first: self.first,
+            in_usage: self.in_usage,
+            ids: &self.ids,
+            hot: &self.hot,
+            waiting: &self.waiting,
+            salt: self.salt,
+        };
+        let sealed = follower.follow(&mut log)?;
         Ok(log.start(Machine::new(self.ids, self.hot, self.waiting, self.ended, sealed))?)
     }
-
-    fn insert_ids(&self, record: &Record<'_>, verdict: &Verdict) -> Result<(), RecordError> {
-        self.ids.insert(&record.key, &record.content);
-        if verdict.firsts.contains(&true) {
-            let uniques = self.salt.unique_markers(&record.placed(), &record.measured()?);
-            for (marker, _) in uniques.iter().zip(&verdict.firsts).filter(|(_, first)| **first) {
-                self.ids.insert(marker, &MARKER);
-            }
-        }
-        Ok(())
-    }
-
-    /// Does again what the writer did about retractions.
-    fn follow_retraction(&self, record: &Record<'_>, verdict: &Verdict, with_ids: bool) -> Result<(), IdsError> {
-        let Some(retracted) = record.retracted() else { return Ok(()) };
-        let retracted = RetractedKeys::of(&self.salt, record.tenant, &retracted);
-        if with_ids && matches!(verdict.fate, Fate::Retracts | Fate::Waits) {
-            self.ids.insert(&retracted.marker, &MARKER);
-        }
-        if verdict.fate == Fate::Waits && self.ids.get(&retracted.event)?.is_none() {
-            self.waiting.insert(retracted.event);
-        }
-        Ok(())
-    }
-}
-
-/// Gives the ids inserted so far to the segments up to this one; returns the last segment that is sealed.
-fn seal(ids: &IdIndex, sealed: u64, through: u64) -> u64 {
-    (sealed + 1..=through).for_each(|segment| ids.seal(segment));
-    sealed.max(through)
 }
 
 /// The last segment that a table contains.

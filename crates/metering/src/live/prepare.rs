@@ -14,7 +14,7 @@ use domain::{Day, Instant, TenantId, TenantScope};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An event that counts unless its id is taken.
 #[derive(Debug)]
@@ -82,21 +82,51 @@ impl RetractedKeys {
 /// What neighbouring events share.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
+    /// The tenants that were asked.
+    known: Arc<KnownTenants>,
     /// Whether a tenant is known on the day that was asked for last.
     tenants: HashMap<Arc<str>, (Day, bool), RandomState>,
     /// Names of the meters that read a value from the event before.
     meters: Arc<[Arc<str>]>,
 }
 
+/// What requests leave behind for those that come, as long as the tenants are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Recents(Mutex<Vec<Recent>>);
+
+/// As many as requests are usually prepared at a time.
+const RECENTS_MAX: usize = 4;
+/// Tenants remembered from request to request.
+const RECENT_TENANTS_MAX: usize = 16 * 1024;
+
+impl Recents {
+    /// Returns what is remembered of these tenants.
+    pub fn take(&self, known: &Arc<KnownTenants>) -> Recent {
+        let left = self.lock().pop().filter(|recent| Arc::ptr_eq(&recent.known, known));
+        left.unwrap_or_else(|| Recent { known: Arc::clone(known), ..Recent::default() })
+    }
+
+    fn leave(&self, recent: Recent) {
+        let mut left = self.lock();
+        if left.len() < RECENTS_MAX && recent.tenants.len() <= RECENT_TENANTS_MAX {
+            left.push(recent);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Recent>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Recent {
     /// Returns the tenant, and whether it is known on the day.
-    fn tenant(&mut self, known: &KnownTenants, tenant: &str, day: Day) -> (Arc<str>, bool) {
+    fn tenant(&mut self, tenant: &str, day: Day) -> (Arc<str>, bool) {
         let found = self.tenants.get_key_value(tenant).map(|(shared, of)| (Arc::clone(shared), *of));
         match found {
             Some((shared, (of, is_known))) if of == day => (shared, is_known),
             found => {
                 let shared = found.map_or_else(|| Arc::from(tenant), |(shared, _)| shared);
-                let is_known = known.knows(tenant, day);
+                let is_known = self.known.knows(tenant, day);
                 self.tenants.insert(Arc::clone(&shared), (day, is_known));
                 (shared, is_known)
             }
@@ -133,6 +163,14 @@ pub struct Preparer {
     pub(crate) scope: TenantScope,
     pub(crate) now: Instant,
     pub(crate) recent: Recent,
+    /// Where that goes in the end.
+    pub(crate) recents: Arc<Recents>,
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.recents.leave(std::mem::take(&mut self.recent));
+    }
 }
 
 /// What can be said of an event before the log's writer decides.
@@ -206,10 +244,10 @@ impl Preparer {
         data: &Json<'_>,
         (key, content): (IdKey, IdContent),
     ) -> Result<PreparedEvent, Refusal> {
-        let Self { setup: Setup { rules, meters, tenants }, salt, recent, now, .. } = self;
+        let Self { setup: Setup { rules, meters, .. }, salt, recent, now, .. } = self;
         let received_at = *now;
         rules.check_time(placed, received_at)?;
-        let (tenant, is_known) = recent.tenant(tenants, &placed.tenant, placed.day);
+        let (tenant, is_known) = recent.tenant(&placed.tenant, placed.day);
         if !is_known && rules.unknown_tenants == UnknownTenants::Reject {
             let detail = format!("tenant `{tenant}` does not exist; enter it first");
             return Err(Refusal::new(RefusalCode::TenantUnknown, detail));

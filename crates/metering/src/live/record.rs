@@ -1,15 +1,19 @@
 //! An accepted event as the log keeps it: all that the tables and the hot usage need, measured already.
 //!
 //! The event is not measured again when the log is read: the meters may be others by then.
+//!
+//! Records are written and read by hand, in the format of postcard, because each is read several times: when it becomes
+//! visible, when it goes to the lake, and when the log is opened again. Reading one takes no memory.
 
 use crate::event::{Event, EventDimensions, Retracted};
 use crate::ids::{IdContent, IdKey};
-use crate::labels::{Label, Labels};
+use crate::labels::LabelList;
 use crate::meters::{MeterTag, MeteredValue};
-use crate::rules::PlacedEvent;
+use crate::rollup::{EventPart, Rollup, ValuePart};
+use crate::rules::{Origin, PlacedEvent};
+use crate::wire::{Malformed, Reader, put_number, put_option, put_signed, put_text, put_wide};
 use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -60,11 +64,17 @@ impl Verdict {
 
     /// Keeps the values that count.
     pub fn retain_counted(&self, values: &mut Vec<MeteredValue<'_>>) {
-        if self.fate == Fate::TakenBack {
-            values.clear();
-        }
+        let mut counts = self.counting();
+        values.retain(|value| counts(value.unique.is_some()));
+    }
+
+    /// Returns what says of one value after the other whether it counts; it is told whether that one counts once a day.
+    fn counting(&self) -> impl FnMut(bool) -> bool {
         let mut firsts = self.firsts.iter();
-        values.retain(|value| value.unique.is_none() || *firsts.next().expect("a verdict on each such value"));
+        move |is_unique| {
+            let is_first = !is_unique || *firsts.next().expect("a verdict on each such value");
+            is_first && self.fate != Fate::TakenBack
+        }
     }
 }
 
@@ -73,7 +83,10 @@ impl Verdict {
 pub enum RecordError {
     /// Its bytes are no record.
     #[error("a record of the log cannot be read: {0}")]
-    Broken(#[from] postcard::Error),
+    Broken(#[from] Malformed),
+    /// It has no bytes.
+    #[error("a record of the log is empty")]
+    Empty,
     /// Another version of the program wrote it.
     #[error("a record of the log has format {0}, which this version cannot read; start the newer version again")]
     Version(u8),
@@ -85,8 +98,8 @@ pub enum RecordError {
     Quantity,
 }
 
-/// One accepted event, borrowed from its bytes.
-#[derive(Debug, PartialEq, Deserialize)]
+/// One accepted event, borrowed from its bytes. The order of the fields is that of the format.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     pub key: IdKey,
     pub content: IdContent,
@@ -99,54 +112,25 @@ pub(crate) struct Record<'a> {
     pub id: &'a str,
     pub kind: &'a str,
     /// User, workflow, repo, task class, cluster.
-    #[serde(borrow)]
     pub plain: [Option<&'a str>; 5],
-    #[serde(borrow)]
-    pub labels: Vec<(&'a str, &'a str)>,
+    pub labels: LabelList<'a>,
     pub data: Option<&'a str>,
     /// Source and id of the event that it takes back.
-    #[serde(borrow)]
     pub retracts: Option<(&'a str, &'a str)>,
-    #[serde(borrow)]
-    pub values: Vec<ValueRecord<'a>>,
+    /// What the meters read from it: so many values, which are checked to be some, and where the first of them begins.
+    values: (u64, Reader<'a>),
 }
 
 /// What one meter read from it.
-#[derive(Debug, PartialEq, Deserialize)]
-pub(crate) struct ValueRecord<'a> {
-    pub meter: &'a str,
-    pub unit: &'a str,
-    pub is_gauge: bool,
-    pub atoms: i128,
-    /// All labels of the value, where they are not those of the event.
-    #[serde(borrow)]
-    pub labels: Option<Vec<(&'a str, &'a str)>>,
-    /// The value, if it counts only once a day.
-    pub unique: Option<&'a str>,
-}
-
-/// What a [`Record`] begins with, up to the id of its event.
-type Head<'a> = (IdKey, IdContent, i64, i64, i32, i64, &'a str, &'a str, &'a str);
-
-/// The rest of it.
-#[derive(Serialize)]
-struct Tail<'a> {
-    kind: &'a str,
-    plain: [Option<&'a str>; 5],
-    labels: &'a [Label<'a>],
-    data: Option<&'a str>,
-    retracts: Option<(&'a str, &'a str)>,
-    values: Vec<ValueTail<'a>>,
-}
-
-/// A [`ValueRecord`] as it is written.
-#[derive(Serialize)]
-struct ValueTail<'a> {
+#[derive(Clone, Copy, Debug)]
+struct ValueRecord<'a> {
     meter: &'a str,
     unit: &'a str,
     is_gauge: bool,
     atoms: i128,
-    labels: Option<&'a [Label<'a>]>,
+    /// All labels of the value, where they are not those of the event.
+    labels: Option<LabelList<'a>>,
+    /// The value, if it counts only once a day.
     unique: Option<&'a str>,
 }
 
@@ -158,40 +142,48 @@ pub(crate) fn encode(
     received_at: Instant,
 ) -> (Vec<u8>, Range<usize>) {
     let event = &placed.event;
-    let (day, hour) = (placed.day.epoch_days(), placed.hour.micros());
-    let texts: [&str; 3] = [&placed.tenant, &event.source, &event.id];
-    let [tenant, source, id] = texts;
-    let head: Head<'_> = (key, content, received_at.micros(), placed.time.micros(), day, hour, tenant, source, id);
-    let [_, plain @ ..] = &event.dimensions.plain;
-    let tail = Tail {
-        kind: &event.kind,
-        plain: plain.each_ref().map(Option::as_deref),
-        labels: event.dimensions.labels.pairs(),
-        data: event.data_text,
-        retracts: event.retracts.as_ref().map(|retracted| (&*retracted.source, &*retracted.id)),
-        values: values.iter().map(|value| ValueTail::of(value, event.dimensions.labels.key())).collect(),
-    };
-    let written = "a record has no types that postcard cannot write";
     let mut bytes = Vec::with_capacity(FIXED_BYTES + event.data_text.map_or(0, str::len));
-    bytes.push(VERSION);
-    let bytes = postcard::to_extend(&head, bytes).expect(written);
+    let out = &mut bytes;
+    out.push(VERSION);
+    out.extend_from_slice(&key);
+    out.extend_from_slice(&content);
+    put_signed(received_at.micros(), out);
+    put_signed(placed.time.micros(), out);
+    put_signed(i64::from(placed.day.epoch_days()), out);
+    put_signed(placed.hour.micros(), out);
+    put_text(&placed.tenant, out);
+    put_text(&event.source, out);
+    put_text(&event.id, out);
     // A text ends with its bytes.
-    let id = bytes.len() - id.len()..bytes.len();
-    (postcard::to_extend(&tail, bytes).expect(written), id)
+    let id = out.len() - event.id.len()..out.len();
+    put_text(&event.kind, out);
+    let [_, plain @ ..] = &event.dimensions.plain;
+    plain.iter().for_each(|text| put_option(text.as_deref(), out, put_text));
+    LabelList::append(event.dimensions.labels.pairs(), out);
+    put_option(event.data_text, out, put_text);
+    put_option(event.retracts.as_ref(), out, |retracted, out| {
+        put_text(&retracted.source, out);
+        put_text(&retracted.id, out);
+    });
+    put_number(values.len() as u64, out);
+    values.iter().for_each(|value| put_value(value, event, out));
+    (bytes, id)
 }
 
-impl<'a> ValueTail<'a> {
-    fn of(value: &'a MeteredValue<'_>, event_labels_key: &str) -> Self {
-        let own = value.own_labels.as_ref().filter(|own| own.key() != event_labels_key);
-        Self {
-            meter: value.meter.name,
-            unit: value.meter.unit,
-            is_gauge: value.meter.kind == MeterKind::Gauge,
-            atoms: value.quantity.atoms(),
-            labels: own.map(Labels::pairs),
-            unique: value.unique.as_deref(),
-        }
-    }
+fn put_value(value: &MeteredValue<'_>, event: &Event<'_>, out: &mut Vec<u8>) {
+    put_text(value.meter.name, out);
+    put_text(value.meter.unit, out);
+    out.push(u8::from(value.meter.kind == MeterKind::Gauge));
+    put_wide(value.quantity.atoms(), out);
+    let own = value.own_labels.as_ref().map(|own| own.pairs());
+    let own = own.filter(|own| *own != event.dimensions.labels.pairs());
+    put_option(own, out, LabelList::append);
+    put_option(value.unique.as_deref(), out, put_text);
+}
+
+/// Returns the key of a record's event, without reading the rest.
+pub(crate) fn key_of(bytes: &[u8]) -> Option<&IdKey> {
+    bytes.split_first()?.1.first_chunk()
 }
 
 /// Returns the event of a record, and the verdict on it.
@@ -199,12 +191,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Record<'_>, Verdict), RecordError>
     let rest = match bytes.split_first() {
         Some((&VERSION, rest)) => rest,
         Some((other, _)) => return Err(RecordError::Version(*other)),
-        None => return Err(RecordError::Broken(postcard::Error::DeserializeUnexpectedEnd)),
+        None => return Err(RecordError::Empty),
     };
-    let (record, verdict): (Record<'_>, &[u8]) = postcard::take_from_bytes(rest)?;
-    let (&fate, firsts) = verdict.split_first().ok_or(RecordError::Verdict)?;
+    let mut reader = Reader::new(rest);
+    let (record, uniques) = Record::read(&mut reader)?;
+    let (&fate, firsts) = reader.rest().split_first().ok_or(RecordError::Verdict)?;
     let fate = Fate::ALL.into_iter().find(|known| *known as u8 == fate).ok_or(RecordError::Verdict)?;
-    let uniques = record.values.iter().filter(|value| value.unique.is_some()).count();
     if firsts.len() != uniques || firsts.iter().any(|first| 1 < *first) {
         return Err(RecordError::Verdict);
     }
@@ -212,14 +204,65 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Record<'_>, Verdict), RecordError>
     Ok((record, Verdict { fate, firsts }))
 }
 
-fn labels_of<'a>(pairs: &[(&'a str, &'a str)]) -> Labels<'a> {
-    Labels::new(pairs.iter().map(|(key, value)| (Cow::Borrowed(*key), Cow::Borrowed(*value))).collect())
+impl<'a> ValueRecord<'a> {
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self {
+            meter: from.text()?,
+            unit: from.text()?,
+            is_gauge: from.flag()?,
+            atoms: from.wide()?,
+            labels: from.option(LabelList::read)?,
+            unique: from.option(Reader::text)?,
+        })
+    }
+
+    fn meter(&self) -> MeterTag<'a> {
+        let kind = if self.is_gauge { MeterKind::Gauge } else { MeterKind::Counter };
+        MeterTag { name: self.meter, unit: self.unit, kind }
+    }
+
+    fn quantity(&self) -> Result<Quantity, RecordError> {
+        Quantity::from_atoms(self.atoms).ok_or(RecordError::Quantity)
+    }
 }
 
 impl<'a> Record<'a> {
+    /// Reads a record, and how many of its values count once a day; leaves what follows it.
+    fn read(from: &mut Reader<'a>) -> Result<(Self, usize), Malformed> {
+        let mut record = Self {
+            key: from.array()?,
+            content: from.array()?,
+            received_at: from.signed()?,
+            time: from.signed()?,
+            day: from.small()?,
+            hour: from.signed()?,
+            tenant: from.text()?,
+            source: from.text()?,
+            id: from.text()?,
+            kind: from.text()?,
+            plain: [None; 5],
+            labels: LabelList::NONE,
+            data: None,
+            retracts: None,
+            values: (0, *from),
+        };
+        for text in &mut record.plain {
+            *text = from.option(Reader::text)?;
+        }
+        record.labels = LabelList::read(from)?;
+        record.data = from.option(Reader::text)?;
+        record.retracts = from.option(|from| Ok((from.text()?, from.text()?)))?;
+        record.values = (from.number()?, *from);
+        let mut uniques = 0;
+        for _ in 0..record.values.0 {
+            uniques += usize::from(ValueRecord::read(from)?.unique.is_some());
+        }
+        Ok((record, uniques))
+    }
+
     /// Returns the event as the tables hold it; its data only as text.
     pub fn placed(&self) -> PlacedEvent<'a> {
-        let mut dimensions = EventDimensions { labels: labels_of(&self.labels), ..EventDimensions::default() };
+        let mut dimensions = EventDimensions { labels: self.labels.labels(), ..EventDimensions::default() };
         for (into, value) in dimensions.plain[1..].iter_mut().zip(self.plain) {
             *into = value.map(Cow::Borrowed);
         }
@@ -242,25 +285,56 @@ impl<'a> Record<'a> {
         self.retracts.map(|(source, id)| Retracted { source: source.into(), id: id.into() })
     }
 
+    fn values(&self) -> impl Iterator<Item = Result<ValueRecord<'a>, Malformed>> + use<'a> {
+        let (values, mut reader) = self.values;
+        (0..values).map(move |_| ValueRecord::read(&mut reader))
+    }
+
     /// Returns what the meters read, whether it counts or not.
     pub fn measured(&self) -> Result<Vec<MeteredValue<'a>>, RecordError> {
-        let value = |value: &ValueRecord<'a>| {
-            let kind = if value.is_gauge { MeterKind::Gauge } else { MeterKind::Counter };
+        let value = |value: Result<ValueRecord<'a>, Malformed>| {
+            let value = value?;
             Ok(MeteredValue {
-                meter: MeterTag { name: value.meter, unit: value.unit, kind },
-                quantity: Quantity::from_atoms(value.atoms).ok_or(RecordError::Quantity)?,
-                own_labels: value.labels.as_deref().map(labels_of),
+                meter: value.meter(),
+                quantity: value.quantity()?,
+                own_labels: value.labels.map(LabelList::labels),
                 unique: value.unique.map(Cow::Borrowed),
             })
         };
-        self.values.iter().map(value).collect()
+        self.values().map(value).collect()
     }
 
-    /// Returns what counts of it.
-    pub fn counted(&self, verdict: &Verdict) -> Result<Vec<MeteredValue<'a>>, RecordError> {
-        let mut values = self.measured()?;
-        verdict.retain_counted(&mut values);
-        Ok(values)
+    /// Adds what counts of it to a roll-up, and tells of the meter of each value that does.
+    ///
+    /// This is the one way from the log to usage: of events as they happen, on the way to the lake, and when the log is
+    /// opened again.
+    pub fn add_to(
+        &self,
+        rollup: &mut Rollup,
+        verdict: &Verdict,
+        mut tell: impl FnMut(&'a str),
+    ) -> Result<(), RecordError> {
+        let event = EventPart {
+            day: Day::from_epoch_days(self.day),
+            hour: Instant::from_micros(self.hour),
+            time: Instant::from_micros(self.time),
+            tenant: self.tenant,
+            id: self.id,
+            plain: self.plain,
+            origin: Origin::of_source(self.source),
+        };
+        let mut counts = verdict.counting();
+        for value in self.values() {
+            let value = value?;
+            let atoms = value.quantity()?.atoms();
+            let is_daily = value.unique.is_some();
+            if counts(is_daily) {
+                let labels = value.labels.unwrap_or(self.labels);
+                rollup.add_part(&event, &ValuePart { meter: value.meter(), atoms, labels, is_daily });
+                tell(value.meter);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -268,10 +342,13 @@ impl<'a> Record<'a> {
 mod tests {
     use super::*;
     use crate::event::parse_event;
+    use crate::labels::Labels;
     use crate::meters::MeterSet;
     use crate::rules::EventRules;
     use domain::Zone;
     use domain::meter::builtin;
+    use proptest::prelude::*;
+    use serde::Serialize;
 
     #[test]
     fn a_record_gives_back_event_and_values() {
@@ -320,7 +397,7 @@ mod tests {
     #[test]
     fn bytes_of_other_versions_and_cut_records_are_refused() {
         assert!(matches!(decode(&[1, 0]), Err(RecordError::Version(1))));
-        assert!(matches!(decode(&[]), Err(RecordError::Broken(_))));
+        assert!(matches!(decode(&[]), Err(RecordError::Empty)));
         assert!(matches!(decode(&[2, 3]), Err(RecordError::Broken(_))));
     }
 
@@ -338,8 +415,15 @@ mod tests {
             Verdict { fate, firsts: vec![first] }.append_to(&mut bytes);
             let (record, verdict) = decode(&bytes).unwrap();
             assert_eq!(record.measured().unwrap(), values);
-            let found = record.counted(&verdict).unwrap();
-            assert_eq!(found.iter().map(|value| value.meter.name).collect::<Vec<_>>(), expected);
+            let (mut rollup, mut found) = (Rollup::default(), Vec::new());
+            record.add_to(&mut rollup, &verdict, |meter| found.push(meter)).unwrap();
+            assert_eq!(found, expected);
+            let mut retained = values.clone();
+            verdict.retain_counted(&mut retained);
+            assert_eq!(retained.iter().map(|value| value.meter.name).collect::<Vec<_>>(), expected);
+            let mut of_values = Rollup::default();
+            of_values.add(&placed, &retained);
+            assert_eq!(rollup.drain_sorted(), of_values.drain_sorted(), "as without a log between");
             bytes.pop();
             assert!(matches!(decode(&bytes), Err(RecordError::Verdict)), "a verdict on each value");
         };
@@ -348,5 +432,99 @@ mod tests {
         check(Fate::TakenBack, false, &[]);
         let keys = [&values[0], &values[1]].map(|value| value.labels(&placed.event).key());
         assert_eq!(keys, ["{}", r#"{"env":"prod"}"#]);
+    }
+
+    /// A record as postcard writes it: what earlier builds did.
+    #[derive(Serialize)]
+    struct Told<'a> {
+        head: (IdKey, IdContent, i64, i64, i32, i64),
+        texts: [&'a str; 4],
+        plain: [Option<&'a str>; 5],
+        labels: &'a [(&'a str, &'a str)],
+        data: Option<&'a str>,
+        retracts: Option<(&'a str, &'a str)>,
+        values: Vec<ToldValue<'a>>,
+    }
+
+    #[derive(Serialize)]
+    struct ToldValue<'a> {
+        meter: (&'a str, &'a str, bool),
+        atoms: i128,
+        labels: Option<&'a [(&'a str, &'a str)]>,
+        unique: Option<&'a str>,
+    }
+
+    fn labels<'a>(pairs: &[(&'a str, &'a str)]) -> Labels<'a> {
+        Labels::new(pairs.iter().map(|(key, value)| (Cow::Borrowed(*key), Cow::Borrowed(*value))).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn records_have_the_bytes_that_postcard_gives_them_and_are_read_back(
+            (key, content, times) in (any::<IdKey>(), any::<IdContent>(), any::<[i64; 3]>()),
+            (day, texts) in (any::<i32>(), proptest::array::uniform4("[a-zé\"x]{0,9}")),
+            plain in proptest::array::uniform5(proptest::option::of("[a-z]{0,140}")),
+            (data, retracts) in (proptest::option::of(".{0,300}"), any::<bool>()),
+            values in proptest::collection::vec((-10_i128.pow(27)..=10_i128.pow(27), 0..3_u8, any::<bool>()), 0..4),
+        ) {
+            let [received_at, time, hour] = times;
+            let [tenant, source, id, kind] = texts.each_ref().map(String::as_str);
+            let plain = plain.each_ref().map(Option::as_deref);
+            let (of_event, own) = ([("a", tenant), ("b", "")], [("a", "1"), ("c", id)]);
+            let retracts = retracts.then_some((source, id));
+            let mut dimensions = EventDimensions { labels: labels(&of_event), ..EventDimensions::default() };
+            dimensions.plain[1..].iter_mut().zip(plain).for_each(|(into, text)| *into = text.map(Cow::Borrowed));
+            let event = Event {
+                id: id.into(),
+                source: source.into(),
+                kind: kind.into(),
+                time: None,
+                dimensions,
+                data_text: data.as_deref(),
+                retracts: retracts.map(|(source, id)| Retracted { source: source.into(), id: id.into() }),
+            };
+            let instants = [received_at, time, hour].map(Instant::from_micros);
+            let day_of = Day::from_epoch_days(day);
+            let placed = PlacedEvent { event, tenant: tenant.into(), time: instants[1], day: day_of, hour: instants[2] };
+            let measured: Vec<MeteredValue<'_>> = values.iter().map(|(atoms, labelled, is_gauge)| MeteredValue {
+                meter: MeterTag { name: kind, unit: "U", kind: if *is_gauge { MeterKind::Gauge } else { MeterKind::Counter } },
+                quantity: Quantity::from_atoms(*atoms).unwrap(),
+                own_labels: [None, Some(labels(&own)), Some(labels(&of_event))][usize::from(*labelled)].clone(),
+                unique: is_gauge.then_some(id.into()),
+            }).collect();
+            let told = Told {
+                head: (key, content, received_at, time, day, hour),
+                texts: [tenant, source, id, kind],
+                plain,
+                labels: &of_event,
+                data: data.as_deref(),
+                retracts,
+                values: values.iter().map(|(atoms, labelled, is_gauge)| ToldValue {
+                    meter: (kind, "U", *is_gauge),
+                    atoms: *atoms,
+                    labels: (*labelled == 1).then_some(&own[..]),
+                    unique: is_gauge.then_some(id),
+                }).collect(),
+            };
+            let (mut bytes, place) = encode(&placed, &measured, (key, content), instants[0]);
+            prop_assert_eq!(&bytes[place], id.as_bytes());
+            prop_assert_eq!(&bytes[1..], &postcard::to_allocvec(&told).unwrap()[..]);
+
+            let firsts = values.iter().filter(|(_, _, is_gauge)| *is_gauge).map(|_| true).collect();
+            Verdict { fate: Fate::Counts, firsts }.append_to(&mut bytes);
+            let (record, verdict) = decode(&bytes).unwrap();
+            prop_assert_eq!((record.key, record.content, record.received_at), (key, content, received_at));
+            let back = record.placed();
+            prop_assert_eq!(&back.event.dimensions, &placed.event.dimensions);
+            prop_assert_eq!(&back.event.retracts, &placed.event.retracts);
+            prop_assert_eq!((back.time, back.day, back.hour), (placed.time, placed.day, placed.hour));
+            let (mut of_record, mut of_values) = (Rollup::default(), Rollup::default());
+            record.add_to(&mut of_record, &verdict, |_| {}).unwrap();
+            of_values.add(&placed, &measured);
+            prop_assert_eq!(of_record.drain_sorted(), of_values.drain_sorted());
+            for cut in 0..bytes.len() {
+                prop_assert!(decode(&bytes[..cut]).is_err(), "cut at {}", cut);
+            }
+        }
     }
 }

@@ -165,6 +165,26 @@ async fn a_caller_of_one_tenant_need_not_name_it_and_may_not_name_another() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_was_entered_meanwhile_is_known_to_the_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await;
+    let is_new = || match log.preparer(TenantScope::All).prepare(&event(1, "a", 1)).unwrap().unwrap() {
+        Offered::Prepared(event) => event.is_new_tenant,
+        Offered::Known(decision) => panic!("{decision:?} before the log decides"),
+    };
+    assert!(is_new() && is_new(), "also when it was asked for before");
+    let mut tenants = KnownTenants::default();
+    tenants.create("a");
+    let setup = Setup {
+        rules: Arc::new(EventRules::new(Zone::utc())),
+        meters: Arc::new(MeterSet::new(builtin()).unwrap()),
+        tenants: Arc::new(tenants),
+    };
+    log.setting_up().await.finish(setup).await.unwrap();
+    assert!(!is_new() && !is_new());
+}
+
+#[tokio::test]
 async fn a_backfill_that_died_before_its_commit_counts_nothing_and_a_repeat_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path()).await;

@@ -169,8 +169,13 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(position: Position, payload: &'a [u8]) -> Self {
+    pub(crate) fn new(position: Position, payload: &'a [u8]) -> Self {
         Self { position, payload }
+    }
+
+    /// Returns all records as they stand in the log: enough to make the frame again.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.payload
     }
 
     /// Returns the records in the order in which they were pushed.

@@ -125,18 +125,23 @@ fn open_begun(disk: &dyn Disk, dir: &Path, number: u64) -> Result<Segment, WalEr
 #[derive(Debug, Default)]
 struct Window {
     start: usize,
+    /// Bytes that are loaded; the buffer may be longer, because what is written over need not be cleared.
+    loaded: usize,
     bytes: Vec<u8>,
 }
 
 impl Window {
     /// Returns this range of the segment, which lies within it; reads ahead if it has to read.
     fn load(&mut self, segment: &Segment, offset: usize, bytes: usize) -> Result<&[u8], WalError> {
-        let is_loaded = self.start <= offset && offset + bytes <= self.start + self.bytes.len();
+        let is_loaded = self.start <= offset && offset + bytes <= self.start + self.loaded;
         if !is_loaded {
             let ahead = bytes.max(CHUNK_BYTES).min(segment.header.bytes - offset);
-            self.start = offset;
-            self.bytes.resize(ahead, 0);
-            segment.read(&mut self.bytes, offset)?;
+            if self.bytes.len() < ahead {
+                self.bytes.resize(ahead, 0);
+            }
+            (self.start, self.loaded) = (offset, 0);
+            segment.read(&mut self.bytes[..ahead], offset)?;
+            self.loaded = ahead;
         }
         Ok(&self.bytes[offset - self.start..][..bytes])
     }
