@@ -1,9 +1,11 @@
-// Page, CSV, API and command line say the same: rows and totals of several saved queries, to the last digit.
+// Page, CSV, API and command line say the same on the leaderboard: rows and totals of ten saved queries, to the last digit.
+// Those of the other pages are in `saved.test.mjs`.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { launch, open } from "./browser.mjs";
 import { ask, command, startEmpty } from "./server.mjs";
+import { atoms, money } from "./shown.mjs";
 
 const MEASURED_DAYS = 45;
 const WORKSPACES = 12;
@@ -63,12 +65,6 @@ async function measure() {
   await asked("/runs?wait=true", { method: "POST", body: { from: day(MEASURED_DAYS - 1), to: today } });
 }
 
-/** An amount as a whole number of 10⁻¹⁵. */
-function atoms(text) {
-  const [, sign, whole, part = ""] = /^(-?)(\d+)(?:\.(\d{1,15}))?$/.exec(text) ?? assert.fail(`no amount: ${text}`);
-  return BigInt(`${sign}${whole}${part.padEnd(15, "0")}`);
-}
-
 const sumOf = (costs) => [...costs.values()].reduce((sum, cost) => sum + cost, 0n);
 /** Cost by tenant, in the order of the rows. */
 const ofAnswer = ({ rows }) => new Map(rows.map((row) => [row.key.tenant, atoms(row.cost)]));
@@ -87,8 +83,12 @@ function ofCsv(text) {
 
 async function ofPage(page) {
   await page.locator("tbody tr.row").first().waitFor();
-  const read = (rows) => rows.map((row) => [row.querySelector("button.name").title, row.querySelector("td.cost").dataset.exact]);
+  const read = (rows) => rows.map((row) => {
+    const cost = row.querySelector("td.cost");
+    return [row.querySelector("button.name").title, cost.dataset.exact, cost.innerText.trim()];
+  });
   const shown = await page.locator("tbody tr.row").evaluateAll(read);
+  for (const [id, cost, text] of shown) if (cost !== "") assert.equal(text, money(cost, "USD"), id);
   // The page compares with the period before: who was measured only then has a row of 0. Nobody else costs nothing here.
   return new Map(shown.map(([id, cost]) => [id, atoms(cost || "0")]).filter(([, cost]) => cost !== 0n));
 }
