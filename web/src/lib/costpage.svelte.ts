@@ -34,6 +34,8 @@ export class CostPage {
   /** The nightly snapshot job, as the schedule tells of it. */
   job = $state.raw<Job | null>(null);
   loaded = $state.raw<Days | null>(null);
+  /** Terms of the address that come to the view's own filter. */
+  private filter = "";
   isBusy = $state(true);
   error = $state<unknown>(null);
   estimateError = $state<unknown>(null);
@@ -43,11 +45,17 @@ export class CostPage {
   constructor(private readonly client: Client) {}
 
   private query(view: View, days: Days) {
-    return { from: days.from, to: days.to, view, filter: FILTERS[view] };
+    return { from: days.from, to: days.to, view, filter: `${FILTERS[view]} ${this.filter}`.trim() };
+  }
+
+  /** The question whose answer as CSV has the rows of the page: the export of usage knows no filter. */
+  exported(view: View, days: Days) {
+    return { ...this.query(view, days), group_by: "tenant", limit: ROWS_MAX };
   }
 
   /** Loads both views of the days, then what decorates them. */
-  async load(days: Days, view: View, today: string): Promise<void> {
+  async load(days: Days, view: View, today: string, filter: string): Promise<void> {
+    this.filter = filter;
     this.stop.abort();
     const stop = new AbortController();
     this.stop = stop;
@@ -101,7 +109,9 @@ export class CostPage {
     try {
       const query = { from: plus(days.from, -DAYS_BEFORE), to: days.to };
       const rows = await this.client.snapshots(query, SNAPSHOT_ROWS_MAX / 1000, signal);
-      if (!signal.aborted) this.snapshots = rows;
+      // Snapshots know no filter; what it leaves out has no row in either view.
+      const ids = new Set([...(this.estimate?.rows ?? []), ...(this.posted?.rows ?? [])].map((row) => row.key.tenant ?? ""));
+      if (!signal.aborted) this.snapshots = this.filter === "" ? rows : rows.filter(({ tenant }) => ids.has(tenant));
     } catch {
       // Averages, peaks and steps stay away; the sums of the first request are shown without them.
     }

@@ -6,9 +6,10 @@ const RESERVED: Record<string, string> = {
   __overhead__: "Overhead",
   __variance__: "Variance",
   __unconsumed__: "Unconsumed",
+  __adjustment__: "Adjustment",
 };
 
-/** Returns the name of a reserved consumer, or null of a tenant. */
+/** Returns the name of a reserved consumer or pool, or null of any other. */
 export function reserved(id: string): string | null {
   return RESERVED[id] ?? null;
 }
@@ -56,4 +57,9 @@ export function spoken(word: string): string {
 /** Returns the singular or plural of a count. */
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number.toLocaleString()} ${number === 1 ? one : many}`;
+}
+
+/** Returns whether a posting closed or reopened a month: nothing else is neither of a run nor an adjustment. */
+export function isOfMonth({ run, adjustment }: { run?: string | null; adjustment?: unknown }): boolean {
+  return run == null && adjustment == null;
 }

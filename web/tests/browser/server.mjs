@@ -35,9 +35,9 @@ async function start(folder, args) {
 const temporary = () => mkdtemp(join(tmpdir(), "apportion-web-"));
 
 /** Returns `{ url, token, folder, stop }` of a server with demo data. */
-export async function startDemo() {
+export async function startDemo({ tenants = 12, days = 30 } = {}) {
   const folder = await temporary();
-  return start(folder, ["demo", "--tenants", "12", "--days", "30", "--folder", join(folder, "demo"), "--quiet"]);
+  return start(folder, ["demo", "--tenants", String(tenants), "--days", String(days), "--folder", join(folder, "demo"), "--quiet"]);
 }
 
 /** Returns `{ url, token, folder, stop }` of a server without data, below a base path. */
