@@ -43,7 +43,15 @@ pub(super) struct Follower<'o> {
 /// Where a thread stopped, and why.
 struct Stopped {
     sequence: u64,
-    error: MeteringError,
+    error: Box<MeteringError>,
+}
+
+impl Stopped {
+    /// Returns what says that the frame could not be followed.
+    fn at<E: Into<MeteringError>>(frame: &Frame<'_>) -> impl FnOnce(E) -> Self {
+        let Position { sequence, .. } = frame.position;
+        move |error| Self { sequence, error: Box::new(error.into()) }
+    }
 }
 
 /// Frames one behind the other, read and checked.
@@ -89,8 +97,8 @@ impl Follower<'_> {
             let ids = ids.join().unwrap_or_else(|panic| resume_unwind(panic));
             let usage = usage.join().unwrap_or_else(|panic| resume_unwind(panic));
             match (ids, usage) {
-                (Err(ids), Err(usage)) if usage.sequence < ids.sequence => Err(usage.error),
-                (Err(stopped), _) | (Ok(_), Err(stopped)) => Err(stopped.error),
+                (Err(ids), Err(usage)) if usage.sequence < ids.sequence => Err(*usage.error),
+                (Err(stopped), _) | (Ok(_), Err(stopped)) => Err(*stopped.error),
                 // What was read before a problem in the files was followed without one.
                 (Ok(sealed), Ok(())) => Ok(read.map(|()| sealed)?),
             }
@@ -102,13 +110,12 @@ impl Follower<'_> {
         let (mut current, mut sealed) = (self.first, in_ids);
         for chunk in chunks {
             for frame in chunk.frames() {
-                let Position { segment, sequence } = frame.position;
+                let segment = frame.position.segment;
                 if current < segment {
                     sealed = seal(self.ids, sealed, segment - 1);
                     current = segment;
                 }
-                let followed = self.follow_ids_of(&frame, in_ids < segment);
-                followed.map_err(|error| Stopped { sequence, error })?;
+                self.follow_ids_of(&frame, in_ids < segment).map_err(Stopped::at(&frame))?;
             }
         }
         Ok(sealed)
@@ -117,9 +124,7 @@ impl Follower<'_> {
     fn follow_usage(&self, chunks: &Receiver<Arc<Chunk>>) -> Result<(), Stopped> {
         for chunk in chunks {
             for frame in chunk.frames() {
-                let Position { sequence, .. } = frame.position;
-                let followed = self.follow_usage_of(&frame);
-                followed.map_err(|error| Stopped { sequence, error: error.into() })?;
+                self.follow_usage_of(&frame).map_err(Stopped::at(&frame))?;
             }
         }
         Ok(())
