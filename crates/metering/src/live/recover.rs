@@ -43,7 +43,15 @@ pub(super) struct Follower<'o> {
 /// Where a thread stopped, and why.
 struct Stopped {
     sequence: u64,
-    error: MeteringError,
+    error: Box<MeteringError>,
+}
+
+impl Stopped {
+    /// Returns what says that the frame could not be followed.
+    fn at<E: Into<MeteringError>>(frame: &Frame<'_>) -> impl FnOnce(E) -> Self {
+        let Position { sequence, .. } = frame.position;
+        move |error| Self { sequence, error: Box::new(error.into()) }
+    }
 }
 
 /// Frames one behind the other, read and checked.
@@ -89,8 +97,8 @@ impl Follower<'_> {
             let ids = ids.join().unwrap_or_else(|panic| resume_unwind(panic));
             let usage = usage.join().unwrap_or_else(|panic| resume_unwind(panic));
             match (ids, usage) {
-                (Err(ids), Err(usage)) if usage.sequence < ids.sequence => Err(usage.error),
-                (Err(stopped), _) | (Ok(_), Err(stopped)) => Err(stopped.error),
+                (Err(ids), Err(usage)) if usage.sequence < ids.sequence => Err(*usage.error),
+                (Err(stopped), _) | (Ok(_), Err(stopped)) => Err(*stopped.error),
                 // What was read before a problem in the files was followed without one.
                 (Ok(sealed), Ok(())) => Ok(read.map(|()| sealed)?),
             }
@@ -102,13 +110,12 @@ impl Follower<'_> {
         let (mut current, mut sealed) = (self.first, in_ids);
         for chunk in chunks {
             for frame in chunk.frames() {
-                let Position { segment, sequence } = frame.position;
+                let segment = frame.position.segment;
                 if current < segment {
                     sealed = seal(self.ids, sealed, segment - 1);
                     current = segment;
                 }
-                let followed = self.follow_ids_of(&frame, in_ids < segment);
-                followed.map_err(|error| Stopped { sequence, error })?;
+                self.follow_ids_of(&frame, in_ids < segment).map_err(Stopped::at(&frame))?;
             }
         }
         Ok(sealed)
@@ -117,9 +124,7 @@ impl Follower<'_> {
     fn follow_usage(&self, chunks: &Receiver<Arc<Chunk>>) -> Result<(), Stopped> {
         for chunk in chunks {
             for frame in chunk.frames() {
-                let Position { sequence, .. } = frame.position;
-                let followed = self.follow_usage_of(&frame);
-                followed.map_err(|error| Stopped { sequence, error: error.into() })?;
+                self.follow_usage_of(&frame).map_err(Stopped::at(&frame))?;
             }
         }
         Ok(())
@@ -234,8 +239,8 @@ mod tests {
     use crate::live::prepare::{Offered, Preparer, Recent, Setup};
     use crate::meters::MeterSet;
     use crate::rules::{EventRules, KnownTenants};
-    use crate::wal::Options;
     use crate::wal::sim::SimDisk;
+    use crate::wal::{Options, RECORD_PREFIX_BYTES, Records, StateMachine};
     use arrow::array::RecordBatch;
     use domain::meter::read_meters;
     use domain::{TenantScope, Zone};
@@ -382,6 +387,55 @@ mod tests {
             let again = follow_both(&disk, &keys).expect("nothing is damaged");
             check_same(&again, &owner, &keys);
         }
+    }
+
+    /// Logs whatever it is given.
+    struct Anything;
+
+    impl StateMachine for Anything {
+        type Request = Vec<u8>;
+        type Prepared = ();
+        type Answer = ();
+
+        fn bytes_max(request: &Vec<u8>) -> usize {
+            RECORD_PREFIX_BYTES + request.len()
+        }
+
+        fn prepare(&mut self, request: Vec<u8>, records: &mut Records<'_>) {
+            records.push(&request);
+        }
+
+        fn commit(&mut self, (): (), _position: Option<Position>) {}
+
+        fn reject(&mut self, (): (), _error: &WalError) {}
+
+        fn segment_ended(&mut self, _segment: u64) {}
+    }
+
+    #[test]
+    fn the_first_problem_in_the_order_of_the_log_is_told() {
+        let disk = SimDisk::new(1);
+        let open = |disk: &SimDisk| Recovery::open(Arc::new(disk.clone()), "wal", OPTIONS, Some(1)).unwrap();
+        let wal = open(&disk).start(Anything).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for version in [9, 8, 7] {
+            runtime.block_on(wal.append(vec![version])).unwrap();
+        }
+        runtime.block_on(wal.close()).unwrap();
+        let told = |disk: &SimDisk| {
+            let owner = Owner::new();
+            owner.follower().follow(&mut open(disk)).unwrap_err().to_string()
+        };
+        assert!(told(&disk).contains("format 9"));
+        let path = disk.files().into_keys().next().unwrap();
+        // Of each frame: 24 bytes, the record behind its length, filled up to 32; then a seal of 24.
+        let flipped = |frame: usize| {
+            let damaged = disk.copy();
+            damaged.flip_bit(&path, 8 * (4096 + frame * 56 + 24 + RECORD_PREFIX_BYTES));
+            told(&damaged)
+        };
+        assert!(flipped(2).contains("format 9"), "a record that cannot be read stands before the damage");
+        assert!(flipped(0).contains("damaged"), "the damage stands before it");
     }
 
     #[test]
