@@ -193,6 +193,24 @@ async fn small_differences_of_a_closed_month_are_noted_and_swept_and_large_ones_
 }
 
 #[tokio::test]
+async fn two_runs_at_once_leave_no_more_undone_than_one() {
+    let store = october().await;
+    close(&store, "2026-10").await;
+    // Each day moves 59 cents from one to the other: one of them may stay undone, both together may not.
+    let small = 24 * HOUR / 1000;
+    measure(&store, &[used("2026-10-05", "acme", small), used("2026-10-06", "acme", small)]).await;
+    let run_of = |day: &'static str| store.engine.run_and_wait(RunRequest::of(days(day, day), "test"));
+    let (first, second) = tokio::join!(run_of("2026-10-05"), run_of("2026-10-06"));
+    let posted = [first.unwrap().posting, second.unwrap().posting];
+    assert_eq!(posted.iter().flatten().count(), 1, "{posted:?}");
+    let noted = store.engine.pending_corrections_all_tenants().await.unwrap();
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    let is_small = |moved: i128| atoms("0.50") < moved && moved <= atoms("1.00");
+    assert!(noted[0].consumers.iter().all(|one| is_small(one.amount_reporting.abs())), "{noted:?}");
+    check_ledger(&store).await;
+}
+
+#[tokio::test]
 async fn what_was_noted_of_a_month_is_due_when_the_month_is_open_again() {
     let store = october().await;
     close(&store, "2026-10").await;
