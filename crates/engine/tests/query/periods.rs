@@ -49,7 +49,7 @@ async fn october() -> Store {
 }
 
 fn asked(of: &str) -> CloseRequest {
-    CloseRequest { month: month(of), force: false, reason: None, requested_by: "finance".to_owned() }
+    CloseRequest { month: month(of), force: false, reason: None, requested_by: "finance".to_owned(), request: None }
 }
 
 fn forced(of: &str) -> CloseRequest {
@@ -62,7 +62,10 @@ async fn close(store: &Store, of: &str) -> PeriodChanged {
 
 async fn reopen(store: &Store, of: &str) -> Result<PeriodChanged, EngineError> {
     let reason = "a bill came late".to_owned();
-    store.engine.reopen_period(&ReopenRequest { month: month(of), reason, requested_by: "finance".to_owned() }).await
+    store
+        .engine
+        .reopen_period(&ReopenRequest { month: month(of), reason, requested_by: "finance".to_owned(), request: None })
+        .await
 }
 
 /// The codes of what stands against a close, each once.
