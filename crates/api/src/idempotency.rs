@@ -30,6 +30,17 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     text.map(|text| Some(text.to_owned())).ok_or_else(refuse)
 }
 
+/// Returns 16 hexadecimal digits that name what is asked under a key: the same request gives the same ones, so that a
+/// repeat finds what the first one did even where its answer was never kept.
+pub(crate) fn digest_of(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex::encode(hash.finalize())[..16].to_owned()
+}
+
 /// Runs the write once and keeps its answer; a repeat gets that answer.
 ///
 /// Only answers of success are kept: after an error nothing happened, so a repeat may try again.

@@ -10,6 +10,8 @@ mod functions;
 mod headers;
 /// Which crate may use which.
 mod layers;
+/// Names of schemas in the OpenAPI document.
+mod schemas;
 /// Rust source without comments, strings or tests, so that a rule sees code only.
 mod source;
 /// Words a crate never mentions.
@@ -52,6 +54,7 @@ pub fn run(root: &Path) -> Result<()> {
     findings.extend(files::check_root(&texts, manifests.keys().map(String::as_str)));
 
     findings.extend(config_docs::check(&texts));
+    findings.extend(schemas::check(&sources));
 
     println!("tidy: {} files, {} crates, {} findings", texts.len(), manifests.len(), findings.len());
     if findings.is_empty() {

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::audit::NOTHING;
 use crate::auth::random_id;
 use crate::body::Json;
-use crate::idempotency::key_of;
+use crate::idempotency::{digest_of, key_of};
 use crate::list::json;
 use crate::problem::ApiError;
 use crate::query::QueryPairs;
@@ -15,7 +15,6 @@ use axum::response::Response;
 use domain::{Currency, Day};
 use engine::adjust::{Adjustment, AdjustmentFacts};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 const REASON_CHARS_MAX: usize = 500;
@@ -146,12 +145,7 @@ fn id_of(asked: &NewAdjustment, actor: &str, key: Option<String>) -> String {
     let NewAdjustment { charge_date, from_tenant, to_tenant, amount, currency, reason, reference } = asked;
     let (date, currency) = (charge_date.to_string(), currency.to_string());
     let parts: [&str; 9] = [actor, &key, &date, from_tenant, to_tenant, amount, &currency, reason, reference];
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    format!("adj-{}", &hex::encode(hash.finalize())[..16])
+    format!("adj-{}", digest_of(&parts))
 }
 
 fn to_api_adjustment(adjustment: Adjustment) -> AdjustmentBody {

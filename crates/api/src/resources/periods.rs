@@ -7,10 +7,12 @@ use crate::app::App;
 use crate::audit::NOTHING;
 use crate::body::{Json, OptionalJson};
 use crate::convert::{day, instant, money};
+use crate::idempotency::{digest_of, key_of};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
 use crate::query::{Id, QueryPairs};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::Month;
 use engine::periods::{CloseRequest, EvidenceFile, LastChange, Obstacle, PeriodChanged, PeriodRow, ReopenRequest};
@@ -169,6 +171,8 @@ pub async fn list_periods(
 }
 
 /// Closes a month: its costs are billed in the earliest open month from then on.
+///
+/// With an `Idempotency-Key` it is closed once, also when the server stopped before it could answer.
 #[utoipa::path(post, path = "/api/v1/periods/{month}/close", tag = "periods",
     params(("month" = String, Path, description = "The month, YYYY-MM")), request_body = Option<ClosePeriod>,
     responses((status = 200, body = PeriodChangedBody)))]
@@ -177,13 +181,17 @@ pub async fn close_period(
     State(app): State<App>,
     Id(month): Id,
     query: QueryPairs,
+    headers: HeaderMap,
     OptionalJson(asked): OptionalJson<ClosePeriod>,
 ) -> Result<Response, ApiError> {
     query.none()?;
     let month = month_of(&month)?;
     let reason = asked.reason.as_deref().map(reason_of).transpose()?;
     app.prepare().await?;
-    let request = CloseRequest { month, force: asked.force, reason, requested_by: finance.actor.clone() };
+    let how = if asked.force { "forced" } else { "close" };
+    let request =
+        request_id(&headers, &[&finance.actor, &month.to_string(), how, reason.as_deref().unwrap_or_default()])?;
+    let request = CloseRequest { month, force: asked.force, reason, requested_by: finance.actor.clone(), request };
     let body = to_api_changed(&app.engine.close_period(&request).await?);
     let before = serde_json::json!({ "state": word_of(false) });
     let after = serde_json::json!({
@@ -194,6 +202,8 @@ pub async fn close_period(
 }
 
 /// Reopens the latest closed month.
+///
+/// With an `Idempotency-Key` it is reopened once, also when the server stopped before it could answer.
 #[utoipa::path(post, path = "/api/v1/periods/{month}/reopen", tag = "periods",
     params(("month" = String, Path, description = "The month, YYYY-MM")), request_body = ReopenPeriod,
     responses((status = 200, body = PeriodChangedBody)))]
@@ -202,11 +212,14 @@ pub async fn reopen_period(
     State(app): State<App>,
     Id(month): Id,
     query: QueryPairs,
+    headers: HeaderMap,
     Json(asked): Json<ReopenPeriod>,
 ) -> Result<Response, ApiError> {
     query.none()?;
     let month = month_of(&month)?;
-    let request = ReopenRequest { month, reason: reason_of(&asked.reason)?, requested_by: finance.actor.clone() };
+    let reason = reason_of(&asked.reason)?;
+    let request = request_id(&headers, &[&finance.actor, &month.to_string(), "reopen", &reason])?;
+    let request = ReopenRequest { month, reason, requested_by: finance.actor.clone(), request };
     let body = to_api_changed(&app.engine.reopen_period(&request).await?);
     let before = serde_json::json!({ "state": word_of(true) });
     let after = serde_json::json!({ "state": body.state, "posting": body.posting, "reason": request.reason });
@@ -234,6 +247,12 @@ pub async fn sweep_periods(
         app.record(&finance, "periods.sweep", PERIODS, NOTHING, Some(&recorded)).await?;
     }
     json(&body)
+}
+
+/// What names the request if it has a key, with which it may come again.
+fn request_id(headers: &HeaderMap, parts: &[&str]) -> Result<Option<String>, ApiError> {
+    let key = key_of(headers)?;
+    Ok(key.map(|key| format!("req-{}", digest_of(&[&[key.as_str()][..], parts].concat()))))
 }
 
 fn month_of(text: &str) -> Result<Month, ApiError> {

@@ -1,6 +1,6 @@
 //! Writes that may be repeated.
 
-use crate::app::{Answer, TestApp, bill};
+use crate::app::{Answer, POLICY, TestApp, bill};
 use api::ApiLimits;
 use axum::body::Body;
 use axum::http::Request;
@@ -33,6 +33,31 @@ async fn a_repeat_gets_the_first_answer_and_writes_once() {
     assert_eq!(app.get("/fixed-costs").await.json()["rows"].as_array().unwrap().len(), 1);
     keyed(&app, "POST", "/fixed-costs", "k2", COST).await.expect(201);
     assert_eq!(app.get("/fixed-costs").await.json()["rows"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_month_is_closed_and_reopened_once_also_where_the_answer_was_never_kept() {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-10-18", "100.00")]).await;
+    app.given_run("2026-10-18", "2026-10-18").await;
+    let close = json!({ "force": true, "reason": "a test" }).to_string();
+    let reopen = json!({ "reason": "a test" }).to_string();
+    for (path, body) in [("/periods/2026-10/close", close), ("/periods/2026-10/reopen", reopen)] {
+        let first = keyed(&app, "POST", path, path, &body).await.expect(200);
+        let kept = keyed(&app, "POST", path, path, &body).await.expect(200);
+        assert_eq!((kept.header("idempotency-replayed"), &kept.text), ("true", &first.text));
+        // As after a crash between the posting and the answer.
+        app.app.catalog().forget_idempotency_keys(i64::MAX).await.unwrap();
+        let found = keyed(&app, "POST", path, path, &body).await.expect(200);
+        assert_eq!((found.header("idempotency-replayed"), found.json()), ("", first.json()));
+    }
+    let postings = app.get("/ledger/postings").await.expect(200).json();
+    assert_eq!(postings["rows"].as_array().unwrap().len(), 3, "{postings}");
+    // Another key asks for something else.
+    let close = json!({ "force": true, "reason": "a test" }).to_string();
+    keyed(&app, "POST", "/periods/2026-10/close", "another", &close).await.expect(200);
+    keyed(&app, "POST", "/periods/2026-10/close", "a third", &close).await.expect_problem(409, "period_closed");
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ async fn store() -> TestApp {
         force: true,
         reason: Some("a test".to_owned()),
         requested_by: "test".to_owned(),
+        request: None,
     };
     app.app.engine.close_period(&close).await.unwrap();
     app

@@ -38,6 +38,7 @@ async fn close(app: &TestApp, month: &str) -> i64 {
         force: true,
         reason: Some("a test".to_owned()),
         requested_by: "finance".to_owned(),
+        request: None,
     };
     app.app.engine.close_period(&request).await.unwrap().posting
 }
@@ -47,6 +48,7 @@ async fn reopen(app: &TestApp, month: &str) {
         month: month.parse().unwrap(),
         reason: "the bill was wrong".to_owned(),
         requested_by: "finance".to_owned(),
+        request: None,
     };
     app.app.engine.reopen_period(&request).await.unwrap();
 }

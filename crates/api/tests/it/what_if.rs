@@ -1,6 +1,6 @@
 //! What-if: a draft against the ledger; nothing is written, and not too much is done at once.
 
-use crate::app::{POLICY, TestApp};
+use crate::app::{POLICY, TestApp, event};
 use api::ApiLimits;
 use axum::body::Body;
 use axum::http::Request;
@@ -73,6 +73,25 @@ async fn a_policy_is_tried_against_the_ledger_and_nothing_is_written() {
     app.post(&format!("/policies/simulate?{RANGE}"), &json!({ "version": "x" }))
         .await
         .expect_problem(422, "invalid_policy");
+}
+
+#[tokio::test]
+async fn usage_that_was_only_acknowledged_counts() {
+    let app = given(ApiLimits::default()).await;
+    let pool = json!({
+        "name": "shared-west-us", "select": {}, "split": { "method": "proportional", "meter": "cpu_core_hours" },
+    });
+    let draft = json!({ "version": "by-cpu", "valid_from": "2027-01-01", "pool": [pool] });
+    let costs = async || {
+        let answer = app.post(&format!("/policies/simulate?{RANGE}"), &draft).await.expect(200).json();
+        let rows = answer["rows"].as_array().unwrap();
+        let cost_of = |tenant: &str| rows.iter().find(|row| row["tenant"] == tenant).unwrap()["cost"].clone();
+        (cost_of("acme"), cost_of("globex"), answer["due_days"].clone())
+    };
+    assert_eq!(costs().await, (json!("78.75"), json!("26.25"), json!([])));
+    let late = event(("another", "globex", DAY, "cpu_core_hours", "20"));
+    app.post("/events", &serde_json::from_str(&late).unwrap()).await.expect(200);
+    assert_eq!(costs().await, (json!("52.50"), json!("52.50"), json!([DAY])));
 }
 
 #[tokio::test]

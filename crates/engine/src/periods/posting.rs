@@ -2,6 +2,7 @@
 
 use super::checklist::days_of;
 use super::{Checklist, EvidenceFile, Obstacle};
+use crate::books::corrupt;
 use crate::posting_commit::LedgerEnd;
 use crate::{Engine, EngineError};
 use domain::{Instant, Month};
@@ -25,6 +26,8 @@ pub struct CloseRequest {
     pub reason: Option<String>,
     /// Who asks.
     pub requested_by: String,
+    /// What names the request when it may come again: then what it did the first time is found and not done again.
+    pub request: Option<String>,
 }
 
 /// What is asked of a reopening.
@@ -36,6 +39,8 @@ pub struct ReopenRequest {
     pub reason: String,
     /// Who asks.
     pub requested_by: String,
+    /// What names the request when it may come again: then what it did the first time is found and not done again.
+    pub request: Option<String>,
 }
 
 /// A close of a month: what its documents are about.
@@ -73,6 +78,7 @@ pub struct PeriodChanged {
 /// What the commit of a close or reopen says beside its posting.
 struct Told<'t> {
     actor: &'t str,
+    request: Option<&'t str>,
     reason: Option<&'t str>,
     forced: &'t [Obstacle],
     evidence: &'t [EvidenceFile],
@@ -95,14 +101,19 @@ impl Engine {
         self.flush_hot().await?;
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
+            let (request_id, kind) = (request.request.as_deref(), PeriodChange::Close);
+            if let Some(done) = self.done_before(&pinned, request_id, kind, request.month).await? {
+                self.try_to_make_documents(done.posting).await;
+                return Ok(done);
+            }
             let Some(end) = self.end_unless_posted(&pinned).await? else { continue };
             let periods = self.months_after_close(&pinned, &end, request.month)?;
             let forced = self.overruled(&pinned, request).await?;
             let evidence = self.keep_window_evidence(&pinned, days_of(request.month)).await?;
             storage::failpoint::hit("period-evidence");
             let (actor, reason) = (request.requested_by.as_str(), request.reason.as_deref());
-            let told = Told { actor, reason, forced: &forced, evidence: &evidence };
-            let changed = self.change_period(&pinned, &end, PeriodChange::Close, request.month, periods, &told).await;
+            let told = Told { actor, request: request_id, reason, forced: &forced, evidence: &evidence };
+            let changed = self.change_period(&pinned, &end, kind, request.month, periods, &told).await;
             match changed {
                 Err(EngineError::Lake(LakeError::Conflict { .. })) => {}
                 Err(error) => return Err(error),
@@ -123,11 +134,15 @@ impl Engine {
     pub async fn reopen_period(&self, request: &ReopenRequest) -> Result<PeriodChanged, EngineError> {
         for _ in 0..ATTEMPTS_MAX {
             let pinned = self.lake.pin().await?;
+            let (request_id, kind) = (request.request.as_deref(), PeriodChange::Reopen);
+            if let Some(done) = self.done_before(&pinned, request_id, kind, request.month).await? {
+                return Ok(done);
+            }
             let Some(end) = self.end_unless_posted(&pinned).await? else { continue };
-            let periods = end.periods.after(PeriodChange::Reopen, request.month).map_err(EngineError::Period)?;
+            let periods = end.periods.after(kind, request.month).map_err(EngineError::Period)?;
             let (actor, reason) = (request.requested_by.as_str(), Some(request.reason.as_str()));
-            let told = Told { actor, reason, forced: &[], evidence: &[] };
-            let changed = self.change_period(&pinned, &end, PeriodChange::Reopen, request.month, periods, &told).await;
+            let told = Told { actor, request: request_id, reason, forced: &[], evidence: &[] };
+            let changed = self.change_period(&pinned, &end, kind, request.month, periods, &told).await;
             match changed {
                 Err(EngineError::Lake(LakeError::Conflict { .. })) => {}
                 done => return done,
@@ -144,7 +159,7 @@ impl Engine {
         let mut versions: BTreeMap<Month, u32> = BTreeMap::new();
         let mut closes = Vec::new();
         for row in self.catalog.period_changes().await?.into_iter().filter(|row| row.kind == CLOSE) {
-            let month: Month = row.month.parse().map_err(|error| crate::books::corrupt("a closed month", &error))?;
+            let month: Month = row.month.parse().map_err(|error| corrupt("a closed month", &error))?;
             let version = versions.entry(month).or_default();
             *version += 1;
             closes.push(ClosedMonth {
@@ -165,6 +180,35 @@ impl Engine {
     /// When the lake fails.
     pub async fn periods_now(&self) -> Result<Periods, EngineError> {
         self.periods_in(&self.lake.pin_table(Table::Ledger).await?).await
+    }
+
+    /// What the same request did to the month before, also where nobody was told: its posting names it.
+    async fn done_before(
+        &self,
+        pinned: &PinnedLake,
+        request: Option<&str>,
+        change: PeriodChange,
+        month: Month,
+    ) -> Result<Option<PeriodChanged>, EngineError> {
+        let Some(request) = request else { return Ok(None) };
+        self.cache_missing_postings(pinned.table(Table::Ledger)).await?;
+        for row in self.catalog.postings_by_hand_all_tenants(request).await? {
+            let Some(said) = period_change_of(&row)? else { continue };
+            let says: Value = serde_json::from_str(&row.body).unwrap_or_default();
+            let is_it = says.get(REQUEST).and_then(Value::as_str) == Some(request);
+            if !is_it || said.kind != word(change) || said.month != month.to_string() {
+                continue;
+            }
+            return Ok(Some(PeriodChanged {
+                month,
+                is_closed: change == PeriodChange::Close,
+                posting: row.posting,
+                booked_at: Instant::from_micros(row.booked_at),
+                forced: serde_json::from_str(&said.forced)
+                    .map_err(|error| corrupt("what stood against a close", &error))?,
+            }));
+        }
+        Ok(None)
     }
 
     /// Where the pinned ledger ends; `None` when somebody posted since it was pinned.
@@ -231,6 +275,8 @@ impl Engine {
 }
 
 const CLOSE: &str = "close";
+/// Key of the commit's metadata under which the request stands.
+const REQUEST: &str = "request";
 
 fn word(change: PeriodChange) -> &'static str {
     match change {
@@ -240,18 +286,20 @@ fn word(change: PeriodChange) -> &'static str {
 }
 
 fn says_of(change: PeriodChange, month: Month, told: &Told<'_>) -> Map<String, Value> {
-    Map::from_iter([
+    let mut says: Map<String, Value> = Map::from_iter([
         ("kind".to_owned(), word(change).into()),
         ("month".to_owned(), month.to_string().into()),
         ("by".to_owned(), told.actor.into()),
         ("reason".to_owned(), told.reason.into()),
         ("forced".to_owned(), serde_json::json!(told.forced)),
         ("evidence".to_owned(), serde_json::json!(told.evidence)),
-    ])
+    ]);
+    says.extend(told.request.map(|request| (REQUEST.to_owned(), request.into())));
+    says
 }
 
 fn evidence_of(text: &str) -> Result<Vec<EvidenceFile>, EngineError> {
-    serde_json::from_str(text).map_err(|error| crate::books::corrupt("the evidence of a closed month", &error))
+    serde_json::from_str(text).map_err(|error| corrupt("the evidence of a closed month", &error))
 }
 
 /// Returns the close or reopen that a posting's header tells of; `None` for a posting that is neither.
@@ -259,9 +307,7 @@ fn evidence_of(text: &str) -> Result<Vec<EvidenceFile>, EngineError> {
 /// # Errors
 /// [`EngineError::Corrupt`] when the header is not what the writer wrote.
 pub(crate) fn period_change_of(posting: &PostingRow) -> Result<Option<PeriodChangeRow>, EngineError> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        crate::books::corrupt(&format!("the header of posting {}", posting.posting), error)
-    };
+    let wrong = |error: &dyn std::fmt::Display| corrupt(&format!("the header of posting {}", posting.posting), error);
     let says: Value = serde_json::from_str(&posting.body).map_err(|error| wrong(&error))?;
     let text = |name: &str| says.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind = text("kind").filter(|kind| [CLOSE, word(PeriodChange::Reopen)].contains(&kind.as_str()));

@@ -33,6 +33,7 @@ use ledger::{
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use storage::catalog::PendingCorrectionRow;
 use storage::lake::{PinnedLake, Table};
 
 /// Everything that a run found out about its days.
@@ -64,6 +65,8 @@ pub(super) struct Computed {
     pub(super) new_tenants: BTreeSet<Arc<str>>,
     /// What of closed months is too small to be corrected, by day and pool.
     pub(super) pending: Vec<PendingCorrection>,
+    /// What was noted of other days when that was decided.
+    pub(super) noted_elsewhere: Vec<PendingCorrectionRow>,
     /// Versions that the differences rest on, with the hashes of their texts.
     pub(super) policies: BTreeSet<(Arc<str>, Arc<str>)>,
     pub(super) cards: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -96,6 +99,7 @@ impl Computed {
             pools: BTreeSet::new(),
             new_tenants: BTreeSet::new(),
             pending: Vec::new(),
+            noted_elsewhere: Vec::new(),
             policies: BTreeSet::new(),
             cards: BTreeSet::new(),
             drivers: None,

@@ -2,6 +2,7 @@
 //!
 //! They are not posted but noted, and posted when somebody asks for it. What is left undone that way is bounded: of a
 //! tenant, a pool and a closed month, the magnitudes of all noted differences together stay within `[periods] materiality`.
+//! Runs at once keep to it together: each notes what it leaves undone only if what others noted is what it reckoned with.
 
 use super::compute::Computed;
 use super::view::RunWarning;
@@ -180,10 +181,36 @@ impl Engine {
         if is_any_material || !computed.periods.is_closed(range.from().month()) {
             return Ok(());
         }
-        let noted = self.pending_corrections_all_tenants().await?;
-        let elsewhere: Vec<PendingCorrection> = noted.into_iter().filter(|one| !range.contains(one.day)).collect();
+        let mut rows = self.catalog.pending_corrections_all_tenants().await?;
+        let (from, to) = texts_of(range);
+        rows.retain(|row| row.day < from || to < row.day);
+        let elsewhere = rows.iter().map(PendingCorrection::of_row).collect::<Result<Vec<_>, _>>()?;
         hold_back(computed, self.settings.materiality, &elsewhere);
+        computed.noted_elsewhere = rows;
         Ok(())
+    }
+
+    /// Notes what a run holds back before it posts the rest; false when what is noted of other days is no longer what
+    /// that was decided by: then nothing is noted, and the run must start again.
+    ///
+    /// What was noted of its days and is to be posted now stays noted until it is posted.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub(super) async fn claim_undone(
+        &self,
+        run: &str,
+        range: DayRange,
+        computed: &Computed,
+    ) -> Result<bool, EngineError> {
+        if computed.pending.is_empty() {
+            return Ok(true);
+        }
+        let now = self.clock.now().micros();
+        let rows: Vec<_> = computed.pending.iter().map(|pending| pending.to_row(run, now)).collect();
+        let (from, to) = texts_of(range);
+        let claimed = self.catalog.note_pending_corrections((&from, &to), &computed.noted_elsewhere, &rows).await?;
+        Ok(claimed)
     }
 
     /// Replaces what is noted of the days of a run.
@@ -214,6 +241,11 @@ impl Engine {
     pub async fn pending_corrections_all_tenants(&self) -> Result<Vec<PendingCorrection>, EngineError> {
         self.catalog.pending_corrections_all_tenants().await?.iter().map(PendingCorrection::of_row).collect()
     }
+}
+
+/// The first and the last day, in whose order their texts are.
+fn texts_of(range: DayRange) -> (String, String) {
+    (range.from().to_string(), range.to().to_string())
 }
 
 /// Takes out of what a run posts the differences of closed months that are too small, and notes them.

@@ -313,6 +313,10 @@ impl Engine {
             if request.dry_run {
                 return Ok(Posted::nothing(&computed));
             }
+            if !self.claim_undone(run, request.range, &computed).await? {
+                tracing::info!(run.id = run, attempt, "somebody else left small differences undone; starting again");
+                continue;
+            }
             match self.post(run, computed).await {
                 Err(EngineError::Lake(LakeError::Conflict { version, .. })) => {
                     tracing::info!(run.id = run, attempt, version, "somebody else posted meanwhile; starting again");

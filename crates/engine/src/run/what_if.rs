@@ -151,7 +151,8 @@ pub struct WhatIf {
 type ByConsumer = BTreeMap<String, WhatIfRow>;
 
 impl Engine {
-    /// Returns what a draft would change over the range. Nothing is written; dropping the future ends it.
+    /// Returns what a draft would change over the range. Nothing is written, but that usage which is acknowledged comes
+    /// into the lake first, as before a run; dropping the future ends it.
     ///
     /// `progress` is told, after each day, how many days are done and how many there are.
     ///
@@ -167,13 +168,15 @@ impl Engine {
         progress: impl Fn(i32, i32) + Send + Sync,
     ) -> Result<WhatIf, EngineError> {
         let (range, version) = (query.range, draft.version().to_owned());
+        let begun = self.clock.now();
+        self.flush_hot().await?;
         let pinned = self.lake.pin().await?;
         let end = end_of(pinned.table(Table::Ledger)).await?;
         let books = draft.put_into(&self.books_now().await?);
         let mut found = posted(&self.session(&pinned)?, range).await?;
         let touched = self.touched_days(&pinned).await?;
         let before = self.seen_inputs(Some(range)).await?;
-        let mut computed = Computed::new(pinned, books, before, touched, self.clock.now(), end.periods);
+        let mut computed = Computed::new(pinned, books, before, touched, begun, end.periods);
         let mut from = range.from();
         while from <= range.to() {
             let to = from.plus(DAYS_AT_ONCE - 1).min(range.to());

@@ -272,6 +272,7 @@ async fn a_share_that_differs_by_a_noted_correction_names_it_and_is_not_called_w
         force: true,
         reason: Some("a test".to_owned()),
         requested_by: "finance".to_owned(),
+        request: None,
     };
     store.engine.close_period(&close).await.unwrap();
     let alias = NewTenantAlias {

@@ -49,7 +49,7 @@ async fn october() -> Store {
 }
 
 fn asked(of: &str) -> CloseRequest {
-    CloseRequest { month: month(of), force: false, reason: None, requested_by: "finance".to_owned() }
+    CloseRequest { month: month(of), force: false, reason: None, requested_by: "finance".to_owned(), request: None }
 }
 
 fn forced(of: &str) -> CloseRequest {
@@ -62,7 +62,10 @@ async fn close(store: &Store, of: &str) -> PeriodChanged {
 
 async fn reopen(store: &Store, of: &str) -> Result<PeriodChanged, EngineError> {
     let reason = "a bill came late".to_owned();
-    store.engine.reopen_period(&ReopenRequest { month: month(of), reason, requested_by: "finance".to_owned() }).await
+    store
+        .engine
+        .reopen_period(&ReopenRequest { month: month(of), reason, requested_by: "finance".to_owned(), request: None })
+        .await
 }
 
 /// The codes of what stands against a close, each once.
@@ -189,6 +192,24 @@ async fn small_differences_of_a_closed_month_are_noted_and_swept_and_large_ones_
     assert!(store.engine.sweep_periods("finance").await.unwrap().is_empty());
     assert_eq!(cost(&store, "2026-11", "billed", &[]).await, 0);
     assert_ne!(cost(&store, "2026-11", "billed", &[("filter", "tenant:acme")]).await, 0);
+    check_ledger(&store).await;
+}
+
+#[tokio::test]
+async fn two_runs_at_once_leave_no_more_undone_than_one() {
+    let store = october().await;
+    close(&store, "2026-10").await;
+    // Each day moves 59 cents from one to the other: one of them may stay undone, both together may not.
+    let small = 24 * HOUR / 1000;
+    measure(&store, &[used("2026-10-05", "acme", small), used("2026-10-06", "acme", small)]).await;
+    let run_of = |day: &'static str| store.engine.run_and_wait(RunRequest::of(days(day, day), "test"));
+    let (first, second) = tokio::join!(run_of("2026-10-05"), run_of("2026-10-06"));
+    let posted = [first.unwrap().posting, second.unwrap().posting];
+    assert_eq!(posted.iter().flatten().count(), 1, "{posted:?}");
+    let noted = store.engine.pending_corrections_all_tenants().await.unwrap();
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    let is_small = |moved: i128| atoms("0.50") < moved && moved <= atoms("1.00");
+    assert!(noted[0].consumers.iter().all(|one| is_small(one.amount_reporting.abs())), "{noted:?}");
     check_ledger(&store).await;
 }
 

@@ -57,6 +57,7 @@ async fn close(store: &Store) {
         force: true,
         reason: Some("a test".to_owned()),
         requested_by: "finance".to_owned(),
+        request: None,
     };
     store.engine.close_period(&request).await.unwrap();
 }
@@ -94,6 +95,7 @@ async fn a_statement_that_was_lost_is_made_again_byte_for_byte() {
         month: "2026-10".parse().unwrap(),
         reason: "a late bill".to_owned(),
         requested_by: "finance".to_owned(),
+        request: None,
     };
     store.engine.reopen_period(&request).await.unwrap();
     import(&store, &[line("USD", "20.00")]).await;
@@ -145,9 +147,9 @@ async fn a_close_that_its_process_could_not_tell_the_catalog_of_counts_as_a_vers
     let other = Engine::new(lake, Arc::new(catalog), store.clock.clone(), Settings::default());
     let (month, reason) = ("2026-10".parse().unwrap(), "a late bill".to_owned());
     let requested_by = "finance".to_owned();
-    let reopen = ReopenRequest { month, reason: reason.clone(), requested_by: requested_by.clone() };
+    let reopen = ReopenRequest { month, reason: reason.clone(), requested_by: requested_by.clone(), request: None };
     other.reopen_period(&reopen).await.unwrap();
-    let again = CloseRequest { month, force: true, reason: Some(reason), requested_by };
+    let again = CloseRequest { month, force: true, reason: Some(reason), requested_by, request: None };
     let closed = other.close_period(&again).await.unwrap();
 
     let versions: Vec<(i64, u32)> =

@@ -55,21 +55,40 @@ impl Catalog {
             sqlx::query("DELETE FROM pending_corrections WHERE day = $1").bind(day).execute(&mut *tx).await?;
         }
         for row in noted {
-            sqlx::query(
-                "INSERT INTO pending_corrections (day, pool, month, run, noted_at, consumers) \
-                 VALUES ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(&row.day)
-            .bind(&row.pool)
-            .bind(&row.month)
-            .bind(&row.run)
-            .bind(row.noted_at)
-            .bind(&row.consumers)
-            .execute(&mut *tx)
-            .await?;
+            note(&mut tx, row).await?;
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Notes these beside what is noted, unless what is noted of days outside `from..=to` is no longer `elsewhere`, in
+    /// the order of [`Catalog::pending_corrections_all_tenants`]; then it notes nothing and returns false.
+    ///
+    /// What was noted before of the same day and pool is replaced; the rest of the days stays.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing is noted.
+    pub async fn note_pending_corrections(
+        &self,
+        (from, to): (&str, &str),
+        elsewhere: &[PendingCorrectionRow],
+        noted: &[PendingCorrectionRow],
+    ) -> Result<bool, CatalogError> {
+        let mut tx = self.begin().await?;
+        let found: Vec<PendingCorrectionRow> =
+            sqlx::query_as("SELECT * FROM pending_corrections WHERE day < $1 OR $2 < day ORDER BY day, pool")
+                .bind(from)
+                .bind(to)
+                .fetch_all(&mut *tx)
+                .await?;
+        if found != elsewhere {
+            return Ok(false);
+        }
+        for row in noted {
+            note(&mut tx, row).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// What is noted and not corrected, by day and pool.
@@ -112,6 +131,23 @@ impl Catalog {
     pub async fn period_changes(&self) -> Result<Vec<PeriodChangeRow>, CatalogError> {
         Ok(sqlx::query_as("SELECT * FROM period_changes ORDER BY posting").fetch_all(&self.read).await?)
     }
+}
+
+async fn note(tx: &mut Transaction<'static, Any>, row: &PendingCorrectionRow) -> Result<(), CatalogError> {
+    sqlx::query(
+        "INSERT INTO pending_corrections (day, pool, month, run, noted_at, consumers) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (day, pool) DO UPDATE SET month = excluded.month, run = excluded.run, \
+         noted_at = excluded.noted_at, consumers = excluded.consumers",
+    )
+    .bind(&row.day)
+    .bind(&row.pool)
+    .bind(&row.month)
+    .bind(&row.run)
+    .bind(row.noted_at)
+    .bind(&row.consumers)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 async fn insert(tx: &mut Transaction<'static, Any>, change: &PeriodChangeRow) -> Result<(), CatalogError> {

@@ -283,6 +283,30 @@ async fn what_is_not_corrected_is_replaced_by_day() {
 }
 
 #[tokio::test]
+async fn what_is_not_corrected_is_noted_only_beside_what_was_reckoned_with() {
+    let (catalog, _folder) = open().await;
+    let noted = |day: &str, run: &str| PendingCorrectionRow {
+        day: day.to_owned(),
+        pool: "a".to_owned(),
+        month: day[..7].to_owned(),
+        run: run.to_owned(),
+        noted_at: 1,
+        consumers: "[]".to_owned(),
+    };
+    let (fifth, sixth) = (noted("2026-10-05", "run-1"), noted("2026-10-06", "run-2"));
+    let (on_fifth, on_sixth) = (("2026-10-05", "2026-10-05"), ("2026-10-06", "2026-10-06"));
+    assert!(catalog.note_pending_corrections(on_fifth, &[], std::slice::from_ref(&fifth)).await.unwrap());
+    assert!(!catalog.note_pending_corrections(on_sixth, &[], std::slice::from_ref(&sixth)).await.unwrap());
+    assert_eq!(catalog.pending_corrections_all_tenants().await.unwrap(), [fifth.clone()]);
+    let beside = std::slice::from_ref(&fifth);
+    assert!(catalog.note_pending_corrections(on_sixth, beside, std::slice::from_ref(&sixth)).await.unwrap());
+    let again = noted("2026-10-05", "run-3");
+    let beside = std::slice::from_ref(&sixth);
+    assert!(catalog.note_pending_corrections(on_fifth, beside, std::slice::from_ref(&again)).await.unwrap());
+    assert_eq!(catalog.pending_corrections_all_tenants().await.unwrap(), [again, sixth]);
+}
+
+#[tokio::test]
 async fn what_is_said_of_a_sources_period_replaces_what_the_same_speaker_said() {
     let (catalog, _folder) = open().await;
     let said = |by: &str, state: &str| SourcePeriodRow {
