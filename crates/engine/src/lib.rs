@@ -73,6 +73,8 @@ pub struct Engine {
     pub(crate) kept_cells: Arc<query::current::KeptCells>,
     /// How well the snapshots of the last export were measured.
     pub(crate) kept_qualities: Arc<query::current::KeptQualities>,
+    /// Days that `explain` computed again last.
+    pub(crate) kept_replays: Arc<query::explain::KeptReplays>,
     /// Prices that stand in for the published card at current rates, if whoever started the process gave any.
     pub(crate) unit_costs: Option<query::UnitCosts>,
     /// Who holds usage that is acknowledged and not in the lake yet, if anybody.
@@ -97,6 +99,7 @@ impl Engine {
             touched: Arc::default(),
             kept_cells: Arc::default(),
             kept_qualities: Arc::default(),
+            kept_replays: Arc::default(),
             unit_costs: None,
             hot: None,
         }
