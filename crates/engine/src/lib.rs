@@ -30,7 +30,7 @@ pub mod query;
 pub mod reconciliation;
 /// Running attribution and posting its differences.
 pub mod run;
-/// An engine over empty stores, for unit tests.
+/// An engine over empty stores and a key of entries, for unit tests.
 #[cfg(test)]
 mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
