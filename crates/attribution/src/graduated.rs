@@ -16,6 +16,12 @@ use std::sync::Arc;
 pub struct MonthSoFar(BTreeMap<(String, usize), BTreeMap<Arc<str>, i128>>);
 
 impl MonthSoFar {
+    /// Returns how many quantities it holds.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
+    }
+
     /// Returns the quantity in atoms of the meter's unit, 0 for what nobody used yet.
     #[must_use]
     pub fn quantity(&self, pool: &str, row: usize, tenant: &str) -> i128 {

@@ -30,7 +30,7 @@ pub mod query;
 pub mod reconciliation;
 /// Running attribution and posting its differences.
 pub mod run;
-/// An engine over empty stores, for unit tests.
+/// An engine over empty stores and a key of entries, for unit tests.
 #[cfg(test)]
 mod sample;
 /// What the binary decides once: zone, reporting currency, limits.
@@ -73,6 +73,8 @@ pub struct Engine {
     pub(crate) kept_cells: Arc<query::current::KeptCells>,
     /// How well the snapshots of the last export were measured.
     pub(crate) kept_qualities: Arc<query::current::KeptQualities>,
+    /// Days that `explain` computed again last.
+    pub(crate) kept_replays: Arc<query::explain::KeptReplays>,
     /// Prices that stand in for the published card at current rates, if whoever started the process gave any.
     pub(crate) unit_costs: Option<query::UnitCosts>,
     /// Who holds usage that is acknowledged and not in the lake yet, if anybody.
@@ -97,6 +99,7 @@ impl Engine {
             touched: Arc::default(),
             kept_cells: Arc::default(),
             kept_qualities: Arc::default(),
+            kept_replays: Arc::default(),
             unit_costs: None,
             hot: None,
         }

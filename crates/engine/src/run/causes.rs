@@ -207,8 +207,8 @@ fn definitions<'p>(policy: &'p Policy) -> BTreeMap<&'p str, Definition<'p>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::entry_key;
     use domain::Currency;
-    use domain::policy::Tier;
     use ledger::{Measures, Sums};
 
     const ALL: Changed = Changed {
@@ -223,32 +223,9 @@ mod tests {
     };
 
     fn key(pool: &str, tenant: Option<&str>, basis: Basis, method: Method) -> EntryKey {
-        EntryKey {
-            charge_date: "2026-10-01".parse().unwrap(),
-            tier: Tier::Direct,
-            basis,
-            memo: false,
-            status: Status::Final,
-            charge_category: None,
-            pool: pool.into(),
-            method: Some(method),
-            consumer: tenant.unwrap_or("__variance__").into(),
-            tenant: tenant.map(Into::into),
-            user: None,
-            workflow: None,
-            repo: None,
-            task_class: None,
-            cluster: None,
-            labels_key: "{}".into(),
-            provider: None,
-            service: None,
-            source: None,
-            commitment_status: None,
-            invoice_id: None,
-            category: None,
-            meter: None,
-            currency: Currency::USD,
-        }
+        let consumer = tenant.unwrap_or("__variance__").into();
+        let (method, tenant) = (Some(method), tenant.map(Into::into));
+        EntryKey { basis, method, consumer, tenant, ..entry_key("2026-10-01", pool, "") }
     }
 
     /// Causes of a day on which the pools `restated` went in with 2 instead of 1, and the pool `same` with 1 as before.

@@ -325,37 +325,13 @@ fn to_correction(consumer: &str, net: Net) -> ConsumerCorrection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::policy::{Basis, Method, Tier};
+    use crate::sample::entry_key;
     use ledger::{Cause, Desired, Difference, EntryKey};
 
     /// A difference on a day of October.
     fn line(day: &str, pool: &str, tenant: &str, cents: i128) -> Line {
-        let key = EntryKey {
-            charge_date: day.parse().expect("a day"),
-            tier: Tier::Direct,
-            basis: Basis::Billed,
-            memo: false,
-            status: Status::Final,
-            charge_category: Some("Usage".into()),
-            pool: pool.into(),
-            method: Some(Method::Proportional),
-            consumer: tenant.into(),
-            tenant: Some(tenant.into()),
-            user: None,
-            workflow: None,
-            repo: None,
-            task_class: None,
-            cluster: None,
-            labels_key: "{}".into(),
-            provider: None,
-            service: None,
-            source: None,
-            commitment_status: None,
-            invoice_id: None,
-            category: None,
-            meter: None,
-            currency: Currency::USD,
-        };
+        let category = Some("Usage".into());
+        let key = EntryKey { charge_category: category, ..entry_key(day, pool, tenant) };
         let atoms = cents * (domain::money::ATOMS_PER_UNIT / 100);
         let says = Desired { amount: atoms, billed_amount: atoms, amount_reporting: atoms, ..Desired::default() };
         let billing_month = "2026-11".parse().expect("a month");

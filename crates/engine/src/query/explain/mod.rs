@@ -31,6 +31,8 @@ mod bills;
 mod by_resource;
 /// All cells of a pool on a day, recomputed.
 mod cells;
+/// Days that were computed again last.
+mod kept;
 /// Prices of what was used.
 mod prices;
 /// The day computed again from what its run read.
@@ -44,6 +46,7 @@ mod words;
 
 pub use bills::{BillImport, BillLine};
 pub use cells::{ExplainedCell, ExplainedComponent, RecomputedFrom};
+pub(crate) use kept::KeptReplays;
 pub use prices::ExplainedPrice;
 use replay::Replay;
 pub use rule::ExplainedRule;
@@ -211,7 +214,7 @@ impl Engine {
         for (id, words) in own {
             let went_in: Vec<PoolDay> = put_in.iter().filter(|row| id.is_of(row)).cloned().collect();
             let run = went_in.first().map(|row| &row.run);
-            let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_ref);
+            let replay = run.and_then(|run| replays.get(run)).and_then(Option::as_deref);
             let noted = noted_of(&noted, query, &id.pool);
             pools.push(self.explain_pool(asked, &id, words, &went_in, replay, noted).await?);
         }
@@ -234,7 +237,7 @@ impl Engine {
         own: &BTreeMap<PoolId, PoolWords>,
         put_in: &[PoolDay],
         newest: Option<&str>,
-    ) -> Result<BTreeMap<Arc<str>, Option<Replay>>, EngineError> {
+    ) -> Result<BTreeMap<Arc<str>, Option<Arc<Replay>>>, EngineError> {
         let mut by_run: BTreeMap<Arc<str>, Vec<PoolDay>> = BTreeMap::new();
         for row in put_in.iter().filter(|row| own.keys().any(|id| id.is_of(row))) {
             by_run.entry(Arc::clone(&row.run)).or_default().push(row.clone());

@@ -17,9 +17,9 @@ use attribution::line::{AttributeSet, LinePart};
 use attribution::pool::ComponentKey as LinesKey;
 use attribution::usage::UsageCell;
 use attribution::window::WindowPool;
-use domain::DayRange;
 use domain::policy::{Method, Policy};
 use domain::rates::{PriceRow, RateCard};
+use domain::{Day, DayRange};
 use ledger::PoolDay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,6 +44,22 @@ pub(super) struct Replay {
 }
 
 impl Replay {
+    /// Returns how many values it holds, for whoever bounds what is kept.
+    pub(super) fn cells(&self) -> usize {
+        // The least is one, so that days without pools do not add up unseen.
+        1 + self.pools.values().map(BTreeMap::len).sum::<usize>() + self.month_so_far.cells()
+    }
+
+    /// Returns a day that counts as so many cells.
+    #[cfg(test)]
+    pub(super) fn of_cells(count: usize) -> Self {
+        let cell = |at: usize| ((ComponentKey::default(), (vec![at.to_string()], false, None)), CellShare::default());
+        let pools = BTreeMap::from([("a".to_owned(), (1..count).map(cell).collect())]);
+        let (version, valid_from) = (String::new(), "2026-11-01".parse().expect("a day"));
+        let card = RateCard { version, currency: domain::Currency::USD, valid_from, prices: Vec::new() };
+        Self { pools, month_so_far: MonthSoFar::default(), card: Arc::new(card) }
+    }
+
     /// Returns the shares of a pool; none where they cannot be computed again.
     pub(super) fn pool(&self, pool: &str) -> Option<&CellShares> {
         self.pools.get(pool)
@@ -86,10 +102,14 @@ impl Engine {
         asked: &Asked<'_>,
         went_in: &[PoolDay],
         is_newest: bool,
-    ) -> Result<Option<Replay>, EngineError> {
+    ) -> Result<Option<Arc<Replay>>, EngineError> {
         let date = asked.query.date;
         let Some((noted, run)) = Inputs::of(went_in) else { return Ok(None) };
         let Some(books) = self.books_of_run(asked, &noted, &run, is_newest).await? else { return Ok(None) };
+        let state = state_of(date, &noted, &books);
+        if let Some(replay) = self.kept_replays.find(&state) {
+            return Ok(Some(replay));
+        }
         let session = self.session(&self.lake.pin_at(&noted.versions()).await?)?;
         let Some(policy) = policy_of(&session, &books, &noted.policy_version, date).await? else { return Ok(None) };
         let day = DayRange::single(date);
@@ -115,7 +135,12 @@ impl Engine {
             },
         );
         let card = Arc::clone(&books.card_on(date).content);
-        Ok(Some(Replay { pools: shares_by_pool(&outcome, are_what_ran), month_so_far, card }))
+        let replay = Arc::new(Replay { pools: shares_by_pool(&outcome, are_what_ran), month_so_far, card });
+        // Events have no version, so what they give is never the same for sure.
+        if !has_windows(&policy) {
+            self.kept_replays.keep(state, &replay);
+        }
+        Ok(Some(replay))
     }
 
     /// The books as the run knew them, in which its policy and card are the only ones.
@@ -133,10 +158,10 @@ impl Engine {
         let mut books = asked.books.with_policy(policy).with_card(card);
         books.tenants = self.catalog.tenant_book_all_tenants(known.tenants).await?;
         if known.fx < books.fx_recorded {
-            books.fx = self.books(known.fx).await?.fx;
+            (books.fx, books.fx_recorded) = (self.books(known.fx).await?.fx, known.fx);
         }
         if known.meters < books.meters_recorded {
-            books.meters = self.books(known.meters).await?.meters;
+            (books.meters, books.meters_recorded) = (self.books(known.meters).await?.meters, known.meters);
         }
         Ok(Some(books))
     }
@@ -178,6 +203,22 @@ impl Engine {
             resolve: &resolve,
         })
     }
+}
+
+/// What names everything that the day is computed from, events aside.
+fn state_of(day: Day, noted: &Inputs, books: &Books) -> String {
+    let tenants = books.tenants.recorded_up_to();
+    let (policy, card) = (books.policy_on(day), books.card_on(day));
+    format!(
+        "{day} {:?} {:?} {} {:?} {} {tenants:?} {} {}",
+        noted.versions(),
+        noted.policy_version,
+        policy.sha256,
+        card.name,
+        card.sha256,
+        books.fx_recorded,
+        books.meters_recorded
+    )
 }
 
 /// The shares of every pool that was run; without those that look at events, if these are other ones by now.
