@@ -7,6 +7,7 @@ type Exact = Intl.StringNumericLiteral;
 
 const locale = (): string[] => (typeof navigator === "undefined" ? ["en-US"] : [...navigator.languages]);
 const cache = new Map<string, Intl.NumberFormat>();
+const dates = new Map<string, Intl.DateTimeFormat>();
 
 function formatter(options: Intl.NumberFormatOptions, of?: string): Intl.NumberFormat {
   const key = JSON.stringify([options, of]);
@@ -14,6 +15,17 @@ function formatter(options: Intl.NumberFormatOptions, of?: string): Intl.NumberF
   if (!found) {
     found = new Intl.NumberFormat(of ?? locale(), options);
     cache.set(key, found);
+  }
+  return found;
+}
+
+/** A formatter costs more than what it formats: a table asks for the same one in every cell. */
+function calendar(options: Intl.DateTimeFormatOptions, of?: string): Intl.DateTimeFormat {
+  const key = JSON.stringify([options, of]);
+  let found = dates.get(key);
+  if (!found) {
+    found = new Intl.DateTimeFormat(of ?? locale(), options);
+    dates.set(key, found);
   }
   return found;
 }
@@ -101,20 +113,20 @@ export function growth(now: string, before: string | null | undefined, of?: stri
 export function day(text: string, short = false, of?: string): string {
   const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", month: "short", day: "numeric" };
   if (!short) options.year = "numeric";
-  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(`${text}T00:00:00Z`));
+  return calendar(options, of).format(new Date(`${text}T00:00:00Z`));
 }
 
 /** Returns an instant in a zone, such as `Nov 29, 00:10`. */
 export function instant(text: string, timeZone: string, of?: string): string {
   const options = { timeZone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
-  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(text));
+  return calendar(options, of).format(new Date(text));
 }
 
 /** Returns the days as one phrase. */
 export function days(from: string, to: string, of?: string): string {
   const options = { timeZone: "UTC", month: "short", day: "numeric", year: "numeric" } as const;
   const at = (text: string) => new Date(`${text}T00:00:00Z`);
-  return new Intl.DateTimeFormat(of ?? locale(), options).formatRange(at(from), at(to));
+  return calendar(options, of).formatRange(at(from), at(to));
 }
 
 /** Returns the word with a capital. */
@@ -124,10 +136,10 @@ export function capital(word: string): string {
 
 /** Returns the day of an instant in a zone. */
 export function instantDay(text: string, timeZone: string, of?: string): string {
-  return new Intl.DateTimeFormat(of ?? locale(), { timeZone, month: "short", day: "numeric", year: "numeric" }).format(new Date(text));
+  return calendar({ timeZone, month: "short", day: "numeric", year: "numeric" }, of).format(new Date(text));
 }
 
 /** Returns a month such as `October 2026`. */
 export function month(text: string, of?: string): string {
-  return new Intl.DateTimeFormat(of ?? locale(), { timeZone: "UTC", month: "long", year: "numeric" }).format(new Date(`${text}-01T00:00:00Z`));
+  return calendar({ timeZone: "UTC", month: "long", year: "numeric" }, of).format(new Date(`${text}-01T00:00:00Z`));
 }
