@@ -30,13 +30,24 @@ function calendar(options: Intl.DateTimeFormatOptions, of?: string): Intl.DateTi
   return found;
 }
 
+const minors = new WeakMap<Intl.NumberFormat, string>();
+/** Returns the smallest amount that a formatter of money shows. */
+function minorUnit(format: Intl.NumberFormat): string {
+  let found = minors.get(format);
+  if (found === undefined) {
+    const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
+    found = digits === 0 ? "1" : `0.${"0".repeat(digits - 1)}1`;
+    minors.set(format, found);
+  }
+  return found;
+}
+
 /** Returns money in its minor units, such as `$12,480.11`; less than one of them, but not nothing, is `<$0.01`. */
 export function money(text: string | null | undefined, currency: string, of?: string): string {
   if (text == null || !parse(text)) return "–";
   const options: Intl.NumberFormatOptions = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
   const format = formatter(options, of);
-  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
-  const minor = digits === 0 ? "1" : `0.${"0".repeat(digits - 1)}1`;
+  const minor = minorUnit(format);
   const bare = text.replace(/^-/, "");
   if (sign(text) !== 0 && compare(bare, minor) < 0) {
     return `${sign(text) < 0 ? "−" : ""}<${format.format(minor as Exact)}`;
