@@ -19,7 +19,7 @@ export function noteFirstRows(page) {
 }
 
 /** Scrolls from the first row to the last. Returns the time of each frame in ms, sorted, and the most rows drawn at once. */
-export function scrollAll(page) {
+export function scrollAll(page, frames = FRAMES) {
   return page.evaluate(async (count) => {
     const box = [...document.querySelectorAll(".scroll[aria-label*=table]")].at(-1);
     const end = box.scrollHeight - box.clientHeight;
@@ -34,7 +34,7 @@ export function scrollAll(page) {
       rows = Math.max(rows, document.querySelectorAll("tbody tr.row").length);
     }
     return { times: times.toSorted((a, b) => a - b), rows };
-  }, FRAMES);
+  }, frames);
 }
 
 /** Returns how long a click on the head of a column took until the rows were painted in the new order, in ms. */
@@ -61,11 +61,11 @@ export function searchFor(page, words) {
 }
 
 /** Returns the figures of an opened board in whole milliseconds. */
-export async function figures(page, { head, words }) {
+export async function figures(page, { head, words, frames = FRAMES }) {
   const first = await page.waitForFunction(() => globalThis.firstRows);
   const whole = (value) => Math.round(value * 10) / 10;
   const found = { first_rows_ms: whole(await first.jsonValue()) };
-  const { times, rows } = await scrollAll(page);
+  const { times, rows } = await scrollAll(page, frames);
   const at = (part) => whole(times[Math.min(times.length - 1, Math.floor(times.length * part))]);
   Object.assign(found, { frames: times.length, frame_p50_ms: at(0.5), frame_p95_ms: at(0.95), frame_p99_ms: at(0.99), frame_max_ms: at(1), rows_drawn_max: rows });
   return { ...found, sort_ms: whole(await sortBy(page, head)), search_ms: whole(await searchFor(page, words)) };

@@ -46,7 +46,7 @@ test(`${TENANTS} workspaces x ${DAYS} days: rows out of sight are not drawn, and
   await page.route("**/api/v1/**", (route) => fixture.answer(route));
   await noteFirstRows(page);
   await page.goto(`${server.url}/platform/cost?r=365d`);
-  const found = await figures(page, { head: "Members", words: "workspace 99" });
+  const found = await figures(page, { head: "Members", words: "workspace 99", frames: 120 });
   console.log(`${TENANTS} workspaces x ${DAYS} days: ${JSON.stringify(found)}`);
   assert.ok(found.rows_drawn_max > 20 && found.rows_drawn_max < ROWS_DRAWN_MAX, `${found.rows_drawn_max} rows drawn`);
   assert.ok(fixture.calls.filter((call) => call === "GET /snapshots").length <= 1, "snapshots of all rows are too many to be read");
