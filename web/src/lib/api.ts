@@ -4,7 +4,10 @@ import type { components } from "./schema.d.ts";
 import type { SnapshotRow } from "./metrics.ts";
 
 type Schemas = components["schemas"];
-export type Problem = Pick<Schemas["Problem"], "code" | "title" | "detail" | "request_id" | "status">;
+export type Problem = Pick<Schemas["Problem"], "code" | "title" | "detail" | "request_id" | "status"> & {
+  /** What is wrong in detail, and where. */
+  errors?: Pick<Schemas["ProblemError"], "pointer" | "message">[];
+};
 export type Tenant = Schemas["TenantBody"];
 export type Schema<Name extends keyof Schemas> = Schemas[Name];
 /** A row of costs; the view at current rates also says what was used. */
@@ -69,7 +72,8 @@ export class ApiError extends Error {
   }
 }
 
-const OFFLINE: Problem = {
+/** What is said of a server that gives no answer. */
+export const OFFLINE: Problem = {
   code: "unreachable",
   title: "The server does not answer",
   detail: "The server could not be reached. Check the connection and try again.",
@@ -95,6 +99,11 @@ export function jsonBody(content: unknown): Body {
   return { type: "application/json", text: JSON.stringify(content) };
 }
 
+/** Returns a key under which a request counts once; also where a page that came without TLS has no `randomUUID`. */
+export function onceKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Returns JSON with its numbers in quotes: a number would lose digits on its way through a float. */
 export function numbersAsText(json: string): string {
   return json.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (found) => (found.startsWith('"') ? found : `"${found}"`));
@@ -107,9 +116,10 @@ export class Client {
     private readonly refused: () => void = () => undefined,
   ) {}
 
-  private async send(method: string, path: string, query: Query, accept: string, signal?: AbortSignal, body?: Body): Promise<Response> {
+  private async send(method: string, path: string, query: Query, accept: string, signal?: AbortSignal, body?: Body, key?: string): Promise<Response> {
     const headers: Record<string, string> = { authorization: `Bearer ${this.token}`, accept };
     if (body) headers["content-type"] = body.type;
+    if (key) headers["idempotency-key"] = key;
     let answer: Response;
     try {
       const init: RequestInit = { method, headers, credentials: "omit" };
@@ -129,6 +139,7 @@ export class Client {
       detail: said.detail ?? `The server answered ${answer.status}.`,
       request_id: said.request_id ?? answer.headers.get("x-request-id") ?? "",
       status: answer.status,
+      errors: said.errors ?? [],
     });
   }
 
@@ -136,8 +147,9 @@ export class Client {
     return (await this.send("GET", path, query, "application/json", signal)).json() as Promise<T>;
   }
 
-  async post<T>(path: string, query: Query = {}, body?: Body): Promise<T> {
-    return (await this.send("POST", path, query, "application/json", undefined, body)).json() as Promise<T>;
+  /** With a key the server does it once, however often it is asked. */
+  async post<T>(path: string, query: Query = {}, body?: Body, key?: string): Promise<T> {
+    return (await this.send("POST", path, query, "application/json", undefined, body, key)).json() as Promise<T>;
   }
 
   async put<T>(path: string, body: Body): Promise<T> {

@@ -7,6 +7,7 @@ type Exact = Intl.StringNumericLiteral;
 
 const locale = (): string[] => (typeof navigator === "undefined" ? ["en-US"] : [...navigator.languages]);
 const cache = new Map<string, Intl.NumberFormat>();
+const dates = new Map<string, Intl.DateTimeFormat>();
 
 function formatter(options: Intl.NumberFormatOptions, of?: string): Intl.NumberFormat {
   const key = JSON.stringify([options, of]);
@@ -18,13 +19,35 @@ function formatter(options: Intl.NumberFormatOptions, of?: string): Intl.NumberF
   return found;
 }
 
+/** A formatter costs more than what it formats: a table asks for the same one in every cell. */
+function calendar(options: Intl.DateTimeFormatOptions, of?: string): Intl.DateTimeFormat {
+  const key = JSON.stringify([options, of]);
+  let found = dates.get(key);
+  if (!found) {
+    found = new Intl.DateTimeFormat(of ?? locale(), options);
+    dates.set(key, found);
+  }
+  return found;
+}
+
+const minors = new WeakMap<Intl.NumberFormat, string>();
+/** Returns the smallest amount that a formatter of money shows. */
+function minorUnit(format: Intl.NumberFormat): string {
+  let found = minors.get(format);
+  if (found === undefined) {
+    const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
+    found = digits === 0 ? "1" : `0.${"0".repeat(digits - 1)}1`;
+    minors.set(format, found);
+  }
+  return found;
+}
+
 /** Returns money in its minor units, such as `$12,480.11`; less than one of them, but not nothing, is `<$0.01`. */
 export function money(text: string | null | undefined, currency: string, of?: string): string {
   if (text == null || !parse(text)) return "–";
   const options: Intl.NumberFormatOptions = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
   const format = formatter(options, of);
-  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
-  const minor = digits === 0 ? "1" : `0.${"0".repeat(digits - 1)}1`;
+  const minor = minorUnit(format);
   const bare = text.replace(/^-/, "");
   if (sign(text) !== 0 && compare(bare, minor) < 0) {
     return `${sign(text) < 0 ? "−" : ""}<${format.format(minor as Exact)}`;
@@ -101,20 +124,20 @@ export function growth(now: string, before: string | null | undefined, of?: stri
 export function day(text: string, short = false, of?: string): string {
   const options: Intl.DateTimeFormatOptions = { timeZone: "UTC", month: "short", day: "numeric" };
   if (!short) options.year = "numeric";
-  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(`${text}T00:00:00Z`));
+  return calendar(options, of).format(new Date(`${text}T00:00:00Z`));
 }
 
 /** Returns an instant in a zone, such as `Nov 29, 00:10`. */
 export function instant(text: string, timeZone: string, of?: string): string {
   const options = { timeZone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
-  return new Intl.DateTimeFormat(of ?? locale(), options).format(new Date(text));
+  return calendar(options, of).format(new Date(text));
 }
 
 /** Returns the days as one phrase. */
 export function days(from: string, to: string, of?: string): string {
   const options = { timeZone: "UTC", month: "short", day: "numeric", year: "numeric" } as const;
   const at = (text: string) => new Date(`${text}T00:00:00Z`);
-  return new Intl.DateTimeFormat(of ?? locale(), options).formatRange(at(from), at(to));
+  return calendar(options, of).formatRange(at(from), at(to));
 }
 
 /** Returns the word with a capital. */
@@ -124,10 +147,10 @@ export function capital(word: string): string {
 
 /** Returns the day of an instant in a zone. */
 export function instantDay(text: string, timeZone: string, of?: string): string {
-  return new Intl.DateTimeFormat(of ?? locale(), { timeZone, month: "short", day: "numeric", year: "numeric" }).format(new Date(text));
+  return calendar({ timeZone, month: "short", day: "numeric", year: "numeric" }, of).format(new Date(text));
 }
 
 /** Returns a month such as `October 2026`. */
 export function month(text: string, of?: string): string {
-  return new Intl.DateTimeFormat(of ?? locale(), { timeZone: "UTC", month: "long", year: "numeric" }).format(new Date(`${text}-01T00:00:00Z`));
+  return calendar({ timeZone: "UTC", month: "long", year: "numeric" }, of).format(new Date(`${text}-01T00:00:00Z`));
 }

@@ -67,6 +67,11 @@ export function may(role: string, page: PageOf): boolean {
   return page.roles.some((known) => known === role);
 }
 
+/** Returns whether the role enters invoices and adjustments and says which bills are final. */
+export function keepsBooks(role: string): boolean {
+  return FINANCE.some((known) => known === role);
+}
+
 export interface Entry {
   href: string;
   title: string;

@@ -11,19 +11,23 @@ class Session {
   isOpening = $state(true);
   /** Why the last session ended, if it did not end by the person's wish. */
   ended = $state(false);
+  /** Why the stored token could not be tried: a server that fails now says nothing against it. */
+  failure = $state<unknown>(null);
 
   /** Tries the token of this tab, if there is one. */
-  async restore(): Promise<void> {
+  restore = async (): Promise<void> => {
+    [this.isOpening, this.failure] = [true, null];
     const token = sessionStorage.getItem(KEY);
     try {
       if (token !== null) await this.open(token);
-    } catch {
+    } catch (error) {
       // The sign-in page says what is wrong when the token is entered again.
-      this.close(true);
+      if (error instanceof ApiError && [401, 403].includes(error.problem.status)) this.close(true);
+      else this.failure = error;
     } finally {
       this.isOpening = false;
     }
-  }
+  };
 
   /** Signs in. Throws what the server says against it. */
   async open(token: string): Promise<void> {
@@ -61,10 +65,12 @@ class Session {
 export const session = new Session();
 
 /** Returns what a person can be told about an error. */
-export function problemOf(error: unknown): { title: string; detail: string; code: string; request: string } {
+export function problemOf(error: unknown): { title: string; detail: string; code: string; request: string; faults: string[] } {
   if (error instanceof ApiError) {
-    const { title, detail, code, request_id } = error.problem;
-    return { title, detail: detail ?? "", code, request: request_id ?? "" };
+    const { title, detail, code, request_id, errors = [] } = error.problem;
+    const said = detail ?? "";
+    const faults = errors.filter(({ message }) => !said.includes(message)).map(({ pointer, message }) => [pointer, message].filter(Boolean).join(": "));
+    return { title, detail: said, code, request: request_id ?? "", faults };
   }
-  return { title: "Something went wrong in this page", detail: String(error), code: "page", request: "" };
+  return { title: "Something went wrong in this page", detail: String(error), code: "page", request: "", faults: [] };
 }

@@ -1,0 +1,72 @@
+// Ten thousand workspaces over a year: only rows in sight are drawn, and their order is right. How fast that is, is printed.
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { figures, noteFirstRows, searchFor, sortBy } from "./board.mjs";
+import { launch, open } from "./browser.mjs";
+import { Fixture } from "./fixtures.mjs";
+import { startEmpty } from "./server.mjs";
+
+const TENANTS = 10_000;
+const DAYS = 365;
+/** More would be drawn than a screen of this height can show, with some to spare above and below. */
+const ROWS_DRAWN_MAX = 100;
+
+let server;
+let browser;
+before(async () => ([server, browser] = await Promise.all([startEmpty("/costs"), launch()])));
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const members = (index) => (index * 7919) % 10_007;
+/** Answers as large as the server's: every metric of every tenant, summed over the year; of the largest a series. */
+function year() {
+  const fixture = new Fixture({ tenants: TENANTS });
+  const answers = new Map();
+  const total = fixture.days("2025-11-29", fixture.today).map((day) => [day, "137082.191780821917808"]);
+  fixture.costs = ({ view, granularity, group_by: by }) => {
+    const key = `${view} ${granularity} ${by}`;
+    const row = ({ id }, index) => ({
+      key: { tenant: id }, cost: `${(index * 104_729) % 1_000_003}.${String(index).padStart(15, "0")}`, share: "0.000100", previous: "1.00", change: "1.00", pending: "0.00",
+      ...(granularity ? { series: total } : { usage: { member_count: String(members(index)), api_call_count_24h: String(index * 30_011), storage_bytes: String(index * 1_900_000_007), change_count_24h: String(index % 89), incident_count_24h: String(index % 5), monitored_host_count: String(index % 211), audit_event_count_24h: String(index * 91), webhook_delivery_count_24h: String(index * 41), celery_task_count_24h: String(index * 701) } }),
+    });
+    if (!answers.has(key)) {
+      const rows = by !== "tenant" ? [{ key: { [by]: "true" }, cost: "1.00", series: total }] : fixture.tenants.slice(0, granularity ? 5 : TENANTS).map(row);
+      answers.set(key, { rows, totals: { cost: "50035000.00", memo: "0.00" }, meta: { range: {}, currency: "USD", view, unpriced_metrics: [] }, next_cursor: null });
+    }
+    return answers.get(key);
+  };
+  return fixture;
+}
+
+test(`${TENANTS} workspaces x ${DAYS} days: rows out of sight are not drawn, and every order is right`, async () => {
+  const fixture = year();
+  const { page, faults, close } = await open(browser, server, {});
+  await page.route("**/api/v1/**", (route) => fixture.answer(route));
+  await noteFirstRows(page);
+  await page.goto(`${server.url}/platform/cost?r=365d`);
+  const found = await figures(page, { head: "Members", words: "workspace 99", frames: 120 });
+  console.log(`${TENANTS} workspaces x ${DAYS} days: ${JSON.stringify(found)}`);
+  assert.ok(found.rows_drawn_max > 20 && found.rows_drawn_max < ROWS_DRAWN_MAX, `${found.rows_drawn_max} rows drawn`);
+  assert.ok(fixture.calls.filter((call) => call === "GET /snapshots").length <= 1, "snapshots of all rows are too many to be read");
+
+  const rows = page.locator("tbody tr.row");
+  const values = () => rows.locator('td[data-label="Members"]').evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.exact)));
+  const matching = fixture.tenants.map(({ name, id }, index) => ({ text: `${name} ${id}`.toLowerCase(), value: members(index) })).filter(({ text }) => text.includes("workspace") && text.includes("99"));
+  const shown = await values();
+  assert.deepEqual(shown, matching.map(({ value }) => value).toSorted((a, b) => b - a).slice(0, shown.length));
+  assert.equal(await page.getByRole("table").first().getAttribute("aria-rowcount"), String(matching.length + 1));
+
+  await searchFor(page, "");
+  await sortBy(page, "Members");
+  await page.locator(".scroll[aria-label*=table]").last().evaluate((box) => (box.scrollTop = box.scrollHeight));
+  await page.waitForFunction((last) => [...document.querySelectorAll("tbody tr.row")].some((row) => row.getAttribute("aria-rowindex") === last), String(TENANTS + 1));
+  const all = fixture.tenants.map((_, index) => members(index)).toSorted((a, b) => a - b);
+  const end = await values();
+  assert.deepEqual(end, all.slice(-end.length), "the last rows of the other order");
+  assert.ok((await rows.count()) < ROWS_DRAWN_MAX);
+  assert.deepEqual(faults, []);
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await close();
+});
