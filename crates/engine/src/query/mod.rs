@@ -31,6 +31,8 @@ pub mod events;
 pub mod explain;
 /// The filter language: `cluster:west,east -tier:overhead`.
 pub mod filter;
+/// Where the money goes, from providers through pools to tenants.
+pub mod flows;
 /// Which run counts for a day, told by the postings.
 pub mod history;
 /// What rows can be grouped and filtered by.
@@ -93,6 +95,7 @@ pub use current::{CurrentCard, UnitCosts};
 pub use entries::EntryFilter;
 pub use explain::{ExplainQuery, Explanation};
 pub use filter::Filter;
+pub use flows::{FlowColumn, FlowLink, FlowNode, Flows, FlowsQuery};
 pub use keys::GroupKey;
 pub use ledger_changes::{LedgerChange, LedgerChanges, LedgerChangesQuery};
 pub use limits::LimitStatus;
