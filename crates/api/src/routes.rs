@@ -121,6 +121,7 @@ fn costs() -> Vec<Route> {
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
+        route(PlatformAdmin, routes!(runs::cancel_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
         route(FinanceWriter, routes!(periods::list_periods)),
         route(FinanceWriter, routes!(periods::close_period)),

@@ -136,6 +136,9 @@ fn table() -> Vec<Row> {
             send("malformed", "/api/v1/runs", JSON, "{", 400)]),
         Row("GET", "/api/v1/runs", Platform, plain("/api/v1/runs")),
         Row("GET", "/api/v1/runs/{id}", Platform, vec![get("missing", "/api/v1/runs/none", 404), get("malformed", "/api/v1/runs/%ff", 400)]),
+        Row("POST", "/api/v1/runs/{id}/cancel", Platform, vec![
+            send("missing", "/api/v1/runs/none/cancel", JSON, "", 404),
+            send("malformed", "/api/v1/runs/%ff/cancel", JSON, "", 400)]),
         Row("GET", "/api/v1/runs/{id}/events", Platform, vec![
             get("missing", "/api/v1/runs/none/events", 404), get("malformed", "/api/v1/runs/%ff/events", 400)]),
         Row("GET", "/api/v1/schedule", Readers, plain("/api/v1/schedule")),
