@@ -153,7 +153,12 @@ impl Engine {
         let into_pools = balanced(into_pools, &out_of_pools);
         let total: i128 = out_of_pools.values().sum();
         let providers = Shown::new(FlowColumn::Provider, sums(&into_pools, |(from, _)| from), query.top);
-        let pools = Shown::new(FlowColumn::Pool, sums(&out_of_pools, |(from, _)| from), query.top);
+        // A pool of which everything was taken back has nothing on one of its sides.
+        let mut by_pool = sums(&out_of_pools, |(from, _)| from);
+        for (_, pool) in into_pools.keys() {
+            by_pool.entry(pool.clone()).or_default();
+        }
+        let pools = Shown::new(FlowColumn::Pool, by_pool, query.top);
         let tenants = Shown::new(FlowColumn::Tenant, sums(&out_of_pools, |(_, to)| to), query.top);
         let links = [links(&into_pools, &providers, &pools), links(&out_of_pools, &pools, &tenants)].concat();
         Ok(Flows {
