@@ -24,6 +24,7 @@ pub(crate) fn engine_code(error: &EngineError) -> &'static str {
         EngineError::NotAttributed { .. } => "not_attributed",
         EngineError::NotFound { .. } => "not_found",
         EngineError::RunInProgress { .. } => "run_in_progress",
+        EngineError::RunCancelled { .. } => "run_cancelled",
         EngineError::FxMissing { .. } => "fx_missing",
         EngineError::PeriodClosed(_) => "period_closed",
         EngineError::PeriodNotClosable { .. } => "period_not_closable",

@@ -90,6 +90,7 @@ fn add_csv(content: &mut Map<String, Value>) {
         "CostLinesBody",
         "LedgerChangesBody",
         "CoverageAnswerBody",
+        "FlowsBody",
         "OverheadBody",
         "UnitCostsBody",
     ];

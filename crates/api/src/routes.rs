@@ -10,8 +10,8 @@ use crate::around::{Around, BasePath, Guard, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_changes, cost_lines, costs, coverage, event_imports, event_list,
-    events, explain, exports, fixed_costs, fx_rates, health, imports, invoices, lake, ledger, ledger_changes, limits,
-    meters, metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings,
+    events, explain, exports, fixed_costs, flows, fx_rates, health, imports, invoices, lake, ledger, ledger_changes,
+    limits, meters, metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings,
     snapshot_runs, snapshots, source_periods, sources, statements, tenants, tokens, unit_costs, usage, usage_live,
 };
 use axum::Router;
@@ -109,6 +109,7 @@ fn costs() -> Vec<Route> {
         stream(PlatformAdminOnly, routes!(exports::export_usage)),
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
+        route(AdminReader, routes!(flows::show_flows)),
         route(AdminReader, routes!(overhead::show_overhead)),
         route(AdminReader, routes!(unit_costs::list_unit_costs)),
         route(AdminReader, routes!(ledger::list_entries)),
@@ -120,6 +121,7 @@ fn costs() -> Vec<Route> {
         route(PlatformAdmin, routes!(runs::start_run)),
         route(PlatformAdmin, routes!(runs::list_runs)),
         route(PlatformAdmin, routes!(runs::show_run)),
+        route(PlatformAdmin, routes!(runs::cancel_run)),
         stream(PlatformAdmin, routes!(runs::follow_run)),
         route(FinanceWriter, routes!(periods::list_periods)),
         route(FinanceWriter, routes!(periods::close_period)),

@@ -50,7 +50,7 @@ pub async fn follow_run(client: &Client, path: &str, (doing, counted): (&'static
         if let Some(done) = number(["days_done", "done"]) {
             bar.set_position(done);
         }
-        matches!(event.get("status").and_then(Value::as_str), Some("succeeded" | "failed"))
+        matches!(event.get("status").and_then(Value::as_str), Some("succeeded" | "failed" | "cancelled"))
     })
     .await?;
     bar.finish_and_clear();

@@ -52,6 +52,14 @@ pub enum EngineError {
         /// Its days.
         range: String,
     },
+    /// Somebody cancelled the run before it posted.
+    #[error("run {run} was cancelled by {by} before it posted anything; start it again when it is wanted")]
+    RunCancelled {
+        /// The run.
+        run: String,
+        /// Who cancelled it.
+        by: String,
+    },
     /// There is no usable rate of exchange.
     #[error(
         "there is no rate from {from} to {to} of {day} or the 7 days before; enter one with `apportion fx import` and repeat"

@@ -1,6 +1,6 @@
 // What the page of costs has loaded. One bounded request for each view; the chart and the snapshots follow.
 
-import type { Client, Costs, Job, Page, Tenant } from "./api.ts";
+import type { Client, Costs, Job, Page, Schema, Tenant } from "./api.ts";
 import { type Days, each, length, plus } from "./days.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
@@ -21,6 +21,8 @@ interface Charted {
   days: Days;
   top: { id: string; series: Series }[];
   total: Series;
+  /** Days that were corrected after they were posted. */
+  restated: Schema<"RestatedDayBody">[];
 }
 
 export class CostPage {
@@ -96,7 +98,7 @@ export class CostPage {
         this.client.costs({ ...query, group_by: WHOLE[view], limit: 1 }, signal),
       ]);
       const series = top.rows.map((row) => ({ id: row.key.tenant ?? "", series: (row.series ?? []) as Series }));
-      this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series };
+      this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series, restated: whole.meta.restated };
     } catch (error) {
       if (!signal.aborted) this.chartError = error;
     }
@@ -131,10 +133,10 @@ export class CostPage {
   }
 
   /** Returns the chart's layers and days, or null while they are not those of the page. */
-  layers(name: (id: string) => string): { layers: Layer[]; days: string[]; view: View } | null {
+  layers(name: (id: string) => string): { layers: Layer[]; days: string[]; view: View; restated: Schema<"RestatedDayBody">[] } | null {
     if (!this.charted) return null;
-    const { top, total, days, view } = this.charted;
+    const { top, total, days, view, restated } = this.charted;
     const all = each(days);
-    return { layers: layersOf(top.map((row) => ({ ...row, name: name(row.id) })), total, all), days: all, view };
+    return { layers: layersOf(top.map((row) => ({ ...row, name: name(row.id) })), total, all), days: all, view, restated };
   }
 }

@@ -35,23 +35,9 @@ export interface Room {
   gap: number;
 }
 
-/** Ids that begin so stand for what has no name of its own; they come last. */
-export const REST = "\u0000";
-const isRest = (id: string) => id.startsWith(REST);
-
-/** Returns the links with all beyond the largest ends put together; both sides keep their sums. */
-export function foldEnds(links: readonly Link[], side: "from" | "to", most: number, rest: string): Link[] {
-  const totals = new Map<string, string>();
-  for (const link of links) totals.set(link[side], sum([totals.get(link[side]), link.amount]));
-  const kept = new Set([...totals].toSorted(([, a], [, b]) => compare(b, a)).slice(0, most).map(([id]) => id));
-  const folded = new Map<string, Link>();
-  for (const link of links) {
-    const next = kept.has(link[side]) ? link : { ...link, [side]: rest };
-    const key = JSON.stringify([next.from, next.to]);
-    folded.set(key, { ...next, amount: sum([folded.get(key)?.amount, link.amount]) });
-  }
-  return [...folded.values()];
-}
+/** Ids of nodes that stand for what has no name of its own; they come last. */
+const REST: ReadonlySet<string> = new Set(["__other__", "__several__", "__difference__"]);
+const isRest = (id: string) => REST.has(id);
 
 /** Returns boxes and ribbons of links between columns, each list of links one step to the right. Amounts must be above 0. */
 export function draw(steps: readonly (readonly Link[])[], room: Room): Drawn {

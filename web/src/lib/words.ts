@@ -14,6 +14,17 @@ export function reserved(id: string): string | null {
   return RESERVED[id] ?? null;
 }
 
+const FLOW: Record<string, string> = {
+  __other__: "Others",
+  __several__: "Provider not named",
+  __difference__: "Not from bills of these days",
+};
+
+/** Returns the name of a node of the flow that stands for several, or null of any other. */
+export function gathered(id: string): string | null {
+  return FLOW[id] ?? null;
+}
+
 const METHODS: Record<string, string> = {
   direct: "Charged to the tenant that the bill names",
   weighted: "Shared by a weighted sum of what was used",

@@ -9,7 +9,7 @@ use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
 use engine::periods::SourcePeriod;
-use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, View};
+use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, RestatedDay, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,6 +147,17 @@ pub struct EstimatedPeriodBody {
     pub billing_period: String,
 }
 
+/// A day that was corrected after it was posted: late usage, another bill, other rules.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RestatedDayBody {
+    /// The day.
+    pub date: String,
+    /// How many postings corrected it.
+    pub times: usize,
+    /// The newest five of them, newest first.
+    pub postings: Vec<i64>,
+}
+
 /// How much of the cost was measured; parts of one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CoverageBody {
@@ -199,6 +210,8 @@ pub struct CostMetaBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ledger_head: Option<Option<String>>,
+    /// Days of these rows that were corrected after they were posted; empty without `granularity` or at current rates.
+    pub restated: Vec<RestatedDayBody>,
     /// Usage without a price.
     pub unpriced_metrics: Vec<String>,
     /// What the amounts are; with `view=current_rates` only, as the next seven.
@@ -324,6 +337,7 @@ fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
         coverage: meta.coverage.map(to_api_coverage),
         posting: meta.posting,
         ledger_head: is_full.then_some(meta.ledger_head),
+        restated: meta.restated.iter().map(to_api_restated).collect(),
         unpriced_metrics: meta.unpriced_metrics,
         label: current.map(|_| ESTIMATE.to_owned()),
         rate_card_version: current.map(|current| current.card.version.clone()),
@@ -342,6 +356,10 @@ fn to_api_estimated(period: &SourcePeriod) -> EstimatedPeriodBody {
         billing_account: period.billing_account.clone(),
         billing_period: period.month.to_string(),
     }
+}
+
+fn to_api_restated(restated: &RestatedDay) -> RestatedDayBody {
+    RestatedDayBody { date: day(restated.day), times: restated.times, postings: restated.postings.clone() }
 }
 
 fn to_api_conservation(found: Conservation) -> ConservationBody {

@@ -30,6 +30,8 @@ pub mod explain;
 pub mod exports;
 /// Recurring and manual costs.
 pub mod fixed_costs;
+/// Where the money goes.
+pub mod flows;
 /// Exchange rates.
 pub mod fx_rates;
 /// Tables of exchange rates as text.

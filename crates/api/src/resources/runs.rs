@@ -73,7 +73,7 @@ pub struct RunWarningBody {
 pub struct RunBody {
     /// Its id.
     pub id: String,
-    /// `queued`, `running`, `succeeded` or `failed`.
+    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
     /// First day.
     pub from: String,
@@ -91,7 +91,7 @@ pub struct RunBody {
     pub pools: Option<Vec<String>>,
     /// Whether it writes nothing.
     pub dry_run: bool,
-    /// Why it failed.
+    /// Why it failed, or who cancelled it.
     pub error: Option<String>,
     /// Who asked for it.
     pub requested_by: String,
@@ -265,6 +265,26 @@ pub async fn show_run(
 ) -> Result<Response, ApiError> {
     query.none()?;
     json(&to_api_run(&app.engine.run(&id).await?))
+}
+
+/// Cancels a run: 202 with the run as it is, which ends as `cancelled` unless it posts already; 200 when it is over.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "Id of the run")),
+    responses((status = 200, body = RunBody, description = "It is over"),
+              (status = 202, body = RunBody, description = "It is told")))]
+pub async fn cancel_run(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(id): Id,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    let run = app.engine.cancel_run(&id, &admin.actor).await?;
+    let mut response = json(&to_api_run(&run))?;
+    if run.finished_at.is_none() {
+        app.record(&admin, "run.cancel", &run.id, NOTHING, NOTHING).await?;
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(response)
 }
 
 /// How far a run is.

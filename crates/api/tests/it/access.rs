@@ -107,6 +107,8 @@ fn table() -> Vec<Row> {
             get("missing", "/api/v1/explain?tenant=nobody&date=2026-11-18", 404),
             get("malformed", "/api/v1/explain?tenant=%ff&date=2026-11-18", 400)]),
         Row("GET", "/api/v1/coverage", Readers, plain("/api/v1/coverage")),
+        Row("GET", "/api/v1/flows", Readers, vec![
+            get("own", "/api/v1/flows", 200), get("malformed", "/api/v1/flows?top=0", 400)]),
         Row("GET", "/api/v1/overhead", Readers, plain("/api/v1/overhead")),
         Row("GET", "/api/v1/unit-costs", Readers, vec![
             get("own", "/api/v1/unit-costs?by=repo", 200), get("malformed", "/api/v1/unit-costs?by=tenant", 400)]),
@@ -134,6 +136,9 @@ fn table() -> Vec<Row> {
             send("malformed", "/api/v1/runs", JSON, "{", 400)]),
         Row("GET", "/api/v1/runs", Platform, plain("/api/v1/runs")),
         Row("GET", "/api/v1/runs/{id}", Platform, vec![get("missing", "/api/v1/runs/none", 404), get("malformed", "/api/v1/runs/%ff", 400)]),
+        Row("POST", "/api/v1/runs/{id}/cancel", Platform, vec![
+            send("missing", "/api/v1/runs/none/cancel", JSON, "", 404),
+            send("malformed", "/api/v1/runs/%ff/cancel", JSON, "", 400)]),
         Row("GET", "/api/v1/runs/{id}/events", Platform, vec![
             get("missing", "/api/v1/runs/none/events", 404), get("malformed", "/api/v1/runs/%ff/events", 400)]),
         Row("GET", "/api/v1/schedule", Readers, plain("/api/v1/schedule")),

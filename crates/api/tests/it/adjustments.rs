@@ -242,3 +242,27 @@ async fn the_reason_is_told_to_finance_and_never_to_a_tenant() {
         assert!(answer.text.contains("12.50"), "{path}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn flows_follow_what_was_moved_by_hand_and_add_up_to_the_cost() {
+    let app = store().await;
+    app.post("/adjustments", &adjustment("acme", "globex", "12.50", "USD")).await.expect(201);
+    let flows = app.get("/flows?range=30d").await.expect(200).json();
+    let total = costs(&app, "").await["totals"]["cost"].clone();
+    assert_eq!((&flows["total"], &flows["posting"]), (&total, &json!(2)));
+    let node = |column: &str, id: &str| {
+        let nodes = flows["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["column"] == column && node["id"] == id).map(|node| node["amount"].clone())
+    };
+    assert_eq!(node("pool", "shared-west-us"), Some(json!("100.00")));
+    assert_eq!([node("tenant", "acme"), node("tenant", "globex")], [Some(json!("37.50")), Some(json!("62.50"))]);
+
+    let before = app.get("/flows?range=30d&as_of=posting:1").await.expect(200).json();
+    let links = before["links"].as_array().unwrap();
+    let shares: Vec<&Value> =
+        links.iter().filter(|link| link["column"] == "pool").map(|link| &link["amount"]).collect();
+    assert_eq!(shares, [&json!("50.00"), &json!("50.00")]);
+    let csv = app.csv("GET", "/flows?range=30d&as_of=posting:1").await.expect(200);
+    assert_eq!(csv.text.lines().count(), 1 + links.len());
+    app.get("/flows?view=current_rates").await.expect_problem(400, "invalid_parameter");
+}

@@ -1,8 +1,10 @@
 //! Whatever changes something leaves a row that says who, what, before and after; made from the router.
 
 use crate::app::{POLICY, TestApp, bill, event};
+use domain::Clock as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use storage::catalog::RunRow;
 
 const DAY: &str = "2026-11-18";
 const JSON: &str = "application/json";
@@ -101,6 +103,7 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
             change("/periods/2026-10/close", JSON, r#"{"force":true,"reason":"a test"}"#, "period.close", changed)])),
         ("POST", "/api/v1/periods/{month}/reopen", Leaves(vec![
             change("/periods/2026-10/reopen", JSON, r#"{"reason":"a test"}"#, "period.reopen", changed)])),
+        ("POST", "/api/v1/runs/{id}/cancel", Idle("no run here is under way; the test below has one")),
         ("POST", "/api/v1/periods/sweep", Idle("nothing here was too small to be posted")),
         ("POST", "/api/v1/lake/compact", Idle("there is nothing small enough to merge here")),
         ("POST", "/api/v1/lake/expire-events", Idle("no event here is old enough to leave")),
@@ -178,6 +181,43 @@ async fn every_change_leaves_one_row_with_before_and_after_and_no_secret() {
         "a secret is in the log"
     );
     println!("{tried} changes, each with its row");
+}
+
+#[tokio::test]
+async fn a_run_under_way_is_told_to_end_wherever_it_is_carried_out() {
+    let app = store().await;
+    let row = RunRow {
+        id: "run-elsewhere".to_owned(),
+        status: "running".to_owned(),
+        from_day: DAY.to_owned(),
+        to_day: DAY.to_owned(),
+        pools: None,
+        dry_run: false,
+        created_at: app.clock.now().micros(),
+        started_at: None,
+        finished_at: None,
+        posting: None,
+        entries: 0,
+        warnings: "[]".to_owned(),
+        error: None,
+        requested_by: "somebody".to_owned(),
+        body: "{}".to_owned(),
+    };
+    let catalog = app.app.engine.catalog();
+    assert_eq!(catalog.insert_run(&row, "another process", 3_600_000_000).await.unwrap(), None);
+    let told = app.post("/runs/run-elsewhere/cancel", &json!({})).await.expect(202).json();
+    assert_eq!((&told["id"], &told["status"]), (&json!("run-elsewhere"), &json!("running")));
+    let asked_by = catalog.run_cancelled_by("run-elsewhere").await.unwrap();
+    let newest = log(&app).await.swap_remove(0);
+    assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("run.cancel"), asked_by.as_deref()));
+    assert_eq!(newest["target"], "run-elsewhere");
+
+    let over = RunRow { status: "cancelled".to_owned(), finished_at: Some(row.created_at), ..row };
+    catalog.update_run(&over).await.unwrap();
+    let rows = log(&app).await.len();
+    let told = app.post("/runs/run-elsewhere/cancel", &json!({})).await.expect(200).json();
+    assert_eq!((&told["status"], log(&app).await.len()), (&json!("cancelled"), rows));
+    app.given_run(DAY, DAY).await;
 }
 
 #[tokio::test]

@@ -98,6 +98,26 @@ async fn in_a_pool_of_five_terms_are_told_where_pools_are_disclosed() {
 }
 
 #[tokio::test]
+async fn a_day_that_was_corrected_after_it_was_posted_names_the_postings() {
+    let app = world(Settings::default(), ["100.00", "150.00"], ["10", "15"], &[("globex", ["10", "35"])]).await;
+    let restated = async |question: &str| {
+        let costs = app.get(&format!("/costs?range=30d&{question}")).await.expect(200).json();
+        costs["meta"]["restated"].clone()
+    };
+    assert_eq!(restated("granularity=day").await, json!([]), "posted once");
+
+    app.given_bill("aws", &[("shared-west-us", DAYS[0], "120.00"), ("shared-west-us", DAYS[1], "150.00")]).await;
+    app.given_run(DAYS[0], DAYS[1]).await;
+    let corrected = json!([{ "date": DAYS[0], "times": 1, "postings": [2] }]);
+    assert_eq!(restated("granularity=day").await, corrected);
+    assert_eq!(restated("granularity=day&filter=tenant:acme").await, corrected);
+    assert_eq!(restated("granularity=day&filter=pool:another").await, json!([]));
+    assert_eq!(restated("granularity=day&as_of=posting:1").await, json!([]), "as it was known then");
+    assert_eq!(restated("group_by=tenant").await, json!([]), "no days are shown");
+    assert_eq!(restated("view=current_rates&granularity=day").await, json!([]), "no posting is behind an estimate");
+}
+
+#[tokio::test]
 async fn what_was_booked_between_two_states_has_its_causes_and_their_difference() {
     let app = world(Settings::default(), ["100.00", "150.00"], ["10", "15"], &[("globex", ["10", "35"])]).await;
     app.given_bill("aws", &[("shared-west-us", DAYS[0], "120.00"), ("shared-west-us", DAYS[1], "150.00")]).await;

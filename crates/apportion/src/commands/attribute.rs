@@ -56,6 +56,9 @@ pub fn exit_of_run(run: &Value) -> Result<Exit> {
             ["error", "detail"].iter().find_map(|key| run.get(*key)).map_or_else(String::new, crate::output::plain);
         return Err(Failure::new(Exit::Failure, format!("the run failed: {reason}")).into());
     }
+    if run.get("status").and_then(Value::as_str) == Some("cancelled") {
+        return Err(Failure::new(Exit::Failure, "the run was cancelled; nothing was posted").into());
+    }
     // Findings such as a meter without a price are shown, but the run is whole; a pool that kept its old entries is not.
     let runs = run.get("runs").and_then(Value::as_array).map_or_else(|| vec![run], |runs| runs.iter().collect());
     let not_run = |run: &&Value| run.get("not_run").and_then(Value::as_i64).is_some_and(|pools| pools > 0);
@@ -131,5 +134,9 @@ mod tests {
         check(r#"{"status":"succeeded","warnings":[{"code":"fx_missing"}],"not_run":1}"#, Ok(Exit::Partial));
         check(r#"{"runs":[{"status":"succeeded","not_run":0},{"status":"succeeded","not_run":2}]}"#, Ok(Exit::Partial));
         check(r#"{"status":"failed","warnings":[],"error":"disk full"}"#, Err("the run failed: disk full"));
+        check(
+            r#"{"status":"cancelled","warnings":[],"error":"by ann"}"#,
+            Err("the run was cancelled; nothing was posted"),
+        );
     }
 }

@@ -31,6 +31,8 @@ pub mod events;
 pub mod explain;
 /// The filter language: `cluster:west,east -tier:overhead`.
 pub mod filter;
+/// Where the money goes, from providers through pools to tenants.
+pub mod flows;
 /// Which run counts for a day, told by the postings.
 pub mod history;
 /// What rows can be grouped and filtered by.
@@ -85,7 +87,7 @@ pub use changes::{ChangeTerm, CostChanges, CostChangesQuery, PoolChange};
 pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
 pub use cost_lines::CostLineFilter;
 pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
-pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, ReservedTotals};
+pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, ReservedTotals, RestatedDay};
 pub use coverage::Coverage;
 pub use current::export::{UsageCsv, UsageDay, UsageExport};
 pub use current::simulate::{RateSimulation, SimulatedRow, SimulationQuery};
@@ -93,6 +95,7 @@ pub use current::{CurrentCard, UnitCosts};
 pub use entries::EntryFilter;
 pub use explain::{ExplainQuery, Explanation};
 pub use filter::Filter;
+pub use flows::{FlowColumn, FlowLink, FlowNode, Flows, FlowsQuery};
 pub use keys::GroupKey;
 pub use ledger_changes::{LedgerChange, LedgerChanges, LedgerChangesQuery};
 pub use limits::LimitStatus;

@@ -4,6 +4,7 @@ use super::columns::rows;
 use super::history::History;
 use super::select::{all_of, charged_in};
 use crate::EngineError;
+use arrow::array::RecordBatch;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use domain::{Currency, Day, DayRange};
@@ -33,21 +34,7 @@ pub(crate) async fn total_in(
     column: &str,
     currency: Option<Currency>,
 ) -> Result<i128, EngineError> {
-    if history.runs().is_empty() {
-        return Ok(0);
-    }
-    let booked_in = currency.map(|currency| ident("currency").eq(lit(currency.code())));
-    let money = Expr::IsNotTrue(Box::new(ident("memo")));
-    let batches = session
-        .table(Table::PoolDays.name())
-        .await?
-        .filter(all_of([that_can_count(history, Some(range)), money].into_iter().chain(booked_in)))?
-        .aggregate(
-            vec![ident("charge_date"), ident("pool"), ident("run"), ident("state")],
-            vec![sum(ident(column)).alias("total")],
-        )?
-        .collect()
-        .await?;
+    let batches = sums_of(session, history, range, column, currency, None).await?;
     let mut by_pool: BTreeMap<(Day, &str), PoolRuns<'_>> = BTreeMap::new();
     for row in rows(&batches) {
         let Some(day) = row.day(0) else { continue };
@@ -57,6 +44,60 @@ pub(crate) async fn total_in(
     }
     let counted = by_pool.iter().filter_map(|((day, _), runs)| runs.totals.get(runs.counted(history, *day)?));
     Ok(counted.sum())
+}
+
+/// Returns Σ `column` over everything but estimates that went into pools in the range, by day, pool and the provider that
+/// the pool keeps, in atoms.
+///
+/// # Errors
+/// When the query fails.
+pub(crate) async fn by_provider_in(
+    session: &SessionContext,
+    history: &History,
+    range: DayRange,
+    column: &str,
+    currency: Option<Currency>,
+) -> Result<BTreeMap<(Day, String, Option<String>), i128>, EngineError> {
+    let batches = sums_of(session, history, range, column, currency, Some("provider")).await?;
+    let mut by_pool: BTreeMap<(Day, &str), PoolRuns<'_>> = BTreeMap::new();
+    for row in rows(&batches) {
+        let Some(day) = row.day(0) else { continue };
+        let runs = by_pool.entry((day, row.text_or_empty(1))).or_default();
+        runs.note(row.text_or_empty(2), row.text_or_empty(3) == RUN);
+    }
+    let mut found: BTreeMap<(Day, String, Option<String>), i128> = BTreeMap::new();
+    for row in rows(&batches) {
+        let Some(day) = row.day(0) else { continue };
+        let (pool, run) = (row.text_or_empty(1), row.text_or_empty(2));
+        let counted = by_pool.get(&(day, pool)).and_then(|runs| runs.counted(history, day));
+        if counted == Some(run) {
+            *found.entry((day, pool.to_owned(), row.text(4).map(str::to_owned))).or_default() += row.atoms(5);
+        }
+    }
+    Ok(found)
+}
+
+/// Σ `column` by day, pool, run, state and, if there is one, another column; the sum is the last column.
+async fn sums_of(
+    session: &SessionContext,
+    history: &History,
+    range: DayRange,
+    column: &str,
+    currency: Option<Currency>,
+    more: Option<&str>,
+) -> Result<Vec<RecordBatch>, EngineError> {
+    if history.runs().is_empty() {
+        return Ok(Vec::new());
+    }
+    let booked_in = currency.map(|currency| ident("currency").eq(lit(currency.code())));
+    let money = Expr::IsNotTrue(Box::new(ident("memo")));
+    let keys = ["charge_date", "pool", "run", "state"].into_iter().chain(more).map(ident).collect();
+    let frame = session
+        .table(Table::PoolDays.name())
+        .await?
+        .filter(all_of([that_can_count(history, Some(range)), money].into_iter().chain(booked_in)))?
+        .aggregate(keys, vec![sum(ident(column)).alias("total")])?;
+    Ok(frame.collect().await?)
 }
 
 /// The state of a pool that was run.

@@ -3,6 +3,8 @@
 //! A run pins its inputs, computes what the ledger should say, and posts what differs in one commit. If
 //! somebody else posted meanwhile, it starts again; so two runs at once post once.
 
+/// Ending a run before it posts.
+mod cancel;
 /// Why a difference arose.
 mod causes;
 /// What the ledger should say.
@@ -97,8 +99,12 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             let id = row.id.clone();
-            if let Err(error) = engine.execute(row, &request).await {
-                tracing::error!(run.id = %id, ?error, "run {id} failed");
+            match engine.execute(row, &request).await {
+                Ok(_) => {}
+                Err(EngineError::RunCancelled { by, .. }) => {
+                    tracing::info!(run.id = %id, by, "run {id} was cancelled");
+                }
+                Err(error) => tracing::error!(run.id = %id, ?error, "run {id} failed"),
             }
         });
         Ok(view)
@@ -166,7 +172,7 @@ impl Engine {
 
     async fn is_over(&self, id: &str) -> Result<bool, EngineError> {
         let row = self.catalog.run(id).await?;
-        Ok(row.is_none_or(|row| row.status == "succeeded" || row.status == "failed"))
+        Ok(row.is_none_or(|row| row.finished_at.is_some()))
     }
 
     async fn insert_run(&self, request: &RunRequest) -> Result<RunRow, EngineError> {
@@ -256,6 +262,10 @@ impl Engine {
         row.status = RunStatus::Failed.as_str().to_owned();
         match &ended {
             Ok(Ok(done)) => done.write_to(&mut row),
+            Ok(Err(error @ EngineError::RunCancelled { .. })) => {
+                row.status = RunStatus::Cancelled.as_str().to_owned();
+                row.error = Some(error.to_string());
+            }
             Ok(Err(error)) => row.error = Some(error.to_string()),
             Err(panic) => row.error = Some(format!("the run broke off, please report it: {}", text_of(&**panic))),
         }
@@ -302,7 +312,7 @@ impl Engine {
         let begun = self.clock.now();
         self.flush_hot().await?;
         for attempt in 1..=ATTEMPTS_MAX {
-            let mut computed = self.compute(run, request, begun).await?;
+            let mut computed = self.unless_cancelled(run, self.compute(run, request, begun)).await?;
             if let Some(unknown) = request.pools.iter().flatten().find(|pool| !computed.pools.contains(*pool)) {
                 return Err(EngineError::NotFound { kind: "pool", name: unknown.clone() });
             }
@@ -310,6 +320,8 @@ impl Engine {
                 self.hold_back_small(&mut computed, request.range).await?;
             }
             post::settle(&mut computed, request);
+            // The last moment: a posting that began is carried to its end.
+            self.check_not_cancelled(run).await?;
             if request.dry_run {
                 return Ok(Posted::nothing(&computed));
             }
@@ -385,6 +397,43 @@ mod tests {
         let run = engine.run(&row.id).await.expect("a run");
         assert_eq!((run.status, run.error.as_deref()), (RunStatus::Failed, Some("interrupted before it ended")));
         engine.insert_run(&request).await.expect("its days are free again");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_posts_nothing_and_its_days_run_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let request = RunRequest::of(DayRange::single(engine.today()), "test");
+        let row = engine.insert_run(&request).await.expect("nothing is under way");
+        let id = row.id.clone();
+        assert_eq!(engine.cancel_run(&id, "ann").await.expect("a run").status, RunStatus::Queued);
+        engine.cancel_run(&id, "bob").await.expect("once more is no error");
+
+        let ended = engine.execute(row, &request).await;
+
+        assert!(matches!(ended, Err(EngineError::RunCancelled { by, .. }) if by == "ann"));
+        let run = engine.run(&id).await.expect("a run");
+        assert_eq!((run.status, run.posting, run.finished_at.is_some()), (RunStatus::Cancelled, None, true));
+        assert!(engine.follow(&id).is_none(), "its channel is closed");
+        assert_eq!(engine.cancel_run(&id, "ann").await.expect("it is over").status, RunStatus::Cancelled);
+        let again = engine.run_and_wait(request).await.expect("its days are free");
+        assert_eq!(again.status, RunStatus::Succeeded);
+        assert_eq!(engine.cancel_run(&again.id, "ann").await.expect("it is over").status, RunStatus::Succeeded);
+        assert_eq!(engine.catalog.run_cancelled_by(&again.id).await.expect("asked"), None);
+    }
+
+    #[tokio::test]
+    async fn work_that_leaves_no_trace_is_dropped_as_soon_as_a_run_is_cancelled() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::sample::engine(folder.path()).await;
+        let request = RunRequest::of(DayRange::single(engine.today()), "test");
+        let row = engine.insert_run(&request).await.expect("nothing is under way");
+        let endless = async {
+            engine.cancel_run(&row.id, "ann").await?;
+            std::future::pending::<Result<(), EngineError>>().await
+        };
+        let ended = engine.unless_cancelled(&row.id, endless).await;
+        assert!(matches!(ended, Err(EngineError::RunCancelled { .. })));
     }
 
     #[tokio::test]

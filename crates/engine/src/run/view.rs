@@ -17,6 +17,8 @@ pub enum RunStatus {
     Succeeded,
     /// Ended without effect.
     Failed,
+    /// Ended without effect because somebody asked for it.
+    Cancelled,
 }
 
 impl RunStatus {
@@ -28,11 +30,13 @@ impl RunStatus {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Queued, Self::Running, Self::Succeeded, Self::Failed].into_iter().find(|status| status.as_str() == word)
+        let all = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+        all.into_iter().find(|status| status.as_str() == word)
     }
 }
 

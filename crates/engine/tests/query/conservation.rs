@@ -2,9 +2,11 @@ use super::given::{Given, Store, days, given, only};
 use domain::policy::{Method, Tier};
 use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, VARIANCE};
 use domain::{DayRange, TenantScope};
+use engine::query::{FlowColumn, Flows, FlowsQuery};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::BTreeMap;
 
 const CASES: usize = 1000;
 const PAGES_READ_MAX: usize = 2;
@@ -141,5 +143,53 @@ async fn c2_conservation_holds_for_every_range() {
         assert_eq!((conservation.cost_lines, conservation.difference), (table.totals.cost, 0));
         let own = store.costs(&only("acme"), days(from, to), &[]).await.unwrap();
         assert!(own.rows.iter().all(|row| row.key[0].1 == "acme"));
+    }
+}
+
+/// Σ of the links that leave, or reach, each node of a column.
+fn by_node(flows: &Flows, column: FlowColumn, reaches: bool) -> BTreeMap<&str, i128> {
+    let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+    for link in flows.links.iter().filter(|link| link.column == column) {
+        let node = if reaches { &link.to } else { &link.from };
+        *sums.entry(node.as_str()).or_default() += link.amount;
+    }
+    sums.retain(|_, amount| *amount != 0);
+    sums
+}
+
+#[tokio::test]
+async fn what_flows_into_a_pool_flows_out_of_it_and_all_of_it_is_the_cost() {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[9; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let many = prop::collection::vec(entry(), 40..80).boxed();
+    let mut store = Store::new().await;
+    let mut entries = Vec::new();
+    for _ in 0..3 {
+        let more = many.new_tree(&mut runner).unwrap().current();
+        entries.extend(more.clone());
+        store.post(&more, &entries).await;
+    }
+    for (from, to) in [("2026-11-01", "2026-11-30"), ("2026-11-03", "2026-11-07"), ("2026-10-01", "2026-10-31")] {
+        for top in ["1", "2", "100"] {
+            for as_of in ["", "posting:1", "posting:2"] {
+                let limits = store.engine.cost_limits();
+                let asked = [("from", from), ("to", to), ("top", top), ("as_of", as_of)];
+                let flows = store.engine.flows_all_tenants(&FlowsQuery::parse(&asked, &limits).unwrap()).await.unwrap();
+                let costs = store.costs(&TenantScope::All, days(from, to), &[("as_of", as_of)]).await.unwrap();
+                assert_eq!(flows.total, costs.totals.cost, "{asked:?}");
+                let nodes = |column: FlowColumn| -> BTreeMap<&str, i128> {
+                    let of_column = flows.nodes.iter().filter(|node| node.column == column && node.amount != 0);
+                    of_column.map(|node| (node.id.as_str(), node.amount)).collect()
+                };
+                assert_eq!(by_node(&flows, FlowColumn::Provider, false), nodes(FlowColumn::Provider), "{asked:?}");
+                assert_eq!(by_node(&flows, FlowColumn::Provider, true), nodes(FlowColumn::Pool), "{asked:?}");
+                assert_eq!(by_node(&flows, FlowColumn::Pool, false), nodes(FlowColumn::Pool), "{asked:?}");
+                assert_eq!(by_node(&flows, FlowColumn::Pool, true), nodes(FlowColumn::Tenant), "{asked:?}");
+                assert_eq!(nodes(FlowColumn::Tenant).values().sum::<i128>(), flows.total, "{asked:?}");
+                // No pool of these has a provider, and none has a difference.
+                let mut providers = flows.nodes.iter().filter(|node| node.column == FlowColumn::Provider);
+                assert!(providers.all(|node| node.id == "__several__"), "{asked:?}");
+            }
+        }
     }
 }

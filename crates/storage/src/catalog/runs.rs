@@ -7,7 +7,7 @@ use super::{Catalog, CatalogError, leases::take_lease};
 pub struct RunRow {
     /// Its id.
     pub id: String,
-    /// `queued`, `running`, `succeeded` or `failed`.
+    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
     /// First day.
     pub from_day: String,
@@ -174,6 +174,34 @@ impl Catalog {
         .await?;
         tx.commit().await?;
         Ok(done.rows_affected())
+    }
+
+    /// Notes that a run is to be cancelled, unless it is over; who asked first stays noted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_run(&self, id: &str, requested_by: &str, at: i64) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO run_cancels (run, requested_by, requested_at) SELECT runs.id, $2, $3 FROM runs \
+             WHERE runs.id = $1 AND runs.status IN ('queued', 'running') ON CONFLICT (run) DO NOTHING",
+        )
+        .bind(id)
+        .bind(requested_by)
+        .bind(at)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Returns who asked for a run to be cancelled, if anybody did.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_cancelled_by(&self, id: &str) -> Result<Option<String>, CatalogError> {
+        let sql = "SELECT requested_by FROM run_cancels WHERE run = $1";
+        Ok(sqlx::query_scalar(sql).bind(id).fetch_optional(&self.read).await?)
     }
 
     /// Whether `holder` carries the run out, for the next `micros`; say so again before they are over.

@@ -132,6 +132,7 @@ impl Engine {
             pending_days: 0,
             conservation: None,
             coverage: None,
+            restated: Vec::new(),
             unpriced_metrics: unpriced.into_iter().collect(),
             current: Some(CurrentRates {
                 posted: posted.totals.cost,

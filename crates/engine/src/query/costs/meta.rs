@@ -1,7 +1,7 @@
 //! What the answer says about itself: days, state, versions, conservation, coverage.
 
 use super::super::columns::rows;
-use super::super::cost_query::Clock;
+use super::super::cost_query::{Clock, Granularity};
 use super::super::coverage::{Coverage, CoverageAmounts, CoverageKind};
 use super::super::select::{self, all_of};
 use super::super::{View, pool_days};
@@ -31,6 +31,17 @@ pub struct Conservation {
     pub difference: i128,
     /// Σ of the lines that have no rate into the currency of the answer, in atoms of their own; not in `cost_lines`.
     pub unconverted: BTreeMap<Currency, i128>,
+}
+
+/// A day that was corrected after it was posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestatedDay {
+    /// The day.
+    pub day: Day,
+    /// How many postings corrected it.
+    pub times: usize,
+    /// The newest of them, newest first.
+    pub postings: Vec<i64>,
 }
 
 /// What an answer says about itself.
@@ -64,6 +75,8 @@ pub struct CostMeta {
     /// Billing periods of the range that are open at their provider: amounts of their lines are estimates. None in a state
     /// that is asked for, which says the same for ever.
     pub estimated: Vec<SourcePeriod>,
+    /// Days that were corrected after they were posted, by day; of posted answers with a series only.
+    pub restated: Vec<RestatedDay>,
     /// Usage without a price; only current rates have any.
     pub unpriced_metrics: Vec<String>,
     /// The card, and what the ledger says of the same days; at current rates only.
@@ -92,6 +105,10 @@ impl Engine {
             true => Some(self.conservation(session, scan, days, &gathered).await?),
             false => None,
         };
+        let restated = match scan.query.granularity {
+            Granularity::None => Vec::new(),
+            Granularity::Day | Granularity::Week | Granularity::Month => scan.restated(session, days).await?,
+        };
         Ok(CostMeta {
             range: days,
             timezone: self.settings.zone.name().to_owned(),
@@ -106,6 +123,7 @@ impl Engine {
             posting: scan.head.posting,
             ledger_head: scan.head.hash.clone().filter(|_| is_full),
             estimated: Vec::new(),
+            restated,
             unpriced_metrics: Vec::new(),
             current: None,
         })

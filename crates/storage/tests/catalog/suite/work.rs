@@ -127,6 +127,28 @@ async fn a_run_waits_for_one_that_shares_a_day_with_it() {
 }
 
 #[tokio::test]
+async fn only_a_run_that_is_not_over_can_be_cancelled_and_the_first_who_asks_is_noted() {
+    let (catalog, _folder) = open().await;
+    let first = run("r1", "2026-01-01", "2026-01-31", 100);
+    assert_eq!(catalog.insert_run(&first, "me", HOUR).await.unwrap(), None);
+    assert_eq!(catalog.run_cancelled_by("r1").await.unwrap(), None);
+    catalog.cancel_run("r1", "ann", 110).await.unwrap();
+    catalog.cancel_run("r1", "bob", 120).await.unwrap();
+    assert_eq!(catalog.run_cancelled_by("r1").await.unwrap().as_deref(), Some("ann"));
+
+    let over = RunRow { status: "cancelled".to_owned(), finished_at: Some(130), ..first };
+    catalog.update_run(&over).await.unwrap();
+    let again = run("r2", "2026-01-01", "2026-01-31", 140);
+    assert_eq!(catalog.insert_run(&again, "me", HOUR).await.unwrap(), None, "its days are free");
+    let done = RunRow { status: "succeeded".to_owned(), finished_at: Some(150), ..again };
+    catalog.update_run(&done).await.unwrap();
+    catalog.cancel_run("r2", "ann", 160).await.unwrap();
+    catalog.cancel_run("none", "ann", 160).await.unwrap();
+    assert_eq!(catalog.run_cancelled_by("r2").await.unwrap(), None);
+    assert_eq!(catalog.run_cancelled_by("none").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_days_pool_states_are_those_of_its_last_run() {
     let (catalog, _folder) = open().await;
     let day = |run: &str| RunDayRow {
