@@ -100,10 +100,11 @@ const RECENTS_MAX: usize = 4;
 const RECENT_TENANTS_MAX: usize = 16 * 1024;
 
 impl Recents {
-    /// Returns what is remembered of these tenants.
+    /// Returns what is remembered of these tenants; forgets all others, which would keep their tenants in memory.
     pub fn take(&self, known: &Arc<KnownTenants>) -> Recent {
-        let left = self.lock().pop().filter(|recent| Arc::ptr_eq(&recent.known, known));
-        left.unwrap_or_else(|| Recent { known: Arc::clone(known), ..Recent::default() })
+        let mut left = self.lock();
+        left.retain(|recent| Arc::ptr_eq(&recent.known, known));
+        left.pop().unwrap_or_else(|| Recent { known: Arc::clone(known), ..Recent::default() })
     }
 
     fn leave(&self, recent: Recent) {
@@ -276,5 +277,22 @@ impl Preparer {
             TenantScope::Only(tenants) if tenants.len() == 1 => tenants.first(),
             TenantScope::Only(_) | TenantScope::All => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_that_are_no_longer_in_force_are_not_kept() {
+        let recents = Recents::default();
+        let [before, after] = [(); 2].map(|()| Arc::new(KnownTenants::default()));
+        let taken: Vec<Recent> = (0..3).map(|_| recents.take(&before)).collect();
+        taken.into_iter().for_each(|recent| recents.leave(recent));
+        assert_eq!(Arc::strong_count(&before), 4, "each request has left something");
+        recents.leave(recents.take(&after));
+        assert_eq!(Arc::strong_count(&before), 1, "one request after the change lets go of all of them");
+        assert_eq!(Arc::strong_count(&after), 2);
     }
 }
