@@ -263,9 +263,13 @@ mod tests {
     impl Owner {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let options = IdOptions { filter_bytes_max: 1 << 16, ..IdOptions::default() };
-            let ids = Arc::new(IdIndex::open(folder.path(), options).unwrap());
+            let ids = Self::open_ids(folder.path());
             Self { folder, ids, hot: Arc::default(), waiting: Arc::default() }
+        }
+
+        fn open_ids(folder: &Path) -> Arc<IdIndex> {
+            let options = IdOptions { filter_bytes_max: 1 << 16, ..IdOptions::default() };
+            Arc::new(IdIndex::open(folder, options).unwrap())
         }
 
         fn follower(&self) -> Follower<'_> {
@@ -386,6 +390,29 @@ mod tests {
             assert!(3 <= owner.usage().len(), "some segments");
             let again = follow_both(&disk, &keys).expect("nothing is damaged");
             check_same(&again, &owner, &keys);
+        }
+    }
+
+    #[test]
+    fn what_usage_and_the_index_have_already_is_not_followed_again() {
+        for seed in 20..24 {
+            let (disk, owner, keys) = written(seed);
+            let usage = owner.usage();
+            assert!(3 <= usage.len(), "some segments");
+            // The process died between the steps of a flush: each has another part of the log.
+            for (in_usage, in_ids) in [(2, 1), (1, 2)] {
+                owner.ids.persist(in_ids).unwrap();
+                let again = Owner { ids: Owner::open_ids(owner.folder.path()), ..Owner::new() };
+                assert_eq!(again.ids.through_segment(), Some(in_ids));
+                let mut log = Recovery::open(Arc::new(disk.copy()), "wal", OPTIONS, Some(1)).unwrap();
+                Follower { in_usage: Some(in_usage), ..again.follower() }.follow(&mut log).unwrap();
+                assert_eq!(again.usage(), owner.hot.snapshot().unwrap().usage_after(Some(in_usage)).unwrap());
+                assert_eq!(again.ids.stats().waiting_ids, owner.ids.stats().waiting_ids);
+                for key in &keys {
+                    assert_eq!(again.ids.get(key).unwrap(), owner.ids.get(key).unwrap());
+                    assert_eq!(again.waiting.contains(key), owner.waiting.contains(key));
+                }
+            }
         }
     }
 
