@@ -177,7 +177,8 @@ impl Engine {
         }
         let degraded = DegradedDays::of_range(&session, piece, &policies).await?;
         let events = WindowEvents::load(self, &session, piece, &books, &policies).await?;
-        let mut existing = existing.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
+        let mut existing =
+            existing.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
         for day in piece.days() {
             let version = books.policy_on(day);
             let values = repeated.up_to(day, &books.tenants);
