@@ -2,7 +2,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
-import { ask, startDemo, startEmpty } from "./server.mjs";
+import { ask, startDemo } from "./server.mjs";
 import { atoms, cells, heads, money } from "./shown.mjs";
 
 let server;
@@ -191,28 +191,6 @@ test("why a cost changed stands in one sentence, and its parts add up", async ()
   });
 });
 
-test("names from outside are text on every page that shows them", async () => {
-  const evil = "<script>globalThis.caught = 1</script>";
-  const names = { [`x${"a".repeat(199)}`]: "long", rtl: "\u202Eevil\u202C", script: evil, formula: '=HYPERLINK("http://x.example")' };
-  for (const [id, name] of Object.entries(names)) await ask(server, `/tenants/${id}`, { method: "PUT", body: { name } });
-  for (const width of [1280, 320]) {
-    await on("/settings/tenants", async (page) => {
-      await whole(page, "Workspaces");
-      assert.equal(await page.getByRole("link", { name: evil, exact: true }).count(), 1);
-      await expectNoSidewaysScroll(page, `names ${width}`);
-      assert.equal(await page.evaluate(() => globalThis.caught), undefined);
-      await page.goto(`${server.url}/tenants/script`);
-      await page.getByRole("heading", { level: 1, name: evil, exact: true }).waitFor();
-      await page.goto(`${server.url}/tenants/x${"a".repeat(199)}`);
-      await whole(page);
-      await expectNoSidewaysScroll(page, `slug ${width}`);
-      await page.goto(`${server.url}/tenants/${encodeURIComponent("<b>none")}`);
-      await page.getByRole("heading", { level: 1, name: "<b>none", exact: true }).waitFor();
-      assert.equal(await page.evaluate(() => globalThis.caught), undefined);
-    }, { width });
-  }
-});
-
 test("the palette finds pages and names by keyboard alone", async () => {
   await on("/", async (page) => {
     await whole(page);
@@ -274,80 +252,5 @@ test("a chart is saved as a picture, and the policy of the page lets it", async 
     const file = await (await download).createReadStream();
     const [first] = await file.take(1).toArray();
     assert.equal(first.subarray(1, 4).toString(), "PNG");
-  });
-});
-
-test("a server that fails, is slow or is gone: each panel says so, and is whole again without a reload", async () => {
-  for (const [name, [address, heading]] of Object.entries(PAGES)) {
-    let fails = "500";
-    await on(address, async (page) => {
-      await page.getByRole("alert").first().waitFor();
-      assert.match((await page.getByRole("alert").allInnerTexts()).join(), fails === "500" ? /request req-x/ : /could not be reached/, name);
-      fails = "gone";
-      await page.getByRole("button", { name: "Try again" }).first().click();
-      await page.getByText("could not be reached").first().waitFor();
-      fails = "";
-      for (let turn = 0; turn < 12 && (await page.getByRole("button", { name: "Try again" }).count()) > 0; turn += 1) {
-        await page.getByRole("button", { name: "Try again" }).first().click();
-        await page.waitForFunction(() => document.querySelectorAll("[aria-busy=true]").length === 0);
-      }
-      await whole(page, name === "tenant" ? undefined : heading);
-      assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], name);
-    }, {
-      allow: /status of 500|ERR_FAILED|ERR_CONNECTION/,
-      before: async (page) => {
-        await page.route(/\/api\/v1\/(?!settings)/, (route) => {
-          if (fails === "gone") return route.abort("connectionrefused");
-          if (fails === "") return route.fallback();
-          return route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify({ code: "internal", title: "Internal error", detail: "something went wrong", status: 500, request_id: "req-x" }) });
-        });
-      },
-    });
-  }
-});
-
-test("without any data every page is whole and says what fills it; the job that does is one click away", async () => {
-  const empty = await startEmpty("/costs");
-  const says = {
-    overview: "Nothing is posted yet.", tenant: "Nothing was posted in these days.", clusters: "No pool of the policy is a cluster.", "unit-costs": "No workflow has cost in these days.",
-    overhead: "No pool is overhead in these days.", flow: "Nothing was posted in these days.", ledger: "Nothing is posted yet.", proof: "No day of these was attributed yet.",
-    data: "No source is configured.", tenants: "There is no workspace yet.", audit: "Nobody changed anything yet.",
-  };
-  try {
-    for (const [name, text] of Object.entries(says)) {
-      const { page, faults, close } = await open(browser, empty);
-      await page.goto(`${empty.url}${PAGES[name][0].replace("{largest}", "acme")}`);
-      await page.getByText(text).first().waitFor();
-      await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true]").length === 0);
-      assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], name);
-      await expectAccessible(page, `empty ${name}`);
-      await picture(page, `empty-${name}`);
-      if (name === "overview") {
-        assert.match(await page.locator("main").innerText(), /it runs at \d\d:\d\d UTC, next /);
-        await page.getByRole("button", { name: "Run now" }).click();
-        await page.getByText("Nothing had changed: no new posting.").waitFor();
-      }
-      assert.deepEqual(faults, [], name);
-      await close();
-    }
-  } finally {
-    await empty.stop();
-  }
-});
-
-test("an expired login leads to signing in, and back to the same page with the same state", async () => {
-  let isOver = false;
-  await on("/overhead?r=7d", async (page) => {
-    await whole(page, "Overhead");
-    isOver = true;
-    await page.getByRole("button", { name: "30 days" }).click();
-    await page.getByText("Your session has ended.").waitFor();
-    isOver = false;
-    await page.getByLabel("Access token").fill(server.token);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await whole(page, "Overhead");
-    assert.equal(new URL(page.url()).search, "?r=30d");
-  }, {
-    before: (page) => page.route("**/api/v1/overhead?*", (route) => (isOver ? route.fulfill({ status: 401, contentType: "application/problem+json", body: JSON.stringify({ code: "unauthenticated", title: "Unauthenticated", status: 401 }) }) : route.fallback())),
   });
 });
