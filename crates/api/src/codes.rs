@@ -141,6 +141,7 @@ pub(crate) fn workspaces_code(error: &WorkspacesError) -> &'static str {
         WorkspacesError::NoSource => "conflict",
         WorkspacesError::NotFound(_) => "not_found",
         WorkspacesError::Future { .. } => "invalid_parameter",
+        WorkspacesError::Cancelled { .. } => "run_cancelled",
         WorkspacesError::Measure(_) | WorkspacesError::NotMeasured { .. } => "source_failed",
         WorkspacesError::Snapshot(error) => snapshot_code(error),
         WorkspacesError::Catalog(error) => catalog_code(error),

@@ -69,7 +69,7 @@ problems! {
     "method_not_allowed" 405 "Method not allowed": "The route exists, but not with this method; see the header `allow`.";
     "request_timeout" 408 "Upload stood still": "Nothing of the body arrived for too long.";
     "run_in_progress" 409 "Run in progress": "A run over some of these days is under way; wait for it or send wait=true.";
-    "run_cancelled" 409 "Run cancelled": "Somebody cancelled the run before it posted anything; start it again when it is wanted.";
+    "run_cancelled" 409 "Run cancelled": "Somebody cancelled the run before it stored what it did; start it again when it is wanted.";
     "period_closed" 409 "Period closed": "The month is closed; reopen it first if it must be closed again.";
     "period_not_closable" 409 "Period not closable": "Reasons stand against closing the month; `errors` lists them. Some can be overruled with `force` and a `reason`.";
     "period_open" 409 "Period open": "The month was never closed, so it has no statement; the detail says what answers instead.";

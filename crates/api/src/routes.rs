@@ -161,6 +161,7 @@ fn facts() -> Vec<Route> {
         route(PlatformAdmin, routes!(snapshot_runs::start_snapshot_run)),
         route(PlatformAdminOnly, routes!(snapshot_runs::list_snapshot_runs)),
         route(PlatformAdminOnly, routes!(snapshot_runs::show_snapshot_run)),
+        route(PlatformAdmin, routes!(snapshot_runs::cancel_snapshot_run)),
         stream(PlatformAdminOnly, routes!(snapshot_runs::follow_snapshot_run)),
         route(AdminReader, routes!(imports::list_imports)),
         route(AdminReader, routes!(source_periods::list_source_periods)),

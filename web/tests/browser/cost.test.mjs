@@ -178,6 +178,16 @@ test("a run that is under way is followed after a reload as well", async () => {
   });
 });
 
+test("a run that is under way can be cancelled", async () => {
+  const fixture = new Fixture({ withToday: false });
+  [fixture.running, fixture.untilCancelled] = [true, true];
+  await on(fixture, "/platform/cost", async (page) => {
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByText("Cancelled: the rest keeps what it had.").waitFor();
+    assert.ok(fixture.calls.includes("POST /snapshots/runs/snap-1/cancel"));
+  });
+});
+
 test("nothing for today says why and runs the job; the page is whole again in two clicks", async () => {
   const fixture = new Fixture({ isEmpty: true, withToday: false });
   await on(fixture, "/platform/cost", async (page) => {

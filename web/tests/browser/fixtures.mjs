@@ -36,6 +36,7 @@ export class Fixture {
     });
     this.calls = [];
     this.known = new Map();
+    this.cancelled = new Promise((resolve) => (this.cancel = resolve));
   }
 
   metricsOf(index, day) {
@@ -149,16 +150,25 @@ export class Fixture {
     };
   }
 
-  /** A run is under way until its stream of events was read to the end. */
-  answerRuns(route, path, query, json) {
+  /** A run is under way until its stream of events was read to the end, which may wait until it is cancelled. */
+  async answerRuns(route, path, query, json) {
     const run = (status) => ({ id: "snap-1", status, date: this.today, tenants: status === "running" ? 0 : 23, failed: [{ source: "app", tenant: "bluth", reason: "statement timeout" }], failed_total: 1, degraded: 0, warnings: [], requested_by: "tok-1", created_at: `${this.today}T15:00:00Z` });
     if (path === "/snapshots/runs") return json({ rows: this.running ? [run("running")] : [], next_cursor: null });
     if (path === "/snapshots/run") {
       this.running = true;
       return json(run("running"), 202);
     }
-    [this.withToday, this.isEmpty, this.running] = [true, false, false];
+    if (path.endsWith("/cancel")) {
+      this.running = false;
+      this.cancel();
+      return json(run("running"), 202);
+    }
     const event = (name, data) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+    if (this.untilCancelled) {
+      await this.cancelled;
+      return route.fulfill({ status: 200, contentType: "text/event-stream", body: event("done", { ...run("cancelled"), failed: [], failed_total: 0, tenants: 0, error: "cancelled by tok-1" }) });
+    }
+    [this.withToday, this.isEmpty, this.running] = [true, false, false];
     const progress = [8, 16, 24].map((done) => event("progress", { id: "snap-1", status: "running", done, total: 24 }));
     return route.fulfill({ status: 200, contentType: "text/event-stream", body: progress.join("") + event("done", run("succeeded")) });
   }

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use collectors::sources::{Asked, SourceStatus};
+use collectors::workspaces::RunState;
 use serde::Serialize;
 use tracing::Instrument as _;
 
@@ -80,7 +81,12 @@ impl App {
         }
         let run = self.run_snapshots(None, asking.0).await?;
         self.record_snapshot_run(asking, &run).await?;
-        let outcome = |status: SourceStatus| RefreshedBody { name: status.name, error: status.last_error };
+        let is_cancelled = run.state == RunState::Cancelled;
+        let cancelled = run.error.filter(|_| is_cancelled);
+        let outcome = |status: SourceStatus| {
+            let error = status.last_error.or_else(|| cancelled.clone());
+            RefreshedBody { name: status.name, error }
+        };
         Ok(self.workspaces.statuses().await?.into_iter().map(outcome).collect())
     }
 

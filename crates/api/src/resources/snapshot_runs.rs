@@ -50,7 +50,7 @@ pub struct FailedTenantBody {
 pub struct SnapshotRunBody {
     /// Its id.
     pub id: String,
-    /// `running`, `succeeded` or `failed`. One that succeeded may have left single workspaces out: see `failed`.
+    /// `running`, `succeeded`, `failed` or `cancelled`. One that succeeded may have left single workspaces out: see `failed`.
     pub status: String,
     /// Day of the snapshots.
     pub date: String,
@@ -64,7 +64,7 @@ pub struct SnapshotRunBody {
     pub degraded: usize,
     /// What somebody should look at.
     pub warnings: Vec<String>,
-    /// Why a source was not measured.
+    /// Why a source was not measured, or who cancelled the run.
     pub error: Option<String>,
     /// Whether the database of a source was not reached, or let nobody in.
     pub unreachable: bool,
@@ -192,6 +192,28 @@ pub async fn show_snapshot_run(
 ) -> Result<Response, ApiError> {
     query.none()?;
     json(&to_api_run(&app.workspaces.run(&id).await?))
+}
+
+/// Cancels a run: 202 with the run as it is, which ends as `cancelled` unless it stores its last source already; 200 when it
+/// is over. The source that is being measured keeps what it had; what was stored of others stays.
+#[utoipa::path(post, path = "/api/v1/snapshots/runs/{id}/cancel", tag = "snapshots",
+    params(("id" = String, Path, description = "Id of the run")),
+    responses((status = 200, body = SnapshotRunBody, description = "It is over"),
+              (status = 202, body = SnapshotRunBody, description = "It is told")))]
+pub async fn cancel_snapshot_run(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(id): Id,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    let run = app.workspaces.cancel(&id, &admin.actor).await?;
+    let mut response = json(&to_api_run(&run))?;
+    if run.state == RunState::Running {
+        app.record(&admin, "snapshots.cancel", &run.id, NOTHING, NOTHING).await?;
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(response)
 }
 
 /// Streams the progress of a run as server-sent events: `progress` with workspaces that are done, at the end `done` with

@@ -13,7 +13,7 @@ use axum::response::Response;
 use collectors::providers::{CollectAsked, CollectReport, PeriodReport};
 use collectors::snapshots::senders;
 use collectors::sources::{Asked, QueryReport, RefreshReport, Rejection, SourceStatus};
-use collectors::workspaces::{SnapshotRun, WorkspacesError};
+use collectors::workspaces::{RunState, SnapshotRun, WorkspacesError};
 use domain::Instant;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -242,6 +242,9 @@ impl App {
     /// Measures the workspaces of every application today, and fails if those of this source could not be measured.
     async fn measure_now(&self, source: &str, requested_by: &str) -> Result<SnapshotRun, ApiError> {
         let run = self.run_snapshots(None, requested_by).await?;
+        if run.state == RunState::Cancelled {
+            self.workspaces.check_not_cancelled(&run.id).await?;
+        }
         let status = self.workspaces.statuses().await?.into_iter().find(|status| status.name == source);
         match status.and_then(|status| status.last_error) {
             Some(reason) => Err(WorkspacesError::NotMeasured { source_name: source.to_owned(), reason }.into()),

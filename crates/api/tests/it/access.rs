@@ -197,6 +197,9 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/snapshots/runs/{id}/events", PlatformOnly, vec![
             get("missing", "/api/v1/snapshots/runs/none/events", 404),
             get("malformed", "/api/v1/snapshots/runs/%ff/events", 400)]),
+        Row("POST", "/api/v1/snapshots/runs/{id}/cancel", Platform, vec![
+            send("missing", "/api/v1/snapshots/runs/none/cancel", JSON, "", 404),
+            send("malformed", "/api/v1/snapshots/runs/%ff/cancel", JSON, "", 400)]),
         Row("GET", "/api/v1/snapshots", Snapshots, vec![
             get("own", "/api/v1/snapshots", 200), get("own", "/api/v1/snapshots?tenant=acme", 200),
             get("foreign", "/api/v1/snapshots?tenant=globex", 200), get("missing", "/api/v1/snapshots?tenant=nobody", 200),

@@ -4,7 +4,7 @@ use crate::app::{POLICY, TestApp, bill, event};
 use domain::Clock as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use storage::catalog::RunRow;
+use storage::catalog::{RunRow, SnapshotRunRow};
 
 const DAY: &str = "2026-11-18";
 const JSON: &str = "application/json";
@@ -109,6 +109,7 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
         ("POST", "/api/v1/lake/expire-events", Idle("no event here is old enough to leave")),
         ("POST", "/api/v1/lake/vacuum", Idle("nothing here is old enough to be deleted")),
         ("POST", "/api/v1/snapshots/run", Idle("no application is configured here")),
+        ("POST", "/api/v1/snapshots/runs/{id}/cancel", Idle("no run here is under way; a test below has one")),
         ("POST", "/api/v1/sources/{name}/refresh", Idle("no source is configured here")),
         ("POST", "/api/v1/events", Events),
         ("POST", "/api/v1/events/litellm", Events),
@@ -218,6 +219,34 @@ async fn a_run_under_way_is_told_to_end_wherever_it_is_carried_out() {
     let told = app.post("/runs/run-elsewhere/cancel", &json!({})).await.expect(200).json();
     assert_eq!((&told["status"], log(&app).await.len()), (&json!("cancelled"), rows));
     app.given_run(DAY, DAY).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_run_under_way_is_told_to_end_wherever_it_is_carried_out() {
+    let app = store().await;
+    let catalog = app.app.engine.catalog();
+    let run = SnapshotRunRow {
+        id: "snap-elsewhere".to_owned(),
+        date: DAY.to_owned(),
+        status: "running".to_owned(),
+        created_at: app.clock.now().micros(),
+        finished_at: None,
+        error: None,
+        body: "{}".to_owned(),
+    };
+    catalog.insert_snapshot_run(&run, "another process", 3_600_000_000).await.unwrap();
+    let told = app.post("/snapshots/runs/snap-elsewhere/cancel", &json!({})).await.expect(202).json();
+    assert_eq!((&told["id"], &told["status"]), (&json!("snap-elsewhere"), &json!("running")));
+    let asked_by = catalog.run_cancelled_by("snap-elsewhere").await.unwrap();
+    let newest = log(&app).await.swap_remove(0);
+    assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("snapshots.cancel"), asked_by.as_deref()));
+    assert_eq!(newest["target"], "snap-elsewhere");
+
+    let over = SnapshotRunRow { status: "cancelled".to_owned(), finished_at: Some(run.created_at), ..run };
+    catalog.end_snapshot_run(&over).await.unwrap();
+    let rows = log(&app).await.len();
+    let told = app.post("/snapshots/runs/snap-elsewhere/cancel", &json!({})).await.expect(200).json();
+    assert_eq!((&told["status"], log(&app).await.len()), (&json!("cancelled"), rows));
 }
 
 #[tokio::test]

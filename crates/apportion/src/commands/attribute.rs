@@ -1,6 +1,7 @@
 //! `attribute` and `runs`: computes shares for a range of days and posts the differences.
 
 use super::Context;
+use super::interrupt::{Begun, or_cancel};
 use crate::cli::{AttributeArgs, RunsCommand};
 use crate::client::{Call, Client};
 use crate::exit::{Exit, Failure, exit_of_error};
@@ -19,8 +20,13 @@ pub async fn run(context: &Context, args: AttributeArgs) -> Result<Exit> {
     if args.dry_run {
         body["dry_run"] = json!(true);
     }
-    let client = context.client_with_files().await?;
-    let run = start_and_wait(&client, &body, context.output.shows_progress()).await?;
+    let client = tokio::select! {
+        client = context.client_with_files() => client?,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+    };
+    let begun = Begun::new();
+    let work = start_and_wait(&client, &body, context.output.shows_progress(), &begun);
+    let Some(run) = or_cancel(context, &client, &begun, work).await? else { return Ok(Exit::Interrupted) };
     context.output.answer(&run, &[])?;
     for line in warnings_of(&run) {
         context.output.warn(&line);
@@ -83,17 +89,19 @@ fn days_of(context: &Context, args: &AttributeArgs) -> Result<Value> {
     }
 }
 
-/// Starts a run, shows its progress on a terminal and returns it when it is done.
+/// Starts a run, shows its progress on a terminal and returns it when it is done. Where progress is shown, `begun` gets the
+/// run as soon as it is known.
 ///
 /// # Errors
 /// The API's refusal. A run that overlaps is waited for.
-pub async fn start_and_wait(client: &Client, body: &Value, shown: bool) -> Result<Value> {
+pub async fn start_and_wait(client: &Client, body: &Value, shown: bool, begun: &Begun) -> Result<Value> {
     if shown {
         match client.json(Call::post("/runs").json(body)).await {
             Ok(run) => {
                 let Some(id) = run.get("id").and_then(Value::as_str).map(str::to_owned) else { return Ok(run) };
-                follow_run(client, &format!("/runs/{id}"), ("attributing", "days")).await?;
-                return client.json(Call::get(format!("/runs/{id}"))).await;
+                let path = begun.get_or_init(|| format!("/runs/{id}"));
+                follow_run(client, path, ("attributing", "days")).await?;
+                return client.json(Call::get(path)).await;
             }
             // Another run holds these days: wait for it below.
             Err(error) if exit_of_error(&error) == Exit::Conflict && error.to_string().contains("progress") => {}

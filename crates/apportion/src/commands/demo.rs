@@ -1,5 +1,6 @@
 //! `demo`: seeded data in a temporary folder, attributed, proved and served.
 
+use super::interrupt::Begun;
 use super::{Context, attribute, import, serve};
 use crate::cli::DemoArgs;
 use crate::client::{Call, Client};
@@ -120,7 +121,7 @@ async fn load(context: &Context, client: &Client, demo: &Demo, folder: &Path, co
     for range in [demo.sample_days, demo.days] {
         let body = json!({ "from": range.from().to_string(), "to": range.to().to_string() });
         say(&format!("attributing {} to {} ...", range.from(), range.to()));
-        let run = attribute::start_and_wait(client, &body, shown).await?;
+        let run = attribute::start_and_wait(client, &body, shown, &Begun::new()).await?;
         attribute::exit_of_run(&run)?;
     }
     Ok(())

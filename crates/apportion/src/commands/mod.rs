@@ -24,6 +24,8 @@ mod fx;
 mod import;
 /// `init`.
 mod init;
+/// Ctrl-C while a run is followed.
+mod interrupt;
 /// `invoices` and `reconciliation`.
 mod invoices;
 /// `lake`.
@@ -115,7 +117,7 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Runs the command; Ctrl-C ends it, except where the command itself ends gently.
 async fn run_until_interrupted(context: &Context, command: Command) -> Result<Exit> {
-    if matches!(command, Command::Serve(_) | Command::Demo(_)) {
+    if matches!(command, Command::Serve(_) | Command::Demo(_) | Command::Attribute(_)) {
         return run(context, command).await;
     }
     tokio::select! {

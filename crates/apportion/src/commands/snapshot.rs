@@ -65,12 +65,16 @@ fn warnings_of(run: &Value) -> Vec<String> {
 /// Returns how the process ends after a run: 7 if single workspaces were not measured, 6 if a database was not reached.
 ///
 /// # Errors
-/// The run failed.
+/// The run failed, or was cancelled.
 fn exit_of_run(run: &Value) -> Result<Exit> {
     if run["status"] == "failed" {
         let reason = run["error"].as_str().unwrap_or("no workspace was measured");
         let exit = if run["unreachable"] == true { Exit::Unreachable } else { Exit::Failure };
         return Err(Failure::new(exit, format!("the snapshot failed: {reason}")).into());
+    }
+    if run["status"] == "cancelled" {
+        let reason = run["error"].as_str().unwrap_or("somebody cancelled it");
+        return Err(Failure::new(Exit::Failure, format!("the snapshot did not end: {reason}")).into());
     }
     let is_whole = run["failed_total"].as_u64() == Some(0);
     Ok(if is_whole { Exit::Ok } else { Exit::Partial })
@@ -104,6 +108,11 @@ mod tests {
         check(
             r#"{"status":"failed","failed":[],"failed_total":0,"error":"away","unreachable":true}"#,
             Err((Exit::Unreachable, "the snapshot failed: away")),
+            &[],
+        );
+        check(
+            r#"{"status":"cancelled","failed":[],"failed_total":0,"error":"by ann"}"#,
+            Err((Exit::Failure, "the snapshot did not end: by ann")),
             &[],
         );
     }

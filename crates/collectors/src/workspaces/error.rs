@@ -102,6 +102,14 @@ pub enum WorkspacesError {
         /// Why.
         reason: String,
     },
+    /// Somebody cancelled the run.
+    #[error("snapshot run {run} was cancelled by {by}; sources that it had not stored yet keep what they had")]
+    Cancelled {
+        /// The run.
+        run: String,
+        /// Who cancelled it.
+        by: String,
+    },
     /// What was measured was not stored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

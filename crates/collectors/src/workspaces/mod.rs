@@ -6,8 +6,11 @@
 //! * A connection that met an error, a time limit or a cancel is dropped, so nobody inherits its state.
 //! * Before anything is measured it is made sure, in two independent ways, that no row of another workspace is counted.
 //! * A workspace that fails keeps what was measured of it before, is listed, and stops no other.
+//! * A run that is cancelled stores nothing of the source that it measures; what it stored of others before stays.
 //! * Counters cover the whole day before the snapshot's day, whenever they are read; levels are read on their day only.
 
+/// Ending a run before it measured every source.
+mod cancel;
 /// What can go wrong.
 mod error;
 /// Who carries a run out, and what becomes of one that nobody does.

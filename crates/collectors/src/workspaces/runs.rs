@@ -34,6 +34,8 @@ pub enum RunState {
     Succeeded,
     /// A source, or all its workspaces, could not be measured. What others found is stored.
     Failed,
+    /// Ended because somebody asked for it. What it had stored by then stays.
+    Cancelled,
 }
 
 impl RunState {
@@ -44,11 +46,13 @@ impl RunState {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 
     fn of_word(word: &str) -> Option<Self> {
-        [Self::Running, Self::Succeeded, Self::Failed].into_iter().find(|state| state.as_str() == word)
+        let all = [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+        all.into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -74,7 +78,7 @@ pub struct SnapshotRun {
     pub date: Day,
     /// What was found.
     pub found: RunFound,
-    /// Why a source was not measured.
+    /// Why a source was not measured, or who cancelled the run.
     pub error: Option<String>,
     /// When it began, in microseconds since 1970.
     pub created_at: i64,
@@ -175,10 +179,10 @@ impl Workspaces {
     pub async fn carry_out(&self, mut run: SnapshotRun) -> Result<SnapshotRun, WorkspacesError> {
         let ended = AssertUnwindSafe(self.while_held(&run.id, self.measure_all(&run))).catch_unwind().await;
         run.finished_at = Some(self.clock.now().micros());
-        let ended = ended.map(|(found, error)| {
+        let ended = ended.map(|(found, state, error)| {
             let before = std::mem::take(&mut run.found);
             run.found = RunFound { requested_by: before.requested_by, node: before.node, ..found };
-            run.state = if error.is_none() { RunState::Succeeded } else { RunState::Failed };
+            run.state = state;
             run.error = error;
         });
         if ended.is_err() {
@@ -256,8 +260,8 @@ impl Workspaces {
         Occasion { counted, levels: date == self.zone.day_of(self.clock.now()) }
     }
 
-    /// Measures one source after the other; returns what was found, and why sources were not measured.
-    async fn measure_all(&self, run: &SnapshotRun) -> (RunFound, Option<String>) {
+    /// Measures one source after the other; returns what was found, how it ended, and why sources were not measured.
+    async fn measure_all(&self, run: &SnapshotRun) -> (RunFound, RunState, Option<String>) {
         let (mut found, mut errors) = (RunFound::default(), Vec::new());
         let before = AtomicUsize::new(0);
         for source in &*self.sources {
@@ -268,7 +272,12 @@ impl Workspaces {
                 self.hub.report(&run.id, RunProgress { done: before + done, total: before + total });
             };
             let mut of_source = RunFound::default();
-            let measured = self.measure_source(source, run.date, &progress, &mut of_source).await;
+            let measured = self.measure_source(source, run, &progress, &mut of_source).await;
+            if let Err(error @ WorkspacesError::Cancelled { .. }) = &measured {
+                // It says nothing of the source, whose status stays.
+                errors.push(error.to_string());
+                return (found, RunState::Cancelled, Some(errors.join("; ")));
+            }
             before.fetch_add(told.load(Ordering::Relaxed), Ordering::Relaxed);
             let nothing = of_source.tenants == 0 && of_source.failed_total > 0;
             let error = match measured {
@@ -288,18 +297,23 @@ impl Workspaces {
                 errors.push(format!("source `{}`: {error}", source.name));
             }
         }
-        (found, (!errors.is_empty()).then(|| errors.join("; ")))
+        let state = if errors.is_empty() { RunState::Succeeded } else { RunState::Failed };
+        (found, state, (!errors.is_empty()).then(|| errors.join("; ")))
     }
 
     async fn measure_source(
         &self,
         source: &PostgresSource,
-        date: Day,
+        run: &SnapshotRun,
         progress: &(dyn Fn(usize, usize) + Sync),
         found: &mut RunFound,
     ) -> Result<(), WorkspacesError> {
+        let date = run.date;
         let occasion = self.occasion(date);
-        let mut findings = source.measure(occasion, &*self.clock, progress).await?;
+        let measuring = async { Ok(source.measure(occasion, &*self.clock, progress).await?) };
+        let mut findings = self.unless_cancelled(&run.id, measuring).await?;
+        // The last moment: what is stored of a source is stored as a whole.
+        self.check_not_cancelled(&run.id).await?;
         let now = self.clock.now();
         let today = occasion.levels.then_some(date);
         tenants::enter(&self.catalog, date, today, &findings.listed, self.reject_unknown_tenants, now).await?;
@@ -535,6 +549,36 @@ mod tests {
         assert_eq!(running().await.1, Vec::<String>::new());
         let error = workspaces.run("snap-2").await.expect("a run").error.unwrap_or_default();
         assert!(error.contains("the server that measured stopped"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_measures_and_stores_nothing_and_the_day_runs_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workspaces = given(&folder, vec![source()], "UTC", "2026-11-20T00:10:00Z").await;
+        let begun = workspaces.begin(None, "test").await.expect("begun");
+        let Begun::Mine(run) = begun else { panic!("nothing else is under way") };
+        let endless = async {
+            assert_eq!(workspaces.cancel(&run.id, "ann").await?.state, RunState::Running);
+            std::future::pending::<Result<(), WorkspacesError>>().await
+        };
+        let dropped = workspaces.unless_cancelled(&run.id, endless).await;
+        assert!(matches!(dropped, Err(WorkspacesError::Cancelled { .. })), "measuring goes on");
+        workspaces.cancel(&run.id, "bob").await.expect("once more is no error");
+
+        let ended = workspaces.carry_out(run).await.expect("it is recorded");
+
+        assert_eq!((ended.state, ended.found.tenants), (RunState::Cancelled, 0));
+        assert!(ended.error.as_ref().is_some_and(|error| error.contains("cancelled by ann")), "{ended:?}");
+        assert_eq!(workspaces.run(&ended.id).await.expect("a run"), ended);
+        assert_eq!(workspaces.wait_for(&ended.id).await.expect("over"), ended);
+        assert!(workspaces.follow(&ended.id).is_none(), "its channel is closed");
+        let status = &workspaces.statuses().await.expect("statuses")[0];
+        assert_eq!((status.last_started_at, status.last_error.as_ref()), (None, None), "it says nothing of the source");
+        assert_eq!(workspaces.cancel(&ended.id, "ann").await.expect("over").state, RunState::Cancelled);
+        let next = workspaces.begin(None, "test").await.expect("begun");
+        let Begun::Mine(next) = next else { panic!("the day is free") };
+        assert_eq!(workspaces.check_not_cancelled(&next.id).await.map_err(|error| error.to_string()), Ok(()));
+        assert!(matches!(workspaces.cancel("none", "ann").await, Err(WorkspacesError::NotFound(_))));
     }
 
     #[tokio::test]

@@ -195,7 +195,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Returns who asked for a run to be cancelled, if anybody did.
+    /// Returns who asked for a run, also one over workspaces, to be cancelled, if anybody did.
     ///
     /// # Errors
     /// When the database fails.

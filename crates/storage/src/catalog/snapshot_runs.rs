@@ -10,7 +10,7 @@ pub struct SnapshotRunRow {
     /// The day.
     #[sqlx(rename = "target")]
     pub date: String,
-    /// `running`, `succeeded` or `failed`.
+    /// `running`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
     /// When it began.
     #[sqlx(rename = "run_after")]
@@ -76,6 +76,27 @@ impl Catalog {
             return Err(CatalogError::NotFound { what: "snapshot run", id: run.id.clone() });
         }
         sqlx::query("DELETE FROM leases WHERE name = $1").bind(lease_of(&run.id)).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Notes that a run is to be cancelled, unless it is over; who asked first stays noted, for
+    /// [`Catalog::run_cancelled_by`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_snapshot_run(&self, id: &str, requested_by: &str, at: i64) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO run_cancels (run, requested_by, requested_at) SELECT jobs.id, $2, $3 FROM jobs \
+             WHERE jobs.id = $1 AND jobs.kind = 'snapshot_run' AND jobs.status = 'running' \
+             ON CONFLICT (run) DO NOTHING",
+        )
+        .bind(id)
+        .bind(requested_by)
+        .bind(at)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }

@@ -163,6 +163,30 @@ async fn runs_over_workspaces_are_listed_newest_first_and_none_is_a_scheduled_jo
 }
 
 #[tokio::test]
+async fn only_a_run_over_workspaces_that_is_not_over_can_be_cancelled() {
+    let (catalog, _folder) = open().await;
+    let run = SnapshotRunRow {
+        id: "snap-1".to_owned(),
+        date: "2026-11-20".to_owned(),
+        status: "running".to_owned(),
+        created_at: 100,
+        finished_at: None,
+        error: None,
+        body: "{}".to_owned(),
+    };
+    let over = SnapshotRunRow { id: "snap-2".to_owned(), status: "succeeded".to_owned(), ..run.clone() };
+    catalog.insert_snapshot_run(&run, "me", HOUR).await.unwrap();
+    catalog.insert_snapshot_run(&over, "me", HOUR).await.unwrap();
+    for (id, who) in [("snap-1", "ann"), ("snap-1", "bob"), ("snap-2", "ann"), ("none", "ann")] {
+        catalog.cancel_snapshot_run(id, who, 110).await.unwrap();
+    }
+    catalog.cancel_run("snap-2", "ann", 110).await.unwrap();
+    assert_eq!(catalog.run_cancelled_by("snap-1").await.unwrap().as_deref(), Some("ann"));
+    assert_eq!(catalog.run_cancelled_by("snap-2").await.unwrap(), None);
+    assert_eq!(catalog.run_cancelled_by("none").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn only_runs_over_workspaces_that_nobody_carries_out_are_ended() {
     let (catalog, _place) = open().await;
     let run = |id: &str| SnapshotRunRow {
