@@ -52,6 +52,11 @@ def memory_mib(pid: int, name: str = "VmRSS") -> float:
     return int(re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
+def forget_peak(pid: int) -> None:
+    """Has VmHWM begin anew at what there is now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 @contextmanager
 def watched_peak(pid: int, name: str, every_seconds: float = 0.02) -> Iterator[list[float]]:
     """The greatest value seen of what has no peak in the system's books, as the only item of the list."""

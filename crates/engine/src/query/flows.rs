@@ -148,7 +148,7 @@ impl Engine {
     pub async fn flows_all_tenants(&self, query: &FlowsQuery) -> Result<Flows, EngineError> {
         let head = self.head(query.as_of.as_ref()).await?;
         let session = self.session_now().await?;
-        let into_pools = self.into_pools(&session, &head, query).await?;
+        let into_pools = self.amounts_into_pools(&session, &head, query).await?;
         let out_of_pools = out_of_pools(&session, &head, query).await?;
         let into_pools = balanced(into_pools, &out_of_pools);
         let total: i128 = out_of_pools.values().sum();
@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// What went into each pool, by provider.
-    async fn into_pools(
+    async fn amounts_into_pools(
         &self,
         session: &SessionContext,
         head: &Head,

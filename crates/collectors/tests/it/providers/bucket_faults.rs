@@ -23,6 +23,9 @@ static AWS: Contract = contract("aws_export");
 static AZURE: Contract = contract("azure_export");
 static GOOGLE: Contract = contract("gcp_export");
 
+/// Key of the data file, and keys and texts of whatever lies beside it.
+type Objects = (String, Vec<(String, String)>);
+
 /// A kind of bucket, with one run of a month in it.
 struct Cloud {
     contract: &'static Contract,
@@ -35,7 +38,7 @@ struct Cloud {
     /// The objects as a page, and whether there is another one.
     page: fn(&[(&str, usize)], bool) -> String,
     /// Key of the data file, and whatever lies beside it.
-    objects: fn() -> (String, Vec<(String, String)>),
+    objects: fn() -> Objects,
 }
 
 static CLOUDS: [Cloud; 3] = [

@@ -319,7 +319,7 @@ async fn what_is_not_corrected_is_noted_only_beside_what_was_reckoned_with() {
     let (on_fifth, on_sixth) = (("2026-10-05", "2026-10-05"), ("2026-10-06", "2026-10-06"));
     assert!(catalog.note_pending_corrections(on_fifth, &[], std::slice::from_ref(&fifth)).await.unwrap());
     assert!(!catalog.note_pending_corrections(on_sixth, &[], std::slice::from_ref(&sixth)).await.unwrap());
-    assert_eq!(catalog.pending_corrections_all_tenants().await.unwrap(), [fifth.clone()]);
+    assert_eq!(catalog.pending_corrections_all_tenants().await.unwrap(), std::slice::from_ref(&fifth));
     let beside = std::slice::from_ref(&fifth);
     assert!(catalog.note_pending_corrections(on_sixth, beside, std::slice::from_ref(&sixth)).await.unwrap());
     let again = noted("2026-10-05", "run-3");
