@@ -39,9 +39,14 @@ class Azure:
         self.log = folder / "azurite.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        until(self.answers, "azurite answers", 60)
-        self.owner = self.sas("rwdlac")
-        self.ask("PUT", "", {"restype": "container"})
+        try:
+            until(self.answers, "azurite answers", 60)
+            self.owner = self.sas("rwdlac")
+            made = self.ask("PUT", "", {"restype": "container"})
+            assert made.status_code == 201, made.text
+        except BaseException:
+            self.stop()
+            raise
 
     def answers(self) -> bool:
         if self.process.poll() is not None:
@@ -67,7 +72,6 @@ class Azure:
     def put(self, key: str, content: bytes) -> None:
         answer = self.ask("PUT", key, body=content)
         assert answer.status_code == 201, answer.text
-
 
     def stop(self) -> None:
         self.process.terminate()

@@ -2,7 +2,6 @@
 independently, replaced and never doubled, and not before they are whole."""
 
 import json
-import threading
 from decimal import Decimal
 
 import pytest
@@ -173,23 +172,19 @@ def test_exports_of_google_are_read_with_a_key_and_only_whole(apportion, google)
 
 
 def test_files_without_a_mark_are_read_once_they_rest(apportion, google):
-    """A shard that comes while the first listing rests is part of what is read."""
+    """A shard that comes just after the first listing is part of what is read."""
     folder, amounts = "focus/billing_period=2026-11", costs(20)
     google.put(f"{folder}/shard-0.csv", bill("2026-11", amounts[:10]))
     store = apportion(None, google_config(google, google.account(), 'settle = "2s"'))
-    listed = threading.Event()
-    late = threading.Thread(target=lambda: (listed.wait(60), google.put(f"{folder}/shard-1.csv", bill("2026-11", amounts[10:]))))
     listing = google.listing
 
     def first_listing(*asked) -> bytes:
-        found = listing(*asked)
-        listed.set()
+        found, google.listing = listing(*asked), listing
+        google.put(f"{folder}/shard-1.csv", bill("2026-11", amounts[10:]))
         return found
 
     google.listing = first_listing
-    late.start()
     report = store.json("sources", "refresh", "google")
-    late.join()
     assert read(report) == [("2026-11", 20)]
     assert stored(store) == twice(amounts)
 

@@ -293,18 +293,19 @@ impl Run<'_> {
         self.context.catalog.provider_usage(Some(&self.entry.source.name), &from, &to).await.map_err(not_kept)
     }
 
+    /// Replaces the quantities a day at a time: each day is whole, and others write in between.
     async fn replace_usage(&self, staged: &Staged) -> Result<(), CollectError> {
         if staged.days.is_empty() {
             return Ok(());
         }
+        let (catalog, source) = (&self.context.catalog, &self.entry.source.name);
         let mut quantities = staged.quantities()?;
-        let mut replacement =
-            self.context.catalog.begin_provider_usage(&self.entry.source.name).await.map_err(not_kept)?;
         let days: Vec<String> = staged.days.iter().flat_map(DayRange::days).map(|day| day.to_string()).collect();
         for day in days {
-            replacement.replace_day(&day, &quantities.of_day(&day)?).await.map_err(not_kept)?;
+            let rows = quantities.of_day(&day)?;
+            catalog.replace_provider_usage(source, &day, &rows).await.map_err(not_kept)?;
         }
-        replacement.commit().await.map(drop).map_err(not_kept)
+        Ok(())
     }
 
     /// Hands over the settled quantities of the period that have a meter; all of them once it is final, because it is not

@@ -84,7 +84,7 @@ pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;
 pub use metric_streams::MetricStreamRow;
 pub use periods::{PendingCorrectionRow, PeriodChangeRow};
-pub use provider_usage::{ProviderUsageReplacement, ProviderUsageRow};
+pub use provider_usage::ProviderUsageRow;
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};

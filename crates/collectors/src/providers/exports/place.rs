@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,8 @@ pub struct Object {
     pub e_tag: Option<String>,
     /// When it was written.
     pub modified: Instant,
+    /// When it came to lie here: later than that for a file of a folder that was copied and kept its time.
+    pub arrived: Instant,
 }
 
 impl Object {
@@ -68,6 +72,8 @@ pub struct Place {
     prefix: Option<Path>,
     bucket: Option<String>,
     folder: Option<PathBuf>,
+    /// The store, if it is a folder.
+    local: Option<LocalFileSystem>,
     /// How long nothing may come.
     patience: Duration,
 }
@@ -92,7 +98,8 @@ impl Place {
         })?;
         let folder = std::fs::canonicalize(folder)
             .map_err(|error| CollectError::new(Cause::NotFound, format!("{}: {error}", folder.display())))?;
-        Ok(Self { store: Arc::new(store), prefix: None, bucket: None, folder: Some(folder), patience })
+        let local = Some(store.clone());
+        Ok(Self { store: Arc::new(store), prefix: None, bucket: None, folder: Some(folder), local, patience })
     }
 
     /// Opens a bucket. Nothing is sent yet.
@@ -108,7 +115,7 @@ impl Place {
             .map_err(|_| CollectError::new(Cause::NotAllowed, "the prefix in `bucket` cannot be one of keys"))?;
         let store = address.client(credentials)?;
         let prefix = (!prefix.is_root()).then_some(prefix);
-        Ok(Self { store, prefix, bucket: Some(address.name.clone()), folder: None, patience })
+        Ok(Self { store, prefix, bucket: Some(address.name.clone()), folder: None, local: None, patience })
     }
 
     /// Returns all files, sorted by key.
@@ -130,15 +137,14 @@ impl Place {
                 let key = crate::prometheus::shown(&key);
                 return Err(CollectError::paging(format!("{key} is listed twice, as if pages repeated")));
             }
-            objects.push(Object {
-                key,
-                size: meta.size,
-                e_tag: meta.e_tag,
-                modified: Instant::from_micros(meta.last_modified.timestamp_micros()),
-            });
+            let modified = Instant::from_micros(meta.last_modified.timestamp_micros());
+            objects.push(Object { key, size: meta.size, e_tag: meta.e_tag, modified, arrived: modified });
         }
         objects.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(objects)
+        match self.local.clone() {
+            Some(local) => with_arrivals(local, objects).await,
+            None => Ok(objects),
+        }
     }
 
     /// Returns the content of a manifest.
@@ -239,6 +245,29 @@ impl Place {
     }
 }
 
+/// Returns files of a folder with the times at which they came there. Programs that copy often keep the times of what they
+/// copy, so a folder that they are still filling would look as if it had been at rest for long.
+async fn with_arrivals(local: LocalFileSystem, objects: Vec<Object>) -> Result<Vec<Object>, CollectError> {
+    let look = move || {
+        let look_at = |object: Object| {
+            let path = Path::parse(&object.key).ok().and_then(|key| local.path_to_filesystem(&key).ok());
+            let file = path.and_then(|path| std::fs::metadata(path).ok());
+            let arrived = file.map_or(object.modified, |file| changed_at(&file).max(object.modified));
+            Object { arrived, ..object }
+        };
+        objects.into_iter().map(look_at).collect::<Vec<Object>>()
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|error| {
+        tracing::error!(?error, "the files of an export were not looked at to the end");
+        CollectError::new(Cause::Store, "the files were not looked at to the end")
+    })
+}
+
+/// When a file was last written, moved or given another time; nobody can set it.
+fn changed_at(file: &Metadata) -> Instant {
+    Instant::from_micros(file.ctime().saturating_mul(domain::time::MICROS_PER_SECOND) + file.ctime_nsec() / 1_000)
+}
+
 /// Returns the error of a store. Its own words are left out: they may hold a signed address.
 fn failed(what: &str, error: &object_store::Error) -> CollectError {
     let (cause, said) = match error {
@@ -314,5 +343,23 @@ mod tests {
         assert_eq!(place.manifest(&objects[0]).await.expect("content"), b"x");
         let missing = Place::folder(&folder.path().join("none"), Duration::from_secs(5)).map_err(|error| error.cause);
         assert_eq!(missing.err(), Some(Cause::NotFound));
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_kept_its_time_arrived_when_it_was_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let below = folder.path().join("billing_period=2026-11");
+        std::fs::create_dir(&below).expect("a folder");
+        std::fs::write(below.join("new.csv"), "x").expect("a file");
+        std::fs::write(below.join("copy of.csv"), "x").expect("a file");
+        let copy = std::fs::File::options().write(true).open(below.join("copy of.csv")).expect("a file");
+        copy.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).expect("another time");
+        let place = Place::folder(folder.path(), Duration::from_secs(5)).expect("a place");
+        let objects = place.list().await.expect("a list");
+        let names: Vec<&str> = objects.iter().map(Object::name).collect();
+        assert_eq!(names, ["copy of.csv", "new.csv"]);
+        assert_eq!(objects[0].modified, Instant::from_micros(1_600_000_000_000_000));
+        // Both came now; the clock of a file system may be some ticks behind.
+        assert!(objects[1].modified <= objects[0].arrived.plus_micros(1_000_000), "{objects:?}");
     }
 }

@@ -31,7 +31,7 @@ pub struct ExportSet {
     pub manifest: Option<Object>,
     /// The run that wrote them, as the manifest names it.
     pub run: String,
-    /// When the manifest or the mark was written that says that nothing is missing.
+    /// When the manifest or the mark arrived that says that nothing is missing.
     pub sealed: Option<Instant>,
 }
 
@@ -44,7 +44,7 @@ impl ExportSet {
             object.digest(&mut hash);
         }
         let version = hex::encode(hash.finalize());
-        let sealed = manifest.as_ref().map(|manifest| manifest.modified);
+        let sealed = manifest.as_ref().map(|manifest| manifest.arrived);
         Self { label: label.to_owned(), version, objects, manifest, run: run.to_owned(), sealed }
     }
 
@@ -54,10 +54,11 @@ impl ExportSet {
         self.objects.iter().map(|object| object.modified).max()
     }
 
-    /// Returns whether nobody is writing it: what seals it was written after all files, or none is newer than `settle`.
+    /// Returns whether nobody is writing it: what seals it arrived after all files, or none arrived within `settle`.
     #[must_use]
     pub fn is_at_rest(&self, now: Instant, settle: Duration) -> bool {
-        let Some(newest) = self.newest() else { return true };
+        let arrived = self.objects.iter().map(|object| object.arrived).max();
+        let Some(newest) = arrived else { return true };
         let settle = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
         self.sealed.is_some_and(|sealed| newest <= sealed) || newest.micros().saturating_add(settle) <= now.micros()
     }
@@ -108,8 +109,8 @@ pub(super) fn google(objects: &[Object]) -> Result<Vec<ExportSet>, CollectError>
     let is_mark = |object: &&Object| object.name().to_ascii_uppercase().starts_with("_SUCCESS");
     let mut marked: BTreeMap<&str, Instant> = BTreeMap::new();
     for mark in objects.iter().filter(is_mark) {
-        let newest = marked.entry(folder_of(mark)).or_insert(mark.modified);
-        *newest = mark.modified.max(*newest);
+        let newest = marked.entry(folder_of(mark)).or_insert(mark.arrived);
+        *newest = mark.arrived.max(*newest);
     }
     // Where one folder has a mark, those without are under way.
     folders.retain(|(_, folder), _| marked.is_empty() || marked.contains_key(folder));
@@ -342,7 +343,8 @@ mod tests {
     const HOUR: i64 = 3600 * 1_000_000;
 
     fn object(key: &str, hours: i64) -> Object {
-        Object { key: key.to_owned(), size: 1, e_tag: None, modified: Instant::from_micros(hours * HOUR) }
+        let modified = Instant::from_micros(hours * HOUR);
+        Object { key: key.to_owned(), size: 1, e_tag: None, modified, arrived: modified }
     }
 
     fn keys(set: &ExportSet) -> Vec<&str> {
@@ -460,6 +462,27 @@ mod tests {
         assert!(!rests(&again, 10, 2), "the mark is that of a run before");
         let manifest = |hours: i64| ExportSet::new("2026-11", "x", vec![shard.clone()], Some(object("m", hours)));
         assert!(rests(&manifest(11), 11, 2) && !rests(&manifest(9), 11, 2));
+    }
+
+    #[test]
+    fn a_copied_folder_is_as_old_as_the_copy_whatever_times_its_files_kept() {
+        let rests = |set: &ExportSet, hours: i64| {
+            set.is_at_rest(Instant::from_micros(hours * HOUR), Duration::from_secs(2 * 3600))
+        };
+        let copied = |name: &str, hours: i64, arrived: i64| {
+            let arrived = Instant::from_micros(arrived * HOUR);
+            Object { arrived, ..object(&format!("focus/billing_period=2026-11/{name}"), hours) }
+        };
+        let mark = copied("_SUCCESS", 10, 500);
+        let shard = copied("shard-0.parquet", 9, 501);
+        let objects = [mark.clone(), shard.clone()];
+        for set in [google(&objects).expect("sets").remove(0), plain(&objects).remove(0)] {
+            assert!(!rests(&set, 502), "the mark was copied first, and more shards may follow");
+            assert!(rests(&set, 503), "nothing followed");
+            assert_eq!(set.newest(), Some(shard.modified), "it still says how far the bill goes");
+        }
+        let last = google(&[copied("_SUCCESS", 10, 502), shard]).expect("sets").remove(0);
+        assert!(rests(&last, 502), "the mark was copied last");
     }
 
     #[test]

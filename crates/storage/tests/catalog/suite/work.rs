@@ -362,12 +362,12 @@ async fn what_a_provider_was_used_for_is_replaced_day_by_day() {
         collected_at: 1,
     };
     let replace = async |source: &str, days: &[&str], rows: &[ProviderUsageRow]| {
-        let mut replacement = catalog.begin_provider_usage(source).await.unwrap();
+        let mut changed = 0;
         for day in days {
             let of_day: Vec<ProviderUsageRow> = rows.iter().filter(|row| row.usage_date == *day).cloned().collect();
-            replacement.replace_day(day, &of_day).await.unwrap();
+            changed += catalog.replace_provider_usage(source, day, &of_day).await.unwrap();
         }
-        replacement.commit().await.unwrap()
+        changed
     };
     let days = ["2026-11-01", "2026-11-02"];
     let first = [row("v", "2026-11-01", "a", "1"), row("v", "2026-11-01", "b", "2"), row("v", "2026-11-02", "a", "3")];
@@ -385,9 +385,42 @@ async fn what_a_provider_was_used_for_is_replaced_day_by_day() {
     let any = async |from: &str, to: &str| catalog.any_provider_usage("v", from, to).await.unwrap();
     assert_eq!(any("2026-11-01", "2026-11-30").await, Some(restated[0].clone()));
     assert_eq!(any("2026-11-03", "2026-11-30").await, None);
+}
 
-    let mut dropped = catalog.begin_provider_usage("v").await.unwrap();
-    dropped.replace_day("2026-11-01", &[]).await.unwrap();
-    drop(dropped);
-    assert_eq!(any("2026-11-01", "2026-11-01").await, Some(restated[0].clone()), "without a commit nothing changed");
+#[tokio::test]
+async fn a_day_of_very_many_quantities_is_replaced_as_a_whole() {
+    let (catalog, _folder) = open().await;
+    let row = |number: usize, quantity: usize| ProviderUsageRow {
+        source: "w".to_owned(),
+        provider: "wasabi".to_owned(),
+        usage_date: "2026-11-01".to_owned(),
+        resource: format!("resource_{}", number % 7),
+        labels_key: format!(r#"{{"bucket":"b'{number:04} \"x\" $1 ?"}}"#),
+        unit: "Bytes".to_owned(),
+        quantity: quantity.to_string(),
+        collected_at: 1,
+    };
+    let beside = ProviderUsageRow { source: "v".to_owned(), ..row(3, 9) };
+    let before = ProviderUsageRow { usage_date: "2026-10-31".to_owned(), ..row(3, 9) };
+    for one in [&beside, &before] {
+        let rows = std::slice::from_ref(one);
+        assert_eq!(catalog.replace_provider_usage(&one.source, &one.usage_date, rows).await.unwrap(), 1);
+    }
+    let check = async |mut rows: Vec<ProviderUsageRow>, changed: u64| {
+        let found = catalog.replace_provider_usage("w", "2026-11-01", &rows).await.unwrap();
+        assert_eq!(found, changed);
+        rows.sort_by(|one, other| (&one.resource, &one.labels_key).cmp(&(&other.resource, &other.labels_key)));
+        let stored = catalog.provider_usage(Some("w"), "2026-11-01", "2026-11-01").await.unwrap();
+        assert_eq!(stored, rows);
+    };
+    // More than one statement takes, to the row and beyond it.
+    check((0..50).map(|number| row(number, 1)).collect(), 50).await;
+    check((0..251).map(|number| row(number, 1)).collect(), 201).await;
+    check((0..251).map(|number| row(number, 1)).collect(), 0).await;
+    // Every third is another one, the last 101 are gone, and 60 are new.
+    let restated = (0..150).chain(1_000..1_060).map(|number| row(number, if number % 3 == 0 { 2 } else { 1 }));
+    check(restated.collect(), 50 + 101 + 60).await;
+    check(Vec::new(), 210).await;
+    assert_eq!(catalog.provider_usage(Some("v"), "2026-11-01", "2026-11-01").await.unwrap(), [beside]);
+    assert_eq!(catalog.provider_usage(Some("w"), "2026-10-01", "2026-11-30").await.unwrap(), [before]);
 }
