@@ -50,10 +50,10 @@ def read(report: dict) -> list[tuple[str, int]]:
     return [(one["billing_period"], one["lines"]) for one in report["periods"]]
 
 
-def failed(store: Apportion, name: str, cause: str, *secrets: str) -> None:
+def failed(store: Apportion, name: str, cause: str, *secrets: str, state: str = "stale") -> None:
     done = store.run("sources", "refresh", name, exit_code=None)
     source = store.json("sources", "list")["rows"][0]
-    assert done.returncode != 0 and source["state"] == "stale" and f"({cause})" in source["last_error"], source
+    assert done.returncode != 0 and source["state"] == state and f"({cause})" in source["last_error"], source
     for secret in secrets:
         assert secret not in done.stdout + done.stderr + json.dumps(source)
 
@@ -191,7 +191,7 @@ def test_files_without_a_mark_are_read_once_they_rest(apportion, google):
 
 def test_an_address_of_a_bucket_is_https_or_on_this_machine(apportion, google):
     store = apportion(None, google_config(google, google.account()).replace(google.url, "http://169.254.169.254"))
-    failed(store, "google", "not_allowed")
+    failed(store, "google", "not_allowed", state="never")
     assert google.asked == [], "nothing was sent, neither there nor here"
 
 
