@@ -9,7 +9,7 @@ import { ask } from "./server.mjs";
  */
 export const EVERY = {
   overview: { at: "/", heading: "Overview", empty: "Nothing is posted yet.", isPosted: true },
-  cost: { at: "/platform/cost?r=7d", heading: "Cost by workspace", empty: "The leaderboard is empty for today: the snapshot job runs at 00:10 UTC, next" },
+  cost: { at: "/platform/cost?r=7d", heading: "Cost by workspace", empty: "The leaderboard is empty for today: the snapshot job runs at 00:10 UTC" },
   tenant: { at: "/tenants/{largest}?r=7d", empty: "Nothing was posted in these days.", isPosted: true },
   clusters: { at: "/clusters?r=7d", heading: "Clusters", empty: "No pool of the policy is a cluster.", isPosted: true },
   cluster: { at: "/clusters/shared-west-us", heading: "shared-west-us" },
