@@ -234,9 +234,8 @@ impl StateMachine for Machine {
             for (key, content) in claims(event, verdict) {
                 ids.insert(&key, &content);
             }
-            if verdict.fate == Fate::TakenBack {
-                self.waiting.remove(&event.key);
-            }
+            // A retraction may have been waited for as well: nobody takes it back, and it has come.
+            self.waiting.remove(&event.key);
         }
         drop(ids);
         if !decided.verdicts.is_empty() {
