@@ -71,8 +71,8 @@ def report(rows: list[tuple], points: list[tuple[float, float]]) -> None:
         f"(target ≤ {EXPONENT_MAX}), the dearest is {spread:.2f} × the cheapest (target ≤ {SPREAD_MAX}): {met}"
     )
     append_result("J9", {
-        "late": LATE, "days_late": DAYS_LATE, "rounds": ROUNDS, "gathers": GATHERS, "reads": READS, "days": [int(days) for days, _ in points],
-        "days_run": [row[1] for row in rows], "wall_seconds": [row[2] for row in rows], "cpu_seconds": [row[3] for row in rows],
+        "late": LATE, "days_late": DAYS_LATE, "rounds": ROUNDS, "gathers": GATHERS, "reads": READS,
+        "days": [int(days) for days, _ in points], "days_run": [row[1] for row in rows], "wall_seconds": [row[2] for row in rows], "cpu_seconds": [row[3] for row in rows],
         "idle_cpu_seconds": [row[4] for row in rows], "seconds_per_day_and_cell": costs, "exponent": fitted, "spread": spread,
         "target": met,
     })  # fmt: skip
