@@ -74,6 +74,8 @@ def job(folder: Path, opened: list) -> None:
     check_equal("events accepted", {"answers": ours.accepted, "expected": expected(CONNECTIONS)[0]})
     check_equal("events and tokens", {"Apportion": server.usage(), "expected": expected(CONNECTIONS)})
     server.stop()
+    with Bare() as server:
+        bare = send(server, requests, CONNECTIONS)
     requests.unlink()
 
     postgres = Postgres(folder / "postgres")
@@ -85,7 +87,20 @@ def job(folder: Path, opened: list) -> None:
         rounds[f"PostgreSQL over {connections}"] = peer(postgres, folder, connections)
         check_equal("events and tokens", {"PostgreSQL": postgres.totals(), "expected": expected(connections)})
     postgres.stop()
-    report(ours, rounds)
+    report(ours, bare, rounds)
+
+
+class Bare:
+    """A server that answers the same requests and does nothing: what HTTP and this machine leave to any server."""
+
+    def __enter__(self) -> "Bare":
+        command = [os.environ["LOAD_BIN"], "bare"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid, self.address = self.process.pid, self.process.stdout.readline().strip()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.communicate()
 
 
 def peer(postgres: Postgres, folder: Path, connections: int) -> Load:
@@ -113,23 +128,25 @@ def peer(postgres: Postgres, folder: Path, connections: int) -> Load:
     return Load(sent / per_second, client_cpu, server_cpu, sent, accepted, sent - accepted, p50, p99)
 
 
-def report(ours: Load, rounds: dict[str, Load]) -> None:
+def report(ours: Load, bare: Load, rounds: dict[str, Load]) -> None:
     best_name = min(rounds, key=lambda name: rounds[name].seconds / rounds[name].requests)
     best = rounds[best_name]
-    sides = {f"Apportion over {CONNECTIONS}": ours, **rounds}
+    sides = {f"Apportion over {CONNECTIONS}": ours, f"HTTP alone over {CONNECTIONS}": bare, **rounds}
     print_table(
         f"J2, {REQUESTS:,} requests", LOAD_COLUMNS, [(name, *load.figures(load.requests)) for name, load in sides.items()]
     )
     ratio = (ours.requests / ours.seconds) / (best.requests / best.seconds)
+    bare_ratio = (bare.requests / bare.seconds) / (best.requests / best.seconds)
     cpu_ratio = (ours.requests / ours.server_cpu) / (best.requests / best.server_cpu)
     met = verdict(ratio >= RATIO_MIN)
     print(
         f"\n{ratio:.2f} × the best of PostgreSQL ({best_name}) by the clock (target ≥ {RATIO_MIN}), "
-        f"{cpu_ratio:.2f} × by server CPU: {met}"
+        f"{cpu_ratio:.2f} × by server CPU: {met}\n"
+        f"HTTP alone reaches {bare_ratio:.2f} × PostgreSQL here; Apportion reaches {ratio / bare_ratio:.0%} of that"
     )
     append_result("J2", {
         "requests": REQUESTS, "connections": CONNECTIONS, "apportion": vars(ours), "peer": best_name,
-        "postgresql_best": vars(best), "ratio": ratio, "cpu_ratio": cpu_ratio, "target": met,
+        "postgresql_best": vars(best), "bare_http": vars(bare), "ratio": ratio, "cpu_ratio": cpu_ratio, "target": met,
     })  # fmt: skip
 
 

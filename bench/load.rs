@@ -1,12 +1,15 @@
 //! Sends prepared HTTP requests over some connections and prints what it took as JSON: `load ADDRESS CONNECTIONS FILE`.
 //!
 //! The file holds whole requests, each with its length before it (32 bits, little-endian), so that sending costs next to
-//! nothing but the system calls. Request n goes over connection n modulo their number, one after the other. One file
-//! without dependencies: `scripts/bench` compiles it by itself.
+//! nothing but the system calls. Request n goes over connection n modulo their number, one after the other.
+//!
+//! `load bare` is the other end of it: a server that reads whole requests and answers each the same, a thread for each
+//! connection, and does nothing else. It prints its address and serves until its input ends. What it reaches, no server can
+//! exceed by much with these requests on this machine. One file without dependencies: `scripts/bench` compiles it by itself.
 
 use std::error::Error;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,8 +29,10 @@ struct Seen {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, connections, file] = arguments.as_slice() else {
-        return Err("usage: load ADDRESS CONNECTIONS FILE".into());
+    let [address, connections, file] = match arguments.as_slice() {
+        [word] if word == "bare" => return serve_bare(),
+        [address, connections, file] => [address, connections, file],
+        _ => return Err("usage: load ADDRESS CONNECTIONS FILE, or load bare".into()),
     };
     let connections: usize = connections.parse()?;
     let requests = Arc::new(Requests::read(file)?);
@@ -110,23 +115,54 @@ impl Requests {
     }
 }
 
-/// Returns the body of the next answer, which must be a 200 with a Content-Length.
+fn serve_bare() -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    println!("{}", listener.local_addr()?);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A thread that finds no room or no more requests just ends; the client says what is missing.
+            drop(thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer_bare(stream)));
+        }
+    });
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn answer_bare(mut stream: TcpStream) -> Result<()> {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 29\r\n\r\n{\"accepted\":1,\"duplicates\":0}";
+    stream.set_nodelay(true)?;
+    let mut request = Vec::with_capacity(4096);
+    while read_message(&mut stream, &mut request)?.is_some() {
+        stream.write_all(ANSWER)?;
+    }
+    Ok(())
+}
+
+/// Returns the body of the next answer, which must be a 200.
 fn read_answer<'a>(stream: &mut TcpStream, answer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-    answer.clear();
+    let body = read_message(stream, answer)?.ok_or("the server closed the connection")?;
+    if answer.starts_with(b"HTTP/1.1 200") {
+        Ok(&answer[body..])
+    } else {
+        Err(String::from_utf8_lossy(answer).into_owned().into())
+    }
+}
+
+/// Reads a request or an answer, which must have a Content-Length, and returns where its body begins; `None` at the end.
+fn read_message(stream: &mut TcpStream, message: &mut Vec<u8>) -> Result<Option<usize>> {
+    message.clear();
     let mut piece = [0; 4096];
     loop {
         let read = stream.read(&mut piece)?;
         if read == 0 {
-            return Err("the server closed the connection".into());
+            return Ok(None);
         }
-        answer.extend_from_slice(&piece[..read]);
-        let Some(head) = find(answer, b"\r\n\r\n") else { continue };
-        if !answer.starts_with(b"HTTP/1.1 200") {
-            return Err(String::from_utf8_lossy(answer).into_owned().into());
-        }
-        let length = number_after(&answer[..head].to_ascii_lowercase(), b"content-length: ")?;
-        if head + 4 + usize::try_from(length)? <= answer.len() {
-            return Ok(&answer[head + 4..]);
+        message.extend_from_slice(&piece[..read]);
+        let Some(head) = find(message, b"\r\n\r\n") else { continue };
+        let length = number_after(&message[..head].to_ascii_lowercase(), b"content-length: ")?;
+        if head + 4 + usize::try_from(length)? <= message.len() {
+            return Ok(Some(head + 4));
         }
     }
 }

@@ -25,14 +25,40 @@ use metering::live::{EventLog, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules, KnownTenants, TenantRules, UnknownTenants};
 use metering::streams::MetricMap;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::Catalog;
 use storage::lake::Imports;
 
-/// What handlers work with. Cheap to clone.
+/// What handlers work with. Cheap to clone: a request clones it some ten times.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<AppParts>);
+
+impl From<AppParts> for App {
+    fn from(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+/// What is changed here, earlier clones do not see.
+impl DerefMut for App {
+    fn deref_mut(&mut self) -> &mut AppParts {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+/// The parts of an [`App`].
+#[derive(Clone)]
+pub struct AppParts {
     /// Runs, postings and every question about the ledger.
     pub engine: Engine,
     /// Where imported files are kept.

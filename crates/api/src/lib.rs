@@ -63,7 +63,7 @@ pub mod streams;
 pub mod upkeep;
 
 pub use access::Access;
-pub use app::App;
+pub use app::{App, AppParts};
 pub use auth::{AdminToken, LocalAdmin, Role};
 pub use exporter::{Exporter, exporter_router};
 pub use known_tokens::KnownTokens;

@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A plain body up to this size is parsed where it arrives: that takes less time than to hand it over.
+const TINY_BYTES: usize = 4 * 1024;
 /// A plain body from this size on waits for its turn; what smaller ones leave behind is little.
 const LARGE_BYTES: usize = 64 * 1024;
 
@@ -43,8 +45,14 @@ impl Parsers {
         size: Size,
         work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        if size == Size::Small {
-            return tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::Internal(error.to_string()))?;
+        match size {
+            Size::Tiny => return work(),
+            Size::Small => {
+                return tokio::task::spawn_blocking(work)
+                    .await
+                    .map_err(|error| ApiError::Internal(error.to_string()))?;
+            }
+            Size::Large => {}
         }
         let ended = || ApiError::Internal("the threads that parse have ended".to_owned());
         let (tell, told) = tokio::sync::oneshot::channel();
@@ -63,6 +71,8 @@ impl Parsers {
 /// How much memory a body may become on the thread that parses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
+    /// Next to nothing.
+    Tiny,
     /// Little.
     Small,
     /// Much, or nobody knows: compressed bodies.
@@ -72,7 +82,12 @@ pub(crate) enum Size {
 impl Size {
     /// Returns the size of a body of so many bytes.
     pub(crate) fn of(bytes: usize, is_compressed: bool) -> Self {
-        if is_compressed || LARGE_BYTES <= bytes { Self::Large } else { Self::Small }
+        match bytes {
+            _ if is_compressed => Self::Large,
+            ..=TINY_BYTES => Self::Tiny,
+            ..LARGE_BYTES => Self::Small,
+            _ => Self::Large,
+        }
     }
 }
 
@@ -102,6 +117,8 @@ mod tests {
         assert!((1..=2).contains(&threads.len()), "{threads:?}");
         let small = parsers.run(Size::of(LARGE_BYTES - 1, false), here).await.expect("done");
         assert!(!threads.contains(&small), "small ones do not wait for large ones");
+        let tiny = parsers.run(Size::of(TINY_BYTES, false), here).await.expect("done");
+        assert_eq!(tiny, std::thread::current().id(), "tiny ones are not handed over");
         assert_eq!(Size::of(1, true), Size::Large, "nobody knows what it unpacks to");
     }
 

@@ -12,7 +12,8 @@ use api::memory::EventMemory;
 use api::parsers::Parsers;
 use api::rates::EventRates;
 use api::{
-    AdminToken, ApiLimits, App, Exporter, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody, Upkeep,
+    AdminToken, ApiLimits, App, AppParts, Exporter, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody,
+    Upkeep,
 };
 use collectors::ImportLimits;
 use collectors::providers::{Providers, ProvidersContext};
@@ -108,7 +109,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
     let streams = Streams::new(config.limits.live_streams);
     let admin_token = given_token()?;
     let first_token = first_token(&catalog, now, data, admin_token.is_some()).await?;
-    let app = App {
+    let app = App::from(AppParts {
         engine,
         imports,
         import_limits: import_limits(&config.limits),
@@ -136,7 +137,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         streams: streams.clone(),
         simulations: streams.with_room(config.limits.simulations),
         pages: Arc::new(page_settings(config)),
-    };
+    });
     app.set_up_events().await.map_err(conflict)?;
     let holds_the_lock = axum::Extension(Arc::new(folder));
     let base_path = &config.server.base_path;

@@ -4,7 +4,7 @@ use api::auth::mint_first;
 use api::memory::EventMemory;
 use api::parsers::Parsers;
 use api::rates::EventRates;
-use api::{ApiLimits, App, Exporter, KnownTokens, ScheduledJob, Streams};
+use api::{ApiLimits, App, AppParts, Exporter, KnownTokens, ScheduledJob, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -130,7 +130,7 @@ impl TestApp {
         );
         let engine = Engine::new(Arc::new(lake), Arc::new(catalog), clock.clone(), settings);
         let metric_streams = metering::streams::Streams::new(engine.catalog().clone(), 1_000);
-        let app = App {
+        let app = App::from(AppParts {
             engine: engine.with_hot(Arc::new(events.clone())),
             events,
             sources,
@@ -158,7 +158,7 @@ impl TestApp {
             schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
             pages: Arc::default(),
             limits: Arc::new(limits),
-        };
+        });
         app.set_up_events().await.unwrap();
         Self { router: api::router(app.clone()), app, clock, admin, folder }
     }
