@@ -43,7 +43,8 @@ pub struct SourceBody {
     pub last_started_at: Option<String>,
     /// How often it is read, in seconds.
     pub every_seconds: u64,
-    /// How long an hour rests after its end before it is read, in seconds.
+    /// How long an hour rests after its end before it is read, in seconds; of an export, how long files rest that nothing
+    /// seals.
     pub settle_seconds: u64,
     /// Values that came again and differed; the first ones stay.
     pub changed_later: u64,

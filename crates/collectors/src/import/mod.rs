@@ -35,7 +35,7 @@ mod write;
 
 pub use analysis::Analysis;
 pub use report::{ImportReport, ImportTotal, ImportWarning, PeriodReport, WarningPlace};
-pub use spool::{SpoolWriter, SpooledFile, spool};
+pub use spool::{SpoolRoom, SpoolWriter, SpooledFile, spool};
 
 /// Sources whose lines come from fixed costs.
 pub const RESERVED_SOURCES: [&str; 2] = ["fixed", "manual"];

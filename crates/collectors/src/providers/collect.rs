@@ -299,10 +299,11 @@ impl Run<'_> {
             return Ok(());
         }
         let (catalog, source) = (&self.context.catalog, &self.entry.source.name);
-        let mut quantities = staged.quantities()?;
+        let mut quantities = staged.quantities().await?;
         let days: Vec<String> = staged.days.iter().flat_map(DayRange::days).map(|day| day.to_string()).collect();
         for day in days {
-            let rows = quantities.of_day(&day)?;
+            let (rows, rest) = quantities.of_day(day.clone()).await?;
+            quantities = rest;
             catalog.replace_provider_usage(source, &day, &rows).await.map_err(not_kept)?;
         }
         Ok(())

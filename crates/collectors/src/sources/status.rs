@@ -43,7 +43,7 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// How often it is read, in seconds.
     pub every_seconds: u64,
-    /// How long an hour rests before it is read, in seconds.
+    /// How long an hour, or a file that nothing seals, rests before it is read, in seconds.
     pub settle_seconds: u64,
     /// When a pull began last.
     pub last_started_at: Option<Instant>,

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::plan::ExportSet;
 use crate::error::ImportError;
 use crate::focus::InputFile;
-use crate::import::{self, ImportContext, SpooledFile, import_focus};
+use crate::import::{self, ImportContext, SpoolRoom, SpooledFile, import_focus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,19 +125,14 @@ impl ExportWork<'_> {
 
     /// Imports a set; returns with it what somebody should look at.
     async fn import(&self, place: &Place, set: &ExportSet) -> Result<(PeriodReport, Vec<String>), CollectError> {
-        let limits = &self.context.limits;
-        let mut fetched: Vec<SpooledFile> = Vec::with_capacity(set.objects.len());
-        for object in &set.objects {
-            fetched.push(place.fetch(object, &self.context.spool, limits.decoded_bytes_max).await?);
-        }
-        self.export.check_unchanged(place, set).await?;
+        let fetched = self.fetch(place, set).await?;
         let files: Vec<InputFile> = fetched.iter().map(SpooledFile::input).collect();
         let import = ImportContext {
             lake: self.context.lake.clone(),
             imports: self.context.imports.clone(),
             catalog: self.context.catalog.clone(),
             zone: self.context.zone.clone(),
-            limits: limits.clone(),
+            limits: self.context.limits.clone(),
             now: self.context.clock.now(),
         };
         let imported = import_focus(&import, self.source, files, self.asked.confirm, Arc::new(|_| {})).await;
@@ -160,6 +155,28 @@ impl ExportWork<'_> {
             ..PeriodReport::default()
         };
         Ok((period, warnings))
+    }
+
+    /// Returns copies of all files of a set, as long as there is room for them together.
+    async fn fetch(&self, place: &Place, set: &ExportSet) -> Result<Vec<SpooledFile>, CollectError> {
+        let bytes_max = self.context.limits.set_bytes_max;
+        let listed = set.objects.iter().fold(0_u64, |bytes, object| bytes.saturating_add(object.size));
+        // Nothing is copied that cannot be whole.
+        if bytes_max < listed {
+            let count = set.objects.len();
+            let detail = format!(
+                "its {count} files have {listed} bytes together, and the files of a billing period may have {bytes_max}; \
+                 raise limits.upload_body"
+            );
+            return Err(CollectError::new(Cause::TooLarge, detail));
+        }
+        let mut room = SpoolRoom::new(bytes_max);
+        let mut fetched = Vec::with_capacity(set.objects.len());
+        for object in &set.objects {
+            fetched.push(place.fetch(object, &self.context.spool, &mut room).await?);
+        }
+        self.export.check_unchanged(place, set).await?;
+        Ok(fetched)
     }
 
     async fn timed<T>(&self, work: impl Future<Output = Result<T, CollectError>>) -> Result<T, CollectError> {

@@ -15,7 +15,7 @@ const HEADER: &str = "BilledCost,EffectiveCost,BillingCurrency,BillingAccountId,
                       ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName";
 
 static AWS: Contract = contract("aws_export");
-static FILES: Contract = contract("files");
+pub(super) static FILES: Contract = contract("files");
 static AZURE: Contract = contract("azure_export");
 
 pub(super) const fn contract(kind: &'static str) -> Contract {
@@ -42,21 +42,21 @@ pub(super) fn bill(month: &str, amounts: &[&str]) -> String {
 }
 
 /// A collector of these keys, as a process that has just started has it.
-fn process(given: &Given, contract: &Contract, keys: Value) -> Providers {
+pub(super) fn process(given: &Given, contract: &Contract, keys: Value) -> Providers {
     let build = kind(contract.kind).expect("the kind is registered").build;
     let usual = source(contract, "http://127.0.0.1:9", Duration::from_secs(3));
     given.process(vec![ProviderSource { collector: build(keys).expect("valid keys"), ..usual }])
 }
 
 /// A folder with files, below the folder of the store.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(given: &Given) -> Self {
+    pub fn new(given: &Given) -> Self {
         Self(given.store.folder.path().join("exports"))
     }
 
-    fn put(&self, key: &str, content: &str) {
+    pub fn put(&self, key: &str, content: &str) {
         let path = self.0.join(key);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         std::fs::write(path, content).expect("a written file");
@@ -71,12 +71,12 @@ impl Folder {
         self.put(&path, &manifest.to_string());
     }
 
-    fn keys(&self) -> Value {
+    pub fn keys(&self) -> Value {
         json!({ "path": self.0 })
     }
 }
 
-async fn billed(given: &Given) -> String {
+pub(super) async fn billed(given: &Given) -> String {
     let sums = given.store.sums("billed_cost").await;
     domain::money::format_atoms(sums.get("USD").copied().unwrap_or(0))
 }
@@ -219,10 +219,10 @@ async fn a_file_that_is_replaced_in_a_folder_is_not_read_half_from_each() {
 
 /// Objects of a bucket and what a stand-in does with requests for them.
 #[derive(Clone, Default)]
-struct Bucket(Arc<Mutex<BTreeMap<String, String>>>);
+pub(super) struct Bucket(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Bucket {
-    fn put(&self, key: &str, content: &str) {
+    pub fn put(&self, key: &str, content: &str) {
         self.0.lock().expect("no thread died").insert(key.to_owned(), content.to_owned());
     }
 
@@ -239,7 +239,7 @@ impl Bucket {
         }
     }
 
-    fn answer(&self, asked: &Asked) -> Reply {
+    pub fn answer(&self, asked: &Asked) -> Reply {
         let signed = asked.header("authorization").unwrap_or_default();
         if asked.method != "GET" || !signed.starts_with("AWS4-HMAC-SHA256 Credential=canary-of-access_key-9f3b2c7d/") {
             return Reply::status(403, "<Error><Code>AccessDenied</Code></Error>");
@@ -273,7 +273,7 @@ impl Bucket {
     }
 }
 
-fn bucket_keys(given: &Given) -> Value {
+pub(super) fn bucket_keys(given: &Given) -> Value {
     json!({ "bucket": "s3://acme-billing/focus", "endpoint": given.server.url })
 }
 
@@ -312,7 +312,7 @@ fn of_new_files(given: &Given, settle: Duration) -> Providers {
     given.process(vec![ProviderSource { collector, settle, ..usual }])
 }
 
-fn is_listing(asked: &Asked) -> bool {
+pub(super) fn is_listing(asked: &Asked) -> bool {
     asked.param("list-type").is_some()
 }
 

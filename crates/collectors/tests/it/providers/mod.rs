@@ -18,6 +18,8 @@ mod ionos;
 mod openai;
 /// OVHcloud.
 mod ovhcloud;
+/// How much of the disk a billing period takes.
+mod room;
 /// What holds for all of them.
 mod runner;
 /// Servers that stand in for providers.

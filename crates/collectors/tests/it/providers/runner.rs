@@ -347,3 +347,17 @@ async fn s6_the_answers_of_a_collection_are_bounded_together() {
     let refused = fetch.send(Request::get("/v1/billing/charges")).await.map(|answer| answer.status);
     assert_eq!(refused.map_err(|error| error.cause), Err(Cause::TooLarge));
 }
+
+#[tokio::test]
+async fn what_a_provider_says_of_a_period_has_a_bounded_room_on_disk() {
+    let mut given = Given::new(&CONTRACT).await;
+    given.store.context.limits.set_bytes_max = 100;
+    let providers = given.patient(&CONTRACT);
+    let refused = refresh(&providers, "vercel").await;
+    assert_eq!(cause_of(&refused), Some(Cause::TooLarge), "{refused:?}");
+    let error = status(&providers).await.last_error.expect("a reason");
+    let expected = "what `vercel` says of 2026-11 is too large: more than 100 bytes in all files of a billing period; split \
+                    it, or raise limits.upload_body";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(given.store.version().await, 0);
+}
