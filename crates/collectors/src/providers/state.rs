@@ -131,6 +131,7 @@ pub(super) fn status_of(
         rows: row.map_or(0, |row| row.row_count),
         through: cursor.through.map(Instant::from_micros),
         progress,
+        refresh: None,
         notes: Notes { warnings: cursor.warnings, ..Notes::default() },
     }
 }

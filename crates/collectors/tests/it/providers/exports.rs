@@ -304,7 +304,7 @@ async fn a_bucket_is_read_with_signed_requests_that_only_read() {
 }
 
 /// A collector of plain files in the bucket, written at the moment at which it looks; it waits that long for them to rest.
-fn of_new_files(given: &Given, settle: Duration) -> Providers {
+pub(super) fn of_new_files(given: &Given, settle: Duration) -> Providers {
     given.clock.set("2026-11-20T03:00:00Z".parse().expect("an instant"));
     let build = kind("files").expect("the kind is registered").build;
     let usual = source(&FILES, "http://127.0.0.1:9", Duration::from_secs(3));

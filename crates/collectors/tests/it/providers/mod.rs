@@ -4,6 +4,8 @@
 mod anthropic;
 /// Every fault, for every kind of bucket.
 mod bucket_faults;
+/// Collections that are cancelled.
+mod cancels;
 /// Cloudflare.
 mod cloudflare;
 /// Files of clouds, in folders and buckets.

@@ -6,7 +6,7 @@ use super::stand_in::{Reply, Wire};
 use collectors::providers::{Cause, ProviderSource, kind};
 use std::time::Duration;
 
-fn spooled(given: &Given) -> Vec<String> {
+pub(super) fn spooled(given: &Given) -> Vec<String> {
     let entries = std::fs::read_dir(given.store.folder.path()).expect("a folder");
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with(".tmp")).collect()

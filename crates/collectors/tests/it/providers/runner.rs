@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Vercel with three lines, whose amounts a test chooses.
-static CONTRACT: Contract = Contract {
+pub(super) static CONTRACT: Contract = Contract {
     kind: "vercel",
     keys: || json!({ "team": "team_1" }),
     now: "2026-11-25T12:00:00Z",
@@ -20,7 +20,7 @@ static CONTRACT: Contract = Contract {
     is_paged: false,
 };
 
-fn charges(asked: &Asked, amounts: &[i32]) -> Reply {
+pub(super) fn charges(asked: &Asked, amounts: &[i32]) -> Reply {
     let from = asked.param("from").expect("a time");
     let line = |amount: &i32| {
         json!({
