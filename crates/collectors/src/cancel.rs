@@ -26,6 +26,12 @@ impl Cancel {
         self.token.cancel();
     }
 
+    /// Returns the same for a part of the work, which may be asked to end alone.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { token: self.token.child_token(), by: Arc::default() }
+    }
+
     /// Returns whether somebody asked. Does not block.
     #[must_use]
     pub fn is_asked(&self) -> bool {
@@ -63,6 +69,16 @@ pub(crate) async fn asked_by(catalog: &Catalog, run: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::Cancel;
+
+    #[test]
+    fn a_part_may_end_alone_and_ends_with_the_whole() {
+        let whole = Cancel::default();
+        let (one, other) = (whole.part(), whole.part());
+        one.ask("");
+        assert_eq!([&one, &other, &whole].map(Cancel::is_asked), [true, false, false]);
+        whole.ask("ann");
+        assert!(other.is_asked());
+    }
 
     #[tokio::test]
     async fn what_was_asked_to_end_does_not_begin_and_the_first_who_asked_is_named() {

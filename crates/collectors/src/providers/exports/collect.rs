@@ -79,7 +79,7 @@ impl ExportWork<'_> {
                 continue;
             }
             (self.say)(format!("reading {}", set.label));
-            match self.timed(self.import(place, set)).await {
+            match self.import(place, set).await {
                 Ok((period, mut warnings)) => {
                     report.warnings.append(&mut warnings);
                     report.versions.insert(set.label.clone(), set.version.clone());
@@ -126,7 +126,11 @@ impl ExportWork<'_> {
 
     /// Imports a set; returns with it what somebody should look at.
     async fn import(&self, place: &Place, set: &ExportSet) -> Result<(PeriodReport, Vec<String>), Stopped> {
-        let fetched = self.unless_cancelled(self.fetch(place, set)).await??;
+        let mut late = std::pin::pin!(tokio::time::sleep(self.total));
+        let fetched = tokio::select! {
+            fetched = self.unless_cancelled(self.fetch(place, set)) => fetched??,
+            () = &mut late => return Err(self.late().into()),
+        };
         let files: Vec<InputFile> = fetched.iter().map(SpooledFile::input).collect();
         let import = ImportContext {
             lake: self.context.lake.clone(),
@@ -136,9 +140,21 @@ impl ExportWork<'_> {
             limits: self.context.limits.clone(),
             now: self.context.clock.now(),
         };
-        let confirm = self.asked.confirm;
-        let imported = import_focus_unless(&import, self.source, files, confirm, Arc::new(|_| {}), self.cancel).await;
-        let imported = imported.map_err(not_imported)?;
+        let (confirm, stop) = (self.asked.confirm, self.cancel.part());
+        let importing = import_focus_unless(&import, self.source, files, confirm, Arc::new(|_| {}), &stop);
+        let mut importing = std::pin::pin!(importing);
+        let imported = tokio::select! {
+            imported = &mut importing => imported,
+            // It ends where it leaves no trace; what is committed by then is committed as a whole, and not late.
+            () = &mut late => {
+                stop.ask("");
+                importing.await
+            }
+        };
+        let imported = match imported {
+            Err(ImportError::Cancelled) if !self.cancel.is_asked() => return Err(self.late().into()),
+            imported => imported.map_err(not_imported)?,
+        };
         let mut warnings = Vec::new();
         for import::PeriodReport { billing_account, billing_period, .. } in
             imported.billing_periods.iter().take(PERIODS_COMPARED_MAX)
@@ -161,11 +177,16 @@ impl ExportWork<'_> {
 
     /// Returns copies of all files of a set, as long as there is room for them together.
     async fn fetch(&self, place: &Place, set: &ExportSet) -> Result<Vec<SpooledFile>, CollectError> {
-        let bytes_max = self.context.limits.set_bytes_max;
+        let (files_max, bytes_max) = (self.context.limits.files_max, self.context.limits.set_bytes_max);
         let listed = set.objects.iter().fold(0_u64, |bytes, object| bytes.saturating_add(object.size));
+        let count = set.objects.len();
         // Nothing is copied that cannot be whole.
+        if files_max < count {
+            let detail =
+                format!("it has {count} files, and a billing period may have {files_max}; raise limits.upload_files");
+            return Err(CollectError::new(Cause::TooLarge, detail));
+        }
         if bytes_max < listed {
-            let count = set.objects.len();
             let detail = format!(
                 "its {count} files have {listed} bytes together, and the files of a billing period may have {bytes_max}; \
                  raise limits.upload_body"
@@ -173,7 +194,7 @@ impl ExportWork<'_> {
             return Err(CollectError::new(Cause::TooLarge, detail));
         }
         let mut room = SpoolRoom::new(bytes_max);
-        let mut fetched = Vec::with_capacity(set.objects.len());
+        let mut fetched = Vec::with_capacity(count);
         for object in &set.objects {
             fetched.push(place.fetch(object, &self.context.spool, &mut room).await?);
         }
@@ -186,9 +207,12 @@ impl ExportWork<'_> {
         self.cancel.unless(work).await.ok_or(Stopped::Cancelled)
     }
 
-    async fn timed<T, E: From<CollectError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let late = |_| CollectError::new(Cause::Timeout, format!("it took longer than {:?}", self.total));
-        tokio::time::timeout(self.total, work).await.map_err(late)?
+    async fn timed<T>(&self, work: impl Future<Output = Result<T, CollectError>>) -> Result<T, CollectError> {
+        tokio::time::timeout(self.total, work).await.map_err(|_| self.late())?
+    }
+
+    fn late(&self) -> CollectError {
+        CollectError::new(Cause::Timeout, format!("it took longer than {:?}", self.total))
     }
 }
 

@@ -137,6 +137,29 @@ async fn a_run_that_would_lose_a_month_or_a_file_changes_nothing_and_holds_no_ot
 }
 
 #[tokio::test]
+async fn a_file_that_a_manifest_names_twice_counts_once_and_none_stands_for_two() {
+    let given = Given::new(&AWS).await;
+    let folder = Folder::new(&given);
+    let run = "2026-11-20T03:00:00.000Z-aa";
+    folder.put_run("2026-11", run, &["10", "20"]);
+    let data = format!("focus/acme/data/BILLING_PERIOD=2026-11/{run}/acme-00001.csv");
+    let names = |keys: [&str; 2]| {
+        let files: Vec<String> = keys.iter().map(|key| format!("s3://acme-billing/{key}")).collect();
+        let path = format!("focus/acme/metadata/BILLING_PERIOD=2026-11/{run}/acme-Manifest.json");
+        folder.put(&path, &json!({ "executionId": run, "dataFiles": files }).to_string());
+    };
+    names([data.as_str(), data.as_str()]);
+    let providers = process(&given, &AWS, folder.keys());
+    refresh(&providers, "aws_export").await.expect("a collection");
+    assert_eq!(billed(&given).await, "30.00");
+    // The folder is a copy of a part of the bucket, and the other file is not in it.
+    names([data.as_str(), format!("other/{data}").as_str()]);
+    let refused = refresh(&providers, "aws_export").await;
+    assert_eq!(cause_of(&refused), Some(Cause::NotFound), "{refused:?}");
+    assert_eq!(billed(&given).await, "30.00");
+}
+
+#[tokio::test]
 async fn runs_of_azure_are_told_by_their_manifests_wherever_they_lie() {
     let given = Given::new(&AZURE).await;
     let folder = Folder::new(&given);

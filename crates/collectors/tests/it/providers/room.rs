@@ -39,6 +39,38 @@ async fn a_period_whose_files_have_no_room_together_is_refused_and_holds_no_othe
 }
 
 #[tokio::test]
+async fn a_period_of_too_many_files_is_refused_before_one_is_copied() {
+    let mut given = Given::new(&FILES).await;
+    let bucket = Bucket::default();
+    bucket.put("focus/a.csv", &bill("2026-11", &["2"]));
+    bucket.put("focus/b.csv", &bill("2026-11", &["3"]));
+    given.server.then(move |asked| Wire::Whole(bucket.answer(asked)));
+    given.store.context.limits.files_max = 1;
+    let refused = refresh(&process(&given, &FILES, bucket_keys(&given)), "files").await;
+    assert_eq!(cause_of(&refused), Some(Cause::TooLarge), "{refused:?}");
+    assert!(refused.is_err_and(|error| error.to_string().contains("raise limits.upload_files")));
+    assert!(given.server.asked().iter().all(is_listing), "nothing but the list was asked for");
+}
+
+#[tokio::test]
+async fn a_bucket_that_takes_too_long_is_late_and_leaves_nothing() {
+    let given = Given::new(&FILES).await;
+    let bucket = Bucket::default();
+    bucket.put("focus/a.csv", &bill("2026-11", &["2"]));
+    given.server.then(move |asked| match is_listing(asked) {
+        true => Wire::Whole(bucket.answer(asked)),
+        false => Wire::Silence,
+    });
+    let build = kind("files").expect("the kind is registered").build;
+    let usual = source(&FILES, "http://127.0.0.1:9", Duration::from_secs(20));
+    let collector = build(bucket_keys(&given)).expect("valid keys");
+    let providers = given.process(vec![ProviderSource { collector, total: Duration::from_millis(300), ..usual }]);
+    let refused = refresh(&providers, "files").await;
+    assert_eq!(cause_of(&refused), Some(Cause::Timeout), "{refused:?}");
+    assert_eq!((given.store.version().await, spooled(&given)), (0, Vec::new()));
+}
+
+#[tokio::test]
 async fn s6_a_bucket_that_sends_more_than_it_lists_takes_no_more_room() {
     let mut given = Given::new(&FILES).await;
     let bucket = Bucket::default();
