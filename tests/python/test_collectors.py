@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,8 @@ class Vercel:
         self.asked: list[str] = []
         self.factor = Decimal(1)
         self.fault: int | None = None
+        self.gate = threading.Event()
+        self.gate.set()
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +46,7 @@ class Vercel:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.asked.append(request.path)
+        self.gate.wait(WAIT_SECONDS_MAX)
         url = urlsplit(request.path)
         if self.fault is not None or url.path != "/v1/billing/charges":
             # It says what it was sent, as careless servers do.
@@ -198,6 +202,43 @@ def test_a_server_collects_when_it_starts_and_keeps_what_it_has_when_the_provide
     assert CANARY not in server.log.read_text()
     holders = [path for path in store.folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     assert [path.name for path in holders] == ["apportion.toml"]
+
+
+def test_a_cancelled_refresh_leaves_what_is_stored_and_says_so(apportion, vercel):
+    store = apportion(config=config(vercel))
+    server = Server(store).start()
+    cancel = "/sources/vercel/refresh/cancel"
+    try:
+        assert until_collected(server)["refresh"] == "succeeded"
+        assert server.ask("POST", cancel)[0] == 200, "nothing is under way"
+        before = (stored_sums(store), json.loads(server.ask("GET", "/imports")[1])["rows"])
+        vercel.factor = Decimal("1.1")
+        vercel.asked.clear()
+        vercel.gate.clear()
+        with ThreadPoolExecutor(1) as pool:
+            refreshed = pool.submit(server.ask, "POST", "/sources/vercel/refresh")
+            deadline = time.monotonic() + WAIT_SECONDS_MAX
+            while not vercel.asked and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert source_of(server)["refresh"] == "running"
+            status, text = server.ask("POST", cancel)
+            assert (status, json.loads(text)["refresh"]) == (202, "running"), text
+            status, text = refreshed.result(WAIT_SECONDS_MAX)
+        body = json.loads(text)
+        assert (status, body["code"]) == (409, "run_cancelled") and "was cancelled by" in body["detail"], text
+        source = source_of(server)
+        shown = (source["refresh"], source["state"], source["last_error"], source["progress"])
+        assert shown == ("cancelled", "ok", None, None), source
+        assert (stored_sums(store), json.loads(server.ask("GET", "/imports")[1])["rows"]) == before
+        newest = json.loads(server.ask("GET", "/audit?limit=1")[1])["rows"][0]
+        assert (newest["action"], newest["target"]) == ("source.cancel", "vercel"), newest
+        vercel.gate.set()
+        assert server.ask("POST", "/sources/vercel/refresh")[0] == 200
+        assert source_of(server)["refresh"] == "succeeded"
+        assert stored_sums(store) != before[0], "the restated month is read now"
+    finally:
+        vercel.gate.set()
+        server.stop()
 
 
 def test_the_environment_alone_makes_a_source_and_never_prints(apportion, monkeypatch):

@@ -89,6 +89,7 @@ pub(crate) fn source_code(error: &SourceError) -> &'static str {
     match error {
         SourceError::NotFound(_) => "not_found",
         SourceError::TooFarBack { .. } => "invalid_parameter",
+        SourceError::Cancelled { .. } => "run_cancelled",
         SourceError::Pull { .. } => "source_failed",
         SourceError::Collect { error, .. } => collect_code(error.cause),
         SourceError::Sink(SinkError::BadMeter { .. }) => "invalid_meter",

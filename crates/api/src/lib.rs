@@ -20,6 +20,8 @@ pub mod auth;
 mod binary_event;
 /// Request bodies: strict JSON, text, files spooled to disk.
 mod body;
+/// How a wish to cancel is answered.
+mod cancel;
 /// Which problem an error of another crate is.
 mod codes;
 /// Numbers, days and instants as the wire prints them.

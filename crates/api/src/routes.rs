@@ -169,6 +169,7 @@ fn facts() -> Vec<Route> {
         route(AdminReader, routes!(sources::list_sources)),
         route(AdminReader, routes!(limits::list_limits)),
         route(PlatformAdmin, routes!(sources::refresh_source)),
+        route(PlatformAdmin, routes!(sources::cancel_refresh)),
         route(AdminReader, routes!(fixed_costs::list_fixed_costs)),
         route(FinanceWriter, routes!(fixed_costs::add_fixed_cost)),
         route(FinanceWriter, routes!(fixed_costs::delete_fixed_cost)),

@@ -349,6 +349,7 @@ fn seconds(duration: &DurationText) -> i64 {
 
 fn import_limits(limits: &Limits) -> ImportLimits {
     ImportLimits {
+        set_bytes_max: limits.upload_body.bytes(),
         decoded_bytes_max: limits.decoded_file.bytes(),
         row_bytes_max: bytes(&limits.import_row),
         rows_max: limits.import_rows,

@@ -68,6 +68,9 @@ pub enum ImportError {
     /// Shaping rows failed.
     #[error("shaping cost lines failed")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// Somebody asked for it to end before it was committed.
+    #[error("the import was cancelled; nothing was imported")]
+    Cancelled,
     /// A worker thread died.
     #[error("the import was interrupted")]
     Interrupted,
@@ -141,6 +144,7 @@ impl ImportError {
             Self::WouldShrink(_) => "would_shrink",
             Self::BadFixedCost { .. } => "invalid_fixed_cost",
             Self::Busy => "import_conflict",
+            Self::Cancelled => "run_cancelled",
             Self::Lake(_) | Self::Arrow(_) | Self::Interrupted => "internal",
         }
     }

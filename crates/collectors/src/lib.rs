@@ -5,6 +5,8 @@
 //! Never: splitting, posting, serving HTTP, the wall clock, access rights. A failed import or pull changes nothing.
 //! Start reading at [`import::import_focus`]; how one cell is read is in [`focus`]. Usage begins at [`sources`].
 
+/// Work that somebody may ask to end early.
+pub mod cancel;
 /// What can go wrong, in the words of whoever sent the file.
 pub mod error;
 /// How much an import may use.

@@ -3,6 +3,8 @@
 /// Bounds of one import. Memory follows from `row_bytes_max` and constants, never from the file's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportLimits {
+    /// Bytes of all files of a billing period together, as they wait on disk.
+    pub set_bytes_max: u64,
     /// Bytes of one file after decompression.
     pub decoded_bytes_max: u64,
     /// Bytes of one row, or of one cell of a Parquet file.
@@ -22,6 +24,7 @@ pub struct ImportLimits {
 impl Default for ImportLimits {
     fn default() -> Self {
         Self {
+            set_bytes_max: 64 * 1024 * 1024 * 1024,
             decoded_bytes_max: 64 * 1024 * 1024 * 1024,
             row_bytes_max: 4 * 1024 * 1024,
             rows_max: 1_000_000_000,

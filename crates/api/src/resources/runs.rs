@@ -279,12 +279,7 @@ pub async fn cancel_run(
 ) -> Result<Response, ApiError> {
     query.none()?;
     let run = app.engine.cancel_run(&id, &admin.actor).await?;
-    let mut response = json(&to_api_run(&run))?;
-    if run.finished_at.is_none() {
-        app.record(&admin, "run.cancel", &run.id, NOTHING, NOTHING).await?;
-        *response.status_mut() = StatusCode::ACCEPTED;
-    }
-    Ok(response)
+    app.told(&admin, ("run.cancel", &run.id), run.finished_at.is_none(), &to_api_run(&run)).await
 }
 
 /// How far a run is.

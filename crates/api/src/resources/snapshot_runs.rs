@@ -208,12 +208,8 @@ pub async fn cancel_snapshot_run(
 ) -> Result<Response, ApiError> {
     query.none()?;
     let run = app.workspaces.cancel(&id, &admin.actor).await?;
-    let mut response = json(&to_api_run(&run))?;
-    if run.state == RunState::Running {
-        app.record(&admin, "snapshots.cancel", &run.id, NOTHING, NOTHING).await?;
-        *response.status_mut() = StatusCode::ACCEPTED;
-    }
-    Ok(response)
+    let is_under_way = run.state == RunState::Running;
+    app.told(&admin, ("snapshots.cancel", &run.id), is_under_way, &to_api_run(&run)).await
 }
 
 /// Streams the progress of a run as server-sent events: `progress` with workspaces that are done, at the end `done` with

@@ -39,11 +39,15 @@ pub struct SourceBody {
     pub through: Option<String>,
     /// What is being read just now.
     pub progress: Option<String>,
+    /// How the last refresh ended: `succeeded`, `failed` or `cancelled`; `running` while it is under way. Null if there was
+    /// none, and of sources that measure workspaces or send snapshots.
+    pub refresh: Option<String>,
     /// When a pull began last.
     pub last_started_at: Option<String>,
     /// How often it is read, in seconds.
     pub every_seconds: u64,
-    /// How long an hour rests after its end before it is read, in seconds.
+    /// How long an hour rests after its end before it is read, in seconds; of an export, how long files rest that nothing
+    /// seals.
     pub settle_seconds: u64,
     /// Values that came again and differed; the first ones stay.
     pub changed_later: u64,
@@ -193,10 +197,7 @@ pub async fn refresh_source(
             format!("source `{name}` has no billing periods that could shrink"),
         ));
     }
-    if app.senders().await?.iter().any(|sender| sender.name == name) {
-        let detail = format!("source `{name}` sends its snapshots itself; there is nothing to read");
-        return Err(ApiError::parameter("name", detail));
-    }
+    app.refuse_sender(&name).await?;
     if app.workspaces.has(&name) {
         if from.is_some() {
             let detail = "workspaces are measured a day at a time; say which with POST /snapshots/run?date=";
@@ -221,7 +222,43 @@ pub async fn refresh_source(
     json(&body)
 }
 
+/// Cancels every refresh of a source that is under way, wherever it is carried out: 202 with the source, whose refresh ends
+/// as `cancelled` unless it stores the last of what it read already; 200 when none is under way. What was stored of a billing
+/// period or an hour stays, and what is being stored is stored as a whole.
+#[utoipa::path(post, path = "/api/v1/sources/{name}/refresh/cancel", tag = "sources",
+    params(("name" = String, Path, description = "Name of the source")),
+    responses((status = 200, body = SourceBody, description = "Nothing is under way"),
+              (status = 202, body = SourceBody, description = "It is told")))]
+pub async fn cancel_refresh(
+    admin: PlatformAdmin,
+    State(app): State<App>,
+    Id(name): Id,
+    query: QueryPairs,
+) -> Result<Response, ApiError> {
+    query.none()?;
+    if app.workspaces.has(&name) {
+        let detail = "workspaces are measured by runs; cancel one with POST /snapshots/runs/{id}/cancel";
+        return Err(ApiError::parameter("name", detail));
+    }
+    app.refuse_sender(&name).await?;
+    let status = match app.providers.has(&name) {
+        true => app.providers.cancel(&name, &admin.actor).await?,
+        false => app.sources.cancel(&name, &admin.actor).await?,
+    };
+    let is_under_way = status.refresh == Some(RunState::Running);
+    app.told(&admin, ("source.cancel", &name), is_under_way, &to_api_source(&status)).await
+}
+
 impl App {
+    /// Refuses to read a source that sends its snapshots itself.
+    async fn refuse_sender(&self, name: &str) -> Result<(), ApiError> {
+        if self.senders().await?.iter().any(|sender| sender.name == name) {
+            let detail = format!("source `{name}` sends its snapshots itself; there is nothing to read");
+            return Err(ApiError::parameter("name", detail));
+        }
+        Ok(())
+    }
+
     /// Returns whether a source of this name is read from here.
     pub(crate) fn reads(&self, source: &str) -> bool {
         self.sources.has(source) || self.providers.has(source) || self.workspaces.has(source)
@@ -272,6 +309,7 @@ fn to_api_source(status: &SourceStatus) -> SourceBody {
         rows: status.rows,
         through: at(status.through),
         progress: status.progress.clone(),
+        refresh: status.refresh.map(|state| state.as_str().to_owned()),
         last_started_at: at(status.last_started_at),
         every_seconds: status.every_seconds,
         settle_seconds: status.settle_seconds,

@@ -228,6 +228,9 @@ fn table() -> Vec<Row> {
             get("own", "/api/v1/limits", 200), get("malformed", "/api/v1/limits?limit=x", 400)]),
         Row("POST", "/api/v1/sources/{name}/refresh", Platform, vec![
             get("missing", "/api/v1/sources/none/refresh", 404), get("malformed", "/api/v1/sources/%ff/refresh", 400)]),
+        Row("POST", "/api/v1/sources/{name}/refresh/cancel", Platform, vec![
+            send("missing", "/api/v1/sources/none/refresh/cancel", JSON, "", 404),
+            send("malformed", "/api/v1/sources/%ff/refresh/cancel", JSON, "", 400)]),
         Row("GET", "/api/v1/fixed-costs", Readers, plain("/api/v1/fixed-costs")),
         Row("POST", "/api/v1/fixed-costs", Finance, vec![
             send("own", "/api/v1/fixed-costs", JSON, FIXED, 201), send("malformed", "/api/v1/fixed-costs", JSON, "{}", 400)]),

@@ -40,8 +40,8 @@ pub struct TestApp {
     folder: tempfile::TempDir,
 }
 
-/// There are no sources, so nothing is ever taken.
-struct NoSink;
+/// No source here is asked for anything, so nothing is ever taken.
+pub struct NoSink;
 
 impl UsageSink for NoSink {
     fn take<'a>(&'a self, _points: &'a [UsagePoint]) -> BoxFuture<'a, Result<Taken, SinkError>> {

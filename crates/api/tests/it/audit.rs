@@ -1,10 +1,14 @@
 //! Whatever changes something leaves a row that says who, what, before and after; made from the router.
 
-use crate::app::{POLICY, TestApp, bill, event};
+use crate::app::{NoSink, POLICY, TestApp, bill, event};
+use collectors::prometheus::{Auth, ClientOptions, PrometheusClient, PrometheusSource, Secret};
+use collectors::sources::{Source, Sources};
 use domain::Clock as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use storage::catalog::{RunRow, SnapshotRunRow};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::catalog::{RefreshRow, RunRow, SnapshotRunRow};
 
 const DAY: &str = "2026-11-18";
 const JSON: &str = "application/json";
@@ -111,6 +115,7 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
         ("POST", "/api/v1/snapshots/run", Idle("no application is configured here")),
         ("POST", "/api/v1/snapshots/runs/{id}/cancel", Idle("no run here is under way; a test below has one")),
         ("POST", "/api/v1/sources/{name}/refresh", Idle("no source is configured here")),
+        ("POST", "/api/v1/sources/{name}/refresh/cancel", Idle("no refresh here is under way; a test below has one")),
         ("POST", "/api/v1/events", Events),
         ("POST", "/api/v1/events/litellm", Events),
         ("POST", "/api/v1/events/langfuse", Events),
@@ -247,6 +252,68 @@ async fn a_snapshot_run_under_way_is_told_to_end_wherever_it_is_carried_out() {
     let rows = log(&app).await.len();
     let told = app.post("/snapshots/runs/snap-elsewhere/cancel", &json!({})).await.expect(200).json();
     assert_eq!((&told["status"], log(&app).await.len()), (&json!("cancelled"), rows));
+}
+
+/// A store with a source of usage; nobody asks its server for anything.
+async fn store_with_a_source() -> TestApp {
+    let options = ClientOptions {
+        url: Secret::Text("http://127.0.0.1:9".to_owned()),
+        auth: Auth::Nobody,
+        timeout: Duration::from_secs(1),
+        retries: 0,
+        retry_wait: Duration::ZERO,
+        response_bytes_max: 1,
+    };
+    let client = PrometheusClient::new(options).unwrap();
+    let source = Source {
+        name: "east".to_owned(),
+        every: Duration::from_secs(3600),
+        settle: Duration::ZERO,
+        backfill_hours: 1,
+        chunk_hours: 1,
+        prometheus: PrometheusSource { client, queries: Vec::new(), series_max: 1 },
+    };
+    let mut app = store().await;
+    let catalog = app.app.engine.catalog().clone();
+    app.app.sources = Sources::new(vec![source], catalog, app.clock.clone(), Arc::new(NoSink));
+    app.router = api::router(app.app.clone());
+    app
+}
+
+#[tokio::test]
+async fn a_refresh_under_way_is_told_to_end_wherever_it_is_carried_out() {
+    let app = store_with_a_source().await;
+    let catalog = app.app.engine.catalog();
+    let of_source = async || app.get("/sources").await.expect(200).json()["rows"][0].clone();
+    assert_eq!(of_source().await["refresh"], Value::Null);
+    let rows = log(&app).await.len();
+    let idle = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(200).json();
+    assert_eq!((&idle["name"], &idle["refresh"], log(&app).await.len()), (&json!("east"), &Value::Null, rows));
+
+    let refresh = RefreshRow {
+        id: "refresh-elsewhere".to_owned(),
+        source: "east".to_owned(),
+        status: "running".to_owned(),
+        created_at: app.clock.now().micros(),
+        finished_at: None,
+        error: None,
+    };
+    catalog.insert_refresh(&refresh, 3_600_000_000).await.unwrap();
+    let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(202).json();
+    assert_eq!((&told["name"], &told["refresh"]), (&json!("east"), &json!("running")));
+    let asked_by = catalog.run_cancelled_by("refresh-elsewhere").await.unwrap();
+    let newest = log(&app).await.swap_remove(0);
+    assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("source.cancel"), asked_by.as_deref()));
+    assert_eq!(newest["target"], "east");
+
+    let over = RefreshRow { status: "cancelled".to_owned(), finished_at: Some(refresh.created_at), ..refresh };
+    catalog.end_refresh(&over).await.unwrap();
+    let rows = log(&app).await.len();
+    let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(200).json();
+    assert_eq!((&told["refresh"], log(&app).await.len()), (&json!("cancelled"), rows));
+    assert_eq!(of_source().await["refresh"], "cancelled");
+    let refused = app.post("/sources/declared/refresh/cancel", &json!({})).await;
+    refused.expect_problem(400, "invalid_parameter");
 }
 
 #[tokio::test]

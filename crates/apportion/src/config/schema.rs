@@ -230,7 +230,7 @@ sections! {
         json_body: SizeText = parsed("1MiB"),
         /// Policy, rate card or table of exchange rates.
         text_body: SizeText = parsed("16MiB"),
-        /// Bills and event files as they are sent.
+        /// Bills and event files as they are sent; all files of a collected billing period together.
         upload_body: SizeText = parsed("64GiB"),
         /// Batch of events as it is sent.
         events_body: SizeText = parsed("16MiB"),

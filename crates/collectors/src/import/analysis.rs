@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::{DayRange, Instant, Zone};
 
-use super::{ImportContext, ImportProgress, OnProgress};
+use super::{ImportContext, ImportProgress, Watch};
 use crate::cost_lines::{ImportKey, KeySums, charge_days};
 use crate::error::ImportError;
 use crate::focus::{CostLine, InputFile, Note, read_focus};
 use crate::limits::ImportLimits;
 
-/// Rows between two calls of the progress callback.
+/// Rows after which it is told how far a reading is, and whether it shall go on.
 const PROGRESS_ROWS: u64 = 10_000;
 
 /// What a set of files contains.
@@ -33,7 +33,7 @@ pub(super) async fn analyse(
     context: &ImportContext,
     source: &str,
     files: &Arc<[InputFile]>,
-    on_progress: &OnProgress,
+    watch: &Watch,
 ) -> Result<Analysis, ImportError> {
     if context.limits.files_max < files.len() {
         let limit = context.limits.files_max as u64;
@@ -41,8 +41,8 @@ pub(super) async fn analyse(
         return Err(ImportError::TooLarge { file, what: "files", limit, key });
     }
     let (zone, limits, source) = (context.zone.clone(), context.limits.clone(), source.to_owned());
-    let (files, on_progress) = (Arc::clone(files), Arc::clone(on_progress));
-    let work = move || analyse_blocking(&source, &files, &zone, &limits, &on_progress);
+    let (files, watch) = (Arc::clone(files), watch.clone());
+    let work = move || analyse_blocking(&source, &files, &zone, &limits, &watch);
     tokio::task::spawn_blocking(work).await.map_err(interrupted)?
 }
 
@@ -51,12 +51,12 @@ fn analyse_blocking(
     files: &[InputFile],
     zone: &Zone,
     limits: &ImportLimits,
-    on_progress: &OnProgress,
+    watch: &Watch,
 ) -> Result<Analysis, ImportError> {
     let mut analysis = Analysis::default();
     let mut keys = KeyLookup::new(source);
     let mut buffer = Vec::new();
-    read_set(files, zone, limits, "reading", on_progress, &mut |row| {
+    read_set(files, zone, limits, "reading", watch, &mut |row| {
         let key = keys.key(row.line);
         if !analysis.keys.contains_key(key) {
             if limits.keys_max <= analysis.keys.len() {
@@ -99,7 +99,7 @@ pub(super) fn read_set(
     zone: &Zone,
     limits: &ImportLimits,
     phase: &'static str,
-    on_progress: &OnProgress,
+    watch: &Watch,
     sink: &mut dyn FnMut(SetRow<'_>) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let size = |file: &InputFile| std::fs::metadata(&file.path).map_or(0, |facts| facts.len());
@@ -117,15 +117,14 @@ pub(super) fn read_set(
             }
             if line_no.is_multiple_of(PROGRESS_ROWS) {
                 let bytes_read = bytes_read.load(Ordering::Relaxed);
-                on_progress(ImportProgress { phase, bytes_read, bytes_total, rows: line_no });
+                watch.is_at(ImportProgress { phase, bytes_read, bytes_total, rows: line_no })?;
             }
             sink(SetRow { file: &file.name, place, line_no, line, days: days.days(line) })
         })?;
         bytes_before += size(file);
         bytes_read.store(bytes_before, Ordering::Relaxed);
     }
-    on_progress(ImportProgress { phase, bytes_read: bytes_total, bytes_total, rows: line_no });
-    Ok(())
+    watch.is_at(ImportProgress { phase, bytes_read: bytes_total, bytes_total, rows: line_no })
 }
 
 /// The key of a line. Neighbouring lines mostly have the same.

@@ -17,6 +17,7 @@ use storage::catalog::{Catalog, ImportRow};
 use storage::lake::{Imports, Lake, LakeError, NewFile, PinnedTable, Table};
 use tokio_util::io::ReaderStream;
 
+use crate::cancel::Cancel;
 use crate::cost_lines::{ImportFacts, ImportKey, Replacement, StoredKey, replace_keys, stored_keys};
 use crate::error::ImportError;
 use crate::focus::InputFile;
@@ -35,7 +36,7 @@ mod write;
 
 pub use analysis::Analysis;
 pub use report::{ImportReport, ImportTotal, ImportWarning, PeriodReport, WarningPlace};
-pub use spool::{SpoolWriter, SpooledFile, spool};
+pub use spool::{SpoolRoom, SpoolWriter, SpooledFile, spool};
 
 /// Sources whose lines come from fixed costs.
 pub const RESERVED_SOURCES: [&str; 2] = ["fixed", "manual"];
@@ -77,6 +78,24 @@ pub struct ImportProgress {
 /// Told now and then how far an import is; must be quick.
 pub type OnProgress = Arc<dyn Fn(ImportProgress) + Send + Sync>;
 
+/// What whoever reads files tells, and heeds.
+#[derive(Clone)]
+struct Watch {
+    on_progress: OnProgress,
+    cancel: Cancel,
+}
+
+impl Watch {
+    /// Says how far it is.
+    ///
+    /// # Errors
+    /// [`ImportError::Cancelled`] if it shall go no further.
+    fn is_at(&self, progress: ImportProgress) -> Result<(), ImportError> {
+        (self.on_progress)(progress);
+        if self.cancel.is_asked() { Err(ImportError::Cancelled) } else { Ok(()) }
+    }
+}
+
 /// Imports a set of FOCUS files; the lines are in the lake, durably, when this returns.
 ///
 /// # Errors
@@ -88,9 +107,25 @@ pub async fn import_focus(
     confirm: bool,
     on_progress: OnProgress,
 ) -> Result<ImportReport, ImportError> {
+    import_focus_unless(context, source, files, confirm, on_progress, &Cancel::default()).await
+}
+
+/// As [`import_focus`], unless somebody asks for the end before the commit, which is never broken off.
+///
+/// # Errors
+/// As [`import_focus`]; [`ImportError::Cancelled`] if somebody asked.
+pub async fn import_focus_unless(
+    context: &ImportContext,
+    source: &str,
+    files: Vec<InputFile>,
+    confirm: bool,
+    on_progress: OnProgress,
+    cancel: &Cancel,
+) -> Result<ImportReport, ImportError> {
     check_source(source)?;
     let files: Arc<[InputFile]> = files.into();
-    let analysis = Arc::new(analysis::analyse(context, source, &files, &on_progress).await?);
+    let watch = Watch { on_progress, cancel: cancel.clone() };
+    let analysis = Arc::new(analysis::analyse(context, source, &files, &watch).await?);
     let import_id = import_id(source, &analysis, context.now);
     let mut kept: Option<Value> = None;
     let mut written: BTreeMap<ImportKey, Vec<NewFile>> = BTreeMap::new();
@@ -108,10 +143,18 @@ pub async fn import_focus(
         }
         let kept_files = match &kept {
             Some(kept_files) => kept_files.clone(),
-            None => kept.insert(keep(&context.imports, &files).await?).clone(),
+            None => {
+                let keeping = cancel.unless(keep(&context.imports, &files)).await;
+                kept.insert(keeping.ok_or(ImportError::Cancelled)??).clone()
+            }
         };
         let missing = changed.iter().filter(|key| !written.contains_key(key)).cloned().collect();
-        written.extend(write::write_keys(context, &import_id, &files, &analysis, missing, &on_progress).await?);
+        written.extend(write::write_keys(context, &import_id, &files, &analysis, missing, &watch).await?);
+        // The last moment: what is committed is committed as a whole.
+        if cancel.is_asked() {
+            discard(&context.lake, written).await;
+            return Err(ImportError::Cancelled);
+        }
 
         let report = report::imported(&import_id, &analysis, &stored, &changed);
         let facts = facts(&import_id, source, &analysis, &stored, &changed, &report, &kept_files);

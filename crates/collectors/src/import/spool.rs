@@ -26,6 +26,35 @@ impl SpooledFile {
     }
 }
 
+/// The room on disk that the files of a billing period share.
+#[derive(Debug)]
+pub struct SpoolRoom {
+    bytes_max: u64,
+    bytes_taken: u64,
+}
+
+impl SpoolRoom {
+    /// Returns room for so many bytes, none of them taken.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, bytes_taken: 0 }
+    }
+
+    /// Takes room for more bytes of the file `name`.
+    ///
+    /// # Errors
+    /// [`ImportError::TooLarge`] if there is none left; then none is taken.
+    pub fn take(&mut self, name: &str, bytes: u64) -> Result<(), ImportError> {
+        let taken = self.bytes_taken.saturating_add(bytes);
+        if self.bytes_max < taken {
+            let (file, what) = (name.to_owned(), "bytes in all files of a billing period");
+            return Err(ImportError::TooLarge { file, what, limit: self.bytes_max, key: "limits.upload_body" });
+        }
+        self.bytes_taken = taken;
+        Ok(())
+    }
+}
+
 /// A temporary file that is still being written; it goes away with this value unless it is finished.
 #[derive(Debug)]
 pub struct SpoolWriter {
@@ -72,7 +101,7 @@ impl SpoolWriter {
     }
 }
 
-/// Writes a stream to a temporary file in `folder`; refuses more than `bytes_max`.
+/// Writes a stream to a temporary file in `folder`, as long as there is room.
 ///
 /// # Errors
 /// [`ImportError::TooLarge`], or [`ImportError::Unreadable`] if stream or disk fail.
@@ -80,15 +109,12 @@ pub async fn spool<E: Into<io::Error>>(
     folder: &Path,
     name: &str,
     bytes: impl Stream<Item = Result<Bytes, E>>,
-    bytes_max: u64,
+    room: &mut SpoolRoom,
 ) -> Result<SpooledFile, ImportError> {
     let mut writer = SpoolWriter::new(folder, name)?;
     let mut bytes = std::pin::pin!(bytes);
     while let Some(part) = bytes.try_next().await.map_err(|error| unreadable(name, &error.into()))? {
-        if bytes_max < writer.bytes() + part.len() as u64 {
-            let (file, what) = (name.to_owned(), "bytes");
-            return Err(ImportError::TooLarge { file, what, limit: bytes_max, key: "limits.upload_body" });
-        }
+        room.take(name, part.len() as u64)?;
         writer.write(&part).await?;
     }
     writer.finish().await
@@ -106,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let stream =
             futures::stream::iter(parts.iter().map(|part| Ok::<_, io::Error>(Bytes::from_static(part.as_bytes()))));
-        let spooled = spool(folder.path(), "bill.csv", stream, bytes_max).await;
+        let spooled = spool(folder.path(), "bill.csv", stream, &mut SpoolRoom::new(bytes_max)).await;
         let text = spooled.as_ref().ok().map(|spooled| std::fs::read_to_string(&spooled.file.path).expect("a file"));
         assert_eq!(text.as_deref(), expected);
         drop(spooled);
@@ -118,5 +144,25 @@ mod tests {
         check(&["one,", "two"], 7, Some("one,two")).await;
         check(&["one,", "two!"], 7, None).await;
         check(&[], 0, Some("")).await;
+    }
+
+    #[tokio::test]
+    async fn files_of_a_set_share_their_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut room = SpoolRoom::new(10);
+        let mut kept = Vec::new();
+        for (name, bytes) in [("a.csv", "123456"), ("b.csv", "1234"), ("c.csv", "")] {
+            let stream = futures::stream::iter([Ok::<_, io::Error>(Bytes::from_static(bytes.as_bytes()))]);
+            kept.push(spool(folder.path(), name, stream, &mut room).await.expect("room is left"));
+        }
+        let stream = futures::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"1"))]);
+        let refused = spool(folder.path(), "d.csv", stream, &mut room).await.map(|file| file.input().name);
+        assert_eq!(
+            refused.map_err(|error| error.to_string()),
+            Err("d.csv is too large: more than 10 bytes in all files of a billing period; split it, or raise \
+                 limits.upload_body"
+                .to_owned())
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), kept.len(), "what was refused is gone");
     }
 }

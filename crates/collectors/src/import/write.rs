@@ -7,7 +7,7 @@ use storage::lake::NewFile;
 use tokio::sync::mpsc;
 
 use super::analysis::{KeyLookup, SetRow, interrupted, read_set};
-use super::{Analysis, ImportContext, OnProgress};
+use super::{Analysis, ImportContext, Watch};
 use crate::cost_lines::{FileBatch, FileSet, ImportKey, KeySums, LineColumns};
 use crate::error::ImportError;
 use crate::focus::InputFile;
@@ -32,7 +32,7 @@ pub(super) async fn write_keys(
     files: &Arc<[InputFile]>,
     analysis: &Arc<Analysis>,
     keys: Vec<ImportKey>,
-    on_progress: &OnProgress,
+    watch: &Watch,
 ) -> Result<BTreeMap<ImportKey, Vec<NewFile>>, ImportError> {
     let mut written = BTreeMap::new();
     for group in groups(analysis, keys) {
@@ -42,7 +42,7 @@ pub(super) async fn write_keys(
             import_id: import_id.to_owned(),
             files: Arc::clone(files),
             analysis: Arc::clone(analysis),
-            on_progress: Arc::clone(on_progress),
+            watch: watch.clone(),
             sender,
         };
         let reading = tokio::task::spawn_blocking(move || reader.run(&group));
@@ -83,7 +83,7 @@ struct Reader {
     import_id: String,
     files: Arc<[InputFile]>,
     analysis: Arc<Analysis>,
-    on_progress: OnProgress,
+    watch: Watch,
     sender: mpsc::Sender<FileBatch>,
 }
 
@@ -95,7 +95,7 @@ impl Reader {
         let mut sums: BTreeMap<ImportKey, KeySums> = keys.iter().map(|key| (key.clone(), KeySums::default())).collect();
         let mut buffer = Vec::new();
         let limits: &ImportLimits = &self.context.limits;
-        read_set(&self.files, &self.context.zone, limits, "writing", &self.on_progress, &mut |row: SetRow<'_>| {
+        read_set(&self.files, &self.context.zone, limits, "writing", &self.watch, &mut |row: SetRow<'_>| {
             let key = lookup.key(row.line);
             let Some(sums) = sums.get_mut(key) else { return Ok(()) };
             sums.add(row.line, row.days, &mut buffer);

@@ -1,7 +1,7 @@
 //! One collection: which billing periods, one after the other, and what becomes of each.
 
 use super::collector::Task;
-use super::error::{Cause, CollectError};
+use super::error::{Cause, CollectError, Stopped};
 use super::exports::{self, ExportWork};
 use super::fetch::Fetch;
 use super::period::BillingPeriod;
@@ -9,7 +9,8 @@ use super::publish::{publish, sources_beside, told_twice};
 use super::report::{CollectAsked, CollectReport, PeriodReport};
 use super::staged::{Staged, Staging};
 use super::state::{self, Cursor};
-use super::{Entry, ProviderSource, Providers, ProvidersContext, usage};
+use super::{Credentials, Entry, Progress, ProviderSource, Providers, ProvidersContext, usage};
+use crate::cancel::Cancel;
 use crate::sources::{SourceError, Taken, UsagePoint};
 use domain::{Day, DayRange, Instant, Zone};
 use std::sync::Arc;
@@ -30,16 +31,22 @@ pub(super) async fn collect(
     providers: &Providers,
     entry: &Entry,
     asked: &CollectAsked,
+    cancel: &Cancel,
 ) -> Result<CollectReport, SourceError> {
     let (context, source) = (&providers.0.context, &entry.source);
     let begun = context.clock.now();
     check_from(asked, begun)?;
     let found = context.catalog.source(&source.name).await?;
     let mut report = CollectReport { name: source.name.clone(), dry_run: asked.dry_run, ..CollectReport::default() };
-    let run = Run { context, entry, asked, cursor: Cursor::of(found.as_ref()), last_success: last_success(&found) };
+    let (cursor, last_success) = (Cursor::of(found.as_ref()), last_success(&found));
+    let run = Run { context, entry, asked, cursor, last_success, cancel };
+    let not_collected = |stopped: Stopped| match stopped {
+        Stopped::Failed(error) => SourceError::Collect { source_name: source.name.clone(), error },
+        Stopped::Cancelled => SourceError::cancelled(&source.name, cancel),
+    };
     if asked.dry_run {
         let tried = run.all(providers, &mut report).await;
-        return tried.map(|()| report).map_err(|error| not_collected(source, error));
+        return tried.map(|()| report).map_err(not_collected);
     }
     let mut row = state::begun(source, found, begun);
     context.catalog.put_source(&row).await?;
@@ -51,13 +58,18 @@ pub(super) async fn collect(
     context.catalog.put_source_periods(&said_of_periods(source, &report, now)).await?;
     match outcome {
         Ok(()) => state::succeeded(&mut row, &report, now),
-        Err(error) => {
+        // It says nothing of the provider.
+        Err(Stopped::Cancelled) => {
+            context.catalog.put_source(&row).await?;
+            return Err(not_collected(Stopped::Cancelled));
+        }
+        Err(Stopped::Failed(error)) => {
             let (name, cause) = (&source.name, error.cause.as_str());
             providers.0.figures.failed(name, error.cause);
             tracing::warn!(source = name, cause, error = error.detail, "source {name} was not collected to its end");
             state::failed(&mut row, &error.to_string(), now);
             context.catalog.put_source(&row).await?;
-            return Err(not_collected(source, error));
+            return Err(not_collected(error.into()));
         }
     }
     context.catalog.put_source(&row).await?;
@@ -98,10 +110,6 @@ fn last_success(row: &Option<SourceRow>) -> Option<Instant> {
     row.as_ref().and_then(|row| row.last_success_at).map(Instant::from_micros)
 }
 
-fn not_collected(source: &ProviderSource, error: CollectError) -> SourceError {
-    SourceError::Collect { source_name: source.name.clone(), error }
-}
-
 /// What one collection works with.
 struct Run<'a> {
     context: &'a ProvidersContext,
@@ -109,53 +117,72 @@ struct Run<'a> {
     asked: &'a CollectAsked,
     cursor: Cursor,
     last_success: Option<Instant>,
+    cancel: &'a Cancel,
 }
 
 impl Run<'_> {
-    /// Collects every billing period that is wanted, the newest first: it matters most, and an old one may be gone.
-    async fn all(&self, providers: &Providers, report: &mut CollectReport) -> Result<(), CollectError> {
+    /// Collects all that is wanted. What it says holds no credential.
+    async fn all(&self, providers: &Providers, report: &mut CollectReport) -> Result<(), Stopped> {
         let source = &self.entry.source;
-        let spec = source.collector.spec();
-        let credentials = source.credentials.read(spec.credentials).await?;
-        let options = source.options.clone();
-        let fetch = Fetch::new(spec, options, credentials.clone(), Arc::clone(&self.context.clock))?;
+        let credentials = source.credentials.read(source.collector.spec().credentials).await?;
         let progress = self.entry.working();
-        let scrubbed = |error: CollectError| CollectError { detail: credentials.scrub(&error.detail), ..error };
+        let done = self.all_with(&credentials, &progress, providers, report).await;
+        for warning in &mut report.warnings {
+            *warning = credentials.scrub(warning);
+        }
+        done.map_err(|stopped| match stopped {
+            Stopped::Failed(error) => {
+                Stopped::Failed(CollectError { detail: credentials.scrub(&error.detail), ..error })
+            }
+            Stopped::Cancelled => Stopped::Cancelled,
+        })
+    }
+
+    /// Collects every billing period that is wanted, the newest first: it matters most, and an old one may be gone.
+    async fn all_with(
+        &self,
+        credentials: &Credentials,
+        progress: &Progress<'_>,
+        providers: &Providers,
+        report: &mut CollectReport,
+    ) -> Result<(), Stopped> {
+        let source = &self.entry.source;
         if let Some(export) = source.collector.export() {
             let say = |text: String| progress.say(text);
             let work = ExportWork {
                 context: self.context,
                 source: &source.name,
                 export,
-                credentials: &credentials,
+                credentials,
                 options: &source.options,
                 asked: self.asked,
                 known: &self.cursor.versions,
                 total: source.total,
                 settle: source.settle,
                 say: &say,
+                cancel: self.cancel,
             };
-            return exports::collect(&work, report).await.map_err(scrubbed);
+            return exports::collect(&work, report).await;
         }
+        let (spec, options) = (source.collector.spec(), source.options.clone());
+        let fetch = Fetch::new(spec, options, credentials.clone(), Arc::clone(&self.context.clock))?;
         let now = self.context.clock.now();
-        let periods = self.periods(&fetch, now).await.map_err(scrubbed)?;
+        let periods = self.cancel.unless(self.periods(&fetch, now)).await.ok_or(Stopped::Cancelled)??;
         for period in &periods {
             progress.say(format!("collecting {}", period.name()));
             match self.one(&fetch, period, report).await {
-                Ok(()) => self.warn_of_others(providers, report).await.map_err(scrubbed)?,
+                Ok(()) => self.warn_of_others(providers, report).await?,
                 // What the provider has forgotten stays as it was when it was known.
-                Err(error) if error.cause == Cause::NotFound && period.is_over() && !self.asked.dry_run => {
-                    providers.0.figures.failed(&source.name, error.cause);
-                    let detail = credentials.scrub(&error.detail);
+                Err(Stopped::Failed(CollectError { cause: Cause::NotFound, detail, .. }))
+                    if period.is_over() && !self.asked.dry_run =>
+                {
+                    providers.0.figures.failed(&source.name, Cause::NotFound);
                     report.warnings.push(format!("{}: {detail}; what is stored stays", period.name()));
                     // Its last days settle after its end, and nobody else hands them over.
-                    report.taken.add(self.offer(period, false, now).await.map_err(scrubbed)?);
+                    report.taken.add(self.offer(period, false, now).await?);
                 }
-                Err(error) => return Err(scrubbed(error)),
+                Err(stopped) => return Err(stopped),
             }
-        }
-        for warning in &mut report.warnings {
-            *warning = credentials.scrub(warning);
         }
         Ok(())
     }
@@ -200,11 +227,13 @@ impl Run<'_> {
         Ok(periods)
     }
 
-    /// Collects one billing period; what it says is complete and valid before any of it is stored.
-    async fn one(&self, fetch: &Fetch, period: &BillingPeriod, report: &mut CollectReport) -> Result<(), CollectError> {
+    /// Collects one billing period; what it says is complete and valid before any of it is stored, and what begins to be
+    /// stored is stored as a whole.
+    async fn one(&self, fetch: &Fetch, period: &BillingPeriod, report: &mut CollectReport) -> Result<(), Stopped> {
         let source = &self.entry.source;
         let spec = source.collector.spec();
-        let mut staged = self.timed(self.gather(fetch, period)).await?;
+        let gathered = self.cancel.unless(self.timed(self.gather(fetch, period))).await;
+        let mut staged = gathered.ok_or(Stopped::Cancelled)??;
         if !self.asked.confirm {
             self.check_not_gone(&staged).await?;
         }
@@ -221,8 +250,8 @@ impl Run<'_> {
             ..PeriodReport::default()
         };
         if !self.asked.dry_run {
-            let (account, confirm, lines) = (&staged.account, self.asked.confirm, staged.lines.take());
-            let imported = publish(self.context, &source.name, account, period, lines, confirm).await?;
+            let (account, how, lines) = (&staged.account, (self.asked.confirm, self.cancel), staged.lines.take());
+            let imported = publish(self.context, &source.name, account, period, lines, how).await?;
             self.replace_usage(&staged).await?;
             report.taken.add(self.offer(period, outcome.is_final, now).await?);
             outcome.unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
@@ -299,10 +328,11 @@ impl Run<'_> {
             return Ok(());
         }
         let (catalog, source) = (&self.context.catalog, &self.entry.source.name);
-        let mut quantities = staged.quantities()?;
+        let mut quantities = staged.quantities().await?;
         let days: Vec<String> = staged.days.iter().flat_map(DayRange::days).map(|day| day.to_string()).collect();
         for day in days {
-            let rows = quantities.of_day(&day)?;
+            let (rows, rest) = quantities.of_day(day.clone()).await?;
+            quantities = rest;
             catalog.replace_provider_usage(source, &day, &rows).await.map_err(not_kept)?;
         }
         Ok(())

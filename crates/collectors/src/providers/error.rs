@@ -141,6 +141,21 @@ impl CollectError {
     }
 }
 
+/// Why a collection did not go to its end.
+#[derive(Clone, Debug)]
+pub(super) enum Stopped {
+    /// The provider was not read, or what it said was not stored.
+    Failed(CollectError),
+    /// Somebody asked for the end, and nothing of what was under way was stored.
+    Cancelled,
+}
+
+impl From<CollectError> for Stopped {
+    fn from(error: CollectError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Cause;

@@ -4,6 +4,7 @@
 //! * A collector only fetches and translates. Whatever it returns is checked as a whole before any of it is stored.
 //! * A billing period is replaced whole, through the road of imports, or it stays as it was. An answer that is an error,
 //!   404 included, is never zero.
+//! * A collection that is cancelled stores nothing of the billing period that it reads; what it stored before stays.
 //! * What a collector may ask for is a list of its own; see [`fetch`].
 //! * No credential stands in a log, an error, a metric or an answer.
 //!
@@ -74,8 +75,9 @@ pub use line::Line;
 pub use period::{BILLING_DAY_MAX, BillingPeriod};
 pub use report::{CollectAsked, CollectReport, PeriodReport};
 
+use crate::cancel::Cancel;
 use crate::limits::ImportLimits;
-use crate::sources::{SourceError, SourceStatus, UsageSink};
+use crate::sources::{SourceError, SourceStatus, UnderWay, UsageSink, last_of};
 use domain::{Clock, Instant, Zone};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -205,21 +207,60 @@ impl Providers {
         let now = self.0.context.clock.now();
         let mut statuses = Vec::with_capacity(self.0.entries.len());
         for entry in &self.0.entries {
-            let row = self.0.context.catalog.source(&entry.source.name).await?;
-            statuses.push(state::status_of(&entry.source, row.as_ref(), entry.progress(), now));
+            statuses.push(self.status_of(entry, now).await?);
         }
         Ok(statuses)
+    }
+
+    async fn status_of(&self, entry: &Entry, now: Instant) -> Result<SourceStatus, CatalogError> {
+        let (catalog, source) = (&self.0.context.catalog, &entry.source);
+        let row = catalog.source(&source.name).await?;
+        let refresh = last_of(catalog, &source.name).await?;
+        Ok(SourceStatus { refresh, ..state::status_of(source, row.as_ref(), entry.progress(), now) })
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, SourceError> {
+        let entry = self.0.entries.iter().find(|entry| entry.source.name == name);
+        entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))
     }
 
     /// Collects from a source and returns what became of it.
     ///
     /// # Errors
-    /// [`SourceError`]; then the status of the source says the same, and what was collected before stays.
+    /// [`SourceError`]; then the status of the source says the same, and what was collected before stays. A collection that
+    /// was cancelled leaves the status as it was.
     pub async fn refresh(&self, name: &str, asked: &CollectAsked) -> Result<CollectReport, SourceError> {
-        let entry = self.0.entries.iter().find(|entry| entry.source.name == name);
-        let entry = entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))?;
-        let _turn = entry.turn.lock().await;
-        collect::collect(self, entry, asked).await
+        let entry = self.entry(name)?;
+        if asked.dry_run {
+            // It stores nothing, so nobody has to know of it.
+            return self.in_turn(entry, asked, &Cancel::default()).await;
+        }
+        let context = &self.0.context;
+        let under_way = UnderWay::begin(&context.catalog, &*context.clock, name).await?;
+        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel())).await
+    }
+
+    async fn in_turn(
+        &self,
+        entry: &Entry,
+        asked: &CollectAsked,
+        cancel: &Cancel,
+    ) -> Result<CollectReport, SourceError> {
+        let turn = cancel.unless(entry.turn.lock()).await;
+        let _turn = turn.ok_or_else(|| SourceError::cancelled(&entry.source.name, cancel))?;
+        collect::collect(self, entry, asked, cancel).await
+    }
+
+    /// Asks for every collection from a source that is under way to end, in whichever process, and returns how the source
+    /// fared so far. Billing periods that were stored by then stay, and one that is being stored is stored as a whole.
+    ///
+    /// # Errors
+    /// [`SourceError::NotFound`], or the catalog fails.
+    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<SourceStatus, SourceError> {
+        let (entry, context) = (self.entry(name)?, &self.0.context);
+        let now = context.clock.now();
+        context.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
+        Ok(self.status_of(entry, now).await?)
     }
 
     /// Collects from every source, all at once, and returns what became of each, in the order of the configuration. This

@@ -2,11 +2,12 @@
 
 use super::ProvidersContext;
 use super::collector::{Collected, Spec};
-use super::error::{Cause, CollectError};
+use super::error::{Cause, CollectError, Stopped};
 use super::period::BillingPeriod;
+use crate::cancel::Cancel;
 use crate::cost_lines::{ImportKey, other_sources, stored_keys};
 use crate::error::ImportError;
-use crate::import::{ImportContext, ImportReport, SpooledFile, import_focus};
+use crate::import::{ImportContext, ImportReport, SpooledFile, import_focus_unless};
 use domain::{Day, DayRange, Instant, Month, Zone};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,21 +33,21 @@ pub(super) fn to_file(spec: &Spec, collected: &mut Collected, period: &BillingPe
 /// Replaces the lines of one billing period; returns nothing if there are none, neither before nor now.
 ///
 /// # Errors
-/// [`CollectError`]; then the lines are as they were.
+/// [`Stopped`]; then the lines are as they were.
 pub(super) async fn publish(
     context: &ProvidersContext,
     source: &str,
     account: &str,
     period: &BillingPeriod,
     file: Option<SpooledFile>,
-    confirm: bool,
-) -> Result<Option<ImportReport>, CollectError> {
+    (confirm, cancel): (bool, &Cancel),
+) -> Result<Option<ImportReport>, Stopped> {
     let name = period.name();
     let stored = stored_periods(context, source).await?;
     let Some(file) = file else {
         if stored.iter().any(|(_, period)| *period == name) {
             let detail = format!("the provider has no lines of {name} any more; those that are stored stay");
-            return Err(CollectError::new(Cause::WouldShrink, detail));
+            return Err(CollectError::new(Cause::WouldShrink, detail).into());
         }
         return Ok(None);
     };
@@ -59,8 +60,12 @@ pub(super) async fn publish(
         limits: context.limits.clone(),
         now: context.clock.now(),
     };
-    let imported = import_focus(&import, source, vec![file.input()], confirm, Arc::new(|_| {})).await;
-    imported.map(Some).map_err(not_stored)
+    let files = vec![file.input()];
+    match import_focus_unless(&import, source, files, confirm, Arc::new(|_| {}), cancel).await {
+        Ok(report) => Ok(Some(report)),
+        Err(ImportError::Cancelled) => Err(Stopped::Cancelled),
+        Err(error) => Err(not_stored(error).into()),
+    }
 }
 
 /// Accounts and billing periods of which lines of the source are stored.
@@ -136,6 +141,7 @@ pub(super) fn not_stored(error: ImportError) -> CollectError {
         | ImportError::BadSource(_)
         | ImportError::BadFixedCost { .. }
         | ImportError::Busy
+        | ImportError::Cancelled
         | ImportError::Lake(_)
         | ImportError::Arrow(_)
         | ImportError::Interrupted => Cause::Store,

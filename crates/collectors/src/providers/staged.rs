@@ -6,7 +6,7 @@ use super::error::{Cause, CollectError};
 use super::period::BillingPeriod;
 use super::publish::{not_stored, to_file};
 use super::usage;
-use crate::import::{SpoolWriter, SpooledFile};
+use crate::import::{SpoolRoom, SpoolWriter, SpooledFile};
 use domain::{Day, DayRange, Instant};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines};
@@ -27,6 +27,8 @@ pub(super) struct Staging<'a> {
     days: Vec<DayRange>,
     is_final: Option<bool>,
     warnings: Vec<String>,
+    /// Room for lines and quantities together.
+    room: SpoolRoom,
     lines: SpoolWriter,
     quantities: SpoolWriter,
 }
@@ -76,6 +78,7 @@ impl<'a> Staging<'a> {
             days: Vec::new(),
             is_final: None,
             warnings: Vec::new(),
+            room: SpoolRoom::new(context.limits.set_bytes_max),
             lines: file("jsonl")?,
             quantities: file("quantities.jsonl")?,
         })
@@ -84,7 +87,8 @@ impl<'a> Staging<'a> {
     /// Adds what a collector says of the days from `from`; returns the first day that it left for another time.
     ///
     /// # Errors
-    /// [`Cause::Schema`] if it is no bill of these days, [`Cause::TooLarge`] beyond five million quantities.
+    /// [`Cause::Schema`] if it is no bill of these days, [`Cause::TooLarge`] beyond five million quantities or if there is
+    /// no room for it.
     pub async fn add(
         &mut self,
         mut collected: Collected,
@@ -100,8 +104,11 @@ impl<'a> Staging<'a> {
             return Err(CollectError::new(Cause::TooLarge, detail));
         }
         let lines = to_file(self.spec, &mut collected, self.period)?;
+        let quantities = to_text(&rows);
+        let name = format!("what `{}` says of {}", self.source, self.period.name());
+        self.room.take(&name, (lines.len() + quantities.len()) as u64).map_err(not_stored)?;
         self.lines.write(&lines).await.map_err(not_stored)?;
-        self.quantities.write(&to_text(&rows)).await.map_err(not_stored)?;
+        self.quantities.write(&quantities).await.map_err(not_stored)?;
         self.days.extend(collected.usage_days);
         self.is_final = collected.is_final.or(self.is_final);
         self.warnings.append(&mut collected.warnings);
@@ -150,10 +157,22 @@ impl Staged {
     ///
     /// # Errors
     /// [`Cause::Store`] if the disk fails.
-    pub fn quantities(&self) -> Result<StagedQuantities, CollectError> {
-        let file = File::open(self.quantities.input().path).map_err(|error| not_read(&error))?;
-        Ok(StagedQuantities { lines: BufReader::new(file).lines(), waiting: None })
+    pub async fn quantities(&self) -> Result<StagedQuantities, CollectError> {
+        let path = self.quantities.input().path;
+        blocking(move || {
+            let file = File::open(path).map_err(|error| not_read(&error))?;
+            Ok(StagedQuantities { lines: BufReader::new(file).lines(), waiting: None })
+        })
+        .await
     }
+}
+
+/// Reads from disk where waiting for it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, CollectError> + Send + 'static,
+) -> Result<T, CollectError> {
+    let done = tokio::task::spawn_blocking(read).await;
+    done.map_err(|error| not_read(&std::io::Error::other(error)))?
 }
 
 /// Quantities of a period, read from disk a day at a time.
@@ -165,11 +184,16 @@ pub(super) struct StagedQuantities {
 }
 
 impl StagedQuantities {
-    /// Returns the quantities of a day. Days are asked for in order, and none is left out.
+    /// Returns the quantities of a day, and those of the days after it. Days are asked for in order, and none is left out;
+    /// no more than one of them is in memory.
     ///
     /// # Errors
     /// [`Cause::Store`] if the disk fails.
-    pub fn of_day(&mut self, day: &str) -> Result<Vec<ProviderUsageRow>, CollectError> {
+    pub async fn of_day(mut self, day: String) -> Result<(Vec<ProviderUsageRow>, Self), CollectError> {
+        blocking(move || Ok((self.read_day(&day)?, self))).await
+    }
+
+    fn read_day(&mut self, day: &str) -> Result<Vec<ProviderUsageRow>, CollectError> {
         let mut rows = Vec::new();
         loop {
             let row = match self.waiting.take() {
@@ -217,8 +241,8 @@ fn not_read(error: &std::io::Error) -> CollectError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn quantities_come_back_day_by_day() {
+    #[tokio::test]
+    async fn quantities_come_back_day_by_day() {
         let row = |day: &str, resource: &str| ProviderUsageRow {
             source: "w".to_owned(),
             provider: "wasabi".to_owned(),
@@ -234,8 +258,12 @@ mod tests {
         std::io::Write::write_all(&mut file, &to_text(&rows)).expect("a written file");
         std::io::Seek::rewind(&mut file).expect("its beginning");
         let mut found = StagedQuantities { lines: BufReader::new(file).lines(), waiting: None };
-        let counts =
-            ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"].map(|day| found.of_day(day).expect("a day"));
-        assert_eq!(counts, [rows[..2].to_vec(), Vec::new(), rows[2..].to_vec(), Vec::new()]);
+        let mut days = Vec::new();
+        for day in ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"] {
+            let (of_day, rest) = found.of_day(day.to_owned()).await.expect("a day");
+            days.push(of_day);
+            found = rest;
+        }
+        assert_eq!(days, [rows[..2].to_vec(), Vec::new(), rows[2..].to_vec(), Vec::new()]);
     }
 }

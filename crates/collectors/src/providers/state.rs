@@ -123,7 +123,7 @@ pub(super) fn status_of(
             Some(_) => SourceState::Ok,
         },
         every_seconds: every.as_secs(),
-        settle_seconds: 0,
+        settle_seconds: if source.collector.export().is_some() { source.settle.as_secs() } else { 0 },
         last_started_at: at(|row| row.last_started_at),
         last_success_at,
         last_error_at: at(|row| row.last_error_at),
@@ -131,6 +131,7 @@ pub(super) fn status_of(
         rows: row.map_or(0, |row| row.row_count),
         through: cursor.through.map(Instant::from_micros),
         progress,
+        refresh: None,
         notes: Notes { warnings: cursor.warnings, ..Notes::default() },
     }
 }

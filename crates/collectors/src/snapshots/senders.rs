@@ -76,6 +76,7 @@ fn status_of(row: &SourceRow, zone: &Zone, now: Instant) -> SourceStatus {
         rows: row.row_count,
         through: sent_of(row).through.map(|day| zone.start_of(day)),
         progress: None,
+        refresh: None,
         notes: Notes::default(),
     }
 }

@@ -1,3 +1,4 @@
+use crate::cancel::Cancel;
 use crate::prometheus::{PrometheusError, PullError};
 use crate::providers::{Cause, CollectError};
 use domain::Instant;
@@ -34,6 +35,14 @@ pub enum SourceError {
         /// Which request, and why.
         error: CollectError,
     },
+    /// Somebody asked for the refresh to end.
+    #[error("the refresh of source `{source_name}` was cancelled by {by}; what it had not stored yet stays as it was")]
+    Cancelled {
+        /// Name of the source.
+        source_name: String,
+        /// Who asked.
+        by: String,
+    },
     /// What was read was not taken.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -43,11 +52,16 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Returns why the source could not be read, as metrics count it; none if it was not tried.
+    /// Returns the error of a refresh that somebody asked to end.
+    pub(crate) fn cancelled(source: &str, cancel: &Cancel) -> Self {
+        Self::Cancelled { source_name: source.to_owned(), by: cancel.by().to_owned() }
+    }
+
+    /// Returns why the source could not be read, as metrics count it; none if it was not tried, or not to be read further.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
-            Self::NotFound(_) | Self::TooFarBack { .. } => None,
+            Self::NotFound(_) | Self::TooFarBack { .. } | Self::Cancelled { .. } => None,
             Self::Pull { error, .. } => Some(cause_of(&error.error)),
             Self::Collect { error, .. } => Some(error.cause),
             Self::Sink(_) | Self::Catalog(_) => Some(Cause::Store),

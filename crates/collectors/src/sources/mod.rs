@@ -3,7 +3,8 @@
 //! Invariants:
 //! * An hour may be read any number of times; each point has an identity of its own, so it counts once.
 //! * Where a source goes on is noted after its points were taken, never before.
-//! * A pull that fails changes nothing but the status; what was taken before stays.
+//! * A pull that fails changes nothing but the status; what was taken before stays. One that is cancelled says nothing of
+//!   the source.
 
 /// What can go wrong.
 mod error;
@@ -15,16 +16,20 @@ mod sink;
 mod status;
 #[cfg(test)]
 mod tests;
+/// Refreshes that others see and may end.
+mod under_way;
 
 pub use error::{SinkError, SourceError};
 pub use refresh::{Asked, QueryReport, RefreshReport};
 pub use sink::{Rejection, Taken, UsagePoint, UsageSink};
 pub(crate) use status::{ERROR_LETTERS_MAX, micros};
 pub use status::{Notes, SourceState, SourceStatus};
+pub(crate) use under_way::{UnderWay, last_of};
 
+use crate::cancel::Cancel;
 use crate::prometheus::PrometheusSource;
 use crate::providers::{CollectorFigures, Figures};
-use domain::Clock;
+use domain::{Clock, Instant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -96,10 +101,32 @@ impl Sources {
         let now = self.clock.now();
         let mut statuses = Vec::with_capacity(self.entries.len());
         for entry in &*self.entries {
-            let row = self.catalog.source(&entry.source.name).await?;
-            statuses.push(status::status_of(&entry.source, row.as_ref(), now));
+            statuses.push(self.status_of(&entry.source, now).await?);
         }
         Ok(statuses)
+    }
+
+    async fn status_of(&self, source: &Source, now: Instant) -> Result<SourceStatus, SourceError> {
+        let row = self.catalog.source(&source.name).await?;
+        let refresh = last_of(&self.catalog, &source.name).await?;
+        Ok(SourceStatus { refresh, ..status::status_of(source, row.as_ref(), now) })
+    }
+
+    /// Asks for every refresh of a source that is under way to end, in whichever process, and returns how the source fared
+    /// so far. Hours that were taken by then stay.
+    ///
+    /// # Errors
+    /// [`SourceError::NotFound`], or the catalog fails.
+    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<SourceStatus, SourceError> {
+        let entry = self.entry(name)?;
+        let now = self.clock.now();
+        self.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
+        self.status_of(&entry.source, now).await
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, SourceError> {
+        let entry = self.entries.iter().find(|entry| entry.source.name == name);
+        entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))
     }
 
     /// Returns whether a source of this name is among them.
@@ -111,13 +138,24 @@ impl Sources {
     /// Reads a source up to the last hour that rests long enough, and returns what became of it.
     ///
     /// # Errors
-    /// [`SourceError`]; then the status of the source says the same, and the next refresh begins where this one did.
+    /// [`SourceError`]; then the status of the source says the same, and the next refresh begins where this one did. One that
+    /// was cancelled leaves the status as it was.
     pub async fn refresh(&self, name: &str, asked: &Asked) -> Result<RefreshReport, SourceError> {
-        let entry = self.entries.iter().find(|entry| entry.source.name == name);
-        let entry = entry.ok_or_else(|| SourceError::NotFound(name.to_owned()))?;
-        let _turn = entry.turn.lock().await;
+        let entry = self.entry(name)?;
+        if asked.dry_run {
+            // It stores nothing, so nobody has to know of it.
+            return self.in_turn(entry, asked, &Cancel::default()).await;
+        }
+        let under_way = UnderWay::begin(&self.catalog, &*self.clock, name).await?;
+        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel())).await
+    }
+
+    async fn in_turn(&self, entry: &Entry, asked: &Asked, cancel: &Cancel) -> Result<RefreshReport, SourceError> {
+        let name = &entry.source.name;
+        let turn = cancel.unless(entry.turn.lock()).await;
+        let _turn = turn.ok_or_else(|| SourceError::cancelled(name, cancel))?;
         let begun = self.clock.now();
-        let report = refresh::refresh(self, &entry.source, asked).await;
+        let report = refresh::refresh(self, &entry.source, asked, cancel).await;
         let cause = report.as_ref().err().map(SourceError::cause);
         // What was asked for wrongly is no reading, and neither is a dry run.
         if !asked.dry_run && cause != Some(None) {

@@ -2,6 +2,7 @@ use super::error::SourceError;
 use super::sink::Taken;
 use super::status::{self, micros};
 use super::{Source, Sources};
+use crate::cancel::Cancel;
 use crate::prometheus::{HourSpan, POINTS_MAX, UsageQuery, hour_of};
 use domain::Instant;
 use storage::catalog::SourceRow;
@@ -74,7 +75,12 @@ impl RefreshReport {
 }
 
 /// Reads a source; the caller holds its turn.
-pub(super) async fn refresh(sources: &Sources, source: &Source, asked: &Asked) -> Result<RefreshReport, SourceError> {
+pub(super) async fn refresh(
+    sources: &Sources,
+    source: &Source,
+    asked: &Asked,
+    cancel: &Cancel,
+) -> Result<RefreshReport, SourceError> {
     let now = sources.clock.now();
     let queries = source.prometheus.queries.iter().map(|query| QueryReport {
         name: query.name.clone(),
@@ -91,7 +97,7 @@ pub(super) async fn refresh(sources: &Sources, source: &Source, asked: &Asked) -
         let last = HourSpan::before(newest(source, now), 1);
         report.hours = last.map(|span| (span.start(), span.end()));
         if let Some(span) = last {
-            pull(sources, source, span, &mut report).await?;
+            pull(sources, source, span, &mut report, cancel).await?;
         }
         return Ok(report);
     }
@@ -100,8 +106,10 @@ pub(super) async fn refresh(sources: &Sources, source: &Source, asked: &Asked) -
     report.hours = span.map(|span| (span.start(), span.end()));
     let mut row = status::begun(source, found, now);
     sources.catalog.put_source(&row).await?;
-    match pull_all(sources, source, span, &mut row, &mut report).await {
+    match pull_all(sources, source, span, &mut row, &mut report, cancel).await {
         Ok(()) => status::succeeded(&mut row, &report, sources.clock.now()),
+        // It says nothing of the source; how far it was read is noted already.
+        Err(error @ SourceError::Cancelled { .. }) => return Err(error),
         Err(error) => {
             tracing::warn!(source = source.name, error = %error, "source {} was not read to its end", source.name);
             status::failed(&mut row, &error, sources.clock.now());
@@ -150,10 +158,11 @@ async fn pull_all(
     span: Option<HourSpan>,
     row: &mut SourceRow,
     report: &mut RefreshReport,
+    cancel: &Cancel,
 ) -> Result<(), SourceError> {
     for piece in span.into_iter().flat_map(|span| span.pieces(source.chunk_hours)) {
         let before = report.clone();
-        pull(sources, source, piece, report).await?;
+        pull(sources, source, piece, report, cancel).await?;
         status::advance(row, piece.end(), report, &before);
         sources.catalog.put_source(row).await?;
     }
@@ -166,9 +175,10 @@ async fn pull(
     source: &Source,
     span: HourSpan,
     report: &mut RefreshReport,
+    cancel: &Cancel,
 ) -> Result<(), SourceError> {
     for (at, query) in source.prometheus.queries.iter().enumerate() {
-        pull_query(sources, source, (at, query), span, report).await?;
+        pull_query(sources, source, (at, query), span, report, cancel).await?;
     }
     Ok(())
 }
@@ -179,8 +189,10 @@ async fn pull_query(
     (at, query): (usize, &UsageQuery),
     span: HourSpan,
     report: &mut RefreshReport,
+    cancel: &Cancel,
 ) -> Result<(), SourceError> {
-    let pulled = source.prometheus.pull(&source.name, query, span).await;
+    let pulled = cancel.unless(source.prometheus.pull(&source.name, query, span)).await;
+    let pulled = pulled.ok_or_else(|| SourceError::cancelled(&source.name, cancel))?;
     let pulled = pulled.map_err(|error| SourceError::Pull { source_name: source.name.clone(), error })?;
     let counts = &mut report.queries[at];
     counts.series = counts.series.max(pulled.series);

@@ -1,6 +1,7 @@
 use super::Source;
 use super::error::SourceError;
 use super::refresh::RefreshReport;
+use crate::workspaces::RunState;
 use domain::Instant;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// How often it is read, in seconds.
     pub every_seconds: u64,
-    /// How long an hour rests before it is read, in seconds.
+    /// How long an hour, or a file that nothing seals, rests before it is read, in seconds.
     pub settle_seconds: u64,
     /// When a pull began last.
     pub last_started_at: Option<Instant>,
@@ -59,6 +60,8 @@ pub struct SourceStatus {
     pub through: Option<Instant>,
     /// What is being read just now.
     pub progress: Option<String>,
+    /// How the last refresh ended, or that it is under way; none of sources that are not refreshed one by one.
+    pub refresh: Option<RunState>,
     /// What all pulls counted and the last one warned of.
     pub notes: Notes,
 }
@@ -154,6 +157,7 @@ pub(super) fn status_of(source: &Source, row: Option<&SourceRow>, now: Instant) 
         rows: row.map_or(0, |row| row.row_count),
         through: cursor.through.map(Instant::from_micros),
         progress: None,
+        refresh: None,
         notes: cursor.notes,
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::prometheus::tests::server::{Reply, Server, http, matrix};
 use crate::prometheus::tests::{options, source as prometheus};
 use crate::providers::Cause;
+use crate::workspaces::RunState;
 use domain::{FixedClock, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -197,4 +198,33 @@ async fn hours_can_be_read_again_from_a_time_that_is_not_too_far_back() {
     assert_eq!(given.sources.figures()["east"].errors.values().sum::<u64>(), 0, "nothing was read wrongly");
     let error = given.sources.refresh("west", &Asked::default()).await.expect_err("nobody configured it");
     assert!(matches!(error, SourceError::NotFound(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_cancelled_refresh_keeps_the_hours_that_it_took_and_says_nothing_of_the_source() {
+    let given = Given::a_source(&[Reply::Hours, Reply::Silence]).await;
+    let telling = async {
+        let mut requests = 0;
+        while requests < 2 {
+            requests += given.server.asked().len();
+            tokio::task::yield_now().await;
+        }
+        given.sources.cancel("east", "ann").await.unwrap()
+    };
+    let (refreshed, told) = tokio::join!(given.refresh(), telling);
+    assert_eq!(told.refresh, Some(RunState::Running));
+    let error = refreshed.expect_err("the second piece never comes");
+    assert!(matches!(&error, SourceError::Cancelled { by, .. } if by == "ann"), "{error}");
+    let status = given.status().await;
+    assert_eq!(
+        (status.refresh, status.state, status.last_error, status.rows),
+        (Some(RunState::Cancelled), SourceState::Never, None, 10)
+    );
+    assert_eq!(text(status.through), "2026-11-19T21:00:00Z");
+    assert_eq!(given.sources.figures()["east"].errors.values().sum::<u64>(), 0);
+    given.server.then(&[Reply::Hours]);
+    assert_eq!(counts(&given.refresh().await.unwrap()), (14, 1, 0));
+    let over = given.sources.cancel("east", "ann").await.unwrap();
+    assert_eq!(over.refresh, Some(RunState::Succeeded), "nothing is under way");
+    assert!(matches!(given.sources.cancel("west", "ann").await, Err(SourceError::NotFound(_))));
 }

@@ -5,10 +5,7 @@
 //! being replaced is replaced as a whole.
 
 use super::{RunState, SnapshotRun, Workspaces, WorkspacesError};
-use std::time::Duration;
-
-/// How often a run looks whether it is to be cancelled.
-const LOOK: Duration = Duration::from_millis(500);
+use crate::cancel::asked_by;
 
 impl Workspaces {
     /// Asks for a run to be cancelled and returns it as it is now; one that is over, or that stores its last source already,
@@ -43,21 +40,7 @@ impl Workspaces {
         self.check_not_cancelled(run).await?;
         tokio::select! {
             done = work => done,
-            error = self.cancelled(run) => Err(error),
-        }
-    }
-
-    /// Waits until the run is to be cancelled.
-    async fn cancelled(&self, run: &str) -> WorkspacesError {
-        loop {
-            match self.check_not_cancelled(run).await {
-                Ok(()) => {}
-                Err(error @ WorkspacesError::Cancelled { .. }) => return error,
-                Err(error) => {
-                    tracing::warn!(run.id = run, ?error, "whether snapshot run {run} is cancelled cannot be looked up");
-                }
-            }
-            tokio::time::sleep(LOOK).await;
+            by = asked_by(&self.catalog, run) => Err(WorkspacesError::Cancelled { run: run.to_owned(), by }),
         }
     }
 }

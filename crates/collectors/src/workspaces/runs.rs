@@ -50,7 +50,8 @@ impl RunState {
         }
     }
 
-    fn of_word(word: &str) -> Option<Self> {
+    /// Returns the state of a word.
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
         let all = [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
         all.into_iter().find(|state| state.as_str() == word)
     }

@@ -90,6 +90,7 @@ fn status_of(
         rows: row.map_or(0, |row| row.row_count),
         through: last.date.and_then(|date| date.parse().ok()).map(start_of),
         progress: None,
+        refresh: None,
         notes: Notes { rejected: last.failed, warnings: last.warnings, ..Notes::default() },
     }
 }

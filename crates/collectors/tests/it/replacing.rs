@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use collectors::cancel::Cancel;
 use collectors::cost_lines::touched_days_of_commit;
 use collectors::error::ImportError;
-use collectors::import::{import_focus, imports_of_lake};
+use collectors::import::{ImportProgress, import_focus, import_focus_unless, imports_of_lake};
 use domain::Zone;
 use storage::lake::Table;
 
@@ -199,4 +200,25 @@ async fn many_accounts_in_one_file_are_told_apart() {
     assert!(report.billing_periods.iter().all(|key| key.rows == 2));
     assert_eq!(store.sums("billed_cost").await["USD"], 1050 * domain::money::ATOMS_PER_UNIT);
     assert!(HEADER.starts_with("BilledCost"));
+}
+
+#[tokio::test]
+async fn an_import_that_is_cancelled_while_it_reads_or_writes_leaves_nothing() {
+    for phase in ["reading", "writing"] {
+        let store = Store::new().await;
+        let file = store.file("bill", csv(&ten_rows()));
+        let cancel = Cancel::default();
+        let asking = cancel.clone();
+        let at = move |progress: ImportProgress| {
+            if progress.phase == phase {
+                asking.ask("ann");
+            }
+        };
+        let files = vec![file.clone()];
+        let refused = import_focus_unless(&store.context, "aws", files, false, Arc::new(at), &cancel).await;
+        assert!(matches!(refused, Err(ImportError::Cancelled)), "{phase}: {refused:?}");
+        assert_eq!((store.version().await, store.files().await), (0, 0), "{phase}");
+        let again = store.import_set(vec![file], false).await.expect("an import");
+        assert_eq!((again.rows, again.unchanged), (10, false), "{phase}");
+    }
 }

@@ -57,6 +57,8 @@ mod lake_cache;
 mod leases;
 /// Closed and reopened months, as the lake tells them, and what of them is not corrected.
 mod periods;
+/// Readings of sources that are under way, and the last one of each.
+mod refreshes;
 /// What each day's last run saw, and how its pools fared.
 mod run_days;
 /// Attribution runs.
@@ -85,6 +87,7 @@ pub use meters::MeterRow;
 pub use metric_streams::MetricStreamRow;
 pub use periods::{PendingCorrectionRow, PeriodChangeRow};
 pub use provider_usage::ProviderUsageRow;
+pub use refreshes::RefreshRow;
 pub use retractions::RetractionRow;
 pub use rules::{Publication, Published, RuleKind, RuleVersionRow};
 pub use run_days::{RunDayRow, RunPoolStateRow};

@@ -1,4 +1,4 @@
-use super::super::error::{Cause, CollectError};
+use super::super::error::{Cause, CollectError, Stopped};
 use super::super::fetch::FetchOptions;
 use super::super::publish::{not_stored, sources_beside, told_twice};
 use super::super::report::{CollectAsked, CollectReport, PeriodReport};
@@ -6,9 +6,10 @@ use super::super::{Credentials, ProvidersContext};
 use super::ExportSource;
 use super::place::Place;
 use super::plan::ExportSet;
+use crate::cancel::Cancel;
 use crate::error::ImportError;
 use crate::focus::InputFile;
-use crate::import::{self, ImportContext, SpooledFile, import_focus};
+use crate::import::{self, ImportContext, SpoolRoom, SpooledFile, import_focus_unless};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,22 +37,21 @@ pub(in crate::providers) struct ExportWork<'a> {
     pub settle: Duration,
     /// Told how far it is.
     pub say: &'a (dyn Fn(String) + Send + Sync),
+    /// Whether it shall end early.
+    pub cancel: &'a Cancel,
 }
 
 /// Imports every period whose files changed. One that fails holds no other up.
 ///
 /// # Errors
-/// [`CollectError`] of the first period that failed; the others are in the report.
-pub(in crate::providers) async fn collect(
-    work: &ExportWork<'_>,
-    report: &mut CollectReport,
-) -> Result<(), CollectError> {
+/// [`Stopped`] with the error of the first period that failed; the others are in the report.
+pub(in crate::providers) async fn collect(work: &ExportWork<'_>, report: &mut CollectReport) -> Result<(), Stopped> {
     let place = work.export.open(work.credentials, work.options)?;
     let mut outcome = Ok(());
     for _ in 0..ATTEMPTS_MAX {
         outcome = work.pass(&place, report).await;
         match &outcome {
-            Err(error) if error.cause == Cause::Truncated => {}
+            Err(Stopped::Failed(error)) if error.cause == Cause::Truncated => {}
             _ => return outcome,
         }
     }
@@ -59,11 +59,11 @@ pub(in crate::providers) async fn collect(
 }
 
 impl ExportWork<'_> {
-    async fn pass(&self, place: &Place, report: &mut CollectReport) -> Result<(), CollectError> {
+    async fn pass(&self, place: &Place, report: &mut CollectReport) -> Result<(), Stopped> {
         let (mut sets, mut failed) = self.plan(place, report).await?;
         if !self.asked.dry_run && !sets.iter().all(|set| self.is_at_rest(set)) {
             (self.say)(format!("waiting {:?} until new files rest", self.settle));
-            tokio::time::sleep(self.settle).await;
+            self.unless_cancelled(tokio::time::sleep(self.settle)).await?;
             let before = sets;
             (sets, failed) = self.plan(place, report).await?;
             let (rested, moving): (Vec<_>, Vec<_>) =
@@ -79,19 +79,20 @@ impl ExportWork<'_> {
                 continue;
             }
             (self.say)(format!("reading {}", set.label));
-            match self.timed(self.import(place, set)).await {
+            match self.import(place, set).await {
                 Ok((period, mut warnings)) => {
                     report.warnings.append(&mut warnings);
                     report.versions.insert(set.label.clone(), set.version.clone());
                     report.periods.push(period);
                 }
-                Err(error) => {
+                Err(Stopped::Cancelled) => return Err(Stopped::Cancelled),
+                Err(Stopped::Failed(error)) => {
                     let detail = format!("{}: {}", set.label, error.detail);
                     failed = failed.or(Some(CollectError { detail, ..error }));
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// The sets that were not imported yet, and why there is none of some period.
@@ -99,10 +100,10 @@ impl ExportWork<'_> {
         &self,
         place: &Place,
         report: &CollectReport,
-    ) -> Result<(Vec<ExportSet>, Option<CollectError>), CollectError> {
+    ) -> Result<(Vec<ExportSet>, Option<CollectError>), Stopped> {
         (self.say)("listing files".to_owned());
         let (mut sets, mut failed) = (Vec::new(), None);
-        for set in self.timed(self.export.plan(place)).await? {
+        for set in self.unless_cancelled(self.timed(self.export.plan(place))).await?? {
             match set {
                 Ok(set) if self.is_known(&set, report) => {}
                 Ok(set) => sets.push(set),
@@ -124,24 +125,36 @@ impl ExportWork<'_> {
     }
 
     /// Imports a set; returns with it what somebody should look at.
-    async fn import(&self, place: &Place, set: &ExportSet) -> Result<(PeriodReport, Vec<String>), CollectError> {
-        let limits = &self.context.limits;
-        let mut fetched: Vec<SpooledFile> = Vec::with_capacity(set.objects.len());
-        for object in &set.objects {
-            fetched.push(place.fetch(object, &self.context.spool, limits.decoded_bytes_max).await?);
-        }
-        self.export.check_unchanged(place, set).await?;
+    async fn import(&self, place: &Place, set: &ExportSet) -> Result<(PeriodReport, Vec<String>), Stopped> {
+        let mut late = std::pin::pin!(tokio::time::sleep(self.total));
+        let fetched = tokio::select! {
+            fetched = self.unless_cancelled(self.fetch(place, set)) => fetched??,
+            () = &mut late => return Err(self.late().into()),
+        };
         let files: Vec<InputFile> = fetched.iter().map(SpooledFile::input).collect();
         let import = ImportContext {
             lake: self.context.lake.clone(),
             imports: self.context.imports.clone(),
             catalog: self.context.catalog.clone(),
             zone: self.context.zone.clone(),
-            limits: limits.clone(),
+            limits: self.context.limits.clone(),
             now: self.context.clock.now(),
         };
-        let imported = import_focus(&import, self.source, files, self.asked.confirm, Arc::new(|_| {})).await;
-        let imported = imported.map_err(not_imported)?;
+        let (confirm, stop) = (self.asked.confirm, self.cancel.part());
+        let importing = import_focus_unless(&import, self.source, files, confirm, Arc::new(|_| {}), &stop);
+        let mut importing = std::pin::pin!(importing);
+        let imported = tokio::select! {
+            imported = &mut importing => imported,
+            // It ends where it leaves no trace; what is committed by then is committed as a whole, and not late.
+            () = &mut late => {
+                stop.ask("");
+                importing.await
+            }
+        };
+        let imported = match imported {
+            Err(ImportError::Cancelled) if !self.cancel.is_asked() => return Err(self.late().into()),
+            imported => imported.map_err(not_imported)?,
+        };
         let mut warnings = Vec::new();
         for import::PeriodReport { billing_account, billing_period, .. } in
             imported.billing_periods.iter().take(PERIODS_COMPARED_MAX)
@@ -162,20 +175,56 @@ impl ExportWork<'_> {
         Ok((period, warnings))
     }
 
+    /// Returns copies of all files of a set, as long as there is room for them together.
+    async fn fetch(&self, place: &Place, set: &ExportSet) -> Result<Vec<SpooledFile>, CollectError> {
+        let (files_max, bytes_max) = (self.context.limits.files_max, self.context.limits.set_bytes_max);
+        let listed = set.objects.iter().fold(0_u64, |bytes, object| bytes.saturating_add(object.size));
+        let count = set.objects.len();
+        // Nothing is copied that cannot be whole.
+        if files_max < count {
+            let detail =
+                format!("it has {count} files, and a billing period may have {files_max}; raise limits.upload_files");
+            return Err(CollectError::new(Cause::TooLarge, detail));
+        }
+        if bytes_max < listed {
+            let detail = format!(
+                "its {count} files have {listed} bytes together, and the files of a billing period may have {bytes_max}; \
+                 raise limits.upload_body"
+            );
+            return Err(CollectError::new(Cause::TooLarge, detail));
+        }
+        let mut room = SpoolRoom::new(bytes_max);
+        let mut fetched = Vec::with_capacity(count);
+        for object in &set.objects {
+            fetched.push(place.fetch(object, &self.context.spool, &mut room).await?);
+        }
+        self.export.check_unchanged(place, set).await?;
+        Ok(fetched)
+    }
+
+    /// Does what leaves no trace, unless somebody asks for the end before it is done.
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        self.cancel.unless(work).await.ok_or(Stopped::Cancelled)
+    }
+
     async fn timed<T>(&self, work: impl Future<Output = Result<T, CollectError>>) -> Result<T, CollectError> {
-        let late = |_| CollectError::new(Cause::Timeout, format!("it took longer than {:?}", self.total));
-        tokio::time::timeout(self.total, work).await.map_err(late)?
+        tokio::time::timeout(self.total, work).await.map_err(|_| self.late())?
+    }
+
+    fn late(&self) -> CollectError {
+        CollectError::new(Cause::Timeout, format!("it took longer than {:?}", self.total))
     }
 }
 
 /// Returns why files were not imported: what cannot be read of them is no fault of the store.
-fn not_imported(error: ImportError) -> CollectError {
+fn not_imported(error: ImportError) -> Stopped {
     let cause = match &error {
         ImportError::Unreadable { reason, .. } if reason.contains("cut off") => Cause::Truncated,
         ImportError::Unreadable { .. } | ImportError::NoRows => Cause::Schema,
-        _ => return not_stored(error),
+        ImportError::Cancelled => return Stopped::Cancelled,
+        _ => return not_stored(error).into(),
     };
-    CollectError::new(cause, error.to_string())
+    CollectError::new(cause, error.to_string()).into()
 }
 
 /// The error of files that change while nobody has said that they are all.

@@ -61,6 +61,7 @@ pub(super) struct AzureManifest {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AzureText {
+    blob_count: Option<usize>,
     data_row_count: Option<u64>,
     export_config: AzureExport,
     run_info: AzureRun,
@@ -100,9 +101,13 @@ pub(super) fn azure(key: &str, bytes: &[u8]) -> Result<AzureManifest, CollectErr
     let submitted = submitted.map_err(|_| lacks(key, "a time as runInfo.submittedTime"))?;
     let start = text.run_info.start_date.get(..10).filter(|day| day.parse::<domain::Day>().is_ok());
     let start = start.ok_or_else(|| lacks(key, "a day as runInfo.startDate"))?.to_owned();
-    let blobs = match text.data_row_count {
-        Some(0) => Vec::new(),
-        _ => text.blobs.unwrap_or_default(),
+    let named = text.blobs.unwrap_or_default();
+    let blobs = match (text.blob_count, text.data_row_count) {
+        (Some(0), _) | (_, Some(0)) => Vec::new(),
+        (Some(count), _) if count != named.len() => {
+            return Err(lacks(key, &format!("{count} blobs, its blobCount; it names {}", named.len())));
+        }
+        _ => named,
     };
     Ok(AzureManifest {
         export: text.export_config.export_name,
@@ -166,8 +171,13 @@ mod tests {
         let manifest = azure("m", text("").as_bytes()).expect("a manifest");
         assert_eq!((manifest.export.as_str(), manifest.start.as_str()), ("mtd", "2026-11-01"));
         assert_eq!(manifest.files, ["focus/mtd/part_0_0001.parquet"]);
-        let empty = azure("m", text(r#""dataRowCount":0,"#).as_bytes()).expect("a manifest");
-        assert!(empty.files.is_empty());
+        for empty in [r#""dataRowCount":0,"#, r#""blobCount":0,"#] {
+            assert!(azure("m", text(empty).as_bytes()).expect("a manifest").files.is_empty(), "{empty}");
+        }
+        let counted = azure("m", text(r#""blobCount":1,"dataRowCount":2,"#).as_bytes()).expect("a manifest");
+        assert_eq!(counted.files.len(), 1);
+        let cut = azure("m", text(r#""blobCount":2,"#).as_bytes()).expect_err("one of two is not named");
+        assert_eq!((cut.cause, cut.detail.contains("lacks 2 blobs")), (Cause::Schema, true), "{cut}");
     }
 
     #[test]

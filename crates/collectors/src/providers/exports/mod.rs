@@ -149,12 +149,24 @@ fn build(spec: &'static Spec, layout: Layout, keys: serde_json::Value) -> Result
             if address.kind != BucketKind::S3 && keys.region.is_some() {
                 return Err("`region` belongs to an s3:// bucket".to_owned());
             }
+            // Both become a part of the host's name: nothing in them may make another host of it.
+            for (key, value) in [("region", &keys.region), ("account", &keys.account)] {
+                if value.as_deref().is_some_and(|value| !is_label(value)) {
+                    return Err(format!("`{key}` has small letters, digits and `-` only, 63 at most"));
+                }
+            }
             let (region, endpoint, account) = (keys.region, keys.endpoint, keys.account);
             Location::Bucket(BucketAddress { region, endpoint, account, ..address })
         }
         _ => return Err("give either `path`, a folder, or `bucket`, such as s3://bucket/prefix".to_owned()),
     };
     Ok(Arc::new(ExportSource { spec, layout, location, export: keys.export }))
+}
+
+/// Whether a text is one label of a host's name.
+fn is_label(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
 impl ExportSource {
@@ -279,6 +291,7 @@ mod tests {
         let built = |keys: serde_json::Value| (AWS_KIND.build)(keys).map(|_| ());
         assert_eq!(built(json!({"path": "/srv/exports"})), Ok(()));
         assert_eq!(built(json!({"bucket": "s3://acme/focus", "region": "eu-central-1", "export": "x"})), Ok(()));
+        assert_eq!(built(json!({"bucket": "az://exports", "account": "devstoreaccount1"})), Ok(()));
         for bad in [
             json!({}),
             json!({"path": "/srv", "bucket": "s3://acme"}),
@@ -287,6 +300,10 @@ mod tests {
             json!({"bucket": "az://exports"}),
             json!({"bucket": "gs://acme", "region": "x"}),
             json!({"folder": "/srv"}),
+            json!({"bucket": "s3://acme", "region": "x.evil.example/"}),
+            json!({"bucket": "s3://acme", "region": ""}),
+            json!({"bucket": "az://exports", "account": "evil.example#"}),
+            json!({"bucket": "az://exports", "account": "a@evil.example"}),
         ] {
             assert!(built(bad.clone()).is_err(), "{bad}");
         }

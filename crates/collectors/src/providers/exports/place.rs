@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::bucket::{BucketAddress, NotSent};
 use crate::error::ImportError;
-use crate::import::{SpooledFile, spool};
+use crate::import::{SpoolRoom, SpooledFile, spool};
 use crate::providers::{Cause, CollectError, Credentials};
 
 /// Objects listed at most.
@@ -169,12 +169,13 @@ impl Place {
     /// Returns a copy of a file below `spool_folder`, of a folder's file too: it may change while it is imported.
     ///
     /// # Errors
-    /// [`CollectError`] with the store's cause; [`Cause::Truncated`] if the file changed since it was listed.
+    /// [`CollectError`] with the store's cause; [`Cause::Truncated`] if the file changed since it was listed,
+    /// [`Cause::TooLarge`] if there is no room for it.
     pub async fn fetch(
         &self,
         object: &Object,
         spool_folder: &FsPath,
-        bytes_max: u64,
+        room: &mut SpoolRoom,
     ) -> Result<SpooledFile, CollectError> {
         let parts = self.parts(object, true).await?;
         let mut cause = Cause::Truncated;
@@ -192,7 +193,7 @@ impl Place {
                 cause = Cause::Timeout;
             }
         });
-        let spooled = spool(spool_folder, &object.key, noted, bytes_max).await;
+        let spooled = spool(spool_folder, &object.key, noted, room).await;
         spooled.map_err(|error| match error {
             ImportError::TooLarge { .. } => CollectError::new(Cause::TooLarge, error.to_string()),
             // The store's own words may hold a signed address.

@@ -217,24 +217,44 @@ fn aws_label(part: &str) -> Option<String> {
 /// Returns the set that a manifest of AWS names.
 ///
 /// # Errors
-/// [`Cause::NotFound`] if a file is missing, [`Cause::NotAllowed`] if it lies in another bucket.
+/// [`Cause::NotFound`] if a file is missing or has to stand for two, [`Cause::NotAllowed`] if it lies in another bucket.
 pub(super) fn aws_set(
     place: &Place,
     objects: &[Object],
     found: &AwsRef,
     manifest: &AwsManifest,
 ) -> Result<ExportSet, CollectError> {
-    let mut files = Vec::new();
-    for (bucket, key) in &manifest.files {
+    for (bucket, _) in &manifest.files {
         if let (Some(bucket), Some(here)) = (bucket.as_deref(), place.bucket_name())
             && bucket != here
         {
             let detail = format!("the manifest {} names a file of another bucket; it is not read", found.object.key);
             return Err(CollectError::new(Cause::NotAllowed, detail));
         }
-        files.push(named(place, objects, &found.object, key)?);
     }
+    let keys = manifest.files.iter().map(|(_, key)| key.as_str());
+    let files = all_named(place, objects, &found.object, keys)?;
     Ok(ExportSet::new(&found.label, &manifest.run, files, Some(found.object.clone())))
+}
+
+/// Returns the files that a manifest names. One that it names twice is one; one that two names lead to, as in a folder that
+/// holds only a part of the bucket, leaves the other one missing.
+fn all_named<'a>(
+    place: &Place,
+    objects: &[Object],
+    manifest: &Object,
+    keys: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Object>, CollectError> {
+    let mut files: BTreeMap<String, Object> = BTreeMap::new();
+    for key in keys.collect::<BTreeSet<&str>>() {
+        let file = named(place, objects, manifest, key)?;
+        if let Some(other) = files.insert(file.key.clone(), file) {
+            let key = crate::prometheus::shown(&other.key);
+            let detail = format!("two files that the manifest {} names are both {key} here", manifest.key);
+            return Err(CollectError::new(Cause::NotFound, detail));
+        }
+    }
+    Ok(files.into_values().collect())
 }
 
 fn named(place: &Place, objects: &[Object], manifest: &Object, key: &str) -> Result<Object, CollectError> {
@@ -281,8 +301,7 @@ pub(super) fn azure_sets(
     let starts: Vec<&str> = best.keys().copied().collect();
     let set = |(start, (object, manifest)): (&str, &(Object, AzureManifest))| -> Result<ExportSet, CollectError> {
         check_whole_month(start, &starts)?;
-        let files = manifest.files.iter().map(|key| named(place, objects, object, key));
-        let files = files.collect::<Result<Vec<Object>, CollectError>>()?;
+        let files = all_named(place, objects, object, manifest.files.iter().map(String::as_str))?;
         let label = start.strip_suffix("-01").unwrap_or(start);
         Ok(ExportSet::new(label, &manifest.run, files, Some(object.clone())))
     };

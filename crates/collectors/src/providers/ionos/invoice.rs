@@ -7,6 +7,7 @@ use super::{Amount, Client, DataCenter, INVOICE, INVOICES, line};
 use domain::money::{ATOMS_PER_UNIT, format_atoms};
 use domain::{Currency, Day, InstantRange};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// Days after the end of a month in which its invoice is looked for.
 const LATE_DAYS_MAX: i32 = 60;
@@ -61,9 +62,10 @@ pub(super) async fn collect(
 ) -> Result<bool, CollectError> {
     let list: List = client.get(INVOICES, None).await?;
     let (first, last) = (period.days().from(), period.days().to().plus(LATE_DAYS_MAX));
-    let mut is_final = None;
+    let (mut is_final, mut seen) = (None, BTreeSet::new());
     for listed in list.invoices {
-        if !(first..=last).contains(&day(&listed.date)?) {
+        // One that is listed twice is one.
+        if !(first..=last).contains(&day(&listed.date)?) || !seen.insert(listed.id.clone()) {
             continue;
         }
         let invoice: Invoice = client.get(INVOICE, Some(&listed.id)).await?;

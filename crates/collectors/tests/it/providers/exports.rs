@@ -15,7 +15,7 @@ const HEADER: &str = "BilledCost,EffectiveCost,BillingCurrency,BillingAccountId,
                       ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName";
 
 static AWS: Contract = contract("aws_export");
-static FILES: Contract = contract("files");
+pub(super) static FILES: Contract = contract("files");
 static AZURE: Contract = contract("azure_export");
 
 pub(super) const fn contract(kind: &'static str) -> Contract {
@@ -42,21 +42,21 @@ pub(super) fn bill(month: &str, amounts: &[&str]) -> String {
 }
 
 /// A collector of these keys, as a process that has just started has it.
-fn process(given: &Given, contract: &Contract, keys: Value) -> Providers {
+pub(super) fn process(given: &Given, contract: &Contract, keys: Value) -> Providers {
     let build = kind(contract.kind).expect("the kind is registered").build;
     let usual = source(contract, "http://127.0.0.1:9", Duration::from_secs(3));
     given.process(vec![ProviderSource { collector: build(keys).expect("valid keys"), ..usual }])
 }
 
 /// A folder with files, below the folder of the store.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(given: &Given) -> Self {
+    pub fn new(given: &Given) -> Self {
         Self(given.store.folder.path().join("exports"))
     }
 
-    fn put(&self, key: &str, content: &str) {
+    pub fn put(&self, key: &str, content: &str) {
         let path = self.0.join(key);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         std::fs::write(path, content).expect("a written file");
@@ -71,12 +71,12 @@ impl Folder {
         self.put(&path, &manifest.to_string());
     }
 
-    fn keys(&self) -> Value {
+    pub fn keys(&self) -> Value {
         json!({ "path": self.0 })
     }
 }
 
-async fn billed(given: &Given) -> String {
+pub(super) async fn billed(given: &Given) -> String {
     let sums = given.store.sums("billed_cost").await;
     domain::money::format_atoms(sums.get("USD").copied().unwrap_or(0))
 }
@@ -134,6 +134,29 @@ async fn a_run_that_would_lose_a_month_or_a_file_changes_nothing_and_holds_no_ot
     folder.put(path, "{\"executionId\":");
     assert_eq!(cause_of(&refresh(&providers, "aws_export").await), Some(Cause::Truncated));
     assert_eq!(given.stored().await, before);
+}
+
+#[tokio::test]
+async fn a_file_that_a_manifest_names_twice_counts_once_and_none_stands_for_two() {
+    let given = Given::new(&AWS).await;
+    let folder = Folder::new(&given);
+    let run = "2026-11-20T03:00:00.000Z-aa";
+    folder.put_run("2026-11", run, &["10", "20"]);
+    let data = format!("focus/acme/data/BILLING_PERIOD=2026-11/{run}/acme-00001.csv");
+    let names = |keys: [&str; 2]| {
+        let files: Vec<String> = keys.iter().map(|key| format!("s3://acme-billing/{key}")).collect();
+        let path = format!("focus/acme/metadata/BILLING_PERIOD=2026-11/{run}/acme-Manifest.json");
+        folder.put(&path, &json!({ "executionId": run, "dataFiles": files }).to_string());
+    };
+    names([data.as_str(), data.as_str()]);
+    let providers = process(&given, &AWS, folder.keys());
+    refresh(&providers, "aws_export").await.expect("a collection");
+    assert_eq!(billed(&given).await, "30.00");
+    // The folder is a copy of a part of the bucket, and the other file is not in it.
+    names([data.as_str(), format!("other/{data}").as_str()]);
+    let refused = refresh(&providers, "aws_export").await;
+    assert_eq!(cause_of(&refused), Some(Cause::NotFound), "{refused:?}");
+    assert_eq!(billed(&given).await, "30.00");
 }
 
 #[tokio::test]
@@ -219,10 +242,10 @@ async fn a_file_that_is_replaced_in_a_folder_is_not_read_half_from_each() {
 
 /// Objects of a bucket and what a stand-in does with requests for them.
 #[derive(Clone, Default)]
-struct Bucket(Arc<Mutex<BTreeMap<String, String>>>);
+pub(super) struct Bucket(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Bucket {
-    fn put(&self, key: &str, content: &str) {
+    pub fn put(&self, key: &str, content: &str) {
         self.0.lock().expect("no thread died").insert(key.to_owned(), content.to_owned());
     }
 
@@ -239,7 +262,7 @@ impl Bucket {
         }
     }
 
-    fn answer(&self, asked: &Asked) -> Reply {
+    pub fn answer(&self, asked: &Asked) -> Reply {
         let signed = asked.header("authorization").unwrap_or_default();
         if asked.method != "GET" || !signed.starts_with("AWS4-HMAC-SHA256 Credential=canary-of-access_key-9f3b2c7d/") {
             return Reply::status(403, "<Error><Code>AccessDenied</Code></Error>");
@@ -273,7 +296,7 @@ impl Bucket {
     }
 }
 
-fn bucket_keys(given: &Given) -> Value {
+pub(super) fn bucket_keys(given: &Given) -> Value {
     json!({ "bucket": "s3://acme-billing/focus", "endpoint": given.server.url })
 }
 
@@ -304,7 +327,7 @@ async fn a_bucket_is_read_with_signed_requests_that_only_read() {
 }
 
 /// A collector of plain files in the bucket, written at the moment at which it looks; it waits that long for them to rest.
-fn of_new_files(given: &Given, settle: Duration) -> Providers {
+pub(super) fn of_new_files(given: &Given, settle: Duration) -> Providers {
     given.clock.set("2026-11-20T03:00:00Z".parse().expect("an instant"));
     let build = kind("files").expect("the kind is registered").build;
     let usual = source(&FILES, "http://127.0.0.1:9", Duration::from_secs(3));
@@ -312,7 +335,7 @@ fn of_new_files(given: &Given, settle: Duration) -> Providers {
     given.process(vec![ProviderSource { collector, settle, ..usual }])
 }
 
-fn is_listing(asked: &Asked) -> bool {
+pub(super) fn is_listing(asked: &Asked) -> bool {
     asked.param("list-type").is_some()
 }
 

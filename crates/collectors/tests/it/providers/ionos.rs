@@ -131,3 +131,17 @@ async fn a_month_that_is_final_early_hides_no_older_one_and_its_quantities_are_h
     let report = refresh(&providers, "ionos").await.expect("a collection");
     assert_eq!(names(&report), ["2026-12", "2026-10"]);
 }
+
+#[tokio::test]
+async fn an_invoice_that_is_listed_twice_counts_once() {
+    let given = Given::new(&IONOS).await;
+    given.server.then(|asked| {
+        let listed = json!({ "id": "GY10", "date": "2026-11-02" });
+        Wire::Whole(match asked.path.as_str() {
+            "/12345678/invoices" => Reply::json(&json!({ "invoices": [listed, listed] })),
+            _ => answer(asked, Variant::Usual),
+        })
+    });
+    let report = refresh(&given.patient(&IONOS), "ionos").await.expect("a collection");
+    assert_eq!((report.periods[1].lines, report.periods[1].totals[0].billed.as_str()), (1, "148.80"));
+}

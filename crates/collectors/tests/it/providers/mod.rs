@@ -4,6 +4,8 @@
 mod anthropic;
 /// Every fault, for every kind of bucket.
 mod bucket_faults;
+/// Collections that are cancelled.
+mod cancels;
 /// Cloudflare.
 mod cloudflare;
 /// Files of clouds, in folders and buckets.
@@ -18,6 +20,8 @@ mod ionos;
 mod openai;
 /// OVHcloud.
 mod ovhcloud;
+/// How much of the disk a billing period takes.
+mod room;
 /// What holds for all of them.
 mod runner;
 /// Servers that stand in for providers.

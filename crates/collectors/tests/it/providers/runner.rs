@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Vercel with three lines, whose amounts a test chooses.
-static CONTRACT: Contract = Contract {
+pub(super) static CONTRACT: Contract = Contract {
     kind: "vercel",
     keys: || json!({ "team": "team_1" }),
     now: "2026-11-25T12:00:00Z",
@@ -20,7 +20,7 @@ static CONTRACT: Contract = Contract {
     is_paged: false,
 };
 
-fn charges(asked: &Asked, amounts: &[i32]) -> Reply {
+pub(super) fn charges(asked: &Asked, amounts: &[i32]) -> Reply {
     let from = asked.param("from").expect("a time");
     let line = |amount: &i32| {
         json!({
@@ -346,4 +346,18 @@ async fn s6_the_answers_of_a_collection_are_bounded_together() {
     }
     let refused = fetch.send(Request::get("/v1/billing/charges")).await.map(|answer| answer.status);
     assert_eq!(refused.map_err(|error| error.cause), Err(Cause::TooLarge));
+}
+
+#[tokio::test]
+async fn what_a_provider_says_of_a_period_has_a_bounded_room_on_disk() {
+    let mut given = Given::new(&CONTRACT).await;
+    given.store.context.limits.set_bytes_max = 100;
+    let providers = given.patient(&CONTRACT);
+    let refused = refresh(&providers, "vercel").await;
+    assert_eq!(cause_of(&refused), Some(Cause::TooLarge), "{refused:?}");
+    let error = status(&providers).await.last_error.expect("a reason");
+    let expected = "what `vercel` says of 2026-11 is too large: more than 100 bytes in all files of a billing period; split \
+                    it, or raise limits.upload_body";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(given.store.version().await, 0);
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use storage::catalog::{CatalogError, JobEnd, RunRow, SnapshotRunRow};
+use storage::catalog::{CatalogError, JobEnd, RefreshRow, RunRow, SnapshotRunRow};
 
 use super::open;
 
@@ -223,4 +223,56 @@ async fn only_runs_over_workspaces_that_nobody_carries_out_are_ended() {
     assert!(catalog.hold_snapshot_run("theirs", "me", HOUR).await.unwrap());
     assert_eq!(catalog.fail_abandoned_snapshot_runs(500, None).await.unwrap(), 0);
     assert!(catalog.acquire_lease("snapshot-run/theirs", "another", HOUR).await.unwrap(), "swept");
+}
+
+#[tokio::test]
+async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgotten() {
+    let (catalog, _place) = open().await;
+    let refresh = |id: &str, source: &str| RefreshRow {
+        id: id.to_owned(),
+        source: source.to_owned(),
+        status: "running".to_owned(),
+        created_at: 100,
+        finished_at: None,
+        error: None,
+    };
+    assert_eq!(catalog.last_refresh("east").await.unwrap(), None);
+    let (first, other) = (refresh("refresh-1", "east"), refresh("refresh-2", "west"));
+    catalog.insert_refresh(&first, HOUR).await.unwrap();
+    catalog.insert_refresh(&other, HOUR).await.unwrap();
+    let taken = catalog.insert_refresh(&first, HOUR).await.unwrap_err();
+    assert!(matches!(taken, CatalogError::Conflict { .. }), "{taken}");
+    for (source, who) in [("east", "ann"), ("east", "bob"), ("none", "ann")] {
+        catalog.cancel_refreshes(source, who, 110).await.unwrap();
+    }
+    catalog.cancel_run("refresh-2", "ann", 110).await.unwrap();
+    catalog.cancel_snapshot_run("refresh-2", "ann", 110).await.unwrap();
+    let cancelled_by = async |id: &str| catalog.run_cancelled_by(id).await.unwrap();
+    assert_eq!(cancelled_by("refresh-1").await.as_deref(), Some("ann"));
+    assert_eq!(cancelled_by("refresh-2").await, None, "it is no run, and of another source");
+    assert_eq!(catalog.last_refresh("east").await.unwrap(), Some(first.clone()));
+
+    let ended = RefreshRow {
+        status: "cancelled".to_owned(),
+        finished_at: Some(120),
+        error: Some("by ann".to_owned()),
+        ..first.clone()
+    };
+    catalog.end_refresh(&ended).await.unwrap();
+    assert_eq!(catalog.last_refresh("east").await.unwrap(), Some(ended));
+    catalog.cancel_refreshes("east", "cleo", 130).await.unwrap();
+    assert_eq!(cancelled_by("refresh-1").await.as_deref(), Some("ann"), "it is over");
+    catalog.insert_refresh(&first, HOUR).await.unwrap();
+    assert_eq!(cancelled_by("refresh-1").await, None, "what is over is forgotten, the wish to cancel it as well");
+
+    // Whoever carried it out died: it is neither under way nor told anything.
+    let left = RefreshRow { created_at: 200, ..refresh("refresh-3", "west") };
+    catalog.insert_refresh(&left, 0).await.unwrap();
+    let found = catalog.last_refresh("west").await.unwrap().unwrap();
+    assert_eq!((found.id.as_str(), found.status.as_str()), ("refresh-3", "failed"));
+    catalog.cancel_refreshes("west", "ann", 210).await.unwrap();
+    assert_eq!(cancelled_by("refresh-3").await, None);
+    assert_eq!(cancelled_by("refresh-2").await.as_deref(), Some("ann"), "that one is under way yet");
+    catalog.hold_refresh("refresh-3", HOUR).await.unwrap();
+    assert_eq!(catalog.last_refresh("west").await.unwrap().map(|row| row.status), Some("running".to_owned()));
 }

@@ -1,0 +1,104 @@
+//! A refresh under way: others see it and may ask for its end.
+
+use super::{ERROR_LETTERS_MAX, SourceError};
+use crate::cancel::{Cancel, asked_by};
+use crate::workspaces::RunState;
+use domain::Clock;
+use sha2::{Digest as _, Sha256};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use storage::catalog::{Catalog, CatalogError, RefreshRow};
+
+/// How long others believe that a refresh is under way after they were told so last.
+const HELD: Duration = Duration::from_secs(20);
+const HELD_MICROS: i64 = 20 * domain::time::MICROS_PER_SECOND;
+
+static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// A refresh that this process carries out.
+pub(crate) struct UnderWay<'a> {
+    catalog: &'a Catalog,
+    clock: &'a dyn Clock,
+    row: RefreshRow,
+    cancel: Cancel,
+}
+
+impl<'a> UnderWay<'a> {
+    /// Enters a refresh of a source.
+    ///
+    /// # Errors
+    /// If the catalog fails.
+    pub async fn begin(catalog: &'a Catalog, clock: &'a dyn Clock, source: &str) -> Result<Self, CatalogError> {
+        let now = clock.now().micros();
+        let named = NAMED.fetch_add(1, Ordering::Relaxed);
+        let seed = format!("{source}|{now}|{named}|{}", std::process::id());
+        let row = RefreshRow {
+            id: format!("refresh-{}", &hex::encode(Sha256::digest(seed.as_bytes()))[..16]),
+            source: source.to_owned(),
+            status: RunState::Running.as_str().to_owned(),
+            created_at: now,
+            finished_at: None,
+            error: None,
+        };
+        catalog.insert_refresh(&row, HELD_MICROS).await?;
+        Ok(Self { catalog, clock, row, cancel: Cancel::default() })
+    }
+
+    /// Returns what tells the work to end.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Does the work, says meanwhile that it is under way, and notes how it ended.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn carry_out<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+        let done = tokio::select! {
+            done = work => done,
+            never = self.look() => match never {},
+        };
+        let state = match &done {
+            Ok(_) => RunState::Succeeded,
+            Err(SourceError::Cancelled { .. }) => RunState::Cancelled,
+            Err(_) => RunState::Failed,
+        };
+        let row = RefreshRow {
+            status: state.as_str().to_owned(),
+            finished_at: Some(self.clock.now().micros()),
+            error: done.as_ref().err().map(|error| error.to_string().chars().take(ERROR_LETTERS_MAX).collect()),
+            ..self.row.clone()
+        };
+        if let Err(error) = self.catalog.end_refresh(&row).await {
+            // What was read is stored; it only looks as if it had been interrupted.
+            tracing::warn!(refresh.id = row.id, ?error, "how refresh {} ended cannot be noted", row.id);
+        }
+        done
+    }
+
+    async fn look(&self) -> Infallible {
+        let told = async { self.cancel.ask(&asked_by(self.catalog, &self.row.id).await) };
+        let ((), never) = tokio::join!(told, self.keep_holding());
+        never
+    }
+
+    async fn keep_holding(&self) -> Infallible {
+        let id = self.row.id.as_str();
+        loop {
+            tokio::time::sleep(HELD / 3).await;
+            if let Err(error) = self.catalog.hold_refresh(id, HELD_MICROS).await {
+                tracing::warn!(refresh.id = id, ?error, "refresh {id} goes on, but the catalog cannot be told");
+            }
+        }
+    }
+}
+
+/// Returns how the last refresh of a source ended, or that it is under way; nothing if there was none.
+///
+/// # Errors
+/// If the catalog fails.
+pub(crate) async fn last_of(catalog: &Catalog, source: &str) -> Result<Option<RunState>, CatalogError> {
+    let row = catalog.last_refresh(source).await?;
+    Ok(row.and_then(|row| RunState::of_word(&row.status)))
+}
