@@ -132,21 +132,22 @@ impl Name {
     const DIMENSIONS: [Self; 5] = [Self::User, Self::Workflow, Self::Repo, Self::TaskClass, Self::Cluster];
 
     fn of(key: &str) -> Option<Self> {
-        Some(match key {
-            "id" => Self::Id,
-            "specversion" => Self::Specversion,
-            "type" => Self::Type,
-            "source" => Self::Source,
-            "time" => Self::Time,
-            "tenant" => Self::Tenant,
-            "subject" => Self::Subject,
-            "user" => Self::User,
-            "workflow" => Self::Workflow,
-            "repo" => Self::Repo,
-            "taskclass" => Self::TaskClass,
-            "cluster" => Self::Cluster,
-            "data" => Self::Data,
-            "data_base64" => Self::DataBase64,
+        // As bytes, which are told apart without comparing one text after the other.
+        Some(match key.as_bytes() {
+            b"id" => Self::Id,
+            b"specversion" => Self::Specversion,
+            b"type" => Self::Type,
+            b"source" => Self::Source,
+            b"time" => Self::Time,
+            b"tenant" => Self::Tenant,
+            b"subject" => Self::Subject,
+            b"user" => Self::User,
+            b"workflow" => Self::Workflow,
+            b"repo" => Self::Repo,
+            b"taskclass" => Self::TaskClass,
+            b"cluster" => Self::Cluster,
+            b"data" => Self::Data,
+            b"data_base64" => Self::DataBase64,
             _ => return None,
         })
     }

@@ -1,6 +1,7 @@
 use crate::labels::{LabelList, Labels};
 use crate::meters::{MeterTag, MeteredValue};
 use crate::rules::{Origin, PlacedEvent};
+use crate::wire::{Malformed, RawText};
 use ahash::RandomState;
 use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
@@ -61,16 +62,16 @@ pub struct UsageCell {
 /// A row of usage.
 pub type UsageRow = (UsageKey, UsageCell);
 
-/// What a roll-up takes of an event; owns nothing.
+/// What a roll-up takes of an event; owns nothing. Its texts are bytes, checked to be texts when they are new to the roll-up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventPart<'e> {
     pub day: Day,
     pub hour: Instant,
     pub time: Instant,
-    pub tenant: &'e str,
-    pub id: &'e str,
+    pub tenant: &'e [u8],
+    pub id: &'e [u8],
     /// User, workflow, repo, task class, cluster.
-    pub plain: [Option<&'e str>; 5],
+    pub plain: [Option<&'e [u8]>; 5],
     pub origin: Origin,
 }
 
@@ -81,9 +82,9 @@ impl<'e> EventPart<'e> {
             day: placed.day,
             hour: placed.hour,
             time: placed.time,
-            tenant: &placed.tenant,
-            id: &placed.event.id,
-            plain: plain.each_ref().map(Option::as_deref),
+            tenant: placed.tenant.as_bytes(),
+            id: placed.event.id.as_bytes(),
+            plain: plain.each_ref().map(|text| text.as_deref().map(str::as_bytes)),
             origin: Origin::of_source(&placed.event.source),
         }
     }
@@ -92,7 +93,9 @@ impl<'e> EventPart<'e> {
 /// What a roll-up takes of a value that counts; owns nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ValuePart<'v> {
-    pub meter: MeterTag<'v>,
+    pub meter: &'v [u8],
+    pub unit: &'v [u8],
+    pub kind: MeterKind,
     /// Within the bound of a stored row.
     pub atoms: i128,
     pub labels: LabelList<'v>,
@@ -148,7 +151,7 @@ struct Sums {
     last: i128,
     count: i64,
     last_at: Instant,
-    last_id: String,
+    last_id: Vec<u8>,
 }
 
 impl Sums {
@@ -162,11 +165,12 @@ impl Sums {
         self.count += 1;
         self.min = self.min.min(atoms);
         self.max = self.max.max(atoms);
+        // Texts order as their bytes do.
         if (self.last_at, &*self.last_id) < (event.time, event.id) {
             self.last = atoms;
             self.last_at = event.time;
             self.last_id.clear();
-            self.last_id.push_str(event.id);
+            self.last_id.extend_from_slice(event.id);
         }
     }
 }
@@ -187,19 +191,21 @@ impl Default for Texts {
 }
 
 impl Texts {
-    fn place(&mut self, text: &str, hashing: &RandomState) -> Place {
+    /// Returns where the text stands, or says that the bytes are none.
+    fn place(&mut self, text: &[u8], hashing: &RandomState) -> Result<Place, Malformed> {
         let Self { list, places } = self;
         let hash = hashing.hash_one(text);
-        let is_same = |(other, at): &(u64, Place)| *other == hash && *list[*at as usize] == *text;
-        match places.entry(hash, is_same, |(hash, _)| *hash) {
+        let is_same = |(other, at): &(u64, Place)| *other == hash && *list[*at as usize].as_bytes() == *text;
+        Ok(match places.entry(hash, is_same, |(hash, _)| *hash) {
             Entry::Occupied(place) => place.get().1,
             Entry::Vacant(vacant) => {
+                let text = RawText::new(text).text()?;
                 let place = place_of(list.len());
                 vacant.insert((hash, place));
                 list.push(text.into());
                 place
             }
-        }
+        })
     }
 
     fn shared(&self, place: Place) -> Arc<str> {
@@ -240,25 +246,25 @@ struct LabelSet {
 }
 
 impl LabelSets {
-    fn place(&mut self, list: LabelList<'_>, texts: &mut Texts, hashing: &RandomState) -> Place {
+    fn place(&mut self, list: LabelList<'_>, texts: &mut Texts, hashing: &RandomState) -> Result<Place, Malformed> {
         let Self { sets, places, last } = self;
         if sets.get(*last as usize).is_some_and(|set| *set.list == *list.bytes()) {
-            return *last;
+            return Ok(*last);
         }
         let hash = hashing.hash_one(list.bytes());
         let is_same = |(other, at): &(u64, Place)| *other == hash && *sets[*at as usize].list == *list.bytes();
         *last = match places.entry(hash, is_same, |(hash, _)| *hash) {
             Entry::Occupied(place) => place.get().1,
             Entry::Vacant(vacant) => {
+                let labels = list.labels()?.to_static();
+                let key = texts.place(labels.key().as_bytes(), hashing)?;
                 let place = place_of(sets.len());
                 vacant.insert((hash, place));
-                let labels = list.labels().to_static();
-                let key = texts.place(labels.key(), hashing);
                 sets.push(LabelSet { list: list.bytes().into(), key, labels: Arc::new(labels) });
                 place
             }
         };
-        *last
+        Ok(*last)
     }
 }
 
@@ -286,54 +292,64 @@ impl Rollup {
         let event = EventPart::of(placed);
         for value in values {
             let labels = LabelList::write(value.labels(&placed.event).pairs(), &mut buffer);
+            let MeterTag { name, unit, kind } = value.meter;
+            let (meter, unit) = (name.as_bytes(), unit.as_bytes());
             let (atoms, is_daily) = (value.quantity.atoms(), value.unique.is_some());
-            self.add_part(&event, &ValuePart { meter: value.meter, atoms, labels, is_daily });
+            let part = ValuePart { meter, unit, kind, atoms, labels, is_daily };
+            self.add_part(&event, &part).expect("all of its texts are texts");
         }
         self.buffer = buffer;
     }
 
     /// The same for one value.
-    pub(crate) fn add_part(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) {
-        let key = self.key_of(event, value);
+    ///
+    /// # Errors
+    /// If bytes that are new to the roll-up are no text.
+    pub(crate) fn add_part(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) -> Result<(), Malformed> {
+        let key = self.key_of(event, value)?;
         let Self { rows, places, hashing, texts, .. } = self;
         let hash = hashing.hash_one(key);
         let is_same = |(other, at): &(u64, usize)| *other == hash && rows[*at].key == key;
         let new = rows.len();
-        match places.entry(hash, is_same, |(hash, _)| *hash) {
+        let unit = match places.entry(hash, is_same, |(hash, _)| *hash) {
             Entry::Occupied(mut place) => {
                 let sums = &mut rows[place.get().1].sums;
                 if Quantity::from_atoms(sums.sum + value.atoms).is_some() {
                     sums.add(value.atoms, event);
-                    return;
+                    return Ok(());
                 }
+                let unit = texts.place(value.unit, hashing)?;
                 place.get_mut().1 = new;
+                unit
             }
             Entry::Vacant(place) => {
+                let unit = texts.place(value.unit, hashing)?;
                 place.insert((hash, new));
+                unit
             }
-        }
-        let unit = texts.place(value.meter.unit, hashing);
-        rows.push(Row { key, unit, kind: value.meter.kind, sums: Sums::of(value.atoms, event) });
+        };
+        rows.push(Row { key, unit, kind: value.kind, sums: Sums::of(value.atoms, event) });
+        Ok(())
     }
 
-    fn key_of(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) -> RowKey {
+    fn key_of(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) -> Result<RowKey, Malformed> {
         let Self { texts, label_sets, hashing, .. } = self;
-        let labels = label_sets.place(value.labels, texts, hashing);
+        let labels = label_sets.place(value.labels, texts, hashing)?;
         let mut plain = [NO_TEXT; 5];
         if !value.is_daily {
             for (place, text) in plain.iter_mut().zip(event.plain) {
-                *place = text.map_or(NO_TEXT, |text| texts.place(text, hashing));
+                *place = text.map_or(Ok(NO_TEXT), |text| texts.place(text, hashing))?;
             }
         }
-        RowKey {
+        Ok(RowKey {
             day: event.day,
             hour: (!value.is_daily).then_some(event.hour),
-            tenant: texts.place(event.tenant, hashing),
-            meter: texts.place(value.meter.name, hashing),
+            tenant: texts.place(event.tenant, hashing)?,
+            meter: texts.place(value.meter, hashing)?,
             plain,
             labels,
             origin: event.origin,
-        }
+        })
     }
 
     /// Returns all rows in the order of their keys; of equal keys that which came first.
@@ -387,16 +403,16 @@ impl Rollup {
 
 /// Returns what the value is kept apart by.
 pub(crate) fn usage_key(placed: &PlacedEvent<'_>, value: &MeteredValue<'_>) -> UsageKey {
-    let event = EventPart::of(placed);
     let is_daily = value.unique.is_some();
+    let [_, plain @ ..] = placed.event.dimensions.plain.each_ref().map(|text| text.as_deref().map(Arc::from));
     UsageKey {
-        day: event.day,
-        tenant: event.tenant.into(),
+        day: placed.day,
+        tenant: (&*placed.tenant).into(),
         meter: value.meter.name.into(),
-        hour: (!is_daily).then_some(event.hour),
-        plain: if is_daily { Default::default() } else { event.plain.map(|text| text.map(Arc::from)) },
+        hour: (!is_daily).then_some(placed.hour),
+        plain: if is_daily { Default::default() } else { plain },
         labels_key: value.labels(&placed.event).key().into(),
-        origin: event.origin,
+        origin: Origin::of_source(&placed.event.source),
     }
 }
 

@@ -40,10 +40,14 @@ impl Origin {
     /// Returns the origin of an event's usage.
     #[must_use]
     pub fn of_source(source: &str) -> Self {
-        let is_server = METRICS_SERVERS.iter().any(|server| source.starts_with(server));
+        Self::of_source_bytes(source.as_bytes())
+    }
+
+    pub(crate) fn of_source_bytes(source: &[u8]) -> Self {
+        let is_server = METRICS_SERVERS.iter().any(|server| source.starts_with(server.as_bytes()));
         match is_server {
             true => Self::MetricsServer,
-            false if source.starts_with(COLLECTOR) => Self::Collector,
+            false if source.starts_with(COLLECTOR.as_bytes()) => Self::Collector,
             false => Self::Events,
         }
     }

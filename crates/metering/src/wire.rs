@@ -46,6 +46,26 @@ pub(crate) fn put_option<T>(value: Option<T>, out: &mut Vec<u8>, put: impl FnOnc
     }
 }
 
+/// A text that nobody has looked at yet. Most readers only compare it, or pass it by; who wants it as text checks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RawText<'a>(&'a [u8]);
+
+impl<'a> RawText<'a> {
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns its bytes.
+    pub const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns the text, checked to be one.
+    pub fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.0).map_err(|_| NOT_UTF8)
+    }
+}
+
 /// What of some bytes is not read yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
@@ -75,6 +95,17 @@ impl<'a> Reader<'a> {
     }
 
     pub fn number(&mut self) -> Result<u64, Malformed> {
+        match self.rest {
+            // Lengths and counts, nearly all of them.
+            [byte @ ..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte()?;
@@ -111,10 +142,14 @@ impl<'a> Reader<'a> {
     }
 
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
+        self.raw_text()?.text()
+    }
+
+    pub fn raw_text(&mut self) -> Result<RawText<'a>, Malformed> {
         let bytes = usize::try_from(self.number()?).map_err(|_| TOO_LARGE)?;
         let (text, rest) = self.rest.split_at_checked(bytes).ok_or(ENDS)?;
         self.rest = rest;
-        std::str::from_utf8(text).map_err(|_| NOT_UTF8)
+        Ok(RawText(text))
     }
 
     pub fn flag(&mut self) -> Result<bool, Malformed> {

@@ -186,21 +186,25 @@ impl Reading {
 
     fn take(&mut self, segment: u64, bytes: &[u8]) -> Result<(), MeteringError> {
         let (record, verdict) = record::decode(bytes)?;
-        insert(&mut self.found.tenants, record.tenant);
-        if let Some((source, id)) = record.retracts.filter(|_| verdict.fate != Fate::Repeats) {
-            let retracted = Retracted { source: source.to_owned().into(), id: id.to_owned().into() };
-            let (tenant, came_before) = (record.tenant.into(), verdict.fate == Fate::Retracts);
+        let tenant = record.tenant.text().map_err(RecordError::from)?;
+        insert(&mut self.found.tenants, tenant);
+        let retracted = record.retracted().map_err(RecordError::from)?;
+        if let Some(Retracted { source, id }) = retracted.filter(|_| verdict.fate != Fate::Repeats) {
+            let retracted = Retracted { source: source.into_owned().into(), id: id.into_owned().into() };
+            let (tenant, came_before) = (tenant.into(), verdict.fate == Fate::Retracts);
             self.found.retractions.push(Retraction { tenant, retracted, came_before });
         }
         if self.in_usage < segment {
             let Found { days, meters, .. } = &mut self.found;
             record.add_to(&mut self.rollup, &verdict, |meter| {
                 days.insert(Day::from_epoch_days(record.day));
-                insert(meters, meter);
+                insert(meters, meter.text()?);
+                Ok(())
             })?;
         }
         if self.in_events < segment {
-            self.events.push(&record.placed(), Instant::from_micros(record.received_at))?;
+            let placed = record.placed().map_err(RecordError::from)?;
+            self.events.push(&placed, Instant::from_micros(record.received_at))?;
         }
         if self.events.is_full() {
             self.send_events()?;

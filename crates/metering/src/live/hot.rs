@@ -39,7 +39,7 @@ impl Hot {
         into.rows = None;
         for bytes in records {
             let (record, verdict) = record::decode(bytes)?;
-            record.add_to(&mut into.rollup, &verdict, |_| {})?;
+            record.add_to(&mut into.rollup, &verdict, |_| Ok(()))?;
             into.events += 1;
         }
         self.additions.fetch_add(1, Ordering::Relaxed);

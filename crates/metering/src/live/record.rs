@@ -11,7 +11,7 @@ use crate::labels::LabelList;
 use crate::meters::{MeterTag, MeteredValue};
 use crate::rollup::{EventPart, Rollup, ValuePart};
 use crate::rules::{Origin, PlacedEvent};
-use crate::wire::{Malformed, Reader, put_number, put_option, put_signed, put_text, put_wide};
+use crate::wire::{Malformed, RawText, Reader, put_number, put_option, put_signed, put_text, put_wide};
 use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
 use std::borrow::Cow;
@@ -99,6 +99,8 @@ pub enum RecordError {
 }
 
 /// One accepted event, borrowed from its bytes. The order of the fields is that of the format.
+///
+/// Its texts are checked to be texts when they are asked for: of most events only a few are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     pub key: IdKey,
@@ -107,16 +109,16 @@ pub(crate) struct Record<'a> {
     pub time: i64,
     pub day: i32,
     pub hour: i64,
-    pub tenant: &'a str,
-    pub source: &'a str,
-    pub id: &'a str,
-    pub kind: &'a str,
+    pub tenant: RawText<'a>,
+    source: RawText<'a>,
+    id: RawText<'a>,
+    kind: RawText<'a>,
     /// User, workflow, repo, task class, cluster.
-    pub plain: [Option<&'a str>; 5],
-    pub labels: LabelList<'a>,
-    pub data: Option<&'a str>,
+    plain: [Option<RawText<'a>>; 5],
+    labels: LabelList<'a>,
+    data: Option<RawText<'a>>,
     /// Source and id of the event that it takes back.
-    pub retracts: Option<(&'a str, &'a str)>,
+    retracts: Option<(RawText<'a>, RawText<'a>)>,
     /// What the meters read from it: so many values, which are checked to be some, and where the first of them begins.
     values: (u64, Reader<'a>),
 }
@@ -124,14 +126,14 @@ pub(crate) struct Record<'a> {
 /// What one meter read from it.
 #[derive(Clone, Copy, Debug)]
 struct ValueRecord<'a> {
-    meter: &'a str,
-    unit: &'a str,
+    meter: RawText<'a>,
+    unit: RawText<'a>,
     is_gauge: bool,
     atoms: i128,
     /// All labels of the value, where they are not those of the event.
     labels: Option<LabelList<'a>>,
     /// The value, if it counts only once a day.
-    unique: Option<&'a str>,
+    unique: Option<RawText<'a>>,
 }
 
 /// Returns the bytes of an accepted event, without the writer's verdict, and where its id stands among them.
@@ -207,18 +209,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Record<'_>, Verdict), RecordError>
 impl<'a> ValueRecord<'a> {
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(Self {
-            meter: from.text()?,
-            unit: from.text()?,
+            meter: from.raw_text()?,
+            unit: from.raw_text()?,
             is_gauge: from.flag()?,
             atoms: from.wide()?,
             labels: from.option(LabelList::read)?,
-            unique: from.option(Reader::text)?,
+            unique: from.option(Reader::raw_text)?,
         })
     }
 
-    fn meter(&self) -> MeterTag<'a> {
-        let kind = if self.is_gauge { MeterKind::Gauge } else { MeterKind::Counter };
-        MeterTag { name: self.meter, unit: self.unit, kind }
+    const fn kind(&self) -> MeterKind {
+        if self.is_gauge { MeterKind::Gauge } else { MeterKind::Counter }
     }
 
     fn quantity(&self) -> Result<Quantity, RecordError> {
@@ -236,10 +237,10 @@ impl<'a> Record<'a> {
             time: from.signed()?,
             day: from.small()?,
             hour: from.signed()?,
-            tenant: from.text()?,
-            source: from.text()?,
-            id: from.text()?,
-            kind: from.text()?,
+            tenant: from.raw_text()?,
+            source: from.raw_text()?,
+            id: from.raw_text()?,
+            kind: from.raw_text()?,
             plain: [None; 5],
             labels: LabelList::NONE,
             data: None,
@@ -247,11 +248,11 @@ impl<'a> Record<'a> {
             values: (0, *from),
         };
         for text in &mut record.plain {
-            *text = from.option(Reader::text)?;
+            *text = from.option(Reader::raw_text)?;
         }
         record.labels = LabelList::read(from)?;
-        record.data = from.option(Reader::text)?;
-        record.retracts = from.option(|from| Ok((from.text()?, from.text()?)))?;
+        record.data = from.option(Reader::raw_text)?;
+        record.retracts = from.option(|from| Ok((from.raw_text()?, from.raw_text()?)))?;
         record.values = (from.number()?, *from);
         let mut uniques = 0;
         for _ in 0..record.values.0 {
@@ -261,28 +262,35 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the event as the tables hold it; its data only as text.
-    pub fn placed(&self) -> PlacedEvent<'a> {
-        let mut dimensions = EventDimensions { labels: self.labels.labels(), ..EventDimensions::default() };
+    ///
+    /// # Errors
+    /// If one of its texts is none.
+    pub fn placed(&self) -> Result<PlacedEvent<'a>, Malformed> {
+        let mut dimensions = EventDimensions { labels: self.labels.labels()?, ..EventDimensions::default() };
         for (into, value) in dimensions.plain[1..].iter_mut().zip(self.plain) {
-            *into = value.map(Cow::Borrowed);
+            *into = value.map(RawText::text).transpose()?.map(Cow::Borrowed);
         }
         let time = Instant::from_micros(self.time);
         let event = Event {
-            id: self.id.into(),
-            source: self.source.into(),
-            kind: self.kind.into(),
+            id: self.id.text()?.into(),
+            source: self.source.text()?.into(),
+            kind: self.kind.text()?.into(),
             time: Some(time),
             dimensions,
-            data_text: self.data,
-            retracts: self.retracted(),
+            data_text: self.data.map(RawText::text).transpose()?,
+            retracts: self.retracted()?,
         };
         let (day, hour) = (Day::from_epoch_days(self.day), Instant::from_micros(self.hour));
-        PlacedEvent { event, tenant: self.tenant.into(), time, day, hour }
+        Ok(PlacedEvent { event, tenant: self.tenant.text()?.into(), time, day, hour })
     }
 
     /// Returns what it takes back.
-    pub fn retracted(&self) -> Option<Retracted<'a>> {
-        self.retracts.map(|(source, id)| Retracted { source: source.into(), id: id.into() })
+    ///
+    /// # Errors
+    /// If its source or id is no text.
+    pub fn retracted(&self) -> Result<Option<Retracted<'a>>, Malformed> {
+        let Some((source, id)) = self.retracts else { return Ok(None) };
+        Ok(Some(Retracted { source: source.text()?.into(), id: id.text()?.into() }))
     }
 
     fn values(&self) -> impl Iterator<Item = Result<ValueRecord<'a>, Malformed>> + use<'a> {
@@ -295,10 +303,10 @@ impl<'a> Record<'a> {
         let value = |value: Result<ValueRecord<'a>, Malformed>| {
             let value = value?;
             Ok(MeteredValue {
-                meter: value.meter(),
+                meter: MeterTag { name: value.meter.text()?, unit: value.unit.text()?, kind: value.kind() },
                 quantity: value.quantity()?,
-                own_labels: value.labels.map(LabelList::labels),
-                unique: value.unique.map(Cow::Borrowed),
+                own_labels: value.labels.map(LabelList::labels).transpose()?,
+                unique: value.unique.map(RawText::text).transpose()?.map(Cow::Borrowed),
             })
         };
         self.values().map(value).collect()
@@ -312,16 +320,16 @@ impl<'a> Record<'a> {
         &self,
         rollup: &mut Rollup,
         verdict: &Verdict,
-        mut tell: impl FnMut(&'a str),
+        mut tell: impl FnMut(RawText<'a>) -> Result<(), Malformed>,
     ) -> Result<(), RecordError> {
         let event = EventPart {
             day: Day::from_epoch_days(self.day),
             hour: Instant::from_micros(self.hour),
             time: Instant::from_micros(self.time),
-            tenant: self.tenant,
-            id: self.id,
-            plain: self.plain,
-            origin: Origin::of_source(self.source),
+            tenant: self.tenant.bytes(),
+            id: self.id.bytes(),
+            plain: self.plain.map(|text| text.map(RawText::bytes)),
+            origin: Origin::of_source_bytes(self.source.bytes()),
         };
         let mut counts = verdict.counting();
         for value in self.values() {
@@ -330,8 +338,9 @@ impl<'a> Record<'a> {
             let is_daily = value.unique.is_some();
             if counts(is_daily) {
                 let labels = value.labels.unwrap_or(self.labels);
-                rollup.add_part(&event, &ValuePart { meter: value.meter(), atoms, labels, is_daily });
-                tell(value.meter);
+                let (meter, unit, kind) = (value.meter.bytes(), value.unit.bytes(), value.kind());
+                rollup.add_part(&event, &ValuePart { meter, unit, kind, atoms, labels, is_daily })?;
+                tell(value.meter)?;
             }
         }
         Ok(())
@@ -364,7 +373,7 @@ mod tests {
 
         let (record, found) = decode(&bytes).unwrap();
         assert_eq!(found, verdict);
-        let back = record.placed();
+        let back = record.placed().unwrap();
         assert_eq!((record.key, record.content, record.received_at), ([1; 16], [2; 16], 9));
         assert_eq!(back.event.dimensions, placed.event.dimensions);
         assert_eq!(back.event.data_text, placed.event.data_text);
@@ -402,6 +411,24 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_none_is_refused_by_whoever_wants_it() {
+        let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"llm.completion","tenant":"tenant","time":"2026-01-01T00:30:00Z","data":{"tokens":5}}"#;
+        let rules = EventRules::new(Zone::utc());
+        let (placed, data) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
+        let meters = MeterSet::new(builtin()).unwrap();
+        let values = meters.measure(&placed.event, &data).unwrap().values;
+        let (mut bytes, _) = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+        Verdict { fate: Fate::Counts, firsts: Vec::new() }.append_to(&mut bytes);
+        let tenant = bytes.windows(6).position(|window| window == b"tenant").unwrap();
+        bytes[tenant] = 0xff;
+        let (record, verdict) = decode(&bytes).unwrap();
+        assert!(record.tenant.text().is_err() && record.placed().is_err());
+        let mut rollup = Rollup::default();
+        assert!(matches!(record.add_to(&mut rollup, &verdict, |_| Ok(())), Err(RecordError::Broken(_))));
+        assert!(rollup.is_empty());
+    }
+
+    #[test]
     fn a_verdict_says_which_values_count() {
         let meters = "[[meter]]\nname = 'actors'\nunit = 'Users'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'q'\nvalue = '$.user'\naggregation = 'unique_count'\n\
                       [[meter]]\nname = 'queries'\nunit = 'Requests'\ncategory = 'other'\nkind = 'counter'\nevent_type = 'q'\naggregation = 'count'";
@@ -416,7 +443,8 @@ mod tests {
             let (record, verdict) = decode(&bytes).unwrap();
             assert_eq!(record.measured().unwrap(), values);
             let (mut rollup, mut found) = (Rollup::default(), Vec::new());
-            record.add_to(&mut rollup, &verdict, |meter| found.push(meter)).unwrap();
+            let tell = |meter: RawText<'_>| meter.text().map(|meter| found.push(meter.to_owned()));
+            record.add_to(&mut rollup, &verdict, tell).unwrap();
             assert_eq!(found, expected);
             let mut retained = values.clone();
             verdict.retain_counted(&mut retained);
@@ -514,7 +542,7 @@ mod tests {
             Verdict { fate: Fate::Counts, firsts }.append_to(&mut bytes);
             let (record, verdict) = decode(&bytes).unwrap();
             prop_assert_eq!((record.key, record.content, record.received_at), (key, content, received_at));
-            let back = record.placed();
+            let back = record.placed().unwrap();
             prop_assert_eq!(&back.event.dimensions, &placed.event.dimensions);
             prop_assert_eq!(&back.event.retracts, &placed.event.retracts);
             prop_assert_eq!((back.time, back.day, back.hour), (placed.time, placed.day, placed.hour));

@@ -11,8 +11,9 @@ use super::record::{self, Fate, Record, RecordError, Verdict};
 use super::waiting::Waiting;
 use crate::content::IdSalt;
 use crate::error::MeteringError;
-use crate::ids::{IdBatch, IdIndex, IdsError};
+use crate::ids::{IdBatch, IdIndex};
 use crate::wal::{Frame, Position, Recovery, WalError};
+use crate::wire::Malformed;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -158,7 +159,7 @@ impl Follower<'_> {
     fn insert_ids(&self, ids: &mut IdBatch<'_>, record: &Record<'_>, verdict: &Verdict) -> Result<(), RecordError> {
         ids.insert(&record.key, &record.content);
         if verdict.firsts.contains(&true) {
-            let uniques = self.salt.unique_markers(&record.placed(), &record.measured()?);
+            let uniques = self.salt.unique_markers(&record.placed()?, &record.measured()?);
             for (marker, _) in uniques.iter().zip(&verdict.firsts).filter(|(_, first)| **first) {
                 ids.insert(marker, &MARKER);
             }
@@ -173,9 +174,10 @@ impl Follower<'_> {
         record: &Record<'_>,
         verdict: &Verdict,
         with_ids: bool,
-    ) -> Result<(), IdsError> {
-        let Some(retracted) = record.retracted() else { return Ok(()) };
-        let retracted = RetractedKeys::of(&self.salt, record.tenant, &retracted);
+    ) -> Result<(), MeteringError> {
+        let text = |error: Malformed| MeteringError::from(RecordError::from(error));
+        let Some(retracted) = record.retracted().map_err(text)? else { return Ok(()) };
+        let retracted = RetractedKeys::of(&self.salt, record.tenant.text().map_err(text)?, &retracted);
         if with_ids && matches!(verdict.fate, Fate::Retracts | Fate::Waits) {
             ids.insert(&retracted.marker, &MARKER);
         }
