@@ -82,11 +82,12 @@ pub(crate) enum Size {
 impl Size {
     /// Returns the size of a body of so many bytes.
     pub(crate) fn of(bytes: usize, is_compressed: bool) -> Self {
-        match bytes {
-            _ if is_compressed => Self::Large,
-            ..=TINY_BYTES => Self::Tiny,
-            ..LARGE_BYTES => Self::Small,
-            _ => Self::Large,
+        if is_compressed || LARGE_BYTES <= bytes {
+            Self::Large
+        } else if bytes <= TINY_BYTES {
+            Self::Tiny
+        } else {
+            Self::Small
         }
     }
 }

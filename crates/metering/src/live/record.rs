@@ -547,7 +547,7 @@ mod tests {
             prop_assert_eq!(&back.event.retracts, &placed.event.retracts);
             prop_assert_eq!((back.time, back.day, back.hour), (placed.time, placed.day, placed.hour));
             let (mut of_record, mut of_values) = (Rollup::default(), Rollup::default());
-            record.add_to(&mut of_record, &verdict, |_| {}).unwrap();
+            record.add_to(&mut of_record, &verdict, |_| Ok(())).unwrap();
             of_values.add(&placed, &measured);
             prop_assert_eq!(of_record.drain_sorted(), of_values.drain_sorted());
             for cut in 0..bytes.len() {
