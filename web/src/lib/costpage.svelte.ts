@@ -38,31 +38,35 @@ export class CostPage {
   loaded = $state.raw<Days | null>(null);
   /** Terms of the address that come to the view's own filter. */
   private filter = "";
+  /** The state of the ledger that the posted view shows; now if it is none. Current rates have no earlier one. */
+  private asOf: string | undefined;
   isBusy = $state(true);
   error = $state<unknown>(null);
   estimateError = $state<unknown>(null);
+  postedError = $state<unknown>(null);
   chartError = $state<unknown>(null);
   private stop = new AbortController();
 
   constructor(private readonly client: Client) {}
 
   private query(view: View, days: Days) {
-    return { from: days.from, to: days.to, view, filter: `${FILTERS[view]} ${this.filter}`.trim() };
+    const as_of = view === "posted" ? this.asOf : undefined;
+    return { from: days.from, to: days.to, view, as_of, filter: `${FILTERS[view]} ${this.filter}`.trim() };
   }
 
-  /** The question whose answer as CSV has the rows of the page: the export of usage knows no filter. */
+  /** The question whose answer as CSV has the rows of the page: the export of usage knows no filter and no earlier state. */
   exported(view: View, days: Days) {
     return { ...this.query(view, days), group_by: "tenant", limit: ROWS_MAX };
   }
 
   /** Loads both views of the days, then what decorates them. */
-  async load(days: Days, view: View, today: string, filter: string): Promise<void> {
-    this.filter = filter;
+  async load(days: Days, view: View, today: string, filter: string, asOf?: string): Promise<void> {
+    [this.filter, this.asOf] = [filter, asOf];
     this.stop.abort();
     const stop = new AbortController();
     this.stop = stop;
     this.isBusy = true;
-    [this.error, this.estimateError] = [null, null];
+    [this.error, this.estimateError, this.postedError] = [null, null, null];
     const ask = (of: View) =>
       this.client.costs({ ...this.query(of, days), group_by: "tenant", compare: "prev", limit: ROWS_MAX }, stop.signal);
     const [estimate, posted, names] = await Promise.allSettled([ask("current_rates"), ask("posted"), this.names(stop.signal)]);
@@ -72,6 +76,7 @@ export class CostPage {
     if (names.status === "fulfilled") this.tenants = names.value;
     // One view alone is still worth showing; without both there is nothing.
     if (estimate.status === "rejected") this.estimateError = estimate.reason;
+    if (posted.status === "rejected") this.postedError = posted.reason;
     if (estimate.status === "rejected" && posted.status === "rejected") this.error = estimate.reason;
     this.snapshots = null;
     this.loaded = days;

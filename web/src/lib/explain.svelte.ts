@@ -10,6 +10,8 @@ export interface Explained {
   /** The day shown first. */
   day: string;
   pool?: string | undefined;
+  /** The state of the ledger that is explained; now if it is none. */
+  asOf?: string | undefined;
 }
 
 class Explain {

@@ -35,6 +35,19 @@ export interface Room {
   gap: number;
 }
 
+/** Returns as much of the text as has room, with `…` for the rest; `measure` says how wide a text is. */
+export function fitted(text: string, room: number, measure: (text: string) => number): string {
+  if (measure(text) <= room) return text;
+  const letters = [...text];
+  let [fits, least] = [0, letters.length - 1];
+  while (fits < least) {
+    const middle = Math.ceil((fits + least) / 2);
+    if (measure(`${letters.slice(0, middle).join("").trimEnd()}…`) <= room) fits = middle;
+    else least = middle - 1;
+  }
+  return `${letters.slice(0, fits).join("").trimEnd()}…`;
+}
+
 /** Ids of nodes that stand for what has no name of its own; they come last. */
 const REST: ReadonlySet<string> = new Set(["__other__", "__several__", "__difference__"]);
 const isRest = (id: string) => REST.has(id);

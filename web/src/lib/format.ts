@@ -1,6 +1,6 @@
 // Numbers and days as people of this locale write them. Decimal text is handed on as text, so no digit is lost.
 
-import { compare, divide, minus, parse, sign } from "./decimal.ts";
+import { type Decimal, compareParsed, divide, minus, parse, print, sign } from "./decimal.ts";
 
 /** What `Intl` prints exactly: the type of its argument names only numbers and numeric literals. */
 type Exact = Intl.StringNumericLiteral;
@@ -9,17 +9,18 @@ const locale = (): string[] => (typeof navigator === "undefined" ? ["en-US"] : [
 const cache = new Map<string, Intl.NumberFormat>();
 const dates = new Map<string, Intl.DateTimeFormat>();
 
-function formatter(options: Intl.NumberFormatOptions, of?: string): Intl.NumberFormat {
-  const key = JSON.stringify([options, of]);
+/** A formatter costs more than what it formats: a table asks for the same one in every cell, by its name. */
+function formatter(name: string, options: Intl.NumberFormatOptions, of = ""): Intl.NumberFormat {
+  const key = `${name} ${of}`;
   let found = cache.get(key);
   if (!found) {
-    found = new Intl.NumberFormat(of ?? locale(), options);
+    found = new Intl.NumberFormat(of === "" ? locale() : of, options);
     cache.set(key, found);
   }
   return found;
 }
 
-/** A formatter costs more than what it formats: a table asks for the same one in every cell. */
+/** The same for days. */
 function calendar(options: Intl.DateTimeFormatOptions, of?: string): Intl.DateTimeFormat {
   const key = JSON.stringify([options, of]);
   let found = dates.get(key);
@@ -30,27 +31,27 @@ function calendar(options: Intl.DateTimeFormatOptions, of?: string): Intl.DateTi
   return found;
 }
 
-const minors = new WeakMap<Intl.NumberFormat, string>();
+const minors = new WeakMap<Intl.NumberFormat, Decimal>();
 /** Returns the smallest amount that a formatter of money shows. */
-function minorUnit(format: Intl.NumberFormat): string {
+function minorUnit(format: Intl.NumberFormat): Decimal {
   let found = minors.get(format);
   if (found === undefined) {
-    const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
-    found = digits === 0 ? "1" : `0.${"0".repeat(digits - 1)}1`;
+    found = { units: 1n, scale: format.resolvedOptions().maximumFractionDigits ?? 2 };
     minors.set(format, found);
   }
   return found;
 }
 
+const size = ({ units, scale }: Decimal): Decimal => ({ units: units < 0n ? -units : units, scale });
+
 /** Returns money in its minor units, such as `$12,480.11`; less than one of them, but not nothing, is `<$0.01`. */
 export function money(text: string | null | undefined, currency: string, of?: string): string {
-  if (text == null || !parse(text)) return "–";
-  const options: Intl.NumberFormatOptions = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
-  const format = formatter(options, of);
+  const value = parse(text);
+  if (text == null || !value) return "–";
+  const format = formatter(`money ${currency}`, { style: "currency", currency, currencyDisplay: "narrowSymbol" }, of);
   const minor = minorUnit(format);
-  const bare = text.replace(/^-/, "");
-  if (sign(text) !== 0 && compare(bare, minor) < 0) {
-    return `${sign(text) < 0 ? "−" : ""}<${format.format(minor as Exact)}`;
+  if (value.units !== 0n && compareParsed(size(value), minor) < 0) {
+    return `${value.units < 0n ? "−" : ""}<${format.format(print(minor) as Exact)}`;
   }
   return format.format(text as Exact);
 }
@@ -60,7 +61,7 @@ export function marks(texts: readonly string[], currency: string, of?: string): 
   const isWhole = texts.every((text) => !text.includes("."));
   const options: Intl.NumberFormatOptions = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
   if (isWhole) Object.assign(options, { minimumFractionDigits: 0, maximumFractionDigits: 0 });
-  return texts.map((text) => formatter(options, of).format(text as Exact));
+  return texts.map((text) => formatter(`${isWhole ? "whole" : "money"} ${currency}`, options, of).format(text as Exact));
 }
 
 /** Returns money with its sign, for changes. */
@@ -75,15 +76,17 @@ export function exact(text: string | null | undefined, currency: string): string
   return text == null ? "" : `${text} ${currency}`;
 }
 
+const MILLION: Decimal = { units: 1_000_000n, scale: 0 };
+
 /** Returns a quantity: whole below a million, then shortened. */
 export function quantity(text: string | null | undefined, of?: string): string {
-  if (text == null || !parse(text)) return "–";
-  const bare = text.replace(/^-/, "");
-  const isLong = compare(bare, "1000000") >= 0;
+  const value = parse(text);
+  if (text == null || !value) return "–";
+  const isLong = compareParsed(size(value), MILLION) >= 0;
   const options: Intl.NumberFormatOptions = isLong
     ? { notation: "compact", maximumSignificantDigits: 3 }
     : { maximumFractionDigits: 2 };
-  return formatter(options, of).format(text as Exact);
+  return formatter(isLong ? "long" : "short", options, of).format(text as Exact);
 }
 
 const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte"];
@@ -91,24 +94,23 @@ const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "pet
 /** Returns bytes in the largest decimal unit that leaves at least one. */
 export function bytes(text: string | null | undefined, of?: string): string {
   if (text == null || !parse(text)) return "–";
-  const bare = text.replace(/^-/, "");
-  let place = 0;
-  while (place < BYTE_UNITS.length - 1 && compare(bare, `1${"000".repeat(place + 1)}`) >= 0) place += 1;
+  const digits = text.replace(/^[+-]?0*|\..*$/g, "").length;
+  const place = Math.min(BYTE_UNITS.length - 1, Math.max(0, Math.floor((digits - 1) / 3)));
   const shown = place === 0 ? text : (divide(text, `1${"000".repeat(place)}`, 3) ?? text);
   const unit = BYTE_UNITS[place] ?? "byte";
-  return formatter({ style: "unit", unit, unitDisplay: "short", maximumSignificantDigits: 3 }, of).format(shown as Exact);
+  return formatter(unit, { style: "unit", unit, unitDisplay: "short", maximumSignificantDigits: 3 }, of).format(shown as Exact);
 }
 
 /** Returns a factor with four digits. */
 export function factor(text: string, of?: string): string {
-  return formatter({ minimumFractionDigits: 4, maximumFractionDigits: 4 }, of).format(text as Exact);
+  return formatter("factor", { minimumFractionDigits: 4, maximumFractionDigits: 4 }, of).format(text as Exact);
 }
 
 /** Returns a part of one as percent with one digit. */
 export function percent(text: string | null | undefined, of?: string): string {
   if (text == null || !parse(text)) return "–";
   const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 } as const;
-  return formatter(options, of).format(text as Exact);
+  return formatter("percent", options, of).format(text as Exact);
 }
 
 /** Returns how much more `now` is than `before` as percent with its sign; null when there was nothing before. */
@@ -117,7 +119,7 @@ export function growth(now: string, before: string | null | undefined, of?: stri
   const part = divide(now, before, 6);
   if (part === null) return null;
   const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" } as const;
-  return formatter(options, of).format(minus(part, "1") as Exact).replace(/^-/, "−");
+  return formatter("growth", options, of).format(minus(part, "1") as Exact).replace(/^-/, "−");
 }
 
 /** Returns the day, such as `Nov 27, 2026`, or `Nov 27` in short. */

@@ -1,6 +1,7 @@
 // The rows and columns of the leaderboard, made from what the API answers.
 
 import type { CostRow, Costs, Tenant } from "./api.ts";
+import { ratio, sign } from "./decimal.ts";
 import * as format from "./format.ts";
 import { type MetricTotal, type SnapshotRow, inOrder, isBytes, label, total } from "./metrics.ts";
 import { plus } from "./days.ts";
@@ -128,6 +129,48 @@ export function behind(metric: string, totals: MetricTotal): string {
   if (totals.flawed > 0) lines.push(`${totals.flawed} days degraded or missing`);
   if (totals.steps.length > 0) lines.push(`step on ${totals.steps.map((day) => format.day(day, true)).join(", ")}`);
   return lines.join("\n");
+}
+
+/** What a cell says; texts that it has not are empty. */
+export interface Cell {
+  text: string;
+  /** Every digit, as it is copied. */
+  exact: string;
+  title: string;
+  /** Of a metric: which days are steps, and how many were not measured well. */
+  step: string;
+  flawed: string;
+  /** Of a change: how much that is of what was before, and whether it is to be welcomed. */
+  part: string;
+  tone: "good" | "bad" | "soft" | "";
+  /** Of a share: the length of its bar in percent. */
+  length: number;
+}
+
+const EMPTY: Cell = { text: "", exact: "", title: "", step: "", flawed: "", part: "", tone: "", length: 0 };
+
+/** Returns what a row shows in a column. */
+export function cellOf(row: Row, { id, kind }: Column, currency: string): Cell {
+  switch (kind) {
+    case "name":
+      return { ...EMPTY, text: row.name };
+    case "metric": {
+      const totals = row.metrics[id];
+      if (totals === undefined) return { ...EMPTY, text: shown(id, null) };
+      const step = totals.steps.length > 0 ? `step on ${totals.steps.map((day) => format.day(day, true)).join(", ")}` : "";
+      const flawed = totals.flawed > 0 ? `${totals.flawed} days degraded or missing` : "";
+      return { ...EMPTY, text: shown(id, totals.value), exact: totals.value ?? "", title: behind(id, totals), step, flawed };
+    }
+    case "cost":
+      return { ...EMPTY, text: format.money(row.cost, currency), exact: row.cost ?? "", title: format.exact(row.cost, currency) };
+    case "change": {
+      const tone = sign(row.change) > 0 ? "bad" : sign(row.change) < 0 ? "good" : "soft";
+      const part = row.cost === null ? "" : (format.growth(row.cost, row.previous) ?? (sign(row.cost) > 0 ? "new" : ""));
+      return { ...EMPTY, text: format.change(row.change, currency), exact: row.change ?? "", title: format.exact(row.change, currency), part, tone };
+    }
+    case "share":
+      return { ...EMPTY, text: format.percent(row.share), exact: row.share ?? "", title: row.share ?? "", length: row.share === null ? 0 : Math.min(100, ratio(row.share, "1") * 100) };
+  }
 }
 
 /** Returns the links of a workspace; addresses that are no web pages are left out. */

@@ -1,6 +1,6 @@
 // Sorting by several columns; the first one decides, the others break ties.
 
-import { type Decimal, compareParsed, parse } from "./decimal.ts";
+import { parse } from "./decimal.ts";
 
 /** A column and its direction. */
 export interface SortKey {
@@ -35,6 +35,16 @@ export interface SortColumn<Row> {
   value: (row: Row) => string | null | undefined;
 }
 
+type Key = string | bigint | null;
+
+/** Returns what each row is compared by, read once: a word, or its decimal as a whole number of one scale for all. */
+function keysOf<Row>(rows: readonly Row[], { isText, value }: SortColumn<Row>): Key[] {
+  if (isText) return rows.map((row) => value(row) ?? null);
+  const numbers = rows.map((row) => parse(value(row)));
+  const scale = numbers.reduce((most, number) => Math.max(most, number?.scale ?? 0), 0);
+  return numbers.map((number) => number && number.units * 10n ** BigInt(scale - number.scale));
+}
+
 /** Returns the rows in order; rows without a value come last in either direction, equal rows by `tie`. */
 export function sorted<Row>(
   rows: readonly Row[],
@@ -45,25 +55,18 @@ export function sorted<Row>(
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const used = keys.flatMap((key) => {
     const column = columns.find(({ id }) => id === key.column);
-    return column ? [{ column, factor: key.descending ? -1 : 1 }] : [];
+    return column ? [{ of: keysOf(rows, column), factor: key.descending ? -1 : 1 }] : [];
   });
-  // Values are read once for each row, not once for each comparison.
-  const read = ({ column }: { column: SortColumn<Row> }, row: Row): string | Decimal | null => {
-    const value = column.value(row);
-    return value == null ? null : column.isText ? value : parse(value);
-  };
-  const entries = rows.map((row) => ({ row, values: used.map((key) => read(key, row)) }));
-  entries.sort((a, b) => {
-    for (const [at, { factor }] of used.entries()) {
-      const [x, y] = [a.values[at] ?? null, b.values[at] ?? null];
-      if (x === null || y === null) {
-        if (x !== y) return x === null ? 1 : -1;
-        continue;
-      }
-      const order = typeof x === "string" || typeof y === "string" ? collator.compare(String(x), String(y)) : compareParsed(x, y);
+  const names = rows.map(tie);
+  const compare = (a: number, b: number): number => {
+    for (const { of, factor } of used) {
+      const [x, y] = [of[a] ?? null, of[b] ?? null];
+      if (x === y) continue;
+      if (x === null || y === null) return x === null ? 1 : -1;
+      const order = typeof x === "string" || typeof y === "string" ? collator.compare(String(x), String(y)) : x < y ? -1 : 1;
       if (order !== 0) return order * factor;
     }
-    return collator.compare(tie(a.row), tie(b.row));
-  });
-  return entries.map(({ row }) => row);
+    return collator.compare(names[a] ?? "", names[b] ?? "");
+  };
+  return rows.map((_, at) => at).sort(compare).map((at) => rows[at] as Row);
 }

@@ -14,6 +14,14 @@ export function reserved(id: string): string | null {
   return RESERVED[id] ?? null;
 }
 
+/** Letters that are written from the right, and marks that change the direction of what follows them. */
+const DIRECTED = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]/;
+
+/** Returns a name that may stand beside other text: what it says of the direction of writing ends with it. */
+export function isolated(name: string): string {
+  return DIRECTED.test(name) ? `\u2068${name.replace(/[\u2066-\u2069]/g, "")}\u2069` : name;
+}
+
 const FLOW: Record<string, string> = {
   __other__: "Others",
   __several__: "Provider not named",

@@ -124,6 +124,30 @@ test("both totals stand side by side with the factor between them; posted is one
   });
 });
 
+test("an earlier state is asked of the posted view alone, and the page says what is of then and what of now", async () => {
+  const fixture = new Fixture();
+  const asked = [];
+  const costs = fixture.costs.bind(fixture);
+  fixture.costs = (query) => asked.push(query) && costs(query);
+  await on(fixture, "/platform/cost?asof=2026-11-20", async (page) => {
+    await loaded(page);
+    await page.getByText("As it stands now, not as the ledger stood at 2026-11-20.").waitFor();
+    await page.getByRole("button", { name: /^Posted/ }).click();
+    await page.getByText("As the ledger stood at 2026-11-20.").waitFor();
+    await page.getByText("Cost per day (USD), posted").first().waitFor();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export CSV" }).click()]);
+    assert.match(download.suggestedFilename(), /^apportion-costs-/, "the export of usage has no earlier state");
+    assert.ok(asked.some(({ view }) => view === "posted") && asked.some(({ view }) => view === "current_rates"));
+    for (const { view, as_of } of asked) assert.equal(as_of, view === "posted" ? "2026-11-20" : undefined, view);
+    await expectAccessible(page, "an earlier state");
+    asked.length = 0;
+    await page.getByRole("button", { name: "Show it as it stands now" }).click();
+    assert.equal(query(page), "?view=posted");
+    await page.waitForFunction(() => document.querySelectorAll(".notice, .busy").length === 0);
+    assert.ok(asked.length > 0 && asked.every(({ as_of }) => as_of === undefined));
+  });
+});
+
 test("a row expands to a line per metric, with its step and the workspace's links", async () => {
   const fixture = new Fixture();
   await on(fixture, `/platform/cost?r=90d`, async (page) => {

@@ -70,6 +70,24 @@ class Disguise {
   }
 }
 
+/** In the page: texts whose amounts are drawn from the right, as `$` stands right of its digits. */
+function backwards() {
+  const walker = document.createTreeWalker(document.querySelector("#app"), NodeFilter.SHOW_TEXT);
+  const found = [];
+  const letter = (node, at) => {
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    return range.getBoundingClientRect();
+  };
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const at = node.data.search(/\$\d/);
+    const [sign, digit] = at < 0 ? [] : [letter(node, at), letter(node, at + 1)];
+    if (sign && sign.width > 0 && Math.abs(sign.top - digit.top) < 2 && sign.left > digit.left) found.push(node.data);
+  }
+  return found;
+}
+
 /** Pages whose demo data hold no name at all. */
 const NAMELESS = new Set(["rates", "policies", "overhead"]);
 
@@ -86,6 +104,7 @@ for (const [name, entry] of Object.entries(EVERY)) {
         await expectNoSidewaysScroll(page, `${name} ${width}`);
         await picture(page, `names-${name}-${width}`);
         const found = await page.evaluate(() => ({ text: document.body.textContent, extra: document.querySelectorAll("#app script, #app img, #app iframe, #app object").length, links: [...document.querySelectorAll("#app a")].map((link) => link.protocol) }));
+        assert.deepEqual(await page.evaluate(backwards), [], "a mark in a name does not turn the amounts beside it");
         assert.equal(found.extra, 0, "no element comes out of a name");
         assert.ok(found.links.every((protocol) => /^https?:$/.test(protocol)), found.links.join());
         if (!NAMELESS.has(name)) assert.ok(NAMES.some((one) => found.text.includes(one)), "names are shown");

@@ -244,6 +244,23 @@ test("on a narrow screen the menu opens, leads on and closes", async () => {
   }, { width: 320 });
 });
 
+test("flow: labels stay in the drawing, and what is cut is said in full", async () => {
+  for (const width of [1280, 960]) {
+    await on("/flow", async (page) => {
+      await whole(page, "Flow");
+      const found = await page.locator("svg[role=img]").evaluate((svg) => {
+        const box = svg.parentElement.getBoundingClientRect();
+        const out = [...svg.querySelectorAll("text")].map((text) => ({ text: text.textContent, place: text.getBoundingClientRect(), full: text.parentElement.querySelector("title").textContent }));
+        return out.map(({ text, place, full }) => ({ text, full, isInside: box.left <= place.left && place.right <= box.right + 0.5 }));
+      });
+      assert.ok(found.length > 6);
+      assert.deepEqual(found.filter(({ isInside }) => !isInside), [], `${width} px`);
+      for (const { text, full } of found) assert.ok(full.startsWith(text.split("…")[0].replace(/ [^ ]*$/, "")), `${text}: ${full}`);
+      await picture(page, `flow-labels-${width}`);
+    }, { width });
+  }
+});
+
 test("a chart is saved as a picture, and the policy of the page lets it", async () => {
   await on("/clusters", async (page) => {
     await whole(page);

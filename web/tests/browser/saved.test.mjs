@@ -191,3 +191,32 @@ test("flow: what arrives at tenants is all cost of the days", async () => {
     });
   }
 });
+
+test("overview, flow and posted cost as they were known before: what was posted since is left out", async () => {
+  const own = [];
+  for (const asof of asofs()) {
+    const state = stateOf("30d", asof);
+    const banner = (page) => page.getByText(`As the ledger stood at ${asof?.replace(":", " ")}.`).count();
+    await saved("/", state, async ({ page, api, address }) => {
+      const answer = await asked(server, `/costs?${api("group_by=tenant&compare=prev&limit=12")}`);
+      own.push(answer.rows.find(({ key }) => key.tenant === largest).cost);
+      assert.deepEqual(await cells(page, "Largest workspaces", "Cost"), shown(answer.rows), address);
+      assert.equal(await banner(page), asof ? 1 : 0, address);
+    });
+    await saved("/flow", state, async ({ page, api, csv, address }) => {
+      const { links } = await asked(server, `/flows?${api("top=14")}`);
+      const caption = "Cost from provider to pool and from pool to workspace";
+      for (let more = page.getByRole("button", { name: /^Show \d+ more/ }); (await more.count()) > 0; ) await more.first().click();
+      const sorted = (amounts) => amounts.toSorted((one, other) => (atoms(one) < atoms(other) ? -1 : 1));
+      assert.deepEqual(sorted((await cells(page, caption, "Cost")).map(([exact]) => exact)), sorted(links.map(({ amount }) => amount)), address);
+      assert.deepEqual(sorted(rowsOf(await csv()).map(({ amount }) => amount)), sorted(links.map(({ amount }) => amount)), address);
+      assert.equal(await banner(page), asof ? 1 : 0, address);
+    });
+  }
+  assert.notEqual(own[0], own[1], "the adjustment is not known before it was posted");
+  await saved("/platform/cost", { ...stateOf("30d", "posting:0"), view: "posted" }, async ({ page, address }) => {
+    const posted = page.locator(".views button", { hasText: "Posted" }).locator("strong");
+    assert.match(await posted.getAttribute("title"), /^0\.00 /, address);
+    assert.equal(await page.getByText("As the ledger stood at posting 0.").count(), 1);
+  });
+});

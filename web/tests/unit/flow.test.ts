@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { draw } from "../../src/lib/flow.ts";
+import { draw, fitted } from "../../src/lib/flow.ts";
 
 const LINKS = [
   { from: "west", to: "acme", amount: "30.5" },
@@ -30,4 +30,13 @@ test("nothing to draw is drawn as nothing", () => {
 test("what stands for several comes last, however large it is", () => {
   const { nodes } = draw([[{ from: "__several__", to: "west", amount: "9" }, { from: "aws", to: "west", amount: "1" }], [{ from: "west", to: "__other__", amount: "8" }, { from: "west", to: "acme", amount: "2" }]], ROOM);
   expect(nodes.map(({ id }) => id)).toEqual(["aws", "__several__", "west", "acme", "__other__"]);
+});
+
+test("a name is cut where its room ends, between letters, and only if it must", () => {
+  const measure = (text: string) => [...text].length * 6;
+  expect(fitted("Not from bills", 84, measure)).toBe("Not from bills");
+  expect(fitted("Not from bills", 83, measure)).toBe("Not from bil…");
+  expect(fitted("Not from bills", 60, measure)).toBe("Not from…");
+  expect(fitted("\u{1F331}\u{1F332}\u{1F333}", 12, measure)).toBe("\u{1F331}…");
+  expect(fitted("Not from bills", 0, measure)).toBe("…");
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Costs, Tenant } from "../../src/lib/api.ts";
 import { layersOf, line, ticks } from "../../src/lib/chart.ts";
-import { columnsOf, linksOf, matching, rowsOf } from "../../src/lib/leaderboard.ts";
+import { type Row, cellOf, columnsOf, linksOf, matching, rowsOf } from "../../src/lib/leaderboard.ts";
 
 const costs = (rows: object[]): Costs => ({ rows } as unknown as Costs);
 const tenants = new Map([["acme", { id: "acme", name: "Acme", slug: "acme-inc" } as Tenant]]);
@@ -16,6 +16,24 @@ test("a row is a workspace with what it cost and used, also when only one of the
 
 test("share of the total is the last column", () => {
   expect(columnsOf(["member_count"], "workspace", "USD", "").map(({ head }) => head)).toEqual(["Workspace", "Members", "Cost (USD)", "Change", "% of total"]);
+});
+
+test("a cell shows few digits and keeps all of them, and says what stands behind a metric", () => {
+  const calls = { value: "1234567.5", average: "41152.2", peak: { day: "2026-11-19", value: "900000" }, flawed: 2, steps: ["2026-11-19"] };
+  const row: Row = { id: "acme", name: "Acme", slug: "acme", isReserved: false, cost: "12480.114", share: "0.125", previous: "12000", change: "480.114", metrics: { api_call_count_24h: calls } };
+  const [name, metric, cost, change, share] = columnsOf(["api_call_count_24h"], "workspace", "USD", "").map((column) => cellOf(row, column, "USD"));
+  expect(name?.text).toBe("Acme");
+  expect(metric).toMatchObject({ text: "1.23M", exact: "1234567.5", step: "step on Nov 19", flawed: "2 days degraded or missing" });
+  expect(metric?.title).toBe("1234567.5\ndaily average 41,152.2\npeak 900,000 on Nov 19, 2026\n2 days degraded or missing\nstep on Nov 19");
+  expect(cost).toMatchObject({ text: "$12,480.11", exact: "12480.114", title: "12480.114 USD" });
+  expect(change).toMatchObject({ text: "+$480.11", exact: "480.114", part: "+4.0%", tone: "bad" });
+  expect(share).toMatchObject({ text: "12.5%", exact: "0.125", length: 12.5 });
+});
+
+test("a cell of what is not known shows a dash and copies nothing", () => {
+  const row: Row = { id: "acme", name: "Acme", slug: "acme", isReserved: false, cost: null, share: null, previous: null, change: null, metrics: {} };
+  const cells = columnsOf(["storage_bytes"], "workspace", "USD", "").map((column) => cellOf(row, column, "USD"));
+  expect(cells.map(({ text, exact }) => [text, exact])).toEqual([["Acme", ""], ["–", ""], ["–", ""], ["–", ""], ["–", ""]]);
 });
 
 test("a search looks at name, id and slug, every word of it", () => {

@@ -28,6 +28,12 @@ test("further columns break ties, and names break the rest", () => {
   expect(by(rows, "-cost,-calls")).toBe("b a c");
 });
 
+test("decimals of any length are compared to their last digit, and rows that are alike stay by name", () => {
+  const rows = [{ name: "d", cost: "1.0000000000000000001" }, { name: "c", cost: "1" }, { name: "a", cost: "1.00" }, { name: "b", cost: "-0.5" }];
+  expect(by(rows, "cost")).toBe("b a c d");
+  expect(by(rows, "-cost")).toBe("d a c b");
+});
+
 test("a click sorts by one column, with Shift by one more, and a second click turns it", () => {
   const cost = [{ column: "cost", descending: true }];
   expect(sortText(clicked(cost, "cost", false, false))).toBe("cost");
