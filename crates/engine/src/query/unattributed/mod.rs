@@ -187,11 +187,11 @@ async fn posted(
     range: DayRange,
 ) -> Result<BTreeMap<PoolDayKey, Posted>, EngineError> {
     let money = Expr::IsNotTrue(Box::new(ident("memo")));
-    let nobodys = ident("consumer").eq(lit(UNATTRIBUTED));
+    let to_nobody = ident("consumer").eq(lit(UNATTRIBUTED));
     let batches = session
         .table(Table::Ledger.name())
         .await?
-        .filter(all_of([of_cost(), up_to_posting(head.number()), charged_in(range), money, nobodys]))?
+        .filter(all_of([of_cost(), up_to_posting(head.number()), charged_in(range), money, to_nobody]))?
         .aggregate(
             vec![ident("charge_date"), ident("pool"), ident("currency"), ident("reason")],
             vec![sum(ident("amount")).alias("total"), max(ident("posting")).alias("last")],

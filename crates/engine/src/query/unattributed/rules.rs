@@ -175,9 +175,12 @@ impl Search<'_> {
             let Some(value) = self.value(*at, attribute) else { continue };
             let (magnitude, are_tenants) = values.entry(&**value).or_insert((0, true));
             *magnitude += self.magnitude(*at);
-            *are_tenants &= (self.is_tenant)(&**value, self.kinds[*at].1.last_day);
+            *are_tenants &= (self.is_tenant)(value, self.kinds[*at].1.last_day);
         }
-        let has_others = values.values().any(|(_, are_tenants)| !are_tenants);
+        // The rule would map lines in every currency.
+        let has_others = self.kinds.iter().filter(|(kind, _)| *kind.why == *NO_MAPPING).any(|(kind, sum)| {
+            kind.values[attribute].as_ref().is_some_and(|value| !(self.is_tenant)(value, sum.last_day))
+        });
         let mut tenants: Vec<(&str, i128)> =
             values.into_iter().filter(|(_, (_, is))| *is).map(|(value, (magnitude, _))| (value, magnitude)).collect();
         if has_others {
@@ -211,17 +214,20 @@ impl Search<'_> {
             let telling_one = known.iter().find(|(attribute, _)| telling.contains(attribute));
             chosen.extend(telling_one.or(known.first()).copied());
         }
-        let candidate = |(attribute, value): (usize, &str)| Candidate {
+        let mut mapped: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
+        for at in left {
+            let known = order.iter().filter_map(|attribute| Some((*attribute, &**self.value(*at, *attribute)?)));
+            for condition in known.filter(|condition| chosen.contains(condition)) {
+                mapped.entry(condition).or_default().push(*at);
+            }
+        }
+        let candidate = |((attribute, value), kinds): ((usize, &str), Vec<usize>)| Candidate {
             attribute,
             patterns: vec![value.to_owned()],
             fills_tenant: false,
-            kinds: left
-                .iter()
-                .copied()
-                .filter(|at| self.value(*at, attribute).is_some_and(|known| **known == *value))
-                .collect(),
+            kinds,
         };
-        chosen.into_iter().map(candidate).collect()
+        mapped.into_iter().map(candidate).collect()
     }
 
     /// Attributes by how well they name whom a line belongs to: the account, tags by how much of the cost carries them,

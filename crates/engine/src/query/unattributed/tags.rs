@@ -63,20 +63,17 @@ fn note(seen: &mut BTreeMap<String, Seen>, batch: &RecordBatch) -> Result<(), En
         if values.is_null(at) || values.value(at).is_empty() || keys.value(at).is_empty() {
             continue;
         }
-        let key = keys.value(at);
-        if !seen.contains_key(key) {
-            if KEYS_MAX <= seen.len() {
-                continue;
-            }
-            seen.insert(key.to_owned(), Seen::default());
-        }
-        if let Some(known) = seen.get_mut(key) {
-            known.lines += 1;
-            if known.values.len() <= TAG_VALUES_MAX {
-                let mut hasher = DefaultHasher::new();
-                values.value(at).hash(&mut hasher);
-                known.values.insert(hasher.finish());
-            }
+        let (key, has_room) = (keys.value(at), seen.len() < KEYS_MAX);
+        let known = match seen.get_mut(key) {
+            Some(known) => known,
+            None if has_room => seen.entry(key.to_owned()).or_default(),
+            None => continue,
+        };
+        known.lines += 1;
+        if known.values.len() <= TAG_VALUES_MAX {
+            let mut hasher = DefaultHasher::new();
+            values.value(at).hash(&mut hasher);
+            known.values.insert(hasher.finish());
         }
     }
     Ok(())
