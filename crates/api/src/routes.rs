@@ -12,7 +12,8 @@ use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_changes, cost_lines, costs, coverage, event_imports, event_list,
     events, explain, exports, fixed_costs, flows, fx_rates, health, imports, invoices, lake, ledger, ledger_changes,
     limits, meters, metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings,
-    snapshot_runs, snapshots, source_periods, sources, statements, tenants, tokens, unit_costs, usage, usage_live,
+    snapshot_runs, snapshots, source_periods, sources, statements, tenants, tokens, unattributed, unit_costs, usage,
+    usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -109,6 +110,7 @@ fn costs() -> Vec<Route> {
         stream(PlatformAdminOnly, routes!(exports::export_usage)),
         route(CostReader, routes!(explain::explain)),
         route(AdminReader, routes!(coverage::show_coverage)),
+        route(AdminReader, routes!(unattributed::show_unattributed)),
         route(AdminReader, routes!(flows::show_flows)),
         route(AdminReader, routes!(overhead::show_overhead)),
         route(AdminReader, routes!(unit_costs::list_unit_costs)),

@@ -5,6 +5,7 @@ use crate::cells::{Cells, Consumer, cells_of};
 use crate::fx::{FxRate, FxTable, convert_half_even, convert_parts};
 use crate::graduated::MonthSoFar;
 use crate::line::LinePart;
+use crate::mapping::{Mapped, tenant_by_rules};
 use crate::pool::{Amounts, Component, ComponentKey, Components, Taken, Trail, take_lines};
 use crate::recover::{Own, exactly_rated, memo, rated_total, recover};
 use crate::share::{Converted, Parts, Share, share, share_out};
@@ -212,20 +213,12 @@ fn active_tenants(inputs: &DayInputs<'_>) -> BTreeSet<Arc<str>> {
     active
 }
 
-/// Returns the tenant that the policy's rules map the line to.
-///
-/// The first rule that fits and yields a valid id decides; when that tenant is refused, no later rule is asked.
+/// The tenant that the policy's rules map the line to.
 fn tenant_of_line(inputs: &DayInputs<'_>, line: &LinePart) -> Option<Arc<str>> {
-    let rules = inputs.policy.tenant_rules.iter().filter(|rule| rule.usage.is_none());
-    rules
-        .filter(|rule| rule.when.as_ref().is_none_or(|when| line.fits(when)))
-        .find_map(|rule| {
-            let value = |name: &str| name.parse().ok().and_then(|attribute| line.get(&attribute)).map(|value| &**value);
-            let filled = rule.tenant.fill(value)?;
-            filled.parse::<domain::TenantId>().ok()?;
-            Some((inputs.resolve)(&filled))
-        })
-        .flatten()
+    match tenant_by_rules(inputs.policy, line, inputs.resolve) {
+        Mapped::Tenant(tenant) => Some(tenant),
+        Mapped::Refused | Mapped::Nobody => None,
+    }
 }
 
 struct Runner<'r, 'a> {

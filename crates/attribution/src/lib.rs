@@ -20,6 +20,8 @@ pub mod fx;
 pub mod graduated;
 /// Parts of cost lines that fall on a day, and what conditions see of them.
 pub mod line;
+/// To which tenant the rules of a policy map a cost line.
+pub mod mapping;
 /// Amounts in whole minor units that add up.
 pub mod minor_units;
 /// Which lines each pool takes, by component.

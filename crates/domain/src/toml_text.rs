@@ -31,6 +31,22 @@ pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Toml
     })
 }
 
+/// Returns the text as a basic string of TOML, which may stand as a key too.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(control))),
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// Returns the message with "did you mean" added where serde lists the keys it expected.
 #[must_use]
 pub fn with_nearest_key(message: &str) -> String {
@@ -153,6 +169,17 @@ mod tests {
         let message =
             parse_toml::<Sample>("policy.toml", text).map_or_else(|error| error.to_string(), |_| "ok".to_owned());
         assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn a_quoted_text_is_read_as_it_was_as_key_and_as_value() {
+        for text in
+            ["", "plain", "a\"b\\c'd", "tags.app.kubernetes.io/name", "two\nlines\t\u{7f}\u{85}", "<script>\u{202e}é"]
+        {
+            let table = format!("[[rule]]\nwhen = {{ {} = {} }}\n", quoted(text), quoted(text));
+            let read: serde_json::Value = parse_toml("policy.toml", &table).expect("TOML");
+            assert_eq!(read["rule"][0]["when"], serde_json::json!({ text: text }), "{table}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
 import { adjust, asked, enterInvoices, fileOf, monthOf, restate, say, startMonth } from "./month.mjs";
 import { command } from "./server.mjs";
-import { cells, heads, money, month as named, settled } from "./shown.mjs";
+import { atoms, cells, heads, money, month as named, settled } from "./shown.mjs";
 
 let server;
 let browser;
@@ -68,7 +68,7 @@ test("the checklist has every item; what stands against the close is named, and 
   assert.deepEqual(obstacles.map(({ code }) => code), ["source_period_open"]);
   await on("/close", async (page) => {
     await page.getByRole("heading", { level: 1, name: `Month-end: ${named(server.month)}` }).waitFor();
-    const list = page.getByRole("region", { name: "Checklist" }).locator("li");
+    const list = page.getByRole("region", { name: "Checklist" }).locator("li[data-item]");
     const items = await list.evaluateAll((all) => all.map((item) => [item.dataset.item, item.querySelector(".unseen").textContent]));
     const done = ["days_due", "pool_not_run", "pending", "source_period_missing", "driver_gap", "unattributed"];
     const expected = [...done.map((code) => [code, "Done:"]), ["source_period_open", "Missing:"], ["invoices", "To know:"]];
@@ -95,14 +95,70 @@ test("the checklist has every item; what stands against the close is named, and 
   await everywhere("close-open", "/close");
 });
 
-test("cost of nobody has its amount and age, as the API has them", async () => {
-  const { rows } = await asked(server, `/costs?range=${server.month}&group_by=pool&filter=tenant:__unattributed__&limit=1000`);
+test("cost of nobody has its amount, reason and age, as the API has them", async () => {
+  const { rows, totals, oldest_day: oldest, rules } = await asked(server, `/unattributed?range=${server.month}&limit=1000`);
   assert.ok(rows.length > 1);
+  for (const { currency, amount } of totals) {
+    const posted = await asked(server, `/costs?range=${server.month}&group_by=tenant&filter=tenant:__unattributed__&currency=${currency}`);
+    const made = rows.filter((row) => row.currency === currency).reduce((sum, row) => sum + atoms(row.amount), 0n);
+    assert.deepEqual([made, atoms(amount)], [atoms(posted.totals.cost), atoms(posted.totals.cost)], currency);
+  }
   await on("/close", async (page) => {
     const table = `Unattributed cost of ${named(server.month)}`;
-    assert.deepEqual(await heads(page, table), rows.map(({ key }) => key.pool));
-    assert.deepEqual(await cells(page, table, "Cost"), rows.map(({ cost }) => [cost, money(cost, "USD")]));
+    assert.deepEqual(await heads(page, table), rows.map(({ pool }) => pool));
+    assert.deepEqual(await cells(page, table, "Cost"), rows.map(({ amount, currency }) => [amount, money(amount, currency)]));
     for (const [age] of await cells(page, table, "Age")) assert.ok(Number(age) > 31, age);
+    const reasons = (await cells(page, table, "Why")).map(([, text]) => text);
+    assert.ok(reasons.every((text) => /^[A-Z][a-z ]+$/.test(text)), reasons.join());
+    const item = await page.locator('[data-item="unattributed"]').innerText();
+    assert.ok(item.includes(`${totals.map(({ amount, currency }) => money(amount, currency)).join(" and ")} went to nobody.`), item);
+    assert.match(item, /The oldest of it is of .+: \d+ days\./);
+    assert.equal(await page.getByRole("button", { name: /^Copy rule/ }).count(), rules.length);
+    assert.ok(Date.parse(oldest) >= Date.parse(`${server.month}-01`));
+  });
+});
+
+/** What the API would say of lines that lack a tenant, one of them of an account with an odd name. */
+function lacking({ month }) {
+  const row = { pool: "own", why: "no_mapping", currency: "USD", provider: "AWS", billing_account: "payer", service: null, service_category: null, first_day: `${month}-03`, last_day: `${month}-20` };
+  const rule = (key, value, tenant) => `[[tenant_rule]]\nwhen = { ${key} = "${value}" }\ntenant = "${tenant}"\n`;
+  const rules = [
+    { currency: "USD", attribute: "tags.team", values: ["*"], fills_tenant: true, toml: rule('"tags.team"', "*", "{tags.team}"), amount: "14.00", lines: 2, mapped_share: "0.451613" },
+    { currency: "USD", attribute: "sub_account", values: ["<script>alert(1)</script>"], fills_tenant: false, toml: rule("sub_account", "<script>alert(1)</script>", "{choose-a-tenant}"), amount: "6.00", lines: 1, mapped_share: "0.645161" },
+  ];
+  const rows = [{ ...row, sub_account: "222", lines: 2, amount: "14.00", rule: 1 }, { ...row, pool: "shared", why: "no_usage", provider: null, billing_account: null, sub_account: null, lines: null, amount: "11.00", rule: null }, { ...row, sub_account: "<script>alert(1)</script>", lines: 1, amount: "6.00", rule: 2 }];
+  return { rows, rules, truncated: false, totals: [{ currency: "USD", amount: "31.00" }], oldest_day: `${month}-03`, range: { from: `${month}-01`, to: `${month}-28`, timezone: "UTC" }, posting: 1, next_cursor: null };
+}
+
+test("the rules that would map most of it stand on the checklist as text, with their share, and are copied", async () => {
+  const found = lacking(server);
+  for (const [scheme, width] of [["light", 1280], ["dark", 320]]) {
+    await on("/close", async (page) => {
+      await page.route(/\/api\/v1\/unattributed\?/, (route) => route.fulfill({ json: found }));
+      await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+      await page.reload();
+      await settled(page);
+      const item = page.locator('[data-item="unattributed"]');
+      assert.deepEqual(await item.locator("pre").allInnerTexts(), found.rules.map(({ toml }) => toml.trim()));
+      const text = await item.innerText();
+      for (const part of ["$31.00 went to nobody.", "Rule 1 maps $14.00", "45.2% of it", "Rule 2 maps $6.00", "64.5% of it"]) assert.ok(text.includes(part), text);
+      await page.getByRole("button", { name: "Copy rule 2" }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByText("Rule 2 is copied").waitFor({ state: "attached" });
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), found.rules[1].toml);
+      assert.equal(await page.locator("#app script").count(), 0);
+      const table = `Unattributed cost of ${named(server.month)}`;
+      assert.deepEqual((await cells(page, table, "Rule")).map(([, rule]) => rule), ["1", "–", "2"]);
+      assert.ok(await item.getByRole("link", { name: "Policies" }).isVisible());
+      await expectWhole(page, `close-rules-${scheme}-${width}`);
+    }, { scheme, width });
+  }
+  await on("/close", async (page) => {
+    await page.route(/\/api\/v1\/unattributed\?/, (route) => route.fulfill({ json: { ...found, rows: [], rules: [], totals: [], oldest_day: null } }));
+    await page.reload();
+    await settled(page);
+    await page.getByRole("region", { name: /^Cost of nobody/ }).getByText("All cost of the month has somebody who pays it.").waitFor();
+    assert.equal(await page.locator("pre").count(), 0);
   });
 });
 

@@ -15,7 +15,7 @@ const NAMES = [
   "<img src=x onerror=alert(1)>",
 ];
 /** The fields of answers that hold what a person or a provider wrote, at any depth. */
-const FIELDS = /^(name|slug|tenants?|(from|to)_tenant|consumers?|pools?|service|provider|sources?|account|billing_account|plan|parent|cost_center|gl_account|owners?|aliases|actor|requested_by|created_by|changed_by|entered_by|target|reason|note|detail|reference|workflow|repo|task_class|label|tags?|labels?|last_error|resource|region|organisation)$/;
+const FIELDS = /^(name|slug|tenants?|(from|to)_tenant|consumers?|pools?|service|provider|sources?|account|(billing|sub)_account|toml|plan|parent|cost_center|gl_account|owners?|aliases|actor|requested_by|created_by|changed_by|entered_by|target|reason|note|detail|reference|workflow|repo|task_class|label|tags?|labels?|last_error|resource|region|organisation)$/;
 /** Words of the interface itself, which pages go by. */
 const OWN_WORDS = /^(__.*|active|archived|system|local|admin|\d{4}-\d\d(-\d\d)?)$/;
 

@@ -271,3 +271,60 @@ test("a chart is saved as a picture, and the policy of the page lets it", async 
     assert.equal(first.subarray(1, 4).toString(), "PNG");
   });
 });
+
+test("a refresh of a source that is under way can be cancelled, also after a reload, and by a platform admin only", async () => {
+  const source = (refresh) => ({ name: "bills", kind: "vercel", state: "ok", last_success_at: null, last_error_at: null, last_error: null, rows: 0, through: null, progress: null, refresh, last_started_at: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] });
+  let refresh = "running";
+  const cancels = [];
+  const before = (page) => page.route(/\/api\/v1\/sources[?/]/, (route) => {
+    const request = route.request();
+    if (request.method() === "GET") return route.fulfill({ json: { rows: [source(refresh)], next_cursor: null } });
+    cancels.push(new URL(request.url()).pathname);
+    refresh = "cancelled";
+    return route.fulfill({ status: 202, json: source("running") });
+  });
+  await on("/data", async (page) => {
+    await whole(page, "Data");
+    await page.reload();
+    await whole(page, "Data");
+    const table = page.getByRole("region", { name: "Sources, table", exact: true });
+    await table.getByRole("button", { name: "Cancel", exact: true }).focus();
+    await page.keyboard.press("Enter");
+    await table.getByRole("button", { name: "Run now", exact: true }).waitFor();
+    assert.deepEqual(cancels, ["/api/v1/sources/bills/refresh/cancel"]);
+    await expectAccessible(page, "data, cancelled");
+  }, { before });
+  refresh = "running";
+  const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "admin", name: "reader" } });
+  await on("/data", async (page) => {
+    await whole(page, "Data");
+    assert.equal(await page.getByRole("button", { name: "Cancel", exact: true }).count(), 0);
+  }, { before, token });
+});
+
+test("a refresh that somebody cancels is said to be cancelled, not to have failed", async () => {
+  const source = { name: "bills", kind: "vercel", state: "ok", rows: 0, refresh: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] };
+  let end;
+  const ended = new Promise((resolve) => (end = resolve));
+  await on("/data", async (page) => {
+    await whole(page, "Data");
+    const table = page.getByRole("region", { name: "Sources, table", exact: true });
+    await table.getByRole("button", { name: "Run now", exact: true }).click();
+    await table.getByRole("button", { name: "Cancel", exact: true }).click();
+    await page.getByText("bills: cancelled. What was stored before stays.").waitFor();
+    await table.getByRole("button", { name: "Run now", exact: true }).waitFor();
+  }, {
+    allow: /status of 409/,
+    before: (page) => page.route(/\/api\/v1\/sources[?/]/, async (route) => {
+      const path = new URL(route.request().url()).pathname;
+      if (path.endsWith("/cancel")) {
+        end();
+        return route.fulfill({ status: 202, json: { ...source, refresh: "running" } });
+      }
+      if (!path.endsWith("/refresh")) return route.fulfill({ json: { rows: [source], next_cursor: null } });
+      await ended;
+      const problem = { type: "run_cancelled", code: "run_cancelled", title: "Run cancelled", status: 409, detail: "cancelled by tok-1", request_id: "req-1" };
+      return route.fulfill({ status: 409, contentType: "application/problem+json", body: JSON.stringify(problem) });
+    }),
+  });
+});

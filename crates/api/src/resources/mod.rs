@@ -88,6 +88,8 @@ mod tenant_facts;
 pub mod tenants;
 /// Who may ask.
 pub mod tokens;
+/// What the cost of nobody is made of.
+pub mod unattributed;
 /// What a merged pull request and a completed workflow cost (S3).
 pub mod unit_costs;
 /// How much was used.

@@ -107,6 +107,8 @@ fn table() -> Vec<Row> {
             get("missing", "/api/v1/explain?tenant=nobody&date=2026-11-18", 404),
             get("malformed", "/api/v1/explain?tenant=%ff&date=2026-11-18", 400)]),
         Row("GET", "/api/v1/coverage", Readers, plain("/api/v1/coverage")),
+        Row("GET", "/api/v1/unattributed", Readers, vec![
+            get("own", "/api/v1/unattributed", 200), get("malformed", "/api/v1/unattributed?range=x", 400)]),
         Row("GET", "/api/v1/flows", Readers, vec![
             get("own", "/api/v1/flows", 200), get("malformed", "/api/v1/flows?top=0", 400)]),
         Row("GET", "/api/v1/overhead", Readers, plain("/api/v1/overhead")),

@@ -54,6 +54,7 @@ async fn lists_beside_totals_and_lists_of_one_file_have_pages_too() {
     for (list, name, expected) in [
         ("/pools?", "name", &["shared-west-us", "shared-east"][..]),
         ("/overhead?range=2026-11&", "provider", &["a", "b", "c"]),
+        ("/unattributed?range=2026-11&", "provider", &["a", "b", "c"]),
         ("/coverage?range=2026-11&", "kind", &["measured", "proxy", "idle", "overhead", "variance", "unattributed"]),
     ] {
         let whole = app.get(list.trim_end_matches(['?', '&'])).await.expect(200).json();
@@ -164,9 +165,16 @@ async fn x1_csv_disarms_formulas_and_keeps_numbers() {
         "tenant,pool,cost,direct,amortized,pending,share,2026-11-17,2026-11-18\r\n\
          __unattributed__,shared-west-us,-10.50,-10.50,0.00,0.00,,2.00,-12.50\r\n"
     );
-    for path in
-        ["/ledger/entries", "/ledger/proof", "/ledger/postings", "/cost-lines", "/imports", "/runs", "/coverage"]
-    {
+    for path in [
+        "/ledger/entries",
+        "/ledger/proof",
+        "/ledger/postings",
+        "/cost-lines",
+        "/imports",
+        "/runs",
+        "/coverage",
+        "/unattributed",
+    ] {
         let answer = get(&app, path, "accept", "text/csv, */*").await.expect(200);
         let columns = answer.text.lines().next().unwrap().split(',').count();
         assert!(columns > 2 && answer.text.lines().count() > 1, "{path}: {}", answer.text);

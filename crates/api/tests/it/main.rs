@@ -29,6 +29,7 @@ mod statements;
 mod streams;
 mod tenants;
 mod tokens;
+mod unattributed;
 mod unit_costs;
 mod what_if;
 mod windows;

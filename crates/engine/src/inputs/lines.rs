@@ -74,7 +74,8 @@ pub fn column(attribute: &ChargeAttribute) -> String {
 
 const COSTS: [&str; 4] = ["billed_cost", "effective_cost", "contracted_cost", "list_cost"];
 
-fn overlap(range: DayRange) -> String {
+/// The condition that lines touch days of the range.
+pub(crate) fn overlap(range: DayRange) -> String {
     format!("charge_date_from <= DATE '{}' AND charge_date_to >= DATE '{}'", range.to(), range.from())
 }
 

@@ -75,6 +75,8 @@ pub mod snapshots;
 pub mod table;
 /// What pools take of the cost lines as they stand.
 pub(crate) mod taken;
+/// What the cost of nobody is made of.
+pub mod unattributed;
 /// What a merged pull request and a completed workflow cost.
 pub mod unit_costs;
 /// How much was used.
@@ -105,6 +107,7 @@ pub use proof::{ProofAnswer, ProofFilter};
 pub use provider_costs::ProviderCost;
 pub use provider_usage::ResourceDays;
 pub use table::{Cell, TablePage};
+pub use unattributed::{SuggestedRule, Unattributed, UnattributedRow};
 pub use unit_costs::{UnitCostQuery, UnitCostTable};
 pub use verify::{VerifyFault, VerifyReport};
 

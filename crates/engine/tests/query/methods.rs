@@ -8,7 +8,9 @@ use domain::rates::RateCard;
 use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, VARIANCE};
 use domain::{DayRange, TenantScope};
 use engine::query::explain::{ExplainedPrice, RecomputedFrom};
-use engine::query::{ChangeTerm, CostChangesQuery, ExplainQuery, LedgerChangesQuery, QueryLimits, params::Params};
+use engine::query::{
+    ChangeTerm, CostChangesQuery, EntryFilter, ExplainQuery, LedgerChangesQuery, QueryLimits, params::Params,
+};
 use engine::run::{Draft, WhatIfQuery};
 use engine::{EngineError, Settings};
 use std::collections::BTreeMap;
@@ -430,4 +432,37 @@ async fn a_draft_is_tried_over_days_that_are_there() {
     assert_eq!(asked(&[("from", DAYS[0]), ("to", DAYS[1])]).unwrap().range, days(DAYS[0], DAYS[1]));
     assert!(asked(&[("from", DAYS[0]), ("to", "2026-11-21")]).is_err(), "tomorrow");
     assert!(asked(&[("filter", "tenant:acme")]).is_err(), "the ledger is computed whole");
+}
+
+#[tokio::test]
+async fn what_the_cost_of_nobody_is_made_of_adds_up_to_its_entries_whatever_the_method() {
+    let store = everything(Settings::default()).await;
+    let mut reasons = BTreeMap::<String, usize>::new();
+    for from in 0..DAYS.len() {
+        for to in from..DAYS.len() {
+            let range = days(DAYS[from], DAYS[to]);
+            let filter = EntryFilter { range: Some(range), limit: 100_000, ..EntryFilter::all() };
+            let mut expected = BTreeMap::<String, i128>::new();
+            for entry in store.engine.ledger_entries(&TenantScope::All, &filter).await.unwrap().rows {
+                if entry.consumer.as_deref() == Some(UNATTRIBUTED) && entry.memo == Some(false) {
+                    *expected.entry(entry.pool.unwrap().to_string()).or_default() += entry.amount;
+                }
+            }
+            let told = store.engine.unattributed_all_tenants(range, None).await.unwrap();
+            let mut found = BTreeMap::<String, i128>::new();
+            for row in &told.rows {
+                *found.entry(row.pool.to_string()).or_default() += row.amount;
+                *reasons.entry(row.why.to_string()).or_default() += 1;
+                assert!(row.first_day <= row.last_day && range.contains(row.first_day) && range.contains(row.last_day));
+                assert_eq!(row.lines.is_some(), &*row.why == "no_pool", "{row:?}");
+            }
+            let total: i128 = expected.values().sum();
+            expected.retain(|_, amount| *amount != 0);
+            found.retain(|_, amount| *amount != 0);
+            assert_eq!(found, expected, "{range:?}");
+            assert_eq!(told.totals.iter().map(|(_, total)| *total).sum::<i128>(), total);
+            assert!(told.rules.is_empty(), "no line lacks a tenant only");
+        }
+    }
+    assert!(["no_pool", "remainder"].iter().all(|reason| reasons.contains_key(*reason)), "{reasons:?}");
 }

@@ -1,0 +1,153 @@
+//! The cost lines that nobody pays, by what a rule can name.
+
+use super::{NO_MAPPING, NO_POOL, PoolDayKey, TENANT_REFUSED};
+use attribution::line::LinePart;
+use attribution::mapping::{Mapped, tenant_by_rules};
+use attribution::pool::pool_of;
+use domain::condition::ChargeAttribute;
+use domain::policy::{Method, Policy, UNATTRIBUTED_POOL};
+use domain::{Currency, Day};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Kinds of lines that are told apart; the lines of further ones are told by their pool.
+const KINDS_MAX: usize = 20_000;
+
+/// Attributes of a row, in their order. Those after them are tags, and only rules look at them.
+pub(super) const SHOWN: [ChargeAttribute; 5] = [
+    ChargeAttribute::Provider,
+    ChargeAttribute::BillingAccount,
+    ChargeAttribute::SubAccount,
+    ChargeAttribute::Service,
+    ChargeAttribute::ServiceCategory,
+];
+
+/// Lines that no rule can tell apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kind {
+    pub(super) currency: Currency,
+    pub(super) pool: Arc<str>,
+    pub(super) why: Arc<str>,
+    /// By [`Found::attributes`]; an empty text counts as none.
+    pub(super) values: Vec<Option<Arc<str>>>,
+}
+
+/// What some of it costs, and on which days it arose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// In atoms.
+    pub(super) amount: i128,
+    /// Lines, each on every day that it touches; none where no lines tell the amount.
+    pub(super) lines: Option<u64>,
+    pub(super) first_day: Day,
+    pub(super) last_day: Day,
+}
+
+impl Sum {
+    fn nothing(day: Day) -> Self {
+        Self { amount: 0, lines: Some(0), first_day: day, last_day: day }
+    }
+
+    /// Adds what is known of other days or lines.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.amount += other.amount;
+        self.lines = self.lines.zip(other.lines).map(|(lines, others)| lines + others);
+        self.first_day = self.first_day.min(other.first_day);
+        self.last_day = self.last_day.max(other.last_day);
+    }
+}
+
+/// Cost that only a pool and a reason are known of.
+pub(super) type WholeKey = (Currency, Arc<str>, Arc<str>);
+
+/// Everything that the cost of nobody is made of.
+pub(super) struct Found {
+    /// What lines are told apart by.
+    pub(super) attributes: Vec<ChargeAttribute>,
+    /// Amounts that lines tell.
+    pub(super) kinds: BTreeMap<Kind, Sum>,
+    /// Amounts that only pools tell.
+    pub(super) wholes: BTreeMap<WholeKey, Sum>,
+    /// The pools' days whose amount is in `kinds`.
+    told: BTreeSet<PoolDayKey>,
+    /// Whether there were more kinds than are told apart.
+    pub(super) is_folded: bool,
+}
+
+impl Found {
+    /// Returns that nothing was found yet; lines are told apart by [`SHOWN`] and these tags.
+    pub(super) fn new(tags: Vec<ChargeAttribute>) -> Self {
+        let attributes = SHOWN.into_iter().chain(tags).collect();
+        let (kinds, wholes) = (BTreeMap::new(), BTreeMap::new());
+        Self { attributes, kinds, wholes, told: BTreeSet::new(), is_folded: false }
+    }
+
+    /// Adds the lines of a pool's day.
+    pub(super) fn add_lines(&mut self, key: PoolDayKey, lines: &[NobodysLine<'_>]) {
+        let (day, pool, currency) = &key;
+        for line in lines {
+            let sum = Sum { amount: line.amount, lines: Some(line.part.lines), first_day: *day, last_day: *day };
+            let value = |attribute| line.part.get(attribute).filter(|value| !value.is_empty()).cloned();
+            let values = self.attributes.iter().map(value).collect();
+            let kind = Kind { currency: *currency, pool: Arc::clone(pool), why: line.why.into(), values };
+            if self.kinds.len() < KINDS_MAX || self.kinds.contains_key(&kind) {
+                self.kinds.entry(kind).or_insert_with(|| Sum::nothing(*day)).add(&sum);
+            } else {
+                self.is_folded = true;
+                let whole = self.wholes.entry((kind.currency, kind.pool, kind.why));
+                whole.or_insert_with(|| Sum::nothing(*day)).add(&sum);
+            }
+        }
+        self.told.insert(key);
+    }
+
+    /// Adds what the ledger says of a pool's day, unless its lines tell it.
+    pub(super) fn add_whole(&mut self, key: &PoolDayKey, why: &Arc<str>, amount: i128) {
+        if amount == 0 || self.told.contains(key) {
+            return;
+        }
+        let (day, pool, currency) = key;
+        let whole = self.wholes.entry((*currency, Arc::clone(pool), Arc::clone(why)));
+        let sum = Sum { amount, lines: None, ..Sum::nothing(*day) };
+        whole.or_insert_with(|| Sum::nothing(*day)).add(&sum);
+    }
+}
+
+/// A line, or several of equal attributes, that nobody pays.
+pub(super) struct NobodysLine<'l> {
+    /// The lines.
+    pub(super) part: &'l LinePart,
+    /// Why nobody does.
+    why: &'static str,
+    /// The cost by the metric of its pool, in atoms.
+    pub(super) amount: i128,
+}
+
+/// Returns the lines of a day that no pool takes, and those of pools of method `direct` that no tenant is found for.
+pub(super) fn nobodys<'l>(
+    policy: &Policy,
+    parts: &'l [LinePart],
+    resolve: &dyn Fn(&str) -> Option<Arc<str>>,
+) -> BTreeMap<(Arc<str>, Currency), Vec<NobodysLine<'l>>> {
+    let names: Vec<Arc<str>> = policy.pools.iter().map(|pool| pool.name.as_str().into()).collect();
+    let no_pool: Arc<str> = UNATTRIBUTED_POOL.into();
+    let mut found: BTreeMap<(Arc<str>, Currency), Vec<NobodysLine<'l>>> = BTreeMap::new();
+    for part in parts {
+        let taker = pool_of(policy, part).map(|at| (&policy.pools[at], &names[at]));
+        let (name, why, metric) = match taker {
+            None => (&no_pool, NO_POOL, policy.cost_metric),
+            Some((pool, _)) if pool.method() != Method::Direct => continue,
+            Some((pool, name)) => {
+                let why = match tenant_by_rules(policy, part, resolve) {
+                    Mapped::Tenant(_) => continue,
+                    Mapped::Refused => TENANT_REFUSED,
+                    Mapped::Nobody => NO_MAPPING,
+                };
+                (name, why, pool.cost_metric.unwrap_or(policy.cost_metric))
+            }
+        };
+        let lines = found.entry((Arc::clone(name), part.currency)).or_default();
+        lines.push(NobodysLine { part, why, amount: part.cost.by(metric) });
+    }
+    found
+}
