@@ -15,7 +15,7 @@ export interface TableColumn<Row> extends SortColumn<Row> {
   tone?: (row: Row) => Tone;
   /** A part of one, drawn as a bar beside the text. */
   bar?: (row: Row) => string | null;
-  /** A button in place of the text. */
+  /** A button in place of the text; a double click presses it once, as it may do something else by then. */
   press?: ((row: Row) => void) | undefined;
   /** Whether the row has one; all have if left out. */
   hasPress?: (row: Row) => boolean;

@@ -302,6 +302,73 @@ test("a refresh of a source that is under way can be cancelled, also after a rel
   }, { before, token });
 });
 
+test("a double click reads a source and cancels nothing; a cancel that came too early can be asked for again", async () => {
+  const source = { name: "bills", kind: "vercel", state: "ok", rows: 0, refresh: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] };
+  const asked = [];
+  let end;
+  const ended = new Promise((resolve) => (end = resolve));
+  await on("/data", async (page) => {
+    await whole(page, "Data");
+    const table = page.getByRole("region", { name: "Sources, table", exact: true });
+    await table.getByRole("button", { name: "Run now", exact: true }).dblclick();
+    const button = table.getByRole("button", { name: "Cancel", exact: true });
+    await button.click();
+    await button.click();
+    await page.getByText("bills: cancelled. What was stored before stays.").waitFor();
+    assert.deepEqual(asked, ["refresh", "cancel", "cancel"]);
+  }, {
+    allow: /status of 409/,
+    before: (page) => page.route(/\/api\/v1\/sources[?/]/, async (route) => {
+      if (route.request().method() === "GET") return route.fulfill({ json: { rows: [source], next_cursor: null } });
+      const what = new URL(route.request().url()).pathname.split("/").at(-1);
+      const isFirst = !asked.includes(what);
+      asked.push(what);
+      if (what === "cancel" && isFirst) return route.fulfill({ json: source });
+      if (what === "cancel") end();
+      if (what === "cancel") return route.fulfill({ status: 202, json: { ...source, refresh: "running" } });
+      await ended;
+      const problem = { type: "run_cancelled", code: "run_cancelled", title: "Run cancelled", status: 409, detail: "cancelled by tok-1", request_id: "req-1" };
+      return route.fulfill({ status: 409, contentType: "application/problem+json", body: JSON.stringify(problem) });
+    }),
+  });
+});
+
+test("the button of a source that measures workspaces keeps the focus, and a look that fails leaves the sources in sight", async () => {
+  const source = { name: "app", kind: "postgres_snapshot", state: "ok", rows: 0, refresh: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] };
+  let end;
+  let fails = false;
+  let posts = 0;
+  const ended = new Promise((resolve) => (end = resolve));
+  await on("/data", async (page) => {
+    await whole(page, "Data");
+    const table = page.getByRole("region", { name: "Sources, table", exact: true });
+    const focused = (name) => table.getByRole("button", { name, exact: true }).evaluate((button) => button === document.activeElement);
+    await table.getByRole("button", { name: "Run now", exact: true }).focus();
+    await page.keyboard.press("Enter");
+    await table.getByRole("button", { name: "Reading …", exact: true }).waitFor();
+    assert.ok(await focused("Reading …"));
+    await page.keyboard.press("Enter");
+    fails = true;
+    end();
+    await page.getByText("The last read failed; below stands what was read before.").waitFor();
+    assert.ok(await focused("Run now"));
+    assert.equal(posts, 1);
+    fails = false;
+    await page.getByRole("button", { name: "Try again" }).click();
+    await whole(page, "Data");
+    assert.equal(await page.getByRole("alert").count(), 0);
+  }, {
+    allow: /status of 500/,
+    before: (page) => page.route(/\/api\/v1\/sources[?/]/, async (route) => {
+      if (route.request().method() === "GET" && fails) return route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify({ type: "internal", code: "internal", title: "Internal error", status: 500, detail: "on purpose", request_id: "req-1" }) });
+      if (route.request().method() === "GET") return route.fulfill({ json: { rows: [source], next_cursor: null } });
+      posts += 1;
+      await ended;
+      return route.fulfill({ json: { accepted: 24, duplicates: 0, rejected_total: 0, warnings: [] } });
+    }),
+  });
+});
+
 test("a refresh that somebody cancels is said to be cancelled, not to have failed", async () => {
   const source = { name: "bills", kind: "vercel", state: "ok", rows: 0, refresh: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] };
   let end;
