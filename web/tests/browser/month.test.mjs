@@ -145,6 +145,7 @@ test("the rules that would map most of it stand on the checklist as text, with t
       await page.getByRole("button", { name: "Copy rule 2" }).focus();
       await page.keyboard.press("Enter");
       await page.getByText("Rule 2 is copied").waitFor({ state: "attached" });
+      assert.equal(await page.getByRole("button", { name: "Copied rule 2" }).count(), 1, "its name is what it shows");
       assert.equal(await page.evaluate(() => navigator.clipboard.readText()), found.rules[1].toml);
       assert.equal(await page.locator("#app script").count(), 0);
       const table = `Unattributed cost of ${named(server.month)}`;
