@@ -15,7 +15,7 @@ export function reserved(id: string): string | null {
 }
 
 /** Letters that are written from the right, and marks that change the direction of what follows them. */
-const DIRECTED = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]/;
+const DIRECTED = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
 /** Returns a name that may stand beside other text: what it says of the direction of writing ends with it. */
 export function isolated(name: string): string {
