@@ -32,8 +32,8 @@ test("an owner sees own snapshots and own posted cost, and no name of a neighbou
     await page.locator("figure").nth(8).waitFor();
     const days = { from: "2026-10-30", to: "2026-11-28", filter: "tenant:initech" };
     const [current, posted] = ["current_rates", "posted"].map((view) => fixture.costs({ ...days, view }).rows[0]);
-    assert.equal(await page.locator("dd.large").getAttribute("title"), `${current.cost} USD`);
-    assert.equal(await page.locator("dd.posted").getAttribute("title"), `${posted.cost} USD`);
+    assert.equal(await page.locator(".facts div", { hasText: "estimate, not a bill" }).locator("dd").getAttribute("title"), `${current.cost} USD`);
+    assert.equal(await page.locator(".facts div", { hasText: "Posted to you" }).locator("dd").getAttribute("title"), `${posted.cost} USD`);
     const calls = page.getByRole("row", { name: /API calls/ });
     assert.match(await calls.innerText(), /step Nov 19/);
     assert.doesNotMatch(await page.locator("body").innerText(), /Acme|Globex/i);
