@@ -110,4 +110,9 @@ export function clusterPage(name: string): string {
   return `clusters/${encodeURIComponent(name)}`;
 }
 
+/** Returns an address of ours with the state of the ledger that it is to show; without one, as it is. */
+export function atState(path: string, asOf: string | undefined): string {
+  return asOf === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}asof=${encodeURIComponent(asOf)}`;
+}
+
 const capital = (word: string) => word.slice(0, 1).toLocaleUpperCase() + word.slice(1);

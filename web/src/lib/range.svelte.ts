@@ -2,6 +2,7 @@
 
 import type { Settings } from "./api.ts";
 import { type Days, range } from "./days.ts";
+import { atState } from "./pages.ts";
 import { router } from "./router.svelte.ts";
 
 export class PageRange {
@@ -27,6 +28,9 @@ export class PageRange {
     this.settings = settings;
     this.fallback = fallback;
   }
+
+  /** Returns an address of ours that shows the same state of the ledger. */
+  at = (path: string): string => atState(path, this.asOf);
 
   set = (value: string): void => {
     router.set({ r: value === this.fallback ? null : value });

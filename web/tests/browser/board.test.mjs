@@ -70,3 +70,27 @@ test(`${TENANTS} workspaces x ${DAYS} days: rows out of sight are not drawn, and
   await page.unrouteAll({ behavior: "ignoreErrors" });
   await close();
 });
+
+test("on a large board a row that opens stays where it is, although one above it closes", async () => {
+  const fixture = new Fixture({ tenants: 200 });
+  const { page, faults, close } = await open(browser, server, {});
+  await page.route("**/api/v1/**", (route) => fixture.answer(route));
+  await page.goto(`${server.url}/platform/cost?r=7d`);
+  await page.locator("tbody tr.row").first().waitFor();
+  const metrics = page.locator(".detail figure").nth(8);
+  await page.locator("tbody tr.row button.name").first().evaluate((button) => button.click());
+  await metrics.waitFor();
+  const box = page.locator(".scroll[aria-label*=table]").last();
+  await box.evaluate((all) => (all.scrollTop += all.querySelector(".detail").getBoundingClientRect().bottom - all.getBoundingClientRect().top + 20 * 36));
+  await metrics.waitFor({ state: "detached" });
+  const index = await box.evaluate((all) => [...all.querySelectorAll("tr.row")].find((row) => row.getBoundingClientRect().top > all.getBoundingClientRect().top + 150).getAttribute("aria-rowindex"));
+  const place = () => box.evaluate((all, at) => all.querySelector(`tr.row[aria-rowindex="${at}"]`).getBoundingClientRect().top - all.getBoundingClientRect().top, index);
+  const before = await place();
+  await page.locator(`tr.row[aria-rowindex="${index}"] button.name`).evaluate((button) => button.click());
+  await metrics.waitFor();
+  const moved = Math.abs((await place()) - before);
+  assert.ok(moved < 2, `it moved by ${moved} px`);
+  assert.deepEqual(faults, []);
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await close();
+});

@@ -201,6 +201,9 @@ test("overview, flow and posted cost as they were known before: what was posted 
       const answer = await asked(server, `/costs?${api("group_by=tenant&compare=prev&limit=12")}`);
       own.push(answer.rows.find(({ key }) => key.tenant === largest).cost);
       assert.deepEqual(await cells(page, "Largest workspaces", "Cost"), shown(answer.rows), address);
+      const states = await page.getByRole("region", { name: "Largest workspaces, table", exact: true }).locator("tbody a").evaluateAll((all) => all.map((link) => new URL(link.href).searchParams.get("asof")));
+      assert.deepEqual([...new Set(states)], [asof ?? null], "links lead to the same state");
+      if (asof) assert.equal(await page.getByText("ledger = imported bills").count(), 0, "an earlier state is compared with nothing");
       assert.equal(await banner(page), asof ? 1 : 0, address);
     });
     await saved("/flow", state, async ({ page, api, csv, address }) => {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { numbersAsText } from "../../src/lib/api.ts";
 import { fill } from "../../src/lib/capacity.ts";
-import { PAGES, firstPage, menuOf, pageAt } from "../../src/lib/pages.ts";
+import { PAGES, atState, firstPage, menuOf, pageAt } from "../../src/lib/pages.ts";
 import served from "../../../crates/ui/src/lib.rs?raw";
 
 const settings = (role: string, tenants: string[] | null = null) => ({ role, tenants, organisation: { name: "Demo", timezone: "UTC", reporting_currency: "USD", tenant_word: "workspace" }, today: "2026-11-28", snapshot: "00:10", tenant_links: [], version: "0.1.0" });
@@ -28,6 +28,11 @@ test("no two pages have the same key, and a menu shows a role only what it may s
   expect(titles("admin")).not.toContain("Month-end");
   expect(titles("tenant_viewer", ["acme"])).toEqual(["acme", "Usage"]);
   expect([firstPage("admin"), firstPage("tenant_owner")]).toEqual(["/", "/settings/usage"]);
+});
+
+test("an address keeps the state of the ledger that it is to show", () => {
+  expect([undefined, "2026-11-20", "posting:3"].map((state) => atState("tenants/acme", state))).toEqual(["tenants/acme", "tenants/acme?asof=2026-11-20", "tenants/acme?asof=posting%3A3"]);
+  expect(atState("ledger?t=entries", "2026-11-20")).toBe("ledger?t=entries&asof=2026-11-20");
 });
 
 test("numbers of JSON keep every digit, and texts stay as they are", () => {
