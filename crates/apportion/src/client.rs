@@ -15,6 +15,8 @@ pub const API: &str = "/api/v1";
 const PAGE_ROWS: &str = "1000";
 /// How the refusal of so many rows begins.
 const LIMIT_REFUSED: &str = "invalid_parameter: `limit`";
+/// How the problem begins of work that somebody cancelled.
+const CANCELLED: &str = "run_cancelled";
 
 /// Who answers.
 pub enum Client {
@@ -132,6 +134,11 @@ impl Call {
         }
         target
     }
+}
+
+/// Returns whether the server says that somebody cancelled what was asked for, which is no failure of it.
+pub fn is_cancelled(error: &anyhow::Error) -> bool {
+    error.to_string().starts_with(CANCELLED)
 }
 
 /// Returns the text with every byte that means something in a URL escaped.

@@ -241,11 +241,10 @@ pub async fn cancel_refresh(
         return Err(ApiError::parameter("name", detail));
     }
     app.refuse_sender(&name).await?;
-    let status = match app.providers.has(&name) {
+    let (status, is_under_way) = match app.providers.has(&name) {
         true => app.providers.cancel(&name, &admin.actor).await?,
         false => app.sources.cancel(&name, &admin.actor).await?,
     };
-    let is_under_way = status.refresh == Some(RunState::Running);
     app.told(&admin, ("source.cancel", &name), is_under_way, &to_api_source(&status)).await
 }
 

@@ -306,9 +306,23 @@ async fn a_refresh_under_way_is_told_to_end_wherever_it_is_carried_out() {
     assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("source.cancel"), asked_by.as_deref()));
     assert_eq!(newest["target"], "east");
 
-    let over = RefreshRow { status: "cancelled".to_owned(), finished_at: Some(refresh.created_at), ..refresh };
+    // Another server's began later and ended: the slow one is under way nevertheless.
+    let at = refresh.created_at;
+    let quick = RefreshRow { id: "refresh-quick".to_owned(), created_at: at + 1, ..refresh.clone() };
+    catalog.insert_refresh(&quick, 3_600_000_000).await.unwrap();
+    let quick = RefreshRow { status: "succeeded".to_owned(), finished_at: Some(at + 2), ..quick };
+    catalog.end_refresh(&quick).await.unwrap();
+    assert_eq!(of_source().await["refresh"], "running");
+    let rows = log(&app).await.len();
+    app.post("/sources/east/refresh/cancel", &json!({})).await.expect(202);
+    assert_eq!(log(&app).await.len(), rows + 1);
+
+    let over = RefreshRow { status: "cancelled".to_owned(), finished_at: Some(at + 3), ..refresh };
     catalog.end_refresh(&over).await.unwrap();
     let rows = log(&app).await.len();
+    let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(200).json();
+    assert_eq!((&told["refresh"], log(&app).await.len()), (&json!("succeeded"), rows));
+    catalog.insert_refresh(&RefreshRow { created_at: at + 4, ..over }, 0).await.unwrap();
     let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(200).json();
     assert_eq!((&told["refresh"], log(&app).await.len()), (&json!("cancelled"), rows));
     assert_eq!(of_source().await["refresh"], "cancelled");

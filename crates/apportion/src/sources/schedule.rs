@@ -1,4 +1,4 @@
-use crate::client::{Call, Client, percent_encode};
+use crate::client::{Call, Client, is_cancelled, percent_encode};
 use anyhow::Result;
 use domain::{Clock as _, Instant};
 use serde_json::Value;
@@ -74,8 +74,11 @@ impl SourceSchedule {
                     (next, AGAIN_AFTER)
                 }
             };
-            // What went wrong is in the log and in the status of the source already.
-            let next = if refreshed.is_ok() { next } else { next.min(now.plus_micros(again_after)) };
+            let next = match refreshed {
+                // What went wrong is in the log and in the status of the source already. What was cancelled went not wrong.
+                Err(error) if !is_cancelled(&error) => next.min(now.plus_micros(again_after)),
+                _ => next,
+            };
             self.due.insert(name_of(source).to_owned(), next);
         }
     }

@@ -48,11 +48,13 @@ pub(super) async fn collect(
         let tried = run.all(providers, &mut report).await;
         return tried.map(|()| report).map_err(not_collected);
     }
-    let mut row = state::begun(source, found, begun);
+    let row = state::begun(source, found, begun);
     context.catalog.put_source(&row).await?;
     let outcome = run.all(providers, &mut report).await;
     let now = context.clock.now();
     providers.0.figures.took(&source.name, now.micros() - begun.micros());
+    // Another server may have read the same source meanwhile.
+    let mut row = context.catalog.source(&source.name).await?.unwrap_or(row);
     state::stored(&mut row, &report, now);
     // Before the cursor is stored: a period that it calls final is not collected again.
     context.catalog.put_source_periods(&said_of_periods(source, &report, now)).await?;
@@ -60,7 +62,9 @@ pub(super) async fn collect(
         Ok(()) => state::succeeded(&mut row, &report, now),
         // It says nothing of the provider.
         Err(Stopped::Cancelled) => {
-            context.catalog.put_source(&row).await?;
+            if report.has_stored() {
+                context.catalog.put_source(&row).await?;
+            }
             return Err(not_collected(Stopped::Cancelled));
         }
         Err(Stopped::Failed(error)) => {

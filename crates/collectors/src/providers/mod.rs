@@ -252,15 +252,16 @@ impl Providers {
     }
 
     /// Asks for every collection from a source that is under way to end, in whichever process, and returns how the source
-    /// fared so far. Billing periods that were stored by then stay, and one that is being stored is stored as a whole.
+    /// fared so far, and whether any is under way. Billing periods that were stored by then stay, and one that is being
+    /// stored is stored as a whole.
     ///
     /// # Errors
     /// [`SourceError::NotFound`], or the catalog fails.
-    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<SourceStatus, SourceError> {
+    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<(SourceStatus, bool), SourceError> {
         let (entry, context) = (self.entry(name)?, &self.0.context);
         let now = context.clock.now();
-        context.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
-        Ok(self.status_of(entry, now).await?)
+        let is_under_way = context.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
+        Ok((self.status_of(entry, now).await?, is_under_way))
     }
 
     /// Collects from every source, all at once, and returns what became of each, in the order of the configuration. This

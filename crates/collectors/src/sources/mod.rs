@@ -113,15 +113,15 @@ impl Sources {
     }
 
     /// Asks for every refresh of a source that is under way to end, in whichever process, and returns how the source fared
-    /// so far. Hours that were taken by then stay.
+    /// so far, and whether any is under way. Hours that were taken by then stay.
     ///
     /// # Errors
     /// [`SourceError::NotFound`], or the catalog fails.
-    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<SourceStatus, SourceError> {
+    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<(SourceStatus, bool), SourceError> {
         let entry = self.entry(name)?;
         let now = self.clock.now();
-        self.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
-        self.status_of(&entry.source, now).await
+        let is_under_way = self.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
+        Ok((self.status_of(&entry.source, now).await?, is_under_way))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, SourceError> {

@@ -42,7 +42,9 @@ async fn cancelled(
 ) -> (Result<CollectReport, SourceError>, SourceStatus) {
     let telling = async {
         came.notified().await;
-        other.cancel(name, "ann").await.expect("a catalog")
+        let (told, is_told) = other.cancel(name, "ann").await.expect("a catalog");
+        assert!(is_told, "it is under way");
+        told
     };
     let both = async { tokio::join!(refresh(providers, name), telling) };
     tokio::time::timeout(PATIENCE, both).await.expect("nobody waits for what is cancelled")
@@ -71,8 +73,8 @@ async fn a_cancelled_collection_leaves_everything_as_it_was_whichever_process_is
     );
     let errors: u64 = providers.figures().await.expect("a catalog")["vercel"].errors.values().sum();
     assert_eq!(errors, 0);
-    let over = other.cancel("vercel", "bob").await.expect("a catalog");
-    assert_eq!(over.refresh, Some(RunState::Cancelled), "nothing is under way");
+    let (over, is_told) = other.cancel("vercel", "bob").await.expect("a catalog");
+    assert_eq!((over.refresh, is_told), (Some(RunState::Cancelled), false), "nothing is under way");
     given.server.then(|asked| Wire::Whole(charges(asked, &[10, 20, 30])));
     refresh(&providers, "vercel").await.expect("the wish to cancel was that of the refresh before");
     assert_eq!(status(&other).await.refresh, Some(RunState::Succeeded));
