@@ -191,11 +191,12 @@ mod tests {
 
     /// A server whose only source refuses to be read, by this code.
     fn refusing(code: &'static str) -> Client {
-        let sources = get(async || json!({ "rows": [{ "name": "bill", "kind": "vercel" }], "next_cursor": null }).to_string());
-        let refresh = post(async move || {
-            let body = json!({ "code": code, "detail": "it was not read" }).to_string();
-            (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], body)
-        });
+        let page = json!({ "rows": [{ "name": "bill", "kind": "vercel" }], "next_cursor": null }).to_string();
+        let problem = json!({ "code": code, "detail": "it was not read" }).to_string();
+        let json = "application/json";
+        let sources = get(move || std::future::ready(([(header::CONTENT_TYPE, json)], page)));
+        let refusal = (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], problem);
+        let refresh = post(move || std::future::ready(refusal));
         let api = axum::Router::new().route("/sources", sources).route("/sources/bill/refresh", refresh);
         Client::Local(axum::Router::new().nest(crate::client::API, api))
     }
@@ -203,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_source_whose_reading_was_cancelled_waits_for_its_turn() {
         assert!(collect(&refusing("run_cancelled")).await.is_ok(), "the night does not begin it again");
-        let failed = collect(&refusing("run_conflict")).await.expect_err("it was not read");
+        let failed = collect(&refusing("source_failed")).await.expect_err("it was not read");
         assert_eq!(failed.to_string(), "sources that could not be read: bill");
     }
 }

@@ -211,7 +211,9 @@ async fn a_cancelled_refresh_keeps_the_hours_that_it_took_and_says_nothing_of_th
         }
         given.sources.cancel("east", "ann").await.unwrap()
     };
-    let (refreshed, (told, is_told)) = tokio::join!(given.refresh(), telling);
+    let asked = Asked::default();
+    let ((report, refreshed), (told, is_told)) = tokio::join!(given.sources.refresh_as_far("east", &asked), telling);
+    assert_eq!(report.taken.accepted, 10, "what was taken is told");
     assert_eq!((told.refresh, is_told), (Some(RunState::Running), true));
     let error = refreshed.expect_err("the second piece never comes");
     assert!(matches!(&error, SourceError::Cancelled { by, .. } if by == "ann"), "{error}");
