@@ -274,9 +274,8 @@ async fn store_with_a_source() -> TestApp {
         prometheus: PrometheusSource { client, queries: Vec::new(), series_max: 1 },
     };
     let mut app = store().await;
-    let catalog = app.app.engine.catalog().clone();
-    app.app.sources = Sources::new(vec![source], catalog, app.clock.clone(), Arc::new(NoSink));
-    app.router = api::router(app.app.clone());
+    let (catalog, clock) = (app.app.engine.catalog().clone(), app.clock.clone());
+    app.change(|parts| parts.sources = Sources::new(vec![source], catalog, clock, Arc::new(NoSink)));
     app
 }
 

@@ -114,7 +114,8 @@ async fn a_cancelled_collection_takes_back_nothing_that_another_server_stored_me
         refresh(&other, "vercel").await.expect("a collection");
         other.cancel("vercel", "ann").await.expect("a catalog");
     };
-    let both = async { tokio::join!(slow.refresh_as_far("vercel", &CollectAsked::default()), telling) };
+    let asked = CollectAsked::default();
+    let both = async { tokio::join!(slow.refresh_as_far("vercel", &asked), telling) };
     let ((report, refused), ()) =
         tokio::time::timeout(PATIENCE, both).await.expect("nobody waits for what is cancelled");
     assert!(matches!(refused, Err(SourceError::Cancelled { .. })), "{refused:?}");
