@@ -226,6 +226,25 @@ impl Client {
     }
 }
 
+#[cfg(test)]
+impl Client {
+    /// Returns a client of a server whose only source, `bill`, refuses to be read, by this code.
+    pub fn refusing_a_source(code: &str) -> Self {
+        use axum::http::StatusCode;
+        use axum::routing::{get, post};
+        use serde_json::json;
+
+        let page = json!({ "rows": [{ "name": "bill", "kind": "vercel" }], "next_cursor": null }).to_string();
+        let problem = json!({ "code": code, "detail": "it was not read" }).to_string();
+        let page = ([(header::CONTENT_TYPE, "application/json")], page);
+        let refusal = (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], problem);
+        let sources = get(move || std::future::ready(page));
+        let refresh = post(move || std::future::ready(refusal));
+        let api = axum::Router::new().route("/sources", sources).route("/sources/bill/refresh", refresh);
+        Self::Local(axum::Router::new().nest(API, api))
+    }
+}
+
 async fn send_remote(http: &reqwest::Client, base: &str, token: Option<&str>, call: Call) -> Result<Answer> {
     let target = call.target(base);
     let mut request = http.request(call.method, &target).headers(call.headers);

@@ -186,25 +186,14 @@ pub async fn arrivals(client: &Client) -> Result<(Option<String>, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{StatusCode, header};
-    use axum::routing::{get, post};
-
-    /// A server whose only source refuses to be read, by this code.
-    fn refusing(code: &'static str) -> Client {
-        let page = json!({ "rows": [{ "name": "bill", "kind": "vercel" }], "next_cursor": null }).to_string();
-        let problem = json!({ "code": code, "detail": "it was not read" }).to_string();
-        let json = "application/json";
-        let sources = get(move || std::future::ready(([(header::CONTENT_TYPE, json)], page)));
-        let refusal = (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], problem);
-        let refresh = post(move || std::future::ready(refusal));
-        let api = axum::Router::new().route("/sources", sources).route("/sources/bill/refresh", refresh);
-        Client::Local(axum::Router::new().nest(crate::client::API, api))
-    }
 
     #[tokio::test]
     async fn a_source_whose_reading_was_cancelled_waits_for_its_turn() {
-        assert!(collect(&refusing("run_cancelled")).await.is_ok(), "the night does not begin it again");
-        let failed = collect(&refusing("source_failed")).await.expect_err("it was not read");
+        assert!(
+            collect(&Client::refusing_a_source("run_cancelled")).await.is_ok(),
+            "the night does not begin it again"
+        );
+        let failed = collect(&Client::refusing_a_source("source_failed")).await.expect_err("it was not read");
         assert_eq!(failed.to_string(), "sources that could not be read: bill");
     }
 }

@@ -126,6 +126,19 @@ mod tests {
         assert_eq!(after_interval(now, None), Instant::from_micros(i64::MAX));
     }
 
+    #[tokio::test]
+    async fn a_source_whose_reading_was_cancelled_waits_for_its_turn() {
+        let due_after = async |code: &str| {
+            let collectors = BTreeMap::from([("bill".to_owned(), None)]);
+            let mut schedule = SourceSchedule::new(Client::refusing_a_source(code), collectors);
+            schedule.read_due(&[serde_json::json!({ "name": "bill", "kind": "vercel" })]).await;
+            schedule.due["bill"]
+        };
+        let night = Instant::from_micros(i64::MAX);
+        assert_eq!(due_after("run_cancelled").await, night);
+        assert!(due_after("source_failed").await < night, "a failure is tried again");
+    }
+
     #[test]
     fn a_source_is_read_when_its_next_hour_rests_long_enough() {
         let check = |now: &str, every: i64, settle: i64, expected: &str| {
