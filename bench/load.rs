@@ -4,8 +4,8 @@
 //! nothing but the system calls. Request n goes over connection n modulo their number, one after the other.
 //!
 //! `load bare` is the other end of it: a server that reads whole requests and answers each the same, a thread for each
-//! connection, and does nothing else. It prints its address and serves until its input ends. What it reaches, no server can
-//! exceed by much with these requests on this machine. One file without dependencies: `scripts/bench` compiles it by itself.
+//! connection, and does nothing else. It prints its address and serves until its input ends. Its figures are what a plain
+//! server reaches with these requests on this machine. One file without dependencies: `scripts/bench` compiles it by itself.
 
 use std::error::Error;
 use std::io::{Read, Write};

@@ -25,7 +25,7 @@ use metering::live::{EventLog, Setup};
 use metering::meters::MeterSet;
 use metering::rules::{DimensionMap, EventRules, KnownTenants, TenantRules, UnknownTenants};
 use metering::streams::MetricMap;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use storage::catalog::Catalog;
@@ -46,13 +46,6 @@ impl Deref for App {
 
     fn deref(&self) -> &AppParts {
         &self.0
-    }
-}
-
-/// What is changed here, earlier clones do not see.
-impl DerefMut for App {
-    fn deref_mut(&mut self) -> &mut AppParts {
-        Arc::make_mut(&mut self.0)
     }
 }
 

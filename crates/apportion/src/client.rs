@@ -15,6 +15,8 @@ pub const API: &str = "/api/v1";
 const PAGE_ROWS: &str = "1000";
 /// How the refusal of so many rows begins.
 const LIMIT_REFUSED: &str = "invalid_parameter: `limit`";
+/// How the problem begins of work that somebody cancelled.
+const CANCELLED: &str = "run_cancelled";
 
 /// Who answers.
 pub enum Client {
@@ -134,6 +136,11 @@ impl Call {
     }
 }
 
+/// Returns whether the server says that somebody cancelled what was asked for, which is no failure of it.
+pub fn is_cancelled(error: &anyhow::Error) -> bool {
+    error.to_string().starts_with(CANCELLED)
+}
+
 /// Returns the text with every byte that means something in a URL escaped.
 pub fn percent_encode(text: &str) -> String {
     let escape = |byte: u8| match byte {
@@ -216,6 +223,25 @@ impl Client {
                 return Ok(rows);
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Client {
+    /// Returns a client of a server whose only source, `bill`, refuses to be read, by this code.
+    pub fn refusing_a_source(code: &str) -> Self {
+        use axum::http::StatusCode;
+        use axum::routing::{get, post};
+        use serde_json::json;
+
+        let page = json!({ "rows": [{ "name": "bill", "kind": "vercel" }], "next_cursor": null }).to_string();
+        let problem = json!({ "code": code, "detail": "it was not read" }).to_string();
+        let page = ([(header::CONTENT_TYPE, "application/json")], page);
+        let refusal = (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], problem);
+        let sources = get(move || std::future::ready(page));
+        let refresh = post(move || std::future::ready(refusal));
+        let api = axum::Router::new().route("/sources", sources).route("/sources/bill/refresh", refresh);
+        Self::Local(axum::Router::new().nest(API, api))
     }
 }
 

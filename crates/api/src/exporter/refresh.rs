@@ -57,18 +57,15 @@ impl App {
         let outcome = |name: String, error: Option<String>| RefreshedBody { name, error };
         let mut refreshed = Vec::new();
         for source in self.sources.list().await? {
-            let report = self.sources.refresh(&source.name, &Asked::default()).await;
-            let accepted = report.as_ref().map_or(0, |report| report.taken.accepted);
-            self.record_refresh(asking, &source.name, &[], accepted).await?;
-            refreshed.push(outcome(source.name, report.err().map(|error| error.to_string())));
+            let (report, done) = self.sources.refresh_as_far(&source.name, &Asked::default()).await;
+            self.record_refresh(asking, &source.name, &[], report.taken.accepted).await?;
+            refreshed.push(outcome(source.name, done.err().map(|error| error.to_string())));
         }
-        for (name, report) in self.providers.refresh_all().await {
-            if let Ok(report) = &report {
-                let changed = report.periods.iter().filter(|period| !period.unchanged);
-                let changed: Vec<&str> = changed.map(|period| period.period.as_str()).collect();
-                self.record_refresh(asking, &name, &changed, report.taken.accepted).await?;
-            }
-            refreshed.push(outcome(name, report.err().map(|error| error.to_string())));
+        for (report, done) in self.providers.refresh_all().await {
+            let changed = report.periods.iter().filter(|period| !period.unchanged);
+            let changed: Vec<&str> = changed.map(|period| period.period.as_str()).collect();
+            self.record_refresh(asking, &report.name, &changed, report.taken.accepted).await?;
+            refreshed.push(outcome(report.name, done.err().map(|error| error.to_string())));
         }
         refreshed.extend(self.measure_workspaces(asking).await?);
         Ok(refreshed)

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use collectors::providers::{CollectAsked, CollectReport, PeriodReport};
 use collectors::snapshots::senders;
-use collectors::sources::{Asked, QueryReport, RefreshReport, Rejection, SourceStatus};
+use collectors::sources::{Asked, QueryReport, RefreshReport, Rejection, SourceError, SourceStatus};
 use collectors::workspaces::{RunState, SnapshotRun, WorkspacesError};
 use domain::Instant;
 use serde::Serialize;
@@ -188,8 +188,9 @@ pub async fn refresh_source(
     let confirm = params.word("confirm", &[("false", false), ("true", true)])?;
     params.finish()?;
     if app.providers.has(&name) {
-        let report = app.providers.refresh(&name, &CollectAsked { from, dry_run, confirm }).await?;
-        return app.collected(&admin, &report).await;
+        let asked = CollectAsked { from, dry_run, confirm };
+        let (report, done) = app.providers.refresh_as_far(&name, &asked).await;
+        return app.collected(&admin, &report, done).await;
     }
     if confirm && app.reads(&name) {
         return Err(ApiError::parameter(
@@ -213,12 +214,15 @@ pub async fn refresh_source(
         };
         return json(&to_api_measured(&name, dry_run, &run));
     }
-    let report = app.sources.refresh(&name, &Asked { from, dry_run }).await?;
+    let (report, done) = app.sources.refresh_as_far(&name, &Asked { from, dry_run }).await;
     let body = to_api_report(&report);
+    // Also what was taken before it failed or was cancelled.
     if body.accepted > 0 {
-        let facts = serde_json::json!({ "from": body.from, "through": body.through, "accepted": body.accepted });
+        let through = body.through.as_ref().filter(|_| done.is_ok());
+        let facts = serde_json::json!({ "from": body.from, "through": through, "accepted": body.accepted });
         app.record(&admin, "source.refresh", &name, crate::audit::NOTHING, Some(&facts)).await?;
     }
+    done?;
     json(&body)
 }
 
@@ -241,11 +245,10 @@ pub async fn cancel_refresh(
         return Err(ApiError::parameter("name", detail));
     }
     app.refuse_sender(&name).await?;
-    let status = match app.providers.has(&name) {
+    let (status, is_under_way) = match app.providers.has(&name) {
         true => app.providers.cancel(&name, &admin.actor).await?,
         false => app.sources.cancel(&name, &admin.actor).await?,
     };
-    let is_under_way = status.refresh == Some(RunState::Running);
     app.told(&admin, ("source.cancel", &name), is_under_way, &to_api_source(&status)).await
 }
 
@@ -264,8 +267,13 @@ impl App {
         self.sources.has(source) || self.providers.has(source) || self.workspaces.has(source)
     }
 
-    /// Answers with what a collector did, and records it if anything is another one than before.
-    async fn collected(&self, admin: &PlatformAdmin, report: &CollectReport) -> Result<Response, ApiError> {
+    /// Answers with what a collector did, or why it did no more, and records it if anything is another one than before.
+    async fn collected(
+        &self,
+        admin: &PlatformAdmin,
+        report: &CollectReport,
+        done: Result<(), SourceError>,
+    ) -> Result<Response, ApiError> {
         let body = to_api_collected(report);
         let has_changed = body.periods.iter().any(|period| !period.unchanged) || body.accepted > 0;
         if has_changed && !body.dry_run {
@@ -273,6 +281,7 @@ impl App {
             let facts = serde_json::json!({ "billing_periods": periods, "accepted": body.accepted });
             self.record(admin, "source.refresh", &report.name, crate::audit::NOTHING, Some(&facts)).await?;
         }
+        done?;
         json(&body)
     }
 

@@ -85,7 +85,8 @@ pub struct SuggestedRuleBody {
 pub struct UnattributedBody {
     /// What it is made of, by currency, the dearest first; the rows of all pages add up to `totals`.
     pub rows: Vec<UnattributedRowBody>,
-    /// Whether there were more kinds of lines than are told apart: those beyond are in the row of their pool.
+    /// Whether there were more kinds of lines than are told apart: `rules` look at no tags of those beyond, and of yet more only
+    /// the pool is told.
     pub truncated: bool,
     /// The sums by currency.
     pub totals: Vec<UnattributedTotalBody>,

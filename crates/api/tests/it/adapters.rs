@@ -27,8 +27,7 @@ async fn start() -> TestApp {
     let described = given("workflow", "$.object_attributes.description");
     let gitlab = AdapterRule::new(AdapterKind::Gitlab, &described, Some("Workflow-Id: *")).unwrap();
     let secrets = [AdapterKind::Github, AdapterKind::Gitlab].map(|kind| (kind, SECRET.to_owned()));
-    app.app.adapters = Arc::new(AdapterSetup::new(Adapters::new([github, gitlab]), secrets));
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.adapters = Arc::new(AdapterSetup::new(Adapters::new([github, gitlab]), secrets)));
     app
 }
 

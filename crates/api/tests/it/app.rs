@@ -163,6 +163,14 @@ impl TestApp {
         Self { router: api::router(app.clone()), app, clock, admin, folder }
     }
 
+    /// Changes parts of the app; earlier clones of it do not see that.
+    pub fn change(&mut self, change: impl FnOnce(&mut AppParts)) {
+        let mut parts = AppParts::clone(&self.app);
+        change(&mut parts);
+        self.app = App::from(parts);
+        self.router = api::router(self.app.clone());
+    }
+
     /// Returns the folder of lake and catalog.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -1,12 +1,17 @@
 //! Whatever changes something leaves a row that says who, what, before and after; made from the router.
 
 use crate::app::{NoSink, POLICY, TestApp, bill, event};
-use collectors::prometheus::{Auth, ClientOptions, PrometheusClient, PrometheusSource, Secret};
-use collectors::sources::{Source, Sources};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use collectors::prometheus::{Auth, ClientOptions, PrometheusClient, PrometheusSource, Secret, UsageQuery};
+use collectors::sources::{SinkError, Source, Sources, Taken, UsagePoint, UsageSink};
 use domain::Clock as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use storage::catalog::{RefreshRow, RunRow, SnapshotRunRow};
 
@@ -254,35 +259,85 @@ async fn a_snapshot_run_under_way_is_told_to_end_wherever_it_is_carried_out() {
     assert_eq!((&told["status"], log(&app).await.len()), (&json!("cancelled"), rows));
 }
 
-/// A store with a source of usage; nobody asks its server for anything.
-async fn store_with_a_source() -> TestApp {
+/// A store with a source of usage that this server answers, two hours of which are read one after the other.
+async fn store_with_a_source(url: &str, sink: Arc<dyn UsageSink>) -> TestApp {
     let options = ClientOptions {
-        url: Secret::Text("http://127.0.0.1:9".to_owned()),
+        url: Secret::Text(url.to_owned()),
         auth: Auth::Nobody,
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(20),
         retries: 0,
         retry_wait: Duration::ZERO,
-        response_bytes_max: 1,
+        response_bytes_max: 1 << 20,
     };
     let client = PrometheusClient::new(options).unwrap();
+    let query = UsageQuery {
+        name: "cpu".to_owned(),
+        meter: "cpu_core_hours".to_owned(),
+        expression: "sum by (tenant) (increase(x[1h]))".to_owned(),
+        tenant_label: "tenant".to_owned(),
+        cluster: None,
+        attributes: BTreeMap::new(),
+    };
     let source = Source {
         name: "east".to_owned(),
         every: Duration::from_secs(3600),
         settle: Duration::ZERO,
-        backfill_hours: 1,
+        backfill_hours: 2,
         chunk_hours: 1,
-        prometheus: PrometheusSource { client, queries: Vec::new(), series_max: 1 },
+        prometheus: PrometheusSource { client, queries: vec![query], series_max: 1 },
     };
     let mut app = store().await;
-    let catalog = app.app.engine.catalog().clone();
-    app.app.sources = Sources::new(vec![source], catalog, app.clock.clone(), Arc::new(NoSink));
-    app.router = api::router(app.app.clone());
+    let (catalog, clock) = (app.app.engine.catalog().clone(), app.clock.clone());
+    app.change(|parts| parts.sources = Sources::new(vec![source], catalog, clock, sink));
     app
+}
+
+/// Takes whatever it is given.
+struct AnySink;
+
+impl UsageSink for AnySink {
+    fn take<'a>(&'a self, points: &'a [UsagePoint]) -> BoxFuture<'a, Result<Taken, SinkError>> {
+        let taken = Taken { accepted: points.len() as u64, ..Taken::default() };
+        async move { Ok(taken) }.boxed()
+    }
+}
+
+/// The address of a server that answers the first request with a value and refuses all others.
+async fn refusing_after_one() -> String {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let answer = move |form: String| {
+        let start = url::form_urlencoded::parse(form.as_bytes()).find(|(name, _)| name == "start");
+        let time = start.map_or(0, |(_, seconds)| seconds.parse::<i64>().unwrap());
+        let series = json!([{ "metric": { "tenant": "acme" }, "values": [[time, "3"]] }]);
+        let body = json!({ "status": "success", "data": { "resultType": "matrix", "result": series } });
+        let status = match requests.fetch_add(1, Ordering::Relaxed) {
+            0 => StatusCode::OK,
+            _ => StatusCode::FORBIDDEN,
+        };
+        std::future::ready((status, [(CONTENT_TYPE, JSON)], body.to_string()))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn what_a_refresh_took_before_it_failed_is_in_the_log() {
+    let app = store_with_a_source(&refusing_after_one().await, Arc::new(AnySink)).await;
+    app.post("/sources/east/refresh", &json!({})).await.expect_problem(502, "source_failed");
+    let newest = log(&app).await.swap_remove(0);
+    assert_eq!((&newest["action"], &newest["target"]), (&json!("source.refresh"), &json!("east")));
+    assert_eq!((&newest["after"]["accepted"], &newest["after"]["through"]), (&json!(1), &Value::Null));
+    let rows = log(&app).await.len();
+    app.post("/sources/east/refresh", &json!({})).await.expect_problem(502, "source_failed");
+    assert_eq!(log(&app).await.len(), rows, "nothing was taken");
 }
 
 #[tokio::test]
 async fn a_refresh_under_way_is_told_to_end_wherever_it_is_carried_out() {
-    let app = store_with_a_source().await;
+    let app = store_with_a_source("http://127.0.0.1:9", Arc::new(NoSink)).await;
     let catalog = app.app.engine.catalog();
     let of_source = async || app.get("/sources").await.expect(200).json()["rows"][0].clone();
     assert_eq!(of_source().await["refresh"], Value::Null);
@@ -306,9 +361,23 @@ async fn a_refresh_under_way_is_told_to_end_wherever_it_is_carried_out() {
     assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("source.cancel"), asked_by.as_deref()));
     assert_eq!(newest["target"], "east");
 
-    let over = RefreshRow { status: "cancelled".to_owned(), finished_at: Some(refresh.created_at), ..refresh };
+    // Another server's began later and ended: the slow one is under way nevertheless.
+    let at = refresh.created_at;
+    let quick = RefreshRow { id: "refresh-quick".to_owned(), created_at: at + 1, ..refresh.clone() };
+    catalog.insert_refresh(&quick, 3_600_000_000).await.unwrap();
+    let quick = RefreshRow { status: "succeeded".to_owned(), finished_at: Some(at + 2), ..quick };
+    catalog.end_refresh(&quick).await.unwrap();
+    assert_eq!(of_source().await["refresh"], "running");
+    let rows = log(&app).await.len();
+    app.post("/sources/east/refresh/cancel", &json!({})).await.expect(202);
+    assert_eq!(log(&app).await.len(), rows + 1);
+
+    let over = RefreshRow { status: "cancelled".to_owned(), finished_at: Some(at + 3), ..refresh };
     catalog.end_refresh(&over).await.unwrap();
     let rows = log(&app).await.len();
+    let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(200).json();
+    assert_eq!((&told["refresh"], log(&app).await.len()), (&json!("succeeded"), rows));
+    catalog.insert_refresh(&RefreshRow { created_at: at + 4, ..over }, 0).await.unwrap();
     let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(200).json();
     assert_eq!((&told["refresh"], log(&app).await.len()), (&json!("cancelled"), rows));
     assert_eq!(of_source().await["refresh"], "cancelled");

@@ -46,8 +46,7 @@ fn atoms(text: &str) -> i128 {
 /// Three tenants on a shared cluster, and a line that no pool takes.
 async fn given(tenants_max: usize, limits: Vec<ProviderLimit>) -> TestApp {
     let mut app = TestApp::start().await;
-    app.app.exporter = Exporter::new(tenants_max, limits.into());
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.exporter = Exporter::new(tenants_max, limits.into()));
     app.given_policy(POLICY).await;
     app.given_bill("aws", &[("shared-west-us", "2026-11-18", "100.01"), ("other", "2026-11-17", "7.50")]).await;
     let used = |tenant, hours| ("shared-west-us", tenant, "2026-11-18", "cpu_core_hours", hours);

@@ -128,8 +128,7 @@ async fn prices_of_the_environment_change_the_whole_history_and_no_entry() {
         name: "APPORTION_USAGE_UNIT_COSTS",
         read: Arc::new(move || Ok::<_, String>(read.lock().unwrap().clone())),
     };
-    app.app.engine = app.app.engine.clone().with_unit_costs(Some(costs_of));
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.engine = parts.engine.clone().with_unit_costs(Some(costs_of)));
 
     let answer = current(&app, "").await;
     assert_eq!(costs(&answer, "tenant"), ["acme 70.00", "globex 10.00"]);

@@ -38,8 +38,7 @@ async fn start(limits: ApiLimits) -> TestApp {
         rule("queries_total", "log_queries", None),
         rule("level", "member_count", None),
     ];
-    app.app.metrics = Arc::new(MetricMap::new(rules).unwrap());
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.metrics = Arc::new(MetricMap::new(rules).unwrap()));
     app
 }
 
@@ -288,8 +287,7 @@ async fn otlp_errors_are_a_status_in_the_encoding_of_the_request() {
 #[tokio::test]
 async fn who_sends_too_much_is_told_when_to_try_again_and_loses_nothing() {
     let mut app = start(ApiLimits::default()).await;
-    app.app.rates = Arc::new(EventRates::new(1));
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.rates = Arc::new(EventRates::new(1)));
     let send = async |points: &[(u64, &str)]| {
         push(&app, OTLP, &[("content-type", JSON)], export("tokens", 2, points).to_string().into_bytes()).await
     };

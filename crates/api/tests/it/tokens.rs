@@ -112,8 +112,7 @@ async fn roles_and_tenants_of_a_new_token_must_fit() {
 async fn the_operators_own_token_and_wrong_ones() {
     let mut app = TestApp::start().await;
     let own = "operator-token-0123456789-0123456789";
-    app.app.admin_token = Some(own.parse().unwrap());
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.admin_token = Some(own.parse().unwrap()));
     app.get_as(own, "/tokens").await.expect(200);
     let nearly = app.admin.replace("apn_", "apn-");
     for wrong in ["operator-token-0123456789-012345678X", "", "apn_wrong", &nearly] {

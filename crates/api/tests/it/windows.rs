@@ -236,8 +236,7 @@ async fn events_dropped_in_two_hundred_days_never_reverse_a_posted_window() {
     const HOUR: i64 = 3_600;
     let mut app = started().await;
     let rule = CompactionRule::default();
-    app.app.upkeep = Arc::new(Upkeep::new(rule, EVENTS_DAYS, 7 * SECONDS_PER_DAY, SECONDS_PER_DAY));
-    app.router = api::router(app.app.clone());
+    app.change(|parts| parts.upkeep = Arc::new(Upkeep::new(rule, EVENTS_DAYS, 7 * SECONDS_PER_DAY, SECONDS_PER_DAY)));
     let start: Day = "2026-11-21".parse().unwrap();
     let key = |day: Day| format!("g-{day}");
     let mut dropped = BTreeSet::new();

@@ -1,4 +1,4 @@
-use crate::client::{Call, Client, percent_encode};
+use crate::client::{Call, Client, is_cancelled, percent_encode};
 use crate::sources::is_collected;
 use anyhow::{Result, bail};
 use domain::Day;
@@ -115,9 +115,14 @@ async fn collect(client: &Client) -> Result<()> {
             continue;
         }
         let name = source["name"].as_str().unwrap_or_default();
-        // What went wrong is in the log and in the status of the source already.
-        if client.json(Call::post(format!("/sources/{}/refresh", percent_encode(name)))).await.is_err() {
-            failed.push(name.to_owned());
+        match client.json(Call::post(format!("/sources/{}/refresh", percent_encode(name)))).await {
+            Ok(_) => {}
+            // Whoever cancelled it does not want it to begin again at once.
+            Err(error) if is_cancelled(&error) => {
+                tracing::info!(source = name, "source {name} was not read to its end: {error}");
+            }
+            // What went wrong is in the log and in the status of the source already.
+            Err(_) => failed.push(name.to_owned()),
         }
     }
     if !failed.is_empty() {
@@ -176,4 +181,19 @@ pub async fn arrivals(client: &Client) -> Result<(Option<String>, String)> {
     let sources = client.all_rows("/sources", &[]).await?;
     let taken: Vec<String> = sources.iter().map(|source| format!("{}={}", source["name"], source["rows"])).collect();
     Ok((import, taken.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_whose_reading_was_cancelled_waits_for_its_turn() {
+        assert!(
+            collect(&Client::refusing_a_source("run_cancelled")).await.is_ok(),
+            "the night does not begin it again"
+        );
+        let failed = collect(&Client::refusing_a_source("source_failed")).await.expect_err("it was not read");
+        assert_eq!(failed.to_string(), "sources that could not be read: bill");
+    }
 }

@@ -1,4 +1,4 @@
-use crate::client::{Call, Client, percent_encode};
+use crate::client::{Call, Client, is_cancelled, percent_encode};
 use anyhow::Result;
 use domain::{Clock as _, Instant};
 use serde_json::Value;
@@ -74,8 +74,11 @@ impl SourceSchedule {
                     (next, AGAIN_AFTER)
                 }
             };
-            // What went wrong is in the log and in the status of the source already.
-            let next = if refreshed.is_ok() { next } else { next.min(now.plus_micros(again_after)) };
+            let next = match refreshed {
+                // What went wrong is in the log and in the status of the source already. What was cancelled went not wrong.
+                Err(error) if !is_cancelled(&error) => next.min(now.plus_micros(again_after)),
+                _ => next,
+            };
             self.due.insert(name_of(source).to_owned(), next);
         }
     }
@@ -121,6 +124,19 @@ mod tests {
         let next = after_interval(now, Some(Duration::from_secs(3600)));
         assert_eq!(next.to_string(), "2026-11-20T11:05:00Z");
         assert_eq!(after_interval(now, None), Instant::from_micros(i64::MAX));
+    }
+
+    #[tokio::test]
+    async fn a_source_whose_reading_was_cancelled_waits_for_its_turn() {
+        let due_after = async |code: &str| {
+            let collectors = BTreeMap::from([("bill".to_owned(), None)]);
+            let mut schedule = SourceSchedule::new(Client::refusing_a_source(code), collectors);
+            schedule.read_due(&[serde_json::json!({ "name": "bill", "kind": "vercel" })]).await;
+            schedule.due["bill"]
+        };
+        let night = Instant::from_micros(i64::MAX);
+        assert_eq!(due_after("run_cancelled").await, night);
+        assert!(due_after("source_failed").await < night, "a failure is tried again");
     }
 
     #[test]

@@ -49,10 +49,21 @@ impl FileSet {
 
     /// Completes and syncs all files. Returns them by key.
     pub async fn finish(mut self) -> Result<BTreeMap<ImportKey, Vec<NewFile>>, LakeError> {
+        self.complete().await?;
+        Ok(self.finished)
+    }
+
+    /// Completes and syncs all files.
+    pub async fn complete(&mut self) -> Result<(), LakeError> {
         for ((key, _), writer) in std::mem::take(&mut self.open) {
             self.finished.entry(key).or_default().push(writer.finish().await?);
         }
-        Ok(self.finished)
+        Ok(())
+    }
+
+    /// Returns the files that are complete, by key; the others are given up.
+    pub fn into_finished(self) -> BTreeMap<ImportKey, Vec<NewFile>> {
+        self.finished
     }
 }
 

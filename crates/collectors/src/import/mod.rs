@@ -149,11 +149,12 @@ pub async fn import_focus_unless(
             }
         };
         let missing = changed.iter().filter(|key| !written.contains_key(key)).cloned().collect();
-        written.extend(write::write_keys(context, &import_id, &files, &analysis, missing, &watch).await?);
+        let writing = write::write_keys(context, &import_id, &files, &analysis, missing, &watch, &mut written).await;
         // The last moment: what is committed is committed as a whole.
-        if cancel.is_asked() {
+        if let Err(error) = writing.and_then(|()| if cancel.is_asked() { Err(ImportError::Cancelled) } else { Ok(()) })
+        {
             discard(&context.lake, written).await;
-            return Err(ImportError::Cancelled);
+            return Err(error);
         }
 
         let report = report::imported(&import_id, &analysis, &stored, &changed);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use storage::lake::NewFile;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::analysis::{KeyLookup, SetRow, interrupted, read_set};
 use super::{Analysis, ImportContext, Watch};
@@ -24,8 +25,8 @@ const FILE_BYTES: (u64, u64) = (2 * 1024 * 1024, 40 * 1024 * 1024);
 /// Encoded bytes of a row, roughly.
 const ROW_BYTES: u64 = 400;
 
-/// Writes the lines of these keys. Many keys are written in several readings, so that the number of
-/// files under way, and with it memory, stays bounded.
+/// Writes the lines of these keys, and adds their files to `written`, also those that were complete when it failed. Many keys
+/// are written in several readings, so that the number of files under way, and with it memory, stays bounded.
 pub(super) async fn write_keys(
     context: &ImportContext,
     import_id: &str,
@@ -33,10 +34,10 @@ pub(super) async fn write_keys(
     analysis: &Arc<Analysis>,
     keys: Vec<ImportKey>,
     watch: &Watch,
-) -> Result<BTreeMap<ImportKey, Vec<NewFile>>, ImportError> {
-    let mut written = BTreeMap::new();
+    written: &mut BTreeMap<ImportKey, Vec<NewFile>>,
+) -> Result<(), ImportError> {
     for group in groups(analysis, keys) {
-        let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
+        let (sender, receiver) = mpsc::channel(BATCHES_MAX);
         let reader = Reader {
             context: context.clone(),
             import_id: import_id.to_owned(),
@@ -47,13 +48,24 @@ pub(super) async fn write_keys(
         };
         let reading = tokio::task::spawn_blocking(move || reader.run(&group));
         let mut file_set = FileSet::new(context.lake.clone());
-        while let Some(batch) = receiver.recv().await {
-            file_set.write(batch).await?;
-        }
-        reading.await.map_err(interrupted)??;
-        written.extend(file_set.finish().await?);
+        let filled = fill(&mut file_set, receiver, reading).await;
+        written.extend(file_set.into_finished());
+        filled?;
     }
-    Ok(written)
+    Ok(())
+}
+
+/// Writes what a reading sends, and completes the files once it has ended well.
+async fn fill(
+    file_set: &mut FileSet,
+    mut batches: mpsc::Receiver<FileBatch>,
+    reading: JoinHandle<Result<(), ImportError>>,
+) -> Result<(), ImportError> {
+    while let Some(batch) = batches.recv().await {
+        file_set.write(batch).await?;
+    }
+    reading.await.map_err(interrupted)??;
+    file_set.complete().await.map_err(ImportError::from)
 }
 
 /// Divides the keys so that each group's files fit into memory together.

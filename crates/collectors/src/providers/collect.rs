@@ -26,18 +26,18 @@ const POINTS_AT_ONCE: usize = 5_000;
 /// Letters of `2026-10` in the name of a period, which may name a day.
 const MONTH_LETTERS: usize = 7;
 
-/// Collects from a source; the caller holds its turn.
+/// Collects from a source; the caller holds its turn. The report also says what was stored before it failed.
 pub(super) async fn collect(
     providers: &Providers,
     entry: &Entry,
     asked: &CollectAsked,
     cancel: &Cancel,
-) -> Result<CollectReport, SourceError> {
+    report: &mut CollectReport,
+) -> Result<(), SourceError> {
     let (context, source) = (&providers.0.context, &entry.source);
     let begun = context.clock.now();
     check_from(asked, begun)?;
     let found = context.catalog.source(&source.name).await?;
-    let mut report = CollectReport { name: source.name.clone(), dry_run: asked.dry_run, ..CollectReport::default() };
     let (cursor, last_success) = (Cursor::of(found.as_ref()), last_success(&found));
     let run = Run { context, entry, asked, cursor, last_success, cancel };
     let not_collected = |stopped: Stopped| match stopped {
@@ -45,22 +45,25 @@ pub(super) async fn collect(
         Stopped::Cancelled => SourceError::cancelled(&source.name, cancel),
     };
     if asked.dry_run {
-        let tried = run.all(providers, &mut report).await;
-        return tried.map(|()| report).map_err(not_collected);
+        return run.all(providers, report).await.map_err(not_collected);
     }
-    let mut row = state::begun(source, found, begun);
+    let row = state::begun(source, found, begun);
     context.catalog.put_source(&row).await?;
-    let outcome = run.all(providers, &mut report).await;
+    let outcome = run.all(providers, report).await;
     let now = context.clock.now();
     providers.0.figures.took(&source.name, now.micros() - begun.micros());
-    state::stored(&mut row, &report, now);
+    // Another server may have read the same source meanwhile.
+    let mut row = context.catalog.source(&source.name).await?.unwrap_or(row);
+    state::stored(&mut row, report, now);
     // Before the cursor is stored: a period that it calls final is not collected again.
-    context.catalog.put_source_periods(&said_of_periods(source, &report, now)).await?;
+    context.catalog.put_source_periods(&said_of_periods(source, report, now)).await?;
     match outcome {
-        Ok(()) => state::succeeded(&mut row, &report, now),
+        Ok(()) => state::succeeded(&mut row, report, now),
         // It says nothing of the provider.
         Err(Stopped::Cancelled) => {
-            context.catalog.put_source(&row).await?;
+            if report.has_stored() {
+                context.catalog.put_source(&row).await?;
+            }
             return Err(not_collected(Stopped::Cancelled));
         }
         Err(Stopped::Failed(error)) => {
@@ -77,7 +80,7 @@ pub(super) async fn collect(
     for warning in &report.warnings {
         tracing::warn!(source = source.name, warning, "source {}: {warning}", source.name);
     }
-    Ok(report)
+    Ok(())
 }
 
 /// What the collector says of the bills that it stored. Files say nothing of the kind, and what has no bill needs no word.

@@ -230,14 +230,26 @@ impl Providers {
     /// [`SourceError`]; then the status of the source says the same, and what was collected before stays. A collection that
     /// was cancelled leaves the status as it was.
     pub async fn refresh(&self, name: &str, asked: &CollectAsked) -> Result<CollectReport, SourceError> {
-        let entry = self.entry(name)?;
+        let (report, done) = self.refresh_as_far(name, asked).await;
+        done.map(|()| report)
+    }
+
+    /// As [`Self::refresh`], but the report also says what was stored when the collection fails or is cancelled.
+    pub async fn refresh_as_far(&self, name: &str, asked: &CollectAsked) -> (CollectReport, Result<(), SourceError>) {
+        let mut report = CollectReport { name: name.to_owned(), dry_run: asked.dry_run, ..CollectReport::default() };
+        let done = self.refresh_into(asked, &mut report).await;
+        (report, done)
+    }
+
+    async fn refresh_into(&self, asked: &CollectAsked, report: &mut CollectReport) -> Result<(), SourceError> {
+        let entry = self.entry(&report.name)?;
         if asked.dry_run {
             // It stores nothing, so nobody has to know of it.
-            return self.in_turn(entry, asked, &Cancel::default()).await;
+            return self.in_turn(entry, asked, &Cancel::default(), report).await;
         }
         let context = &self.0.context;
-        let under_way = UnderWay::begin(&context.catalog, &*context.clock, name).await?;
-        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel())).await
+        let under_way = UnderWay::begin(&context.catalog, &*context.clock, &entry.source.name).await?;
+        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel(), report)).await
     }
 
     async fn in_turn(
@@ -245,34 +257,32 @@ impl Providers {
         entry: &Entry,
         asked: &CollectAsked,
         cancel: &Cancel,
-    ) -> Result<CollectReport, SourceError> {
+        report: &mut CollectReport,
+    ) -> Result<(), SourceError> {
         let turn = cancel.unless(entry.turn.lock()).await;
         let _turn = turn.ok_or_else(|| SourceError::cancelled(&entry.source.name, cancel))?;
-        collect::collect(self, entry, asked, cancel).await
+        collect::collect(self, entry, asked, cancel, report).await
     }
 
     /// Asks for every collection from a source that is under way to end, in whichever process, and returns how the source
-    /// fared so far. Billing periods that were stored by then stay, and one that is being stored is stored as a whole.
+    /// fared so far, and whether any is under way. Billing periods that were stored by then stay, and one that is being
+    /// stored is stored as a whole.
     ///
     /// # Errors
     /// [`SourceError::NotFound`], or the catalog fails.
-    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<SourceStatus, SourceError> {
+    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<(SourceStatus, bool), SourceError> {
         let (entry, context) = (self.entry(name)?, &self.0.context);
         let now = context.clock.now();
-        context.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
-        Ok(self.status_of(entry, now).await?)
+        let is_under_way = context.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
+        Ok((self.status_of(entry, now).await?, is_under_way))
     }
 
     /// Collects from every source, all at once, and returns what became of each, in the order of the configuration. This
     /// is what `POST /refresh` of the exporter does.
-    pub async fn refresh_all(&self) -> Vec<(String, Result<CollectReport, SourceError>)> {
-        let asked = CollectAsked::default();
+    pub async fn refresh_all(&self) -> Vec<(CollectReport, Result<(), SourceError>)> {
         let refresh = |entry: &Entry| {
-            let (providers, asked, name) = (self.clone(), asked.clone(), entry.source.name.clone());
-            async move {
-                let report = providers.refresh(&name, &asked).await;
-                (name, report)
-            }
+            let (providers, name) = (self.clone(), entry.source.name.clone());
+            async move { providers.refresh_as_far(&name, &CollectAsked::default()).await }
         };
         futures::future::join_all(self.0.entries.iter().map(refresh)).await
     }

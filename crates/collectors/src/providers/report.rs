@@ -31,6 +31,13 @@ pub struct CollectReport {
     pub versions: BTreeMap<String, String>,
 }
 
+impl CollectReport {
+    /// Returns whether anything was stored.
+    pub(super) fn has_stored(&self) -> bool {
+        !self.dry_run && (!self.periods.is_empty() || !self.versions.is_empty() || self.taken.accepted > 0)
+    }
+}
+
 /// What was read of one billing period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeriodReport {

@@ -113,15 +113,15 @@ impl Sources {
     }
 
     /// Asks for every refresh of a source that is under way to end, in whichever process, and returns how the source fared
-    /// so far. Hours that were taken by then stay.
+    /// so far, and whether any is under way. Hours that were taken by then stay.
     ///
     /// # Errors
     /// [`SourceError::NotFound`], or the catalog fails.
-    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<SourceStatus, SourceError> {
+    pub async fn cancel(&self, name: &str, requested_by: &str) -> Result<(SourceStatus, bool), SourceError> {
         let entry = self.entry(name)?;
         let now = self.clock.now();
-        self.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
-        self.status_of(&entry.source, now).await
+        let is_under_way = self.catalog.cancel_refreshes(name, requested_by, now.micros()).await?;
+        Ok((self.status_of(&entry.source, now).await?, is_under_way))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, SourceError> {
@@ -141,22 +141,40 @@ impl Sources {
     /// [`SourceError`]; then the status of the source says the same, and the next refresh begins where this one did. One that
     /// was cancelled leaves the status as it was.
     pub async fn refresh(&self, name: &str, asked: &Asked) -> Result<RefreshReport, SourceError> {
-        let entry = self.entry(name)?;
-        if asked.dry_run {
-            // It stores nothing, so nobody has to know of it.
-            return self.in_turn(entry, asked, &Cancel::default()).await;
-        }
-        let under_way = UnderWay::begin(&self.catalog, &*self.clock, name).await?;
-        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel())).await
+        let (report, done) = self.refresh_as_far(name, asked).await;
+        done.map(|()| report)
     }
 
-    async fn in_turn(&self, entry: &Entry, asked: &Asked, cancel: &Cancel) -> Result<RefreshReport, SourceError> {
+    /// As [`Self::refresh`], but the report also says what was taken when the refresh fails or is cancelled.
+    pub async fn refresh_as_far(&self, name: &str, asked: &Asked) -> (RefreshReport, Result<(), SourceError>) {
+        let mut report = RefreshReport { name: name.to_owned(), dry_run: asked.dry_run, ..RefreshReport::default() };
+        let done = self.refresh_into(asked, &mut report).await;
+        (report, done)
+    }
+
+    async fn refresh_into(&self, asked: &Asked, report: &mut RefreshReport) -> Result<(), SourceError> {
+        let entry = self.entry(&report.name)?;
+        if asked.dry_run {
+            // It stores nothing, so nobody has to know of it.
+            return self.in_turn(entry, asked, &Cancel::default(), report).await;
+        }
+        let under_way = UnderWay::begin(&self.catalog, &*self.clock, &entry.source.name).await?;
+        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel(), report)).await
+    }
+
+    async fn in_turn(
+        &self,
+        entry: &Entry,
+        asked: &Asked,
+        cancel: &Cancel,
+        report: &mut RefreshReport,
+    ) -> Result<(), SourceError> {
         let name = &entry.source.name;
         let turn = cancel.unless(entry.turn.lock()).await;
         let _turn = turn.ok_or_else(|| SourceError::cancelled(name, cancel))?;
         let begun = self.clock.now();
-        let report = refresh::refresh(self, &entry.source, asked, cancel).await;
-        let cause = report.as_ref().err().map(SourceError::cause);
+        let done = refresh::refresh(self, &entry.source, asked, cancel, report).await;
+        let cause = done.as_ref().err().map(SourceError::cause);
         // What was asked for wrongly is no reading, and neither is a dry run.
         if !asked.dry_run && cause != Some(None) {
             self.figures.took(name, self.clock.now().micros() - begun.micros());
@@ -164,7 +182,7 @@ impl Sources {
                 self.figures.failed(name, cause);
             }
         }
-        report
+        done
     }
 
     /// Returns what the exporter shows of each source, by its name. Successes stand in [`Sources::list`].

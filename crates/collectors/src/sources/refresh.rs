@@ -74,40 +74,36 @@ impl RefreshReport {
     }
 }
 
-/// Reads a source; the caller holds its turn.
+/// Reads a source; the caller holds its turn. The report also says what was taken before it failed.
 pub(super) async fn refresh(
     sources: &Sources,
     source: &Source,
     asked: &Asked,
     cancel: &Cancel,
-) -> Result<RefreshReport, SourceError> {
+    report: &mut RefreshReport,
+) -> Result<(), SourceError> {
     let now = sources.clock.now();
     let queries = source.prometheus.queries.iter().map(|query| QueryReport {
         name: query.name.clone(),
         meter: query.meter.clone(),
         ..QueryReport::default()
     });
-    let mut report = RefreshReport {
-        name: source.name.clone(),
-        dry_run: asked.dry_run,
-        queries: queries.collect(),
-        ..RefreshReport::default()
-    };
+    report.queries = queries.collect();
     if asked.dry_run {
         let last = HourSpan::before(newest(source, now), 1);
         report.hours = last.map(|span| (span.start(), span.end()));
         if let Some(span) = last {
-            pull(sources, source, span, &mut report, cancel).await?;
+            pull(sources, source, span, report, cancel).await?;
         }
-        return Ok(report);
+        return Ok(());
     }
     let found = sources.catalog.source(&source.name).await?;
     let span = hours_of(source, found.as_ref(), asked, now)?;
     report.hours = span.map(|span| (span.start(), span.end()));
     let mut row = status::begun(source, found, now);
     sources.catalog.put_source(&row).await?;
-    match pull_all(sources, source, span, &mut row, &mut report, cancel).await {
-        Ok(()) => status::succeeded(&mut row, &report, sources.clock.now()),
+    match pull_all(sources, source, span, &mut row, report, cancel).await {
+        Ok(()) => status::succeeded(&mut row, report, sources.clock.now()),
         // It says nothing of the source; how far it was read is noted already.
         Err(error @ SourceError::Cancelled { .. }) => return Err(error),
         Err(error) => {
@@ -121,7 +117,7 @@ pub(super) async fn refresh(
     for warning in report.warnings() {
         tracing::warn!(source = source.name, warning, "source {}: {warning}", source.name);
     }
-    Ok(report)
+    Ok(())
 }
 
 /// The end of the last hour that rests long enough.

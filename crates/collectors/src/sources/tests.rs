@@ -211,8 +211,10 @@ async fn a_cancelled_refresh_keeps_the_hours_that_it_took_and_says_nothing_of_th
         }
         given.sources.cancel("east", "ann").await.unwrap()
     };
-    let (refreshed, told) = tokio::join!(given.refresh(), telling);
-    assert_eq!(told.refresh, Some(RunState::Running));
+    let asked = Asked::default();
+    let ((report, refreshed), (told, is_told)) = tokio::join!(given.sources.refresh_as_far("east", &asked), telling);
+    assert_eq!(report.taken.accepted, 10, "what was taken is told");
+    assert_eq!((told.refresh, is_told), (Some(RunState::Running), true));
     let error = refreshed.expect_err("the second piece never comes");
     assert!(matches!(&error, SourceError::Cancelled { by, .. } if by == "ann"), "{error}");
     let status = given.status().await;
@@ -224,7 +226,7 @@ async fn a_cancelled_refresh_keeps_the_hours_that_it_took_and_says_nothing_of_th
     assert_eq!(given.sources.figures()["east"].errors.values().sum::<u64>(), 0);
     given.server.then(&[Reply::Hours]);
     assert_eq!(counts(&given.refresh().await.unwrap()), (14, 1, 0));
-    let over = given.sources.cancel("east", "ann").await.unwrap();
-    assert_eq!(over.refresh, Some(RunState::Succeeded), "nothing is under way");
+    let (over, is_told) = given.sources.cancel("east", "ann").await.unwrap();
+    assert_eq!((over.refresh, is_told), (Some(RunState::Succeeded), false), "nothing is under way");
     assert!(matches!(given.sources.cancel("west", "ann").await, Err(SourceError::NotFound(_))));
 }

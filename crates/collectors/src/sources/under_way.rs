@@ -1,6 +1,6 @@
 //! A refresh under way: others see it and may ask for its end.
 
-use super::{ERROR_LETTERS_MAX, SourceError};
+use super::{ERROR_LETTERS_MAX, SourceError, micros};
 use crate::cancel::{Cancel, asked_by};
 use crate::workspaces::RunState;
 use domain::Clock;
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::catalog::{Catalog, CatalogError, RefreshRow};
 
-/// How long others believe that a refresh is under way after they were told so last.
-const HELD: Duration = Duration::from_secs(20);
-const HELD_MICROS: i64 = 20 * domain::time::MICROS_PER_SECOND;
+/// How long others believe that a refresh is under way after they were told so last. They are told three times as often,
+/// and telling may wait for SQLite's other writers for half of it.
+const HELD: Duration = Duration::from_secs(60);
 
 static NAMED: AtomicU64 = AtomicU64::new(0);
 
@@ -41,7 +41,7 @@ impl<'a> UnderWay<'a> {
             finished_at: None,
             error: None,
         };
-        catalog.insert_refresh(&row, HELD_MICROS).await?;
+        catalog.insert_refresh(&row, micros(HELD)).await?;
         Ok(Self { catalog, clock, row, cancel: Cancel::default() })
     }
 
@@ -87,7 +87,7 @@ impl<'a> UnderWay<'a> {
         let id = self.row.id.as_str();
         loop {
             tokio::time::sleep(HELD / 3).await;
-            if let Err(error) = self.catalog.hold_refresh(id, HELD_MICROS).await {
+            if let Err(error) = self.catalog.hold_refresh(&self.row, micros(HELD)).await {
                 tracing::warn!(refresh.id = id, ?error, "refresh {id} goes on, but the catalog cannot be told");
             }
         }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use collectors::cancel::Cancel;
 use collectors::cost_lines::touched_days_of_commit;
@@ -221,4 +222,34 @@ async fn an_import_that_is_cancelled_while_it_reads_or_writes_leaves_nothing() {
         let again = store.import_set(vec![file], false).await.expect("an import");
         assert_eq!((again.rows, again.unchanged), (10, false), "{phase}");
     }
+}
+
+/// The data files in a folder of the lake, whether a commit names them or not.
+fn data_files(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let count = |path: std::path::PathBuf| match path.is_dir() {
+        true => data_files(&path),
+        false => usize::from(path.extension().is_some_and(|extension| extension == "parquet")),
+    };
+    entries.map(count).sum()
+}
+
+#[tokio::test]
+async fn an_import_that_is_cancelled_late_removes_the_files_that_it_had_written() {
+    let store = Store::new().await;
+    // So many accounts are written in two readings.
+    let rows: Vec<String> = (0..350).map(|at| row(&format!("acct{at}"), 1 + at % 28, "1.5")).collect();
+    let file = store.file("bill", csv(&rows));
+    let lake = store.folder.path().join("lake/cost_lines");
+    let (cancel, readings) = (Cancel::default(), Arc::new(AtomicUsize::new(0)));
+    let (asking, seen, folder) = (cancel.clone(), Arc::clone(&readings), lake.clone());
+    let at = move |progress: ImportProgress| {
+        if progress.phase == "writing" && seen.fetch_add(1, Ordering::Relaxed) == 1 {
+            assert!(data_files(&folder) > 0, "the files of the first reading are complete");
+            asking.ask("ann");
+        }
+    };
+    let refused = import_focus_unless(&store.context, "aws", vec![file], false, Arc::new(at), &cancel).await;
+    assert!(matches!(refused, Err(ImportError::Cancelled)), "{refused:?}");
+    assert_eq!((readings.load(Ordering::Relaxed), data_files(&lake)), (2, 0));
 }

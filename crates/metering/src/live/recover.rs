@@ -86,7 +86,8 @@ impl Follower<'_> {
     /// Reads all that the log holds; returns the last segment whose ids are sealed.
     ///
     /// # Errors
-    /// The first problem in the order of the log: damage, a record that cannot be read, ids that cannot be read.
+    /// The first problem in the order of the log: damage, a record that cannot be read, ids that cannot be read. A text that is
+    /// no UTF-8 is found by the flush of its event only.
     pub fn follow(&self, log: &mut Recovery) -> Result<u64, MeteringError> {
         std::thread::scope(|scope| {
             let (to_ids, of_ids) = sync_channel(CHUNKS_WAITING_MAX);

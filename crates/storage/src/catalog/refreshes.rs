@@ -1,4 +1,4 @@
-use sqlx::FromRow;
+use sqlx::{Any, FromRow, Transaction};
 
 use super::{Catalog, CatalogError, leases::take_lease};
 
@@ -45,19 +45,7 @@ impl Catalog {
         ] {
             sqlx::query(sql).execute(&mut *tx).await?;
         }
-        let done = sqlx::query(
-            "INSERT INTO jobs (id, kind, target, status, run_after, attempts, started_at, finished_at, error, body) \
-             VALUES ($1, 'refresh', $2, $3, $4, 1, $4, $5, $6, '') ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(&refresh.id)
-        .bind(&refresh.source)
-        .bind(&refresh.status)
-        .bind(refresh.created_at)
-        .bind(refresh.finished_at)
-        .bind(&refresh.error)
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 0 {
+        if !enter(&mut tx, refresh).await? {
             return Err(CatalogError::Conflict { what: "refresh", id: refresh.id.clone() });
         }
         take_lease(&mut tx, &lease_of(&refresh.id), &refresh.id, now, micros).await?;
@@ -65,12 +53,17 @@ impl Catalog {
         Ok(())
     }
 
-    /// Notes that a refresh is under way for the next `micros`; say so again before they are over.
+    /// Notes that a refresh is under way for the next `micros`; say so again before they are over. One that was forgotten,
+    /// because that was said too late, is entered again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn hold_refresh(&self, id: &str, micros: i64) -> Result<(), CatalogError> {
-        self.acquire_lease(&lease_of(id), id, micros).await?;
+    pub async fn hold_refresh(&self, refresh: &RefreshRow, micros: i64) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        let now = self.now_in(&mut tx).await?;
+        enter(&mut tx, refresh).await?;
+        take_lease(&mut tx, &lease_of(&refresh.id), &refresh.id, now, micros).await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -92,14 +85,22 @@ impl Catalog {
         Ok(())
     }
 
-    /// Notes that every refresh of a source that is under way is to be cancelled; who asked first stays noted, for
-    /// [`Catalog::run_cancelled_by`].
+    /// Notes that every refresh of a source that is under way is to be cancelled, and returns whether there is any; who asked
+    /// first stays noted, for [`Catalog::run_cancelled_by`].
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn cancel_refreshes(&self, source: &str, requested_by: &str, at: i64) -> Result<(), CatalogError> {
+    pub async fn cancel_refreshes(&self, source: &str, requested_by: &str, at: i64) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
         let now = self.now_in(&mut tx).await?;
+        let under_way: Option<String> = sqlx::query_scalar(
+            "SELECT jobs.id FROM jobs JOIN leases ON leases.name = 'refresh/' || jobs.id WHERE jobs.kind = 'refresh' \
+             AND jobs.target = $1 AND jobs.status = 'running' AND leases.expires_at > $2 LIMIT 1",
+        )
+        .bind(source)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await?;
         sqlx::query(
             "INSERT INTO run_cancels (run, requested_by, requested_at) SELECT jobs.id, $2, $3 FROM jobs \
              WHERE jobs.kind = 'refresh' AND jobs.target = $1 AND jobs.status = 'running' AND EXISTS (SELECT 1 FROM leases \
@@ -112,32 +113,62 @@ impl Catalog {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(())
+        Ok(under_way.is_some())
     }
 
-    /// Returns the refresh of a source that began last; one that nobody carries out any more has failed.
+    /// Returns the refresh of a source that is under way, or else the one that began last; one that nobody carries out any
+    /// more has failed.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn last_refresh(&self, source: &str) -> Result<Option<RefreshRow>, CatalogError> {
-        let sql = "SELECT id, target, status, run_after, finished_at, error FROM jobs \
-                   WHERE kind = 'refresh' AND target = $1 ORDER BY run_after DESC, id DESC LIMIT 1";
-        let found: Option<RefreshRow> = sqlx::query_as(sql).bind(source).fetch_optional(&self.read).await?;
-        match found {
-            Some(row) if row.status == "running" && !self.is_held(&row.id).await? => {
-                let error = Some("interrupted before it ended".to_owned());
-                Ok(Some(RefreshRow { status: "failed".to_owned(), error, ..row }))
-            }
-            found => Ok(found),
-        }
-    }
-
-    async fn is_held(&self, id: &str) -> Result<bool, CatalogError> {
-        let sql = "SELECT expires_at FROM leases WHERE name = $1";
-        let until: Option<i64> = sqlx::query_scalar(sql).bind(lease_of(id)).fetch_optional(&self.read).await?;
         let now = self.now().await?;
-        Ok(until.is_some_and(|until| now < until))
+        // In one statement: a refresh ends by giving up its lease, too.
+        let found: Option<Looked> = sqlx::query_as(
+            "SELECT jobs.id, jobs.target, jobs.status, jobs.run_after, jobs.finished_at, jobs.error, leases.expires_at \
+             FROM jobs LEFT JOIN leases ON leases.name = 'refresh/' || jobs.id \
+             WHERE jobs.kind = 'refresh' AND jobs.target = $1 \
+             ORDER BY CASE WHEN jobs.status = 'running' AND leases.expires_at > $2 THEN 0 ELSE 1 END, \
+             jobs.run_after DESC, jobs.id DESC LIMIT 1",
+        )
+        .bind(source)
+        .bind(now)
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(found.map(|Looked { refresh, expires_at }| {
+            let is_held = expires_at.is_some_and(|until| now < until);
+            if refresh.status != "running" || is_held {
+                return refresh;
+            }
+            let error = Some("interrupted before it ended".to_owned());
+            RefreshRow { status: "failed".to_owned(), error, ..refresh }
+        }))
     }
+}
+
+/// A refresh, and how long others believe that it is under way.
+#[derive(FromRow)]
+struct Looked {
+    #[sqlx(flatten)]
+    refresh: RefreshRow,
+    expires_at: Option<i64>,
+}
+
+/// Enters a refresh and returns whether none of its id was there.
+async fn enter(tx: &mut Transaction<'static, Any>, refresh: &RefreshRow) -> Result<bool, CatalogError> {
+    let done = sqlx::query(
+        "INSERT INTO jobs (id, kind, target, status, run_after, attempts, started_at, finished_at, error, body) \
+         VALUES ($1, 'refresh', $2, $3, $4, 1, $4, $5, $6, '') ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&refresh.id)
+    .bind(&refresh.source)
+    .bind(&refresh.status)
+    .bind(refresh.created_at)
+    .bind(refresh.finished_at)
+    .bind(&refresh.error)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 fn lease_of(refresh: &str) -> String {

@@ -103,7 +103,7 @@ pub(super) fn azure(key: &str, bytes: &[u8]) -> Result<AzureManifest, CollectErr
     let start = start.ok_or_else(|| lacks(key, "a day as runInfo.startDate"))?.to_owned();
     let named = text.blobs.unwrap_or_default();
     let blobs = match (text.blob_count, text.data_row_count) {
-        (Some(0), _) | (_, Some(0)) => Vec::new(),
+        (_, Some(0)) => Vec::new(),
         (Some(count), _) if count != named.len() => {
             return Err(lacks(key, &format!("{count} blobs, its blobCount; it names {}", named.len())));
         }
@@ -171,9 +171,13 @@ mod tests {
         let manifest = azure("m", text("").as_bytes()).expect("a manifest");
         assert_eq!((manifest.export.as_str(), manifest.start.as_str()), ("mtd", "2026-11-01"));
         assert_eq!(manifest.files, ["focus/mtd/part_0_0001.parquet"]);
-        for empty in [r#""dataRowCount":0,"#, r#""blobCount":0,"#] {
-            assert!(azure("m", text(empty).as_bytes()).expect("a manifest").files.is_empty(), "{empty}");
-        }
+        let no_rows = azure("m", text(r#""dataRowCount":0,"#).as_bytes()).expect("a manifest");
+        assert_eq!(no_rows.files, [""; 0]);
+        let named = text(r#""blobCount":0,"#);
+        let none = named.replace(r#"{"blobName":"focus/mtd/part_0_0001.parquet","byteCount":1}"#, "");
+        assert_eq!(azure("m", none.as_bytes()).expect("a manifest").files, [""; 0]);
+        let more = azure("m", named.as_bytes()).expect_err("none of one is meant");
+        assert_eq!((more.cause, more.detail.contains("it names 1")), (Cause::Schema, true), "{more}");
         let counted = azure("m", text(r#""blobCount":1,"dataRowCount":2,"#).as_bytes()).expect("a manifest");
         assert_eq!(counted.files.len(), 1);
         let cut = azure("m", text(r#""blobCount":2,"#).as_bytes()).expect_err("one of two is not named");

@@ -5,10 +5,11 @@ use super::given::{Given, refresh, status};
 use super::room::spooled;
 use super::runner::{CONTRACT, charges};
 use super::stand_in::{Asked, Wire};
-use collectors::providers::{CollectReport, Providers};
+use collectors::providers::{CollectAsked, CollectReport, Providers};
 use collectors::sources::{SourceError, SourceState, SourceStatus};
 use collectors::workspaces::RunState;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -42,7 +43,9 @@ async fn cancelled(
 ) -> (Result<CollectReport, SourceError>, SourceStatus) {
     let telling = async {
         came.notified().await;
-        other.cancel(name, "ann").await.expect("a catalog")
+        let (told, is_told) = other.cancel(name, "ann").await.expect("a catalog");
+        assert!(is_told, "it is under way");
+        told
     };
     let both = async { tokio::join!(refresh(providers, name), telling) };
     tokio::time::timeout(PATIENCE, both).await.expect("nobody waits for what is cancelled")
@@ -71,8 +74,8 @@ async fn a_cancelled_collection_leaves_everything_as_it_was_whichever_process_is
     );
     let errors: u64 = providers.figures().await.expect("a catalog")["vercel"].errors.values().sum();
     assert_eq!(errors, 0);
-    let over = other.cancel("vercel", "bob").await.expect("a catalog");
-    assert_eq!(over.refresh, Some(RunState::Cancelled), "nothing is under way");
+    let (over, is_told) = other.cancel("vercel", "bob").await.expect("a catalog");
+    assert_eq!((over.refresh, is_told), (Some(RunState::Cancelled), false), "nothing is under way");
     given.server.then(|asked| Wire::Whole(charges(asked, &[10, 20, 30])));
     refresh(&providers, "vercel").await.expect("the wish to cancel was that of the refresh before");
     assert_eq!(status(&other).await.refresh, Some(RunState::Succeeded));
@@ -95,6 +98,31 @@ async fn billing_periods_that_were_stored_before_stay_and_the_others_are_read_la
     let report = refresh(&providers, "vercel").await.expect("a collection");
     let unchanged: Vec<bool> = report.periods.iter().map(|period| period.unchanged).collect();
     assert_eq!((unchanged, billed(&given).await), (vec![true, false], "120.00".to_owned()));
+}
+
+#[tokio::test]
+async fn a_cancelled_collection_takes_back_nothing_that_another_server_stored_meanwhile() {
+    let given = Given::new(&CONTRACT).await;
+    let (slow, other) = (given.patient(&CONTRACT), given.patient(&CONTRACT));
+    let is_first = AtomicBool::new(true);
+    let is_silent = move |asked: &Asked| {
+        asked.param("from") != Some("2026-11-01T07:00:00Z") && is_first.swap(false, Ordering::Relaxed)
+    };
+    let came = silent_at(&given, is_silent, |asked| Wire::Whole(charges(asked, &[10, 20, 30])));
+    let telling = async {
+        came.notified().await;
+        refresh(&other, "vercel").await.expect("a collection");
+        other.cancel("vercel", "ann").await.expect("a catalog");
+    };
+    let asked = CollectAsked::default();
+    let both = async { tokio::join!(slow.refresh_as_far("vercel", &asked), telling) };
+    let ((report, refused), ()) =
+        tokio::time::timeout(PATIENCE, both).await.expect("nobody waits for what is cancelled");
+    assert!(matches!(refused, Err(SourceError::Cancelled { .. })), "{refused:?}");
+    assert_eq!(report.periods.len(), 1, "November, which it had stored before");
+    let found = status(&other).await;
+    assert_eq!((found.state, found.last_success_at.is_some(), found.rows), (SourceState::Ok, true, 6));
+    assert_eq!(billed(&given).await, "120.00");
 }
 
 #[tokio::test]

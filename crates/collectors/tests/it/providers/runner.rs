@@ -290,7 +290,7 @@ async fn all_collectors_are_read_at_once_and_one_that_fails_holds_no_other_up() 
     let broken = ProviderSource { name: "broken".to_owned(), credentials: CredentialSet::default(), ..patient.clone() };
     let providers = given.process(vec![broken, patient]);
     let results = providers.refresh_all().await;
-    let shown: Vec<(&str, bool)> = results.iter().map(|(name, result)| (name.as_str(), result.is_ok())).collect();
+    let shown: Vec<(&str, bool)> = results.iter().map(|(report, done)| (report.name.as_str(), done.is_ok())).collect();
     assert_eq!(shown, [("broken", false), ("vercel", true)]);
 }
 

@@ -10,8 +10,11 @@ use domain::{Currency, Day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Kinds of lines that are told apart; the lines of further ones are told by their pool.
+/// Kinds of lines that are told apart.
 const KINDS_MAX: usize = 20_000;
+/// Further kinds, without their tags, so that a row holds the whole cost of what it shows. The lines of yet further ones are
+/// told by their pool.
+const PLAIN_KINDS_MAX: usize = 20_000;
 
 /// Attributes of a row, in their order. Those after them are tags, and only rules look at them.
 pub(super) const SHOWN: [ChargeAttribute; 5] = [
@@ -70,6 +73,8 @@ pub(super) struct Found {
     pub(super) wholes: BTreeMap<WholeKey, Sum>,
     /// The pools' days whose amount is in `kinds`.
     told: BTreeSet<PoolDayKey>,
+    /// Kinds that were entered without their tags.
+    plain: usize,
     /// Whether there were more kinds than are told apart.
     pub(super) is_folded: bool,
 }
@@ -79,7 +84,7 @@ impl Found {
     pub(super) fn new(tags: Vec<ChargeAttribute>) -> Self {
         let attributes = SHOWN.into_iter().chain(tags).collect();
         let (kinds, wholes) = (BTreeMap::new(), BTreeMap::new());
-        Self { attributes, kinds, wholes, told: BTreeSet::new(), is_folded: false }
+        Self { attributes, kinds, wholes, told: BTreeSet::new(), plain: 0, is_folded: false }
     }
 
     /// Adds the lines of a pool's day.
@@ -90,15 +95,24 @@ impl Found {
             let value = |attribute| line.part.get(attribute).filter(|value| !value.is_empty()).cloned();
             let values = self.attributes.iter().map(value).collect();
             let kind = Kind { currency: *currency, pool: Arc::clone(pool), why: line.why.into(), values };
-            if self.kinds.len() < KINDS_MAX || self.kinds.contains_key(&kind) {
-                self.kinds.entry(kind).or_insert_with(|| Sum::nothing(*day)).add(&sum);
-            } else {
-                self.is_folded = true;
-                let whole = self.wholes.entry((kind.currency, kind.pool, kind.why));
-                whole.or_insert_with(|| Sum::nothing(*day)).add(&sum);
-            }
+            self.add_kind(kind, &sum);
         }
         self.told.insert(key);
+    }
+
+    fn add_kind(&mut self, mut kind: Kind, sum: &Sum) {
+        let nothing = || Sum::nothing(sum.first_day);
+        if KINDS_MAX <= self.kinds.len() - self.plain && !self.kinds.contains_key(&kind) {
+            self.is_folded = true;
+            kind.values[SHOWN.len()..].fill(None);
+            let is_new = !self.kinds.contains_key(&kind);
+            if is_new && PLAIN_KINDS_MAX <= self.plain {
+                let whole = self.wholes.entry((kind.currency, kind.pool, kind.why));
+                return whole.or_insert_with(nothing).add(sum);
+            }
+            self.plain += usize::from(is_new);
+        }
+        self.kinds.entry(kind).or_insert_with(nothing).add(sum);
     }
 
     /// Adds what the ledger says of a pool's day, unless its lines tell it.
@@ -150,4 +164,53 @@ pub(super) fn nobodys<'l>(
         lines.push(NobodysLine { part, why, amount: part.cost.by(metric) });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use attribution::line::{AttributeSet, Cost};
+
+    const OWNER: &str = "owner";
+
+    /// Adds one line of this account and owner for each.
+    fn add(found: &mut Found, lines: impl Iterator<Item = (usize, usize)>) {
+        let attributes = AttributeSet::of([ChargeAttribute::SubAccount, ChargeAttribute::Tag(OWNER.into())]);
+        let part = |(account, owner): (usize, usize)| {
+            let value = |attribute: &ChargeAttribute| -> Option<Arc<str>> {
+                let value = if *attribute == ChargeAttribute::SubAccount { account } else { owner };
+                Some(value.to_string().into())
+            };
+            let values = attributes.attributes().iter().map(value).collect();
+            LinePart {
+                attributes: attributes.clone(),
+                values,
+                currency: Currency::USD,
+                cost: Cost::default(),
+                lines: 1,
+            }
+        };
+        let parts: Vec<LinePart> = lines.map(part).collect();
+        let lines: Vec<NobodysLine<'_>> =
+            parts.iter().map(|part| NobodysLine { part, why: NO_MAPPING, amount: 1 }).collect();
+        found.add_lines(("2026-11-18".parse().expect("a day"), "own".into(), Currency::USD), &lines);
+    }
+
+    fn amounts<'s>(sums: impl Iterator<Item = &'s Sum>) -> i128 {
+        sums.map(|sum| sum.amount).sum()
+    }
+
+    #[test]
+    fn what_is_too_much_loses_its_tags_before_it_loses_its_account() {
+        let mut found = Found::new(vec![ChargeAttribute::Tag(OWNER.into())]);
+        add(&mut found, (0..KINDS_MAX + 5).map(|owner| (owner % 2, owner)));
+        let of_first = found.kinds.iter().filter(|(kind, _)| kind.values[2].as_deref() == Some("0"));
+        assert_eq!(amounts(of_first.map(|(_, sum)| sum)), KINDS_MAX as i128 / 2 + 3);
+        assert_eq!((found.is_folded, found.kinds.len(), found.wholes.len()), (true, KINDS_MAX + 2, 0));
+
+        add(&mut found, (0..PLAIN_KINDS_MAX).map(|account| (account + 2, 0)));
+        assert_eq!((found.kinds.len(), amounts(found.wholes.values())), (KINDS_MAX + PLAIN_KINDS_MAX, 2));
+        let added = KINDS_MAX + 5 + PLAIN_KINDS_MAX;
+        assert_eq!(amounts(found.kinds.values().chain(found.wholes.values())), added as i128);
+    }
 }

@@ -8,14 +8,15 @@ use super::columns::rows;
 use super::select::{all_of, charged_in, of_cost, up_to_posting};
 use crate::books::{Books, corrupt};
 use crate::due::ranges_of;
-use crate::inputs::{lines, repeated};
+use crate::inputs::lines;
+use crate::inputs::repeated::{self, FirstDays};
 use crate::{Engine, EngineError};
 use attribution::line::AttributeSet;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use domain::tenant::UNATTRIBUTED;
 use domain::{Currency, Day, DayRange, TenantId};
-use found::{Found, Kind, SHOWN, Sum, nobodys};
+use found::{Found, Kind, SHOWN, Sum, WholeKey, nobodys};
 use rules::Search;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +41,10 @@ pub const TENANT_REFUSED: &str = "tenant_refused";
 /// Of entries that give no reason.
 const UNKNOWN: &str = "unknown";
 
-/// Days whose lines are in memory at a time.
-const PIECE_DAYS: i32 = 7;
+/// Days whose lines are in memory at a time. They are told apart by more tags than in a run, so a day has more of them.
+const PIECE_DAYS: i32 = 1;
+/// Days whose tags are counted by one query.
+const TAGS_DAYS: i32 = 7;
 
 /// A day of a pool, in one currency.
 type PoolDayKey = (Day, Arc<str>, Currency);
@@ -57,7 +60,8 @@ pub struct Unattributed {
     pub totals: Vec<(Currency, i128)>,
     /// The tenant rules that would map most of it, by currency.
     pub rules: Vec<SuggestedRule>,
-    /// Whether there were more kinds of lines than are told apart; those beyond are told by their pool.
+    /// Whether there were more kinds of lines than are told apart; rules know nothing of the tags of those beyond, and of yet
+    /// more only the pool is told.
     pub is_folded: bool,
     /// The posting that the answer shows.
     pub posting: Option<i64>,
@@ -133,10 +137,11 @@ impl Engine {
         let posted = posted(&session, &head, range).await?;
         let books = self.books(head.recorded_up_to).await?;
         // Only a rule for lines that have no tenant looks at tags.
-        let unmapped = days_of(&posted, |posted| posted.why() == NO_MAPPING);
+        let unmapped = days_of(&posted, TAGS_DAYS, |posted| posted.why() == NO_MAPPING);
         let mut found = Found::new(tags::telling_tags(&session, &unmapped).await?);
-        for piece in days_of(&posted, Posted::is_of_lines) {
-            self.add_lines_of(&session, &books, piece, &posted, &mut found).await?;
+        let repeated = repeated::first_days(&session, &books.policies_in(range), range.to()).await?;
+        for piece in days_of(&posted, PIECE_DAYS, Posted::is_of_lines) {
+            self.add_lines_of(&session, (&books, &repeated), piece, &posted, &mut found).await?;
         }
         for (key, posted) in &posted {
             found.add_whole(key, &posted.said.1, posted.amount);
@@ -150,7 +155,7 @@ impl Engine {
     async fn add_lines_of(
         &self,
         session: &SessionContext,
-        books: &Books,
+        (books, repeated): (&Books, &FirstDays),
         piece: DayRange,
         posted: &BTreeMap<PoolDayKey, Posted>,
         found: &mut Found,
@@ -159,7 +164,6 @@ impl Engine {
         let needed = AttributeSet::needed_by(policies.iter().copied());
         let attributes = AttributeSet::of(needed.attributes().iter().chain(&found.attributes).cloned());
         let loaded = lines::load(session, piece, &self.settings.zone, &attributes).await?;
-        let repeated = repeated::first_days(session, &policies, piece.to()).await?;
         for (day, parts) in &loaded.days {
             let values = repeated.up_to(*day, &books.tenants);
             let policy = attribution::expand::expand(&books.policy_on(*day).content, &values);
@@ -217,9 +221,9 @@ async fn posted(
 }
 
 /// The days of such pools' days, a few of them at a time.
-fn days_of(posted: &BTreeMap<PoolDayKey, Posted>, is_asked: impl Fn(&Posted) -> bool) -> Vec<DayRange> {
+fn days_of(posted: &BTreeMap<PoolDayKey, Posted>, days_max: i32, is_asked: impl Fn(&Posted) -> bool) -> Vec<DayRange> {
     let asked = posted.iter().filter(|(_, posted)| is_asked(posted));
-    ranges_of(asked.map(|((day, ..), _)| *day).collect::<BTreeSet<_>>(), PIECE_DAYS)
+    ranges_of(asked.map(|((day, ..), _)| *day).collect::<BTreeSet<_>>(), days_max)
 }
 
 fn totals_of(posted: &BTreeMap<PoolDayKey, Posted>) -> Vec<(Currency, i128)> {
@@ -235,6 +239,8 @@ type RowKey = (Currency, Arc<str>, Arc<str>, Vec<Option<Arc<str>>>);
 
 /// The rows, and the rules that would map most of them.
 fn told(found: Found, books: &Books) -> (Vec<UnattributedRow>, Vec<SuggestedRule>) {
+    let has_unseen = |(_, _, why): &WholeKey| **why == *NO_MAPPING;
+    let is_all_seen = !found.is_folded && !found.wholes.keys().any(has_unseen);
     let kinds: Vec<(Kind, Sum)> = found.kinds.into_iter().collect();
     let mut magnitudes: BTreeMap<Currency, i128> = BTreeMap::new();
     let amounts = kinds.iter().map(|(kind, sum)| (kind.currency, sum.amount));
@@ -244,8 +250,13 @@ fn told(found: Found, books: &Books) -> (Vec<UnattributedRow>, Vec<SuggestedRule
     let is_tenant = |value: &str, day: Day| {
         value.parse::<TenantId>().is_ok() && books.tenants.knows(&books.tenants.resolve(value, day))
     };
-    let search =
-        Search { attributes: &found.attributes, kinds: &kinds, magnitudes: &magnitudes, is_tenant: &is_tenant };
+    let search = Search {
+        attributes: &found.attributes,
+        kinds: &kinds,
+        is_all_seen,
+        magnitudes: &magnitudes,
+        is_tenant: &is_tenant,
+    };
     let suggestions = search.suggest();
     let mut rows: BTreeMap<RowKey, (Sum, Option<usize>)> = BTreeMap::new();
     for ((kind, sum), rule) in kinds.iter().zip(&suggestions.of_kind) {

@@ -91,6 +91,8 @@ pub(super) struct Search<'s> {
     /// What the values of kinds belong to.
     pub(super) attributes: &'s [ChargeAttribute],
     pub(super) kinds: &'s [(Kind, Sum)],
+    /// Whether no line that a rule may map has values that are not among them.
+    pub(super) is_all_seen: bool,
     /// Σ |amount| of the cost of nobody by currency.
     pub(super) magnitudes: &'s BTreeMap<Currency, i128>,
     /// Whether a value is the id or an alias of a known tenant on the day.
@@ -177,10 +179,11 @@ impl Search<'_> {
             *magnitude += self.magnitude(*at);
             *are_tenants &= (self.is_tenant)(value, self.kinds[*at].1.last_day);
         }
-        // The rule would map lines in every currency.
-        let has_others = self.kinds.iter().filter(|(kind, _)| *kind.why == *NO_MAPPING).any(|(kind, sum)| {
+        // The rule would map lines in every currency, and those whose values were not seen.
+        let has_seen_others = self.kinds.iter().filter(|(kind, _)| *kind.why == *NO_MAPPING).any(|(kind, sum)| {
             kind.values[attribute].as_ref().is_some_and(|value| !(self.is_tenant)(value, sum.last_day))
         });
+        let has_others = !self.is_all_seen || has_seen_others;
         let mut tenants: Vec<(&str, i128)> =
             values.into_iter().filter(|(_, (_, is))| *is).map(|(value, (magnitude, _))| (value, magnitude)).collect();
         if has_others {
@@ -259,6 +262,10 @@ mod tests {
     }
 
     fn suggested(given_kinds: &[Given], beside: i128) -> Suggestions {
+        suggested_of(given_kinds, beside, true)
+    }
+
+    fn suggested_of(given_kinds: &[Given], beside: i128, is_all_seen: bool) -> Suggestions {
         let kinds: Vec<(Kind, Sum)> = given_kinds.iter().copied().map(given).collect();
         let attributes: Vec<ChargeAttribute> =
             SHOWN.into_iter().chain([ChargeAttribute::Tag("owner".into())]).collect();
@@ -266,6 +273,7 @@ mod tests {
         let search = Search {
             attributes: &attributes,
             kinds: &kinds,
+            is_all_seen,
             magnitudes: &BTreeMap::from([(Currency::USD, whole)]),
             is_tenant: &|value: &str, _: Day| ["acme", "globex"].contains(&value),
         };
@@ -288,6 +296,16 @@ mod tests {
     fn a_tag_whose_values_are_all_tenants_needs_no_choice() {
         let kinds = [(30, Some("1"), None, Some("acme")), (20, Some("2"), None, Some("globex"))];
         check(&kinds, 50, &[("\"tags.owner\" = \"*\"", true, 50, 500_000)]);
+    }
+
+    #[test]
+    fn a_star_is_not_suggested_while_there_may_be_values_that_were_not_seen() {
+        let kinds = [(30, Some("1"), None, Some("acme")), (20, Some("2"), None, Some("globex"))];
+        let conditions = |is_all_seen: bool| -> Vec<String> {
+            suggested_of(&kinds, 50, is_all_seen).rules.iter().map(SuggestedRule::condition).collect()
+        };
+        assert_eq!(conditions(false), ["\"tags.owner\" = [\"acme\", \"globex\"]"]);
+        assert_eq!(conditions(true), ["\"tags.owner\" = \"*\""]);
     }
 
     #[test]

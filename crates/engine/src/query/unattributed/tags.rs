@@ -17,8 +17,40 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const TAGS_MAX: usize = 8;
 /// A tag of more values than this names resources, not whom they belong to.
 const TAG_VALUES_MAX: usize = 500;
-/// Keys that are counted; further ones are not.
+/// Keys whose values are counted: if there are more, those that most lines carry.
 const KEYS_MAX: usize = 2_000;
+/// Keys whose lines are counted, to find those: if there are more, the first by name.
+const NAMES_MAX: usize = 100_000;
+
+/// Returns the tags that most lines of these days carry and that have few values, the most frequent first. The order of the
+/// lines does not matter.
+///
+/// # Errors
+/// When a query fails or the tags of a line are damaged.
+pub(super) async fn telling_tags(
+    session: &SessionContext,
+    days: &[DayRange],
+) -> Result<Vec<ChargeAttribute>, EngineError> {
+    let mut tally = Tally::of_values(BTreeMap::new());
+    tally.read(session, days).await?;
+    if tally.is_full {
+        let mut names = Tally { has_values: false, keys_max: NAMES_MAX, ..Tally::of_values(BTreeMap::new()) };
+        names.read(session, days).await?;
+        let carried = most_carried(names.keys).into_iter().take(KEYS_MAX);
+        tally = Tally::of_values(carried.map(|(key, _)| (key, Seen::default())).collect());
+        tally.read(session, days).await?;
+    }
+    let mut keys = tally.keys;
+    keys.retain(|key, seen| seen.values.len() <= TAG_VALUES_MAX && key != FIXED_POOL_TAG);
+    let telling = most_carried(keys).into_iter().take(TAGS_MAX);
+    Ok(telling.map(|(key, _)| ChargeAttribute::Tag(key.into())).collect())
+}
+
+fn most_carried(keys: BTreeMap<String, Seen>) -> Vec<(String, u64)> {
+    let mut keys: Vec<(String, u64)> = keys.into_iter().map(|(key, seen)| (key, seen.lines)).collect();
+    keys.sort_by(|(key, lines), (other_key, other)| other.cmp(lines).then_with(|| key.cmp(other_key)));
+    keys
+}
 
 /// A key, as far as it was seen.
 #[derive(Default)]
@@ -28,55 +60,76 @@ struct Seen {
     values: HashSet<u64>,
 }
 
-/// Returns the tags that most lines of these days carry and that have few values, the most frequent first.
-///
-/// # Errors
-/// When a query fails or the tags of a line are damaged.
-pub(super) async fn telling_tags(
-    session: &SessionContext,
-    days: &[DayRange],
-) -> Result<Vec<ChargeAttribute>, EngineError> {
-    let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
-    for range in days {
-        let sql = format!("SELECT tags FROM cost_lines WHERE {}", overlap(*range));
-        let mut batches = session.sql(&sql).await?.execute_stream().await?;
-        while let Some(batch) = batches.try_next().await? {
-            note(&mut seen, &batch)?;
-        }
-    }
-    let few = seen.into_iter().filter(|(key, seen)| seen.values.len() <= TAG_VALUES_MAX && key != FIXED_POOL_TAG);
-    let mut keys: Vec<(String, u64)> = few.map(|(key, seen)| (key, seen.lines)).collect();
-    keys.sort_by(|(key, lines), (other_key, other)| other.cmp(lines).then_with(|| key.cmp(other_key)));
-    Ok(keys.into_iter().take(TAGS_MAX).map(|(key, _)| ChargeAttribute::Tag(key.into())).collect())
+/// Keys, as far as they were seen.
+struct Tally {
+    keys: BTreeMap<String, Seen>,
+    keys_max: usize,
+    /// Whether their values are counted, and not only their lines.
+    has_values: bool,
+    /// Whether there were more keys.
+    is_full: bool,
 }
 
-fn note(seen: &mut BTreeMap<String, Seen>, batch: &RecordBatch) -> Result<(), EngineError> {
-    let tags = batch.column(0).as_map_opt().ok_or_else(|| unexpected("tags", "not a map"))?;
-    let texts =
-        |array: &ArrayRef| arrow::compute::cast(array, &DataType::Utf8).map_err(|error| unexpected("tags", error));
-    let (keys, values) = (texts(tags.keys())?, texts(tags.values())?);
-    let (keys, values) = (keys.as_string::<i32>(), values.as_string::<i32>());
-    // A batch may be a part of a larger one: only what lies between its first and last offset is its own.
-    let place = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
-    let offsets = tags.value_offsets();
-    for at in place(offsets.first())..place(offsets.last()) {
-        if values.is_null(at) || values.value(at).is_empty() || keys.value(at).is_empty() {
-            continue;
+impl Tally {
+    fn of_values(keys: BTreeMap<String, Seen>) -> Self {
+        Self { keys, keys_max: KEYS_MAX, has_values: true, is_full: false }
+    }
+
+    async fn read(&mut self, session: &SessionContext, days: &[DayRange]) -> Result<(), EngineError> {
+        for range in days {
+            let sql = format!("SELECT tags FROM cost_lines WHERE {}", overlap(*range));
+            let mut batches = session.sql(&sql).await?.execute_stream().await?;
+            while let Some(batch) = batches.try_next().await? {
+                self.note(&batch)?;
+            }
         }
-        let (key, has_room) = (keys.value(at), seen.len() < KEYS_MAX);
-        let known = match seen.get_mut(key) {
+        Ok(())
+    }
+
+    fn note(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        let tags = batch.column(0).as_map_opt().ok_or_else(|| unexpected("tags", "not a map"))?;
+        let texts =
+            |array: &ArrayRef| arrow::compute::cast(array, &DataType::Utf8).map_err(|error| unexpected("tags", error));
+        let (keys, values) = (texts(tags.keys())?, texts(tags.values())?);
+        let (keys, values) = (keys.as_string::<i32>(), values.as_string::<i32>());
+        // A batch may be a part of a larger one: only what lies between its first and last offset is its own.
+        let place = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        let offsets = tags.value_offsets();
+        for at in place(offsets.first())..place(offsets.last()) {
+            if !values.is_null(at) && !values.value(at).is_empty() && !keys.value(at).is_empty() {
+                self.add(keys.value(at), values.value(at));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: &str, value: &str) {
+        let known = match self.keys.get_mut(key) {
             Some(known) => known,
-            None if has_room => seen.entry(key.to_owned()).or_default(),
-            None => continue,
+            None => {
+                if !self.has_room(key) {
+                    return;
+                }
+                self.keys.entry(key.to_owned()).or_default()
+            }
         };
         known.lines += 1;
-        if known.values.len() <= TAG_VALUES_MAX {
+        if self.has_values && known.values.len() <= TAG_VALUES_MAX {
             let mut hasher = DefaultHasher::new();
-            values.value(at).hash(&mut hasher);
+            value.hash(&mut hasher);
             known.values.insert(hasher.finish());
         }
     }
-    Ok(())
+
+    /// Whether a new key finds room; where only lines are counted, a later one by name makes it.
+    fn has_room(&mut self, key: &str) -> bool {
+        if self.keys.len() < self.keys_max {
+            return true;
+        }
+        self.is_full = true;
+        let is_earlier = !self.has_values && self.keys.last_key_value().is_some_and(|(last, _)| key < last.as_str());
+        is_earlier && self.keys.pop_last().is_some()
+    }
 }
 
 #[cfg(test)]
@@ -97,10 +150,25 @@ mod tests {
         let map: ArrayRef = Arc::new(builder.finish());
         let schema = Arc::new(Schema::new(vec![Field::new("tags", map.data_type().clone(), true)]));
         let batch = RecordBatch::try_new(schema, vec![map]).expect("a batch");
-        let mut seen = BTreeMap::new();
-        note(&mut seen, &batch.slice(1, 3)).expect("counted");
+        let mut tally = Tally::of_values(BTreeMap::new());
+        tally.note(&batch.slice(1, 3)).expect("counted");
         let counted: Vec<(&str, u64, usize)> =
-            seen.iter().map(|(key, seen)| (key.as_str(), seen.lines, seen.values.len())).collect();
+            tally.keys.iter().map(|(key, seen)| (key.as_str(), seen.lines, seen.values.len())).collect();
         assert_eq!(counted, [("owner", 1, 1), ("team", 1, 1)]);
+    }
+
+    #[test]
+    fn which_keys_are_counted_does_not_depend_on_the_order_of_the_lines() {
+        let check = |keys: [&str; 6]| {
+            let mut names = Tally { has_values: false, keys_max: 2, ..Tally::of_values(BTreeMap::new()) };
+            for key in keys {
+                names.add(key, "x");
+            }
+            assert!(names.is_full);
+            assert_eq!(most_carried(names.keys), [("b".to_owned(), 2), ("a".to_owned(), 1)], "{keys:?}");
+        };
+        check(["b", "c", "c", "c", "a", "b"]);
+        check(["c", "a", "c", "b", "b", "c"]);
+        check(["a", "b", "b", "c", "c", "c"]);
     }
 }

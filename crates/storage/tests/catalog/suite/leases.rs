@@ -243,7 +243,8 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
     let taken = catalog.insert_refresh(&first, HOUR).await.unwrap_err();
     assert!(matches!(taken, CatalogError::Conflict { .. }), "{taken}");
     for (source, who) in [("east", "ann"), ("east", "bob"), ("none", "ann")] {
-        catalog.cancel_refreshes(source, who, 110).await.unwrap();
+        let is_told = catalog.cancel_refreshes(source, who, 110).await.unwrap();
+        assert_eq!(is_told, source == "east", "{source} by {who}");
     }
     catalog.cancel_run("refresh-2", "ann", 110).await.unwrap();
     catalog.cancel_snapshot_run("refresh-2", "ann", 110).await.unwrap();
@@ -260,19 +261,33 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
     };
     catalog.end_refresh(&ended).await.unwrap();
     assert_eq!(catalog.last_refresh("east").await.unwrap(), Some(ended));
-    catalog.cancel_refreshes("east", "cleo", 130).await.unwrap();
+    assert!(!catalog.cancel_refreshes("east", "cleo", 130).await.unwrap());
     assert_eq!(cancelled_by("refresh-1").await.as_deref(), Some("ann"), "it is over");
     catalog.insert_refresh(&first, HOUR).await.unwrap();
     assert_eq!(cancelled_by("refresh-1").await, None, "what is over is forgotten, the wish to cancel it as well");
 
-    // Whoever carried it out died: it is neither under way nor told anything.
+    // Whoever carried it out died: it is neither under way nor told anything, and another one is under way yet.
     let left = RefreshRow { created_at: 200, ..refresh("refresh-3", "west") };
     catalog.insert_refresh(&left, 0).await.unwrap();
-    let found = catalog.last_refresh("west").await.unwrap().unwrap();
-    assert_eq!((found.id.as_str(), found.status.as_str()), ("refresh-3", "failed"));
-    catalog.cancel_refreshes("west", "ann", 210).await.unwrap();
+    assert_eq!(catalog.last_refresh("west").await.unwrap(), Some(other.clone()));
+    assert!(catalog.cancel_refreshes("west", "ann", 210).await.unwrap());
     assert_eq!(cancelled_by("refresh-3").await, None);
     assert_eq!(cancelled_by("refresh-2").await.as_deref(), Some("ann"), "that one is under way yet");
-    catalog.hold_refresh("refresh-3", HOUR).await.unwrap();
-    assert_eq!(catalog.last_refresh("west").await.unwrap().map(|row| row.status), Some("running".to_owned()));
+    let over = RefreshRow { status: "succeeded".to_owned(), finished_at: Some(220), ..other };
+    catalog.end_refresh(&over).await.unwrap();
+    let found = catalog.last_refresh("west").await.unwrap().unwrap();
+    assert_eq!((found.id.as_str(), found.status.as_str()), ("refresh-3", "failed"));
+    catalog.hold_refresh(&left, HOUR).await.unwrap();
+    assert_eq!(catalog.last_refresh("west").await.unwrap(), Some(left.clone()));
+
+    // It was silent for too long, and is under way nevertheless.
+    catalog.hold_refresh(&left, 0).await.unwrap();
+    let newer = RefreshRow { created_at: 300, ..refresh("refresh-4", "west") };
+    catalog.insert_refresh(&newer, HOUR).await.unwrap();
+    catalog.hold_refresh(&left, HOUR).await.unwrap();
+    let ended = RefreshRow { status: "succeeded".to_owned(), finished_at: Some(310), ..newer };
+    catalog.end_refresh(&ended).await.unwrap();
+    assert_eq!(catalog.last_refresh("west").await.unwrap(), Some(left), "one that began later has ended");
+    assert!(catalog.cancel_refreshes("west", "ann", 320).await.unwrap());
+    assert_eq!(cancelled_by("refresh-3").await.as_deref(), Some("ann"));
 }
