@@ -59,6 +59,8 @@ async fn store() -> TestApp {
         app.put(&format!("/tenants/{tenant}"), &json!({})).await.expect(201);
     }
     import(&app, "aws", &LINES).await;
+    // The tenants are older than the posting, so that its state has them.
+    app.clock.set("2026-11-20T12:30:00Z".parse().unwrap());
     app.given_run("2026-11-17", "2026-11-18").await;
     app
 }
