@@ -5,6 +5,9 @@ import { launch, open } from "./browser.mjs";
 
 /** Frames in which the whole board passes; at sixty in a second, ten seconds. */
 const FRAMES = 600;
+/** Pixels of a frame when somebody reads along: a wheel that turns fast, 7,200 pixels in a second. */
+const HAND_PIXELS = 120;
+const HAND_FRAMES = 240;
 
 /** Notes when the first rows were painted; before the page is opened. */
 export function noteFirstRows(page) {
@@ -18,11 +21,14 @@ export function noteFirstRows(page) {
   });
 }
 
-/** Scrolls from the first row to the last. Returns the time of each frame in ms, sorted, and the most rows drawn at once. */
-export function scrollAll(page, frames = FRAMES) {
-  return page.evaluate(async (count) => {
+/**
+ * Scrolls from the first row to the last, or by so many pixels a frame. Returns the time of each frame in ms, sorted, and the
+ * most rows drawn at once.
+ */
+export function scrollAll(page, frames = FRAMES, pixels = null) {
+  return page.evaluate(async ({ count, pixels: each }) => {
     const box = [...document.querySelectorAll(".scroll[aria-label*=table]")].at(-1);
-    const end = box.scrollHeight - box.clientHeight;
+    const end = each === null ? box.scrollHeight - box.clientHeight : each * count;
     const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
     const times = [];
     let rows = 0;
@@ -34,7 +40,7 @@ export function scrollAll(page, frames = FRAMES) {
       rows = Math.max(rows, document.querySelectorAll("tbody tr.row").length);
     }
     return { times: times.toSorted((a, b) => a - b), rows };
-  }, frames);
+  }, { count: frames, pixels });
 }
 
 /** Returns how long a click on the head of a column took until the rows were painted in the new order, in ms. */
@@ -66,8 +72,10 @@ export async function figures(page, { head, words, frames = FRAMES }) {
   const whole = (value) => Math.round(value * 10) / 10;
   const found = { first_rows_ms: whole(await first.jsonValue()) };
   const { times, rows } = await scrollAll(page, frames);
-  const at = (part) => whole(times[Math.min(times.length - 1, Math.floor(times.length * part))]);
+  const by = await scrollAll(page, Math.min(frames, HAND_FRAMES), HAND_PIXELS);
+  const at = (part, of = times) => whole(of[Math.min(of.length - 1, Math.floor(of.length * part))]);
   Object.assign(found, { frames: times.length, frame_p50_ms: at(0.5), frame_p95_ms: at(0.95), frame_p99_ms: at(0.99), frame_max_ms: at(1), rows_drawn_max: rows });
+  Object.assign(found, { hand_p50_ms: at(0.5, by.times), hand_p95_ms: at(0.95, by.times), hand_max_ms: at(1, by.times) });
   return { ...found, sort_ms: whole(await sortBy(page, head)), search_ms: whole(await searchFor(page, words)) };
 }
 
