@@ -168,7 +168,7 @@ impl Search<'_> {
     }
 
     fn filling_by(&self, attribute: usize, kinds: &[usize]) -> Option<Candidate> {
-        // A brace would end the placeholder.
+        // What stands between braces in a rule ends at the first closing one.
         if self.attributes[attribute].to_string().contains(['{', '}']) {
             return None;
         }
