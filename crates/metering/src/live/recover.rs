@@ -16,8 +16,8 @@ use crate::wal::{Frame, Position, Recovery, WalError};
 use crate::wire::Malformed;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Frames are handed on together from this size on.
@@ -82,6 +82,25 @@ impl Chunk {
     }
 }
 
+/// Chunks that all threads are done with: their memory is filled again, which is cheaper than new memory for each.
+#[derive(Debug, Default)]
+struct Spares(Mutex<Vec<Chunk>>);
+
+impl Spares {
+    fn take(&self) -> Chunk {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes the chunk of a thread that is done with it; keeps it if that was the last one.
+    fn put(&self, done: Arc<Chunk>) {
+        if let Some(mut chunk) = Arc::into_inner(done) {
+            chunk.bytes.clear();
+            chunk.frames.clear();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
+        }
+    }
+}
+
 impl Follower<'_> {
     /// Reads all that the log holds; returns the last segment whose ids are sealed.
     ///
@@ -89,13 +108,14 @@ impl Follower<'_> {
     /// The first problem in the order of the log: damage, a record that cannot be read, ids that cannot be read. A text that is
     /// no UTF-8 is found by the flush of its event only.
     pub fn follow(&self, log: &mut Recovery) -> Result<u64, MeteringError> {
+        let spares = &Spares::default();
         std::thread::scope(|scope| {
             let (to_ids, of_ids) = sync_channel(CHUNKS_WAITING_MAX);
             let (to_usage, of_usage) = sync_channel(CHUNKS_WAITING_MAX);
             let failed = || WalError::io("start a reader of", self.folder);
-            let ids = spawn(scope, "log-ids", move || self.follow_ids(&of_ids)).map_err(failed())?;
-            let usage = spawn(scope, "log-usage", move || self.follow_usage(&of_usage)).map_err(failed())?;
-            let read = read_all(log, &[to_ids, to_usage]);
+            let ids = spawn(scope, "log-ids", move || self.follow_ids(&of_ids, spares)).map_err(failed())?;
+            let usage = spawn(scope, "log-usage", move || self.follow_usage(&of_usage, spares)).map_err(failed())?;
+            let read = read_all(log, &[to_ids, to_usage], spares);
             let ids = ids.join().unwrap_or_else(|panic| resume_unwind(panic));
             let usage = usage.join().unwrap_or_else(|panic| resume_unwind(panic));
             match (ids, usage) {
@@ -107,7 +127,7 @@ impl Follower<'_> {
         })
     }
 
-    fn follow_ids(&self, chunks: &Receiver<Arc<Chunk>>) -> Result<u64, Stopped> {
+    fn follow_ids(&self, chunks: &Receiver<Arc<Chunk>>, spares: &Spares) -> Result<u64, Stopped> {
         let in_ids = self.ids.through_segment().unwrap_or(0);
         let (mut current, mut sealed) = (self.first, in_ids);
         for chunk in chunks {
@@ -119,15 +139,17 @@ impl Follower<'_> {
                 }
                 self.follow_ids_of(&frame, in_ids < segment).map_err(Stopped::at(&frame))?;
             }
+            spares.put(chunk);
         }
         Ok(sealed)
     }
 
-    fn follow_usage(&self, chunks: &Receiver<Arc<Chunk>>) -> Result<(), Stopped> {
+    fn follow_usage(&self, chunks: &Receiver<Arc<Chunk>>, spares: &Spares) -> Result<(), Stopped> {
         for chunk in chunks {
             for frame in chunk.frames() {
                 self.follow_usage_of(&frame).map_err(Stopped::at(&frame))?;
             }
+            spares.put(chunk);
         }
         Ok(())
     }
@@ -200,12 +222,12 @@ fn spawn<'s, 'e, T: Send + 's>(
 
 /// Hands on what is read until there is no more, or one of the threads has stopped. What stands before a problem is handed
 /// on too.
-fn read_all(log: &mut Recovery, threads: &[SyncSender<Arc<Chunk>>]) -> Result<(), WalError> {
+fn read_all(log: &mut Recovery, threads: &[SyncSender<Arc<Chunk>>], spares: &Spares) -> Result<(), WalError> {
     let hand_on = |chunk: Chunk| {
         let chunk = Arc::new(chunk);
         threads.iter().all(|thread| thread.send(Arc::clone(&chunk)).is_ok())
     };
-    let mut chunk = Chunk::default();
+    let mut chunk = spares.take();
     loop {
         let end = match log.next_frame() {
             Ok(Some(frame)) => {
@@ -223,7 +245,7 @@ fn read_all(log: &mut Recovery, threads: &[SyncSender<Arc<Chunk>>]) -> Result<()
         match end {
             Some(end) => return end,
             None if !is_wanted => return Ok(()),
-            None => {}
+            None => chunk = spares.take(),
         }
     }
 }
