@@ -148,6 +148,12 @@ impl InstantRange {
     pub fn seconds(&self) -> i64 {
         (self.end.0 - self.start.0) / MICROS_PER_SECOND
     }
+
+    /// Returns whether the instant lies inside.
+    #[must_use]
+    pub fn contains(&self, instant: Instant) -> bool {
+        self.start <= instant && instant < self.end
+    }
 }
 
 /// A calendar day of the organisation's zone, counted from 1970-01-01 (Arrow's `Date32`).
@@ -386,6 +392,9 @@ pub struct Zone {
     /// From when on which offset holds, both in microseconds, between 1970 and 2100: days and hours of events are asked
     /// for more often than anything else.
     offsets: Arc<[(i64, i64)]>,
+    /// Where the clock was set back over midnight (America/St_Johns until 2010): until midnight comes again it shows the
+    /// day before, but the day that had begun goes on.
+    begun_twice: Arc<[(InstantRange, Day)]>,
 }
 
 impl Zone {
@@ -401,8 +410,9 @@ impl Zone {
         let changes =
             zone.following(epoch).map(|change| (change.timestamp().as_microsecond(), micros(change.offset())));
         let changes = changes.take_while(|(from, _)| *from < TABLE_END_MICROS);
-        let offsets = std::iter::once((0, micros(zone.to_offset(epoch)))).chain(changes).collect();
-        Self { zone, name: name.to_owned(), offsets }
+        let offsets: Arc<[(i64, i64)]> = std::iter::once((0, micros(zone.to_offset(epoch)))).chain(changes).collect();
+        let begun_twice = offsets.windows(2).filter_map(|pair| begun_twice(pair[0].1, pair[1])).collect();
+        Self { zone, name: name.to_owned(), offsets, begun_twice }
     }
 
     /// The offset at an instant of the table.
@@ -425,7 +435,12 @@ impl Zone {
     pub fn day_of(&self, instant: Instant) -> Day {
         if let Some(offset) = self.offset_at(instant) {
             let days = (instant.0 + offset).div_euclid(MICROS_PER_DAY);
-            return Day(i32::try_from(days).expect("days before 2100 are few"));
+            let shown = Day(i32::try_from(days).expect("days before 2100 are few"));
+            return self
+                .begun_twice
+                .iter()
+                .find(|(goes_on, _)| goes_on.contains(instant))
+                .map_or(shown, |(_, day)| *day);
         }
         let clamped = instant.0.clamp(-62_135_596_800_000_000, 253_402_207_200_000_000);
         let timestamp = jiff::Timestamp::from_microsecond(clamped).expect("years 1 to 9999 are representable");
@@ -469,6 +484,15 @@ impl Zone {
         };
         Instant((instant.0 + offset).div_euclid(MICROS_PER_HOUR) * MICROS_PER_HOUR - offset)
     }
+}
+
+/// The day that has begun when a clock with the offset `before` is set back over midnight, and how long it goes on until
+/// the clock shows it again.
+fn begun_twice(before: i64, (at, after): (i64, i64)) -> Option<(InstantRange, Day)> {
+    let (begun, shown) = ((at - 1 + before).div_euclid(MICROS_PER_DAY), (at + after).div_euclid(MICROS_PER_DAY));
+    let goes_on = InstantRange { start: Instant(at), end: Instant(begun * MICROS_PER_DAY - after) };
+    let day = Day(i32::try_from(begun).expect("days before 2100 are few"));
+    (shown < begun).then_some((goes_on, day))
 }
 
 impl FromStr for Zone {
@@ -532,26 +556,38 @@ mod tests {
     }
 
     #[test]
-    fn every_instant_lies_in_exactly_one_day() {
-        let zones = [
-            "UTC",
-            "Europe/Berlin",
-            "America/New_York",
-            "Asia/Kolkata",
-            "Pacific/Apia",
-            "Australia/Lord_Howe",
-            "Africa/Casablanca",
-        ];
-        for zone in zones.map(|name| name.parse::<Zone>().expect("a zone")) {
-            for day in (0..47_000).step_by(7).map(Day::from_epoch_days) {
+    fn c4_every_instant_lies_in_exactly_one_day() {
+        // Zones that moved their clocks at midnight, by half an hour, twice a year the other way round, or skipped a day.
+        let zones = "UTC Europe/Berlin Europe/London Europe/Dublin Europe/Moscow America/New_York America/Sao_Paulo \
+                     America/Havana America/St_Johns America/Caracas Asia/Kolkata Asia/Kathmandu Asia/Tehran Asia/Gaza \
+                     Asia/Pyongyang Australia/Lord_Howe Africa/Casablanca Pacific/Apia Pacific/Kiritimati Pacific/Chatham";
+        let zones: Vec<Zone> = zones.split(' ').map(|name| name.parse().expect("a zone")).collect();
+        let (first, last) = ("1970-01-01".parse::<Day>().expect("a day"), "2100-12-31".parse::<Day>().expect("a day"));
+        let mut days = 0;
+        for zone in &zones {
+            let mut end = zone.start_of(first);
+            for day in (first.epoch_days()..=last.epoch_days()).map(Day::from_epoch_days) {
                 let range = zone.day_range(day);
+                assert_eq!(range.start, end, "{} {day} begins where the day before ends", zone.name());
+                end = range.end;
                 if range.end <= range.start {
                     continue; // A day that the zone skipped altogether (Apia, 2011-12-30).
                 }
-                assert_eq!(zone.day_of(range.start), day, "{} {day}", zone.name());
-                assert_eq!(zone.day_of(Instant(range.end.0 - 1)), day, "{} {day}", zone.name());
+                let inside = [range.start, Instant((range.start.0 + range.end.0) / 2), Instant(range.end.0 - 1)];
+                assert_eq!(inside.map(|instant| zone.day_of(instant)), [day; 3], "{} {day}", zone.name());
+                days += 1;
+            }
+            // Wherever the clock was moved, too, an instant lies within the day that it is said to lie in.
+            for (at, _) in zone.offsets.iter().skip(1) {
+                for minutes in [-61, -30, -1, 0, 1, 30, 61] {
+                    let instant = Instant(at + minutes * 60_000_000);
+                    let day = zone.day_of(instant);
+                    assert!(zone.day_range(day).contains(instant), "{} {instant} {day}", zone.name());
+                }
             }
         }
+        println!("C4: {days} days of {} zones from {first} to {last}", zones.len());
+        assert_eq!(zones.len(), 20);
     }
 
     #[test]
