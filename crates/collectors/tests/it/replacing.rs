@@ -293,3 +293,19 @@ async fn an_import_whose_table_cannot_be_read_for_another_attempt_leaves_nothing
     assert!(matches!(refused, Err(ImportError::Lake(_))), "{refused:?}");
     assert_eq!(data_files(&table), 1, "that of the other import");
 }
+
+#[tokio::test]
+async fn a_file_that_is_twice_in_a_set_counts_twice_and_is_told() {
+    let store = Store::new().await;
+    let (rows, others) = (ten_rows(), [row("acct", 20, "3"), row("other", 1, "4")]);
+    let mut reversed = rows.clone();
+    reversed.reverse();
+    let set =
+        [("a", csv(&rows)), ("b", csv(&others)), ("a (1)", csv(&reversed)), ("empty", csv(&[])), ("none", csv(&[]))];
+    let files = set.iter().map(|(name, bill)| store.file(name, bill)).collect();
+    let report = store.import_set(files, false).await.expect("an import");
+    let told: Vec<_> = report.warnings.iter().map(|one| (one.code, one.count, one.first.file.as_str())).collect();
+    assert_eq!((report.rows, told), (22, vec![("repeated_file", 10, "a (1)")]));
+    let file = store.file("a", csv(&[rows, others.to_vec()].concat()));
+    assert!(store.import_set(vec![file], true).await.expect("an import").warnings.is_empty());
+}
