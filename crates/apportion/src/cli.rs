@@ -413,7 +413,7 @@ pub struct ProofArgs {
     /// Which.
     #[command(flatten)]
     pub filter: LedgerFilter,
-    /// Add up every bill around the days again, from the text of its files, and compare; exit 7 if one differs
+    /// Add up every bill around the days again, from the text of its files; exit 7 if one differs or cannot be read
     #[arg(long)]
     pub independent: bool,
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const CASES: usize = 1000;
 const CASES_LONG: usize = 10_000;
 /// Of so many questions one is paged to its end, the others for a few pages.
-const PAGED_WHOLE_EACH: usize = 10;
+const PAGED_WHOLE_EACH: usize = 40;
 const PAGES_READ_MAX: usize = 2;
 const KEYS: [&str; 12] =
     ["tenant", "user", "plan", "parent", "label:team", "pool", "tier", "basis", "memo", "category", "meter", "origin"];
