@@ -3,6 +3,7 @@
 The committed cuts always run. The full files run as well when the material folder lies beside the checkout.
 """
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
@@ -89,6 +90,15 @@ def test_the_import_reports_the_totals_of_the_file(attributed):
         billed, effective = expected.get(line.currency, (0, 0))
         expected[line.currency] = (billed + line.billed, effective + line.effective)
     assert totals == expected
+
+
+def test_every_bill_adds_up_again_from_its_file(attributed):
+    apportion, _, lines, *_ = attributed
+    done = apportion.run("ledger", "proof", "--independent", "-o", "json", exit_code=None)
+    counted = json.loads(done.stdout)["bills"]
+    assert {bill["state"] for bill in counted} == {"proved"}, counted
+    assert sum(bill["lines_in_files"] for bill in counted) == len(lines)
+    assert sum(atoms(bill["billed"]) for bill in counted) == sum(line.billed for line in lines)
 
 
 def test_the_ledger_sums_to_the_file_per_currency_and_charge_category(attributed):

@@ -19,8 +19,8 @@ from workspaces_database import PASSWORD, SUPERUSER, connect, make_application
 COUNT = 200
 FAILURE, UNREACHABLE, PARTIAL = 1, 6, 7
 WAIT_SECONDS_MAX = 60
-# Longer than others believe that a run goes on after its server said so last (20 s), and their next look (5 s).
-LEASE_SECONDS = 27
+# Longer than others believe that a run goes on after its server said so last (40 s), and their next look (5 s).
+LEASE_SECONDS = 47
 LIST = "SELECT id, slug, name, plan FROM app.workspaces WHERE active"
 EVENT = "SELECT count(*) FROM app.{} WHERE at >= :from AND at < :to"
 STORAGE = "SELECT sum(octet_length(body)) FROM app.documents"

@@ -17,7 +17,7 @@ from conftest import Apportion
 from live_server import TOKEN, Budget, Server, event
 from postgres_server import CuttingProxy, Postgres, eventually
 
-# Longer than the lease of a job or run (20 s), the look at what others left behind (5 s) and a start.
+# Longer than the lease of a job or run (40 s), the look at what others left behind (5 s) and a start.
 NIGHT_SECONDS_MAX = 120
 NIGHT = """
 INSERT INTO jobs (id, kind, target, status, run_after, attempts, body)

@@ -407,6 +407,17 @@ pub struct LedgerFilter {
     pub cursor: Option<String>,
 }
 
+/// Which proofs, and how far they go.
+#[derive(Debug, Args)]
+pub struct ProofArgs {
+    /// Which.
+    #[command(flatten)]
+    pub filter: LedgerFilter,
+    /// Add up every bill around the days again, from the text of its files; exit 7 if one differs or cannot be read
+    #[arg(long)]
+    pub independent: bool,
+}
+
 /// Which page of a list.
 #[derive(Debug, Args)]
 pub struct PageArgs {
@@ -428,7 +439,7 @@ pub enum LedgerCommand {
         expect_head: Option<String>,
     },
     /// What went into each pool and day and where it went; exit 7 if a difference is not 0
-    Proof(LedgerFilter),
+    Proof(ProofArgs),
     /// The entries
     Entries(LedgerFilter),
     /// The postings, newest first

@@ -22,6 +22,9 @@ pub mod fixed;
 /// A set of files replaces the keys it contains.
 pub mod import;
 
+/// Adds bills up again from the text of their files.
+pub mod recount;
+
 /// Reads usage from a Prometheus server.
 pub mod prometheus;
 /// Reads the bills and the usage of providers.

@@ -4,14 +4,16 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+/// The organisation's zone: where days and hours begin.
+mod zone;
+
+pub use zone::Zone;
 
 /// Microseconds in a second.
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_HOUR: i64 = 3600 * MICROS_PER_SECOND;
 const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
-/// Times before which a zone's offsets are in its table, from 1970 on: the year 2100.
-const TABLE_END_MICROS: i64 = 4_102_444_800 * MICROS_PER_SECOND;
 
 /// A text that is not a time of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +149,12 @@ impl InstantRange {
     #[must_use]
     pub fn seconds(&self) -> i64 {
         (self.end.0 - self.start.0) / MICROS_PER_SECOND
+    }
+
+    /// Returns whether the instant lies inside.
+    #[must_use]
+    pub fn contains(&self, instant: Instant) -> bool {
+        self.start <= instant && instant < self.end
     }
 }
 
@@ -378,108 +386,6 @@ impl DayRange {
     }
 }
 
-/// The organisation's time zone; it decides where a day begins.
-#[derive(Clone, Debug)]
-pub struct Zone {
-    zone: TimeZone,
-    name: String,
-    /// From when on which offset holds, both in microseconds, between 1970 and 2100: days and hours of events are asked
-    /// for more often than anything else.
-    offsets: Arc<[(i64, i64)]>,
-}
-
-impl Zone {
-    /// Returns UTC.
-    #[must_use]
-    pub fn utc() -> Self {
-        Self::new(TimeZone::UTC, "UTC")
-    }
-
-    fn new(zone: TimeZone, name: &str) -> Self {
-        let micros = |offset: jiff::tz::Offset| i64::from(offset.seconds()) * MICROS_PER_SECOND;
-        let epoch = jiff::Timestamp::UNIX_EPOCH;
-        let changes =
-            zone.following(epoch).map(|change| (change.timestamp().as_microsecond(), micros(change.offset())));
-        let changes = changes.take_while(|(from, _)| *from < TABLE_END_MICROS);
-        let offsets = std::iter::once((0, micros(zone.to_offset(epoch)))).chain(changes).collect();
-        Self { zone, name: name.to_owned(), offsets }
-    }
-
-    /// The offset at an instant of the table.
-    fn offset_at(&self, instant: Instant) -> Option<i64> {
-        if !(0..TABLE_END_MICROS).contains(&instant.0) {
-            return None;
-        }
-        let after = self.offsets.partition_point(|(from, _)| *from <= instant.0);
-        self.offsets.get(after.checked_sub(1)?).map(|(_, offset)| *offset)
-    }
-
-    /// Returns the zone's IANA name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the day in which the instant lies.
-    #[must_use]
-    pub fn day_of(&self, instant: Instant) -> Day {
-        if let Some(offset) = self.offset_at(instant) {
-            let days = (instant.0 + offset).div_euclid(MICROS_PER_DAY);
-            return Day(i32::try_from(days).expect("days before 2100 are few"));
-        }
-        let clamped = instant.0.clamp(-62_135_596_800_000_000, 253_402_207_200_000_000);
-        let timestamp = jiff::Timestamp::from_microsecond(clamped).expect("years 1 to 9999 are representable");
-        Day::from_date(self.zone.to_datetime(timestamp).date())
-    }
-
-    /// Returns the instant at which the day begins.
-    #[must_use]
-    pub fn start_of(&self, day: Day) -> Instant {
-        let start = day.date().to_zoned(self.zone.clone()).expect("days of years 1 to 9999 begin in every zone");
-        Instant(start.timestamp().as_microsecond())
-    }
-
-    /// Returns the instant at which the clock shows so many minutes after midnight on the day; the first of two, and the
-    /// one just as long after the gap if the clock skips it.
-    #[must_use]
-    pub fn at_minutes(&self, day: Day, minutes: u16) -> Instant {
-        let minutes = minutes.min(24 * 60 - 1);
-        let (hour, minute) = (i8::try_from(minutes / 60), i8::try_from(minutes % 60));
-        let (Ok(hour), Ok(minute)) = (hour, minute) else { unreachable!("a day has 24 hours of 60 minutes") };
-        let shown = day.date().at(hour, minute, 0, 0);
-        let zoned = shown.to_zoned(self.zone.clone()).expect("times of years 1 to 9999 exist in every zone");
-        Instant(zoned.timestamp().as_microsecond())
-    }
-
-    /// Returns the instants of the day: 23, 24 or 25 hours.
-    #[must_use]
-    pub fn day_range(&self, day: Day) -> InstantRange {
-        InstantRange { start: self.start_of(day), end: self.start_of(day.plus(1)) }
-    }
-
-    /// Returns the instant at which the clock hour of this zone begins that contains `instant`.
-    #[must_use]
-    pub fn hour_of(&self, instant: Instant) -> Instant {
-        let offset = match self.offset_at(instant) {
-            Some(offset) => offset,
-            None => {
-                let Ok(timestamp) = jiff::Timestamp::from_microsecond(instant.0) else { return instant };
-                i64::from(self.zone.to_offset(timestamp).seconds()) * MICROS_PER_SECOND
-            }
-        };
-        Instant((instant.0 + offset).div_euclid(MICROS_PER_HOUR) * MICROS_PER_HOUR - offset)
-    }
-}
-
-impl FromStr for Zone {
-    type Err = TimeError;
-
-    fn from_str(name: &str) -> Result<Self, TimeError> {
-        let zone = TimeZone::get(name).map_err(|_| TimeError::Zone(name.chars().take(60).collect()))?;
-        Ok(Self::new(zone, name))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -521,58 +427,6 @@ mod tests {
             check_usual(&format!("2026-10-31T{time}"));
             check_usual(&format!("1960-02-29 {time}"));
             check_usual(&format!("1960-02-29t{time}"));
-        }
-    }
-
-    #[test]
-    fn a_day_lasts_23_24_or_25_hours() {
-        let berlin: Zone = "Europe/Berlin".parse().expect("a zone");
-        let hours = |day: &str| berlin.day_range(day.parse().expect("a day")).seconds() / 3600;
-        assert_eq!([hours("2026-03-29"), hours("2026-03-30"), hours("2026-10-25")], [23, 24, 25]);
-    }
-
-    #[test]
-    fn every_instant_lies_in_exactly_one_day() {
-        let zones = [
-            "UTC",
-            "Europe/Berlin",
-            "America/New_York",
-            "Asia/Kolkata",
-            "Pacific/Apia",
-            "Australia/Lord_Howe",
-            "Africa/Casablanca",
-        ];
-        for zone in zones.map(|name| name.parse::<Zone>().expect("a zone")) {
-            for day in (0..47_000).step_by(7).map(Day::from_epoch_days) {
-                let range = zone.day_range(day);
-                if range.end <= range.start {
-                    continue; // A day that the zone skipped altogether (Apia, 2011-12-30).
-                }
-                assert_eq!(zone.day_of(range.start), day, "{} {day}", zone.name());
-                assert_eq!(zone.day_of(Instant(range.end.0 - 1)), day, "{} {day}", zone.name());
-            }
-        }
-    }
-
-    #[test]
-    fn the_table_of_offsets_says_what_the_zone_says() {
-        let zones =
-            ["UTC", "Europe/Berlin", "Asia/Kolkata", "Pacific/Apia", "Australia/Lord_Howe", "Africa/Casablanca"];
-        for zone in zones.map(|name| name.parse::<Zone>().expect("a zone")) {
-            let check = |micros: i64| {
-                let instant = Instant(micros);
-                let timestamp = jiff::Timestamp::from_microsecond(micros).expect("a time");
-                let offset = i64::from(zone.zone.to_offset(timestamp).seconds()) * MICROS_PER_SECOND;
-                assert_eq!(zone.offset_at(instant), Some(offset), "{} {instant}", zone.name());
-                let day = Day::from_date(zone.zone.to_datetime(timestamp).date());
-                assert_eq!(zone.day_of(instant), day, "{} {instant}", zone.name());
-            };
-            (0..TABLE_END_MICROS).step_by(70 * 3_599_000_000).for_each(check);
-            for (from, _) in zone.offsets.iter().skip(1) {
-                [*from - 1, *from, *from + 1].into_iter().for_each(check);
-            }
-            let outside = [Instant(-1), Instant(TABLE_END_MICROS)].map(|instant| zone.offset_at(instant));
-            assert_eq!(outside, [None, None]);
         }
     }
 

@@ -6,10 +6,12 @@ use crate::app::App;
 use crate::convert::{day, factor, inputs, money, owned, quantity};
 use crate::list::{ListAsked, columns_of, json};
 use crate::problem::ApiError;
-use crate::query::QueryPairs;
+use crate::query::{QueryPairs, flag};
 use axum::extract::State;
 use axum::response::Response;
-use domain::TenantScope;
+use collectors::recount::{BillCount, BillSums, StoredBill, recount};
+use domain::{DayRange, TenantScope};
+use engine::query::bill_sums::BillSum;
 use engine::query::postings::PostingSummary;
 use engine::query::proof::ProofTotal;
 use engine::query::{EntryFilter, ProofFilter};
@@ -330,6 +332,45 @@ pub struct ProofTotalBody {
     pub failed: usize,
 }
 
+/// What a proof says beyond what went into pools and came out of them.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct IndependentParams {
+    /// Whether every bill around the days is added up again, from the text of the files that were imported.
+    pub independent: Option<bool>,
+}
+
+/// A bill in one currency, added up by its cost lines and, by code of its own, from the text of its files.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BillCountBody {
+    /// Who sent it.
+    pub source: String,
+    /// BillingAccountId.
+    pub billing_account: String,
+    /// `YYYY-MM`, or the first day of the billing period.
+    pub billing_period: String,
+    /// The import that brought it.
+    pub import_id: String,
+    /// Currency of the amounts.
+    pub currency: String,
+    /// `proved`, `failed`, `no_files` of costs that were entered, `not_counted`.
+    pub state: String,
+    /// Why the files could not be added up.
+    pub reason: Option<String>,
+    /// Cost lines.
+    pub lines: u64,
+    /// Rows of the files.
+    pub lines_in_files: Option<u64>,
+    /// BilledCost of the cost lines.
+    pub billed: String,
+    /// BilledCost by the files less that.
+    pub billed_difference: Option<String>,
+    /// EffectiveCost of the cost lines.
+    pub effective: String,
+    /// EffectiveCost by the files less that.
+    pub effective_difference: Option<String>,
+}
+
 /// The proof.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ProofBody {
@@ -339,27 +380,74 @@ pub struct ProofBody {
     pub totals: Vec<ProofTotalBody>,
     /// The last posting that counts.
     pub posting: Option<i64>,
+    /// With `independent=true`, the bills around the days, of all pages; else null.
+    pub bills: Option<Vec<BillCountBody>>,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
 }
 
-/// Returns the proof that what went into pools is what came out.
-#[utoipa::path(get, path = "/api/v1/ledger/proof", tag = "ledger", params(LedgerParams), responses((status = 200, body = ProofBody)))]
+/// Returns the proof that what went into pools is what came out, and on request that cost lines are what the bills said.
+#[utoipa::path(get, path = "/api/v1/ledger/proof", tag = "ledger", params(LedgerParams, IndependentParams),
+    responses((status = 200, body = ProofBody)))]
 pub async fn show_proof(
     _reader: AdminReader,
     State(app): State<App>,
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let filter = ProofFilter::parse(&query.0, &app.list_limits())?;
+    let (own, rest): (Vec<_>, Vec<_>) = query.0.into_iter().partition(|(name, _)| name == "independent");
+    let is_independent = flag(&mut QueryPairs(own).params()?, "independent")?;
+    let filter = ProofFilter::parse(&rest, &app.list_limits())?;
+    let bills = match is_independent {
+        true => Some(app.recount(filter.range).await?.iter().map(to_api_bill_count).collect()),
+        false => None,
+    };
     let answer = app.engine.proof_all_tenants(&filter).await?;
     let body = ProofBody {
         rows: answer.rows.iter().map(to_api_proof_row).collect(),
         totals: answer.totals.iter().map(to_api_proof_total).collect(),
         posting: answer.posting,
+        bills,
         next_cursor: answer.next_cursor,
     };
     asked.answer(&body, columns_of::<ProofRowBody>, body.next_cursor.as_deref())
+}
+
+impl App {
+    /// Adds every bill up again whose lines lie around the days; all of them without days.
+    async fn recount(&self, range: Option<DayRange>) -> Result<Vec<BillCount>, ApiError> {
+        let stored = self.engine.bill_sums_all_tenants(range).await?;
+        Ok(recount(self.catalog(), &self.imports, stored.into_iter().map(to_stored_bill).collect()).await?)
+    }
+}
+
+fn to_stored_bill(sum: BillSum) -> StoredBill {
+    StoredBill {
+        source: sum.source,
+        import_id: sum.import_id,
+        billing_account: sum.billing_account,
+        billing_period_start: sum.billing_period_start,
+        currency: sum.currency,
+        sums: BillSums { lines: sum.lines, billed: sum.billed, effective: sum.effective },
+    }
+}
+
+fn to_api_bill_count(bill: &BillCount) -> BillCountBody {
+    BillCountBody {
+        source: bill.key.source.clone(),
+        billing_account: bill.key.billing_account.clone(),
+        billing_period: bill.key.billing_period.clone(),
+        import_id: bill.import_id.clone(),
+        currency: bill.currency.clone(),
+        state: bill.state.as_str().to_owned(),
+        reason: bill.reason.clone(),
+        lines: bill.stored.lines,
+        lines_in_files: bill.in_files.map(|in_files| in_files.lines),
+        billed: money(bill.stored.billed),
+        billed_difference: bill.billed_difference().map(money),
+        effective: money(bill.stored.effective),
+        effective_difference: bill.effective_difference().map(money),
+    }
 }
 
 fn to_api_proof_row(row: &ProofRow) -> ProofRowBody {

@@ -1,7 +1,7 @@
 //! Imports of bills and events, runs and their progress.
 
 use crate::app::{POLICY, TestApp, bill, event};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_set_of_files_is_one_import_and_repeats_change_nothing() {
@@ -83,6 +83,15 @@ async fn a_run_is_started_followed_and_listed() {
         proof["rows"].as_array().unwrap().iter().all(|row| row["difference"] == "0.00" && row["state"] == "proved"),
         "{proof}"
     );
+    assert_eq!(proof["bills"], Value::Null);
+    let proof = app.get("/ledger/proof?independent=true&range=2026-11-17..2026-11-17").await.expect(200).json();
+    let bill = |name: &str| proof["bills"][0][name].clone();
+    let names = ["source", "state", "billed", "billed_difference", "effective_difference", "reason"];
+    assert_eq!(json!(names.map(bill)), json!(["aws", "proved", "1.00", "0.00", "0.00", null]), "{proof}");
+    assert_eq!((&proof["bills"][1], &bill("lines")), (&Value::Null, &bill("lines_in_files")));
+    let before = app.get("/ledger/proof?independent=true&range=2026-10-17..2026-10-17").await.expect(200).json();
+    assert_eq!(before["bills"], json!([]));
+    app.get("/ledger/proof?independent=maybe").await.expect_problem(400, "invalid_parameter");
     let report = app.get("/ledger/verify").await.expect(200).json();
     assert_eq!((&report["ok"], &report["faults"]), (&json!(true), &json!([])));
 }

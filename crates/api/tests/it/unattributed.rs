@@ -204,6 +204,18 @@ async fn the_rules_map_what_they_say_once_they_stand_in_the_policy() {
 }
 
 #[tokio::test]
+async fn tags_of_lines_that_somebody_pays_hide_none_of_those_that_nobody_does() {
+    let app = store().await;
+    let tags = r#"{"owner":"team-a","k1":"x","k2":"x","k3":"x","k4":"x","k5":"x","k6":"x","k7":"x","k8":"x"}"#;
+    import(&app, "tagged", &[("2026-11-17", "111", "AmazonEC2", "1.00", tags); 5]).await;
+    app.clock.set("2026-11-20T13:00:00Z".parse().unwrap());
+    app.given_run("2026-11-17", "2026-11-18").await;
+    let answer = asked(&app, "").await;
+    check_sums(&answer, &in_ledger(&app).await);
+    assert_eq!(answer["rules"][0]["attribute"], "tags.team", "{answer}");
+}
+
+#[tokio::test]
 async fn what_the_lines_do_not_add_up_to_is_told_by_its_pool() {
     let app = store().await;
     app.clock.set("2026-11-20T13:00:00Z".parse().unwrap());

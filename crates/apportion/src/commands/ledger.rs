@@ -1,8 +1,8 @@
 //! `ledger`: verify, prove and list.
 
 use super::Context;
-use crate::cli::{Format, LedgerChangesArgs, LedgerCommand, LedgerFilter};
-use crate::client::Call;
+use crate::cli::{Format, LedgerChangesArgs, LedgerCommand, LedgerFilter, ProofArgs};
+use crate::client::{Call, Client};
 use crate::exit::Exit;
 use crate::output::{plain, rows_of};
 use crate::progress::spinner;
@@ -48,11 +48,25 @@ const PROOF_COLUMNS: [&str; 13] = [
     "difference",
 ];
 
+/// Columns of the table of bills that were added up again.
+const BILL_COLUMNS: [&str; 10] = [
+    "source",
+    "billing_account",
+    "billing_period",
+    "currency",
+    "state",
+    "lines",
+    "billed",
+    "billed_difference",
+    "effective_difference",
+    "reason",
+];
+
 /// Runs `ledger …`.
 pub async fn run(context: &Context, command: LedgerCommand) -> Result<Exit> {
     match command {
         LedgerCommand::Verify { expect_head } => verify(context, expect_head).await,
-        LedgerCommand::Proof(filter) => proof(context, filter).await,
+        LedgerCommand::Proof(args) => proof(context, args).await,
         LedgerCommand::Entries(filter) => {
             let client = context.client().await?;
             context.print_list(&client, "/ledger/entries", query_of(context, filter), &ENTRY_COLUMNS).await
@@ -139,9 +153,12 @@ fn exit_of_verify(answer: &Value) -> Exit {
     if says_no || names_fault { Exit::Partial } else { Exit::Ok }
 }
 
-async fn proof(context: &Context, filter: LedgerFilter) -> Result<Exit> {
-    let query = query_of(context, filter);
+async fn proof(context: &Context, args: ProofArgs) -> Result<Exit> {
+    let query = query_of(context, args.filter);
     let client = context.client().await?;
+    if args.independent {
+        return independent(context, &client, query).await;
+    }
     let is_page = query.iter().any(|(name, _)| matches!(*name, "limit" | "cursor"));
     let answer = if is_page || context.output.format == Format::Json {
         client.json(Call::get("/ledger/proof").queries(query)).await?
@@ -150,6 +167,24 @@ async fn proof(context: &Context, filter: LedgerFilter) -> Result<Exit> {
     };
     context.output.answer(&answer, &PROOF_COLUMNS)?;
     Ok(exit_of_proof(&answer))
+}
+
+/// Prints what every bill adds up to by its cost lines and by its files; as JSON, the proof beside it.
+async fn independent(context: &Context, client: &Client, mut query: Vec<(&'static str, String)>) -> Result<Exit> {
+    query.push(("independent", "true".to_owned()));
+    let bar = spinner(context.output.shows_progress(), "adding up the bills again");
+    let answer = client.json(Call::get("/ledger/proof").queries(query)).await?;
+    bar.finish_and_clear();
+    let shown = if context.output.format == Format::Json { &answer } else { &answer["bills"] };
+    context.output.answer(shown, &BILL_COLUMNS)?;
+    Ok(if exit_of_bills(&answer) == Exit::Ok { exit_of_proof(&answer) } else { Exit::Partial })
+}
+
+/// Partial when a bill differs from its files, or could not be added up again.
+fn exit_of_bills(answer: &Value) -> Exit {
+    let bills = answer["bills"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_right = |bill: &Value| bill["state"] == "proved" || bill["state"] == "no_files";
+    if bills.iter().all(is_right) { Exit::Ok } else { Exit::Partial }
 }
 
 /// Partial when a difference is not zero, or a pool was not run. The totals of a page tell of all pages.
@@ -167,6 +202,18 @@ fn exit_of_proof(answer: &Value) -> Exit {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_bill_that_differs_from_its_files_is_partial() {
+        let check = |states: &[&str], expected: Exit| {
+            let bills: Vec<Value> = states.iter().map(|state| json!({ "state": state })).collect();
+            assert_eq!(exit_of_bills(&json!({ "bills": bills })), expected, "{states:?}");
+        };
+        check(&[], Exit::Ok);
+        check(&["proved", "no_files"], Exit::Ok);
+        check(&["proved", "failed"], Exit::Partial);
+        check(&["not_counted"], Exit::Partial);
+    }
 
     #[test]
     fn a_proof_that_does_not_reconcile_is_partial() {

@@ -5,7 +5,7 @@ use crate::cli::ServeArgs;
 use crate::client::Client;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::scheduler::{LEASE, Post, Scheduler};
+use crate::scheduler::{Post, Scheduler};
 use crate::sources::{SourceSchedule, collector_intervals};
 use crate::wiring::{LocalStore, WallClock};
 use anyhow::Result;
@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::catalog::{LEASE_HELD, LEASE_TOLD_EVERY};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -36,7 +37,8 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<Exit> {
     let post = Post {
         catalog: store.app.catalog().clone(),
         node: store.node.clone(),
-        lease: LEASE,
+        lease: LEASE_HELD,
+        renew_every: LEASE_TOLD_EVERY,
         zone: config.zone(),
         clock: Arc::new(WallClock),
     };

@@ -29,8 +29,6 @@ use tokio::sync::watch::Receiver;
 
 /// How often imports and clock are looked at.
 const POLL: Duration = Duration::from_secs(2);
-/// How long other processes wait for one that does not say that it works: several times what a renewal may be late.
-pub const LEASE: Duration = Duration::from_secs(20);
 /// Kind of the sources whose workspaces are measured here.
 const MEASURED: &str = collectors::workspaces::KIND;
 

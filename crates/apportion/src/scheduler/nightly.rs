@@ -31,6 +31,8 @@ pub struct Post {
     pub node: String,
     /// How long others wait for a process that does not say that it works.
     pub lease: Duration,
+    /// How often it says so.
+    pub renew_every: Duration,
     /// The organisation's zone.
     pub zone: Zone,
     /// This process's clock.
@@ -63,7 +65,7 @@ impl Post {
     /// Renews the lease again and again; returns when somebody else has it.
     async fn until_lost(&self, lease: &str) {
         loop {
-            tokio::time::sleep(self.lease / 3).await;
+            tokio::time::sleep(self.renew_every).await;
             match self.catalog.renew_lease(lease, &self.node, self.lease_micros()).await {
                 Ok(true) => {}
                 Ok(false) => match self.catalog.acquire_lease(lease, &self.node, self.lease_micros()).await {

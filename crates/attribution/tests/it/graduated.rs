@@ -63,7 +63,7 @@ fn cents(cents: i128) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::cases(300))]
 
     /// Each tenant's month costs what its units cost one by one, whatever days and users they fall on, and every day's
     /// cells add up to what went in.

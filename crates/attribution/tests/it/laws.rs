@@ -1,3 +1,4 @@
+use crate::cases;
 use crate::given::Given;
 use attribution::split::{split_exact, split_small};
 use num_bigint::BigUint;
@@ -8,11 +9,11 @@ use proptest::prelude::*;
 const POOL_ATOMS_MAX: i128 = 10_i128.pow(27);
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(cases(2_000))]
 
     /// Whatever the cost and the weights: nothing is lost, nothing is below its floor, idle cells pay nothing.
     #[test]
-    fn shares_add_up_and_lie_within_one_atom_of_the_exact_quotient(
+    fn c1_shares_add_up_and_lie_within_one_atom_of_the_exact_quotient(
         amount in -POOL_ATOMS_MAX..POOL_ATOMS_MAX,
         weights in vec(prop_oneof![Just(0_u128), 1..10_u128, any::<u128>()], 1..40),
     ) {
@@ -45,7 +46,7 @@ proptest! {
 
     /// Lines and usage may arrive in any order and in any pieces.
     #[test]
-    fn the_order_of_inputs_never_matters(seed in vec((0..3_usize, 0..4_usize, -500..5_000_i64), 1..30)) {
+    fn c7_the_order_of_inputs_never_matters(seed in vec((0..3_usize, 0..4_usize, -500..5_000_i64), 1..30)) {
         let build = |rows: &[(usize, usize, i64)]| {
             let mut given = Given::policy(
                 "[[tenant_rule]]\ntenant='{sub_account}'\n\

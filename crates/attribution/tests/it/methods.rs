@@ -43,7 +43,7 @@ fn idle_capacity_is_a_consumer_unless_it_is_spread() {
 }
 
 #[test]
-fn use_above_capacity_is_reported_and_never_reduced() {
+fn c5_use_above_capacity_is_reported_and_never_reduced() {
     let given = worked_example("capacity={cpu_core_hours='1'}\n");
     assert_eq!(given.shares(), worked_example("").shares());
     assert!(
@@ -56,7 +56,7 @@ fn use_above_capacity_is_reported_and_never_reduced() {
 }
 
 #[test]
-fn without_usage_the_cost_is_unattributed_and_with_capacity_idle() {
+fn c5_without_usage_the_cost_is_unattributed_and_with_capacity_idle() {
     let line = |given: Given| given.line("10.00", "10.00", &[("tags.cluster", "west")]).shares();
     assert_eq!(line(Given::policy(CLUSTER)), ["west __unattributed__ 10.00"]);
     assert_eq!(
@@ -227,7 +227,7 @@ fn a_missing_rate_leaves_the_pool_alone() {
 }
 
 #[test]
-fn a_negative_driver_weighs_nothing_and_is_listed() {
+fn c5_a_negative_driver_weighs_nothing_and_is_listed() {
     let given = Given::policy("[[pool]]\nname='p'\nselect={}\nsplit={method='proportional',meter='log_queries'}")
         .line("10", "0", &[])
         .usage("log_queries", "-5", &[("tenant", "a")])

@@ -8,25 +8,43 @@ use crate::focus::{Cell, CostLine};
 /// Sum of the rows' SHA-256 modulo 2²⁵⁶, and how many there are.
 ///
 /// A sum, not an exclusive or: two equal rows must not cancel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RowSetHash {
     limbs: [u64; 4],
     rows: u64,
 }
 
+/// SHA-256 of one row, the least part first.
+pub type RowHash = [u64; 4];
+
 impl RowSetHash {
-    /// Adds a row. `buffer` is scratch space.
-    pub fn add(&mut self, line: &CostLine, buffer: &mut Vec<u8>) {
+    /// Adds a row, and returns its hash. `buffer` is scratch space.
+    pub fn add(&mut self, line: &CostLine, buffer: &mut Vec<u8>) -> RowHash {
         canonical_bytes(line, buffer);
         let digest = Sha256::digest(&buffer);
+        let mut row = RowHash::default();
+        for (part, bytes) in row.iter_mut().zip(digest.chunks_exact(8)) {
+            *part = u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
+        }
+        self.add_row(row);
+        row
+    }
+
+    /// Adds a row by its hash.
+    pub fn add_row(&mut self, row: RowHash) {
         let mut carry = 0_u64;
-        for (limb, bytes) in self.limbs.iter_mut().zip(digest.chunks_exact(8)) {
-            let addend = u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
+        for (limb, addend) in self.limbs.iter_mut().zip(row) {
             let sum = u128::from(*limb) + u128::from(addend) + u128::from(carry);
             *limb = sum as u64;
             carry = (sum >> 64) as u64;
         }
         self.rows += 1;
+    }
+
+    /// Returns how many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Returns the hash in hex.

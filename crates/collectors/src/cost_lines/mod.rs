@@ -21,7 +21,7 @@ mod sums;
 pub(crate) use columns::LineColumns;
 pub use days::{DaySet, charge_days};
 pub(crate) use files::{FileBatch, FileSet};
-pub use hash::RowSetHash;
+pub use hash::{RowHash, RowSetHash};
 pub(crate) use key::other_sources;
 pub use key::{ImportKey, StoredKey, stored_keys};
 pub(crate) use replace::{ImportFacts, Replacement, replace_keys};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::{Currency, DayRange};
 
 use super::days::DaySet;
-use super::hash::RowSetHash;
+use super::hash::{RowHash, RowSetHash};
 use crate::focus::{COLUMN, CostLine};
 
 /// Sums of one currency, in atoms.
@@ -35,18 +35,19 @@ pub struct KeySums {
 }
 
 impl KeySums {
-    /// Adds a line. `buffer` is scratch space.
+    /// Adds a line, and returns its hash. `buffer` is scratch space.
     ///
     /// Sums cannot wrap: a row is bounded by 10²⁷ atoms and a set by far fewer than 10¹⁰ rows.
-    pub fn add(&mut self, line: &CostLine, days: DayRange, buffer: &mut Vec<u8>) {
+    pub fn add(&mut self, line: &CostLine, days: DayRange, buffer: &mut Vec<u8>) -> RowHash {
         self.rows += 1;
         self.long_rows += u64::from(days.len() > 1);
-        self.hash.add(line, buffer);
+        let row = self.hash.add(line, buffer);
         self.days.insert(days);
         let billed = line.decimal(COLUMN.billed_cost);
         let sums = self.currencies.entry(line.currency()).or_default();
         sums.billed += billed;
         sums.effective += line.decimal(COLUMN.effective_cost);
         sums.billed_magnitude += billed.abs();
+        row
     }
 }

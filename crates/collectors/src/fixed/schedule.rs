@@ -1,12 +1,9 @@
 //! Which periods, and how much of each: pure calendar arithmetic.
 
-use domain::policy::FixedPer;
+use domain::policy::{FIXED_COST_DAYS, FixedPer};
 use domain::{Day, Month};
 
 use super::entry::FixedEntry;
-
-/// Earliest and latest day of a fixed cost, as days since 1970: 1970-01-01 to 2199-12-31.
-const DAYS: std::ops::RangeInclusive<i32> = 0..=84_005;
 
 /// One line of a fixed cost: its days, its amount, and the billing period it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +25,15 @@ pub struct Charge {
 /// # Errors
 /// A sentence, if the entry's days are out of order or out of bound.
 pub fn charges(entry: &FixedEntry, up_to: Day) -> Result<Vec<Charge>, String> {
-    if !DAYS.contains(&entry.from.epoch_days()) || entry.to.is_some_and(|to| !DAYS.contains(&to.epoch_days())) {
+    if !FIXED_COST_DAYS.contains(&entry.from.epoch_days())
+        || entry.to.is_some_and(|to| !FIXED_COST_DAYS.contains(&to.epoch_days()))
+    {
         return Err("its days must lie between 1970-01-01 and 2199-12-31".to_owned());
     }
     if entry.to.is_some_and(|to| to < entry.from) {
         return Err("it ends before it begins".to_owned());
     }
-    let up_to = up_to.min(Day::from_epoch_days(*DAYS.end()));
+    let up_to = up_to.min(Day::from_epoch_days(*FIXED_COST_DAYS.end()));
     Ok(match entry.per {
         FixedPer::Once => once(entry, up_to).into_iter().collect(),
         FixedPer::Day => {

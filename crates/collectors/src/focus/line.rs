@@ -40,6 +40,8 @@ pub enum Note {
     TagsNotJson,
     /// A tag stands twice; the last counts and the text is kept in `x`.
     DuplicateTag,
+    /// A file of the set holds the same rows as another one.
+    RepeatedFile,
 }
 
 impl Note {
@@ -53,6 +55,7 @@ impl Note {
             Self::NoBillingAccount => "no_billing_account",
             Self::TagsNotJson => "tags_not_json",
             Self::DuplicateTag => "duplicate_tag",
+            Self::RepeatedFile => "repeated_file",
         }
     }
 
@@ -66,6 +69,10 @@ impl Note {
             Self::NoBillingAccount => "BillingAccountId is null",
             Self::TagsNotJson => "Tags are not a JSON object; their text is kept in x",
             Self::DuplicateTag => "a tag stands twice; the last one counts and the text is kept in x",
+            Self::RepeatedFile => {
+                "a file holds the same rows as another one of the set, and both count; import the set without it unless \
+                 they are two charges"
+            }
         }
     }
 }

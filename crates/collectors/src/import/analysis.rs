@@ -1,13 +1,13 @@
 //! The first reading: every mistake found, every key added up, nothing written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::{DayRange, Instant, Zone};
 
 use super::{ImportContext, ImportProgress, Watch};
-use crate::cost_lines::{ImportKey, KeySums, charge_days};
+use crate::cost_lines::{ImportKey, KeySums, RowSetHash, charge_days};
 use crate::error::ImportError;
 use crate::focus::{CostLine, InputFile, Note, read_focus};
 use crate::limits::ImportLimits;
@@ -56,6 +56,7 @@ fn analyse_blocking(
     let mut analysis = Analysis::default();
     let mut keys = KeyLookup::new(source);
     let mut buffer = Vec::new();
+    let mut of_files = vec![RowSetHash::default(); files.len()];
     read_set(files, zone, limits, "reading", watch, &mut |row| {
         let key = keys.key(row.line);
         if !analysis.keys.contains_key(key) {
@@ -65,7 +66,7 @@ fn analyse_blocking(
             analysis.keys.insert(key.clone(), KeySums::default());
         }
         let sums = analysis.keys.get_mut(key).expect("the key was there or was just inserted");
-        sums.add(row.line, row.days, &mut buffer);
+        of_files[row.file_no].add_row(sums.add(row.line, row.days, &mut buffer));
         analysis.rows += 1;
         analysis.rounded_values += row.line.rounded;
         for note in &row.line.notes {
@@ -74,6 +75,12 @@ fn analyse_blocking(
         }
         Ok(())
     })?;
+    let mut seen = HashSet::new();
+    for (file, hash) in files.iter().zip(&of_files).filter(|(_, hash)| hash.rows() > 0) {
+        if !seen.insert(hash) {
+            analysis.notes.entry(Note::RepeatedFile).or_insert_with(|| (0, file.name.clone(), 1)).0 += hash.rows();
+        }
+    }
     if analysis.rows == 0 { Err(ImportError::NoRows) } else { Ok(analysis) }
 }
 
@@ -85,6 +92,8 @@ fn too_many_keys(file: &str, limits: &ImportLimits) -> ImportError {
 /// One row of a set of files.
 pub(super) struct SetRow<'a> {
     pub file: &'a str,
+    /// Place of the file in the set.
+    pub file_no: usize,
     /// Line of the file.
     pub place: u64,
     /// Number of the row in the set, from 1.
@@ -108,7 +117,7 @@ pub(super) fn read_set(
     let mut line_no = 0_u64;
     let mut bytes_before = 0;
     let mut days = DaysLookup::new(zone);
-    for file in files {
+    for (file_no, file) in files.iter().enumerate() {
         read_focus(file, limits, &bytes_read, &mut |line, place| {
             line_no += 1;
             if limits.rows_max < line_no {
@@ -119,7 +128,7 @@ pub(super) fn read_set(
                 let bytes_read = bytes_read.load(Ordering::Relaxed);
                 watch.is_at(ImportProgress { phase, bytes_read, bytes_total, rows: line_no })?;
             }
-            sink(SetRow { file: &file.name, place, line_no, line, days: days.days(line) })
+            sink(SetRow { file: &file.name, file_no, place, line_no, line, days: days.days(line) })
         })?;
         bytes_before += size(file);
         bytes_read.store(bytes_before, Ordering::Relaxed);

@@ -127,50 +127,75 @@ pub async fn import_focus_unless(
     let watch = Watch { on_progress, cancel: cancel.clone() };
     let analysis = Arc::new(analysis::analyse(context, source, &files, &watch).await?);
     let import_id = import_id(source, &analysis, context.now);
-    let mut kept: Option<Value> = None;
-    let mut written: BTreeMap<ImportKey, Vec<NewFile>> = BTreeMap::new();
-    for _ in 0..ATTEMPTS_MAX {
-        let pinned = context.lake.pin_table(Table::CostLines).await?;
-        let stored = stored_keys(&pinned, source);
-        let changed = changed_keys(&analysis, &stored);
-        if changed.is_empty() {
-            discard(&context.lake, written).await;
-            return Ok(report::unchanged(&analysis, &stored));
-        }
-        if !confirm && let Err(error) = shrink::check(&analysis, &stored, &changed) {
-            discard(&context.lake, written).await;
-            return Err(error);
-        }
-        let kept_files = match &kept {
-            Some(kept_files) => kept_files.clone(),
-            None => {
-                let keeping = cancel.unless(keep(&context.imports, &files)).await;
-                kept.insert(keeping.ok_or(ImportError::Cancelled)??).clone()
-            }
-        };
-        let missing = changed.iter().filter(|key| !written.contains_key(key)).cloned().collect();
-        let writing = write::write_keys(context, &import_id, &files, &analysis, missing, &watch, &mut written).await;
-        // The last moment: what is committed is committed as a whole.
-        if let Err(error) = writing.and_then(|()| if cancel.is_asked() { Err(ImportError::Cancelled) } else { Ok(()) })
-        {
-            discard(&context.lake, written).await;
-            return Err(error);
-        }
-
-        let report = report::imported(&import_id, &analysis, &stored, &changed);
-        let facts = facts(&import_id, source, &analysis, &stored, &changed, &report, &kept_files);
-        let replacements = replacements(&analysis, stored, &changed, &written);
-        match replace_keys(&context.lake, &pinned, context.now, facts, replacements).await {
-            Ok(row) => {
-                cache(&context.catalog, &row).await;
-                return Ok(report);
-            }
-            Err(LakeError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let import = Import { context, source, import_id, files, analysis, watch, confirm };
+    let mut written = BTreeMap::new();
+    let done = import.replace(&mut written).await;
     discard(&context.lake, written).await;
-    Err(ImportError::Busy)
+    done
+}
+
+/// An import whose files were read once.
+struct Import<'a> {
+    context: &'a ImportContext,
+    source: &'a str,
+    import_id: String,
+    files: Arc<[InputFile]>,
+    analysis: Arc<Analysis>,
+    watch: Watch,
+    /// Whether a key may lose much of what it has.
+    confirm: bool,
+}
+
+impl Import<'_> {
+    /// Replaces the keys of the files, again and again until nobody else changed them meanwhile. What is in `written`
+    /// afterwards belongs to no commit.
+    async fn replace(&self, written: &mut BTreeMap<ImportKey, Vec<NewFile>>) -> Result<ImportReport, ImportError> {
+        let (context, analysis, cancel) = (self.context, &self.analysis, &self.watch.cancel);
+        let mut kept: Option<Value> = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let pinned = context.lake.pin_table(Table::CostLines).await?;
+            let stored = stored_keys(&pinned, self.source);
+            let changed = changed_keys(analysis, &stored);
+            if changed.is_empty() {
+                return Ok(report::unchanged(analysis, &stored));
+            }
+            if !self.confirm {
+                shrink::check(analysis, &stored, &changed)?;
+            }
+            let kept_files = match &kept {
+                Some(kept_files) => kept_files.clone(),
+                None => {
+                    let keeping = cancel.unless(keep(&context.imports, &self.files)).await;
+                    kept.insert(keeping.ok_or(ImportError::Cancelled)??).clone()
+                }
+            };
+            let missing = changed.iter().filter(|key| !written.contains_key(key)).cloned().collect();
+            write::write_keys(context, &self.import_id, &self.files, analysis, missing, &self.watch, written).await?;
+            // The last moment: what is committed is committed as a whole.
+            if cancel.is_asked() {
+                return Err(ImportError::Cancelled);
+            }
+
+            let report = report::imported(&self.import_id, analysis, &stored, &changed);
+            let facts = facts(&self.import_id, self.source, analysis, &stored, &changed, &report, &kept_files);
+            let replacements = replacements(analysis, stored, &changed, written);
+            match replace_keys(&context.lake, &pinned, context.now, facts, replacements).await {
+                Ok(row) => {
+                    // Keys that an earlier attempt wrote and somebody else stored since stay behind.
+                    written.retain(|key, _| !changed.contains(key));
+                    cache(&context.catalog, &row).await;
+                    return Ok(report);
+                }
+                Err(LakeError::Conflict { .. }) => {}
+                Err(error) => {
+                    // Nobody knows whether the commit names them.
+                    written.clear();
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(ImportError::Busy)
+    }
 }
 
 /// Returns the catalog's rows of all imports into `cost_lines`, as its log tells them, oldest first.

@@ -83,9 +83,11 @@ pub(super) async fn collect(
     Ok(())
 }
 
-/// What the collector says of the bills that it stored. Files say nothing of the kind, and what has no bill needs no word.
+/// What the collector says of the bills that it stored. Files say nothing of the kind, and what has no bill needs no word;
+/// a period whose quantities could not be stored after its lines keeps the word that it has.
 fn said_of_periods(source: &ProviderSource, report: &CollectReport, now: Instant) -> Vec<SourcePeriodRow> {
-    let bills = report.periods.iter().filter(|period| period.lines > 0 && !period.account.is_empty());
+    let is_bill = |period: &&PeriodReport| period.lines > 0 && !period.account.is_empty() && period.through.is_some();
+    let bills = report.periods.iter().filter(is_bill);
     let said = bills.filter_map(|period| {
         Some(SourcePeriodRow {
             source: source.name.clone(),
@@ -243,7 +245,7 @@ impl Run<'_> {
         let now = self.context.clock.now();
         report.warnings.append(&mut staged.warnings);
         let is_final = staged.is_final.unwrap_or(final_at(period.range().end, spec.final_after_days) <= now);
-        let mut outcome = PeriodReport {
+        let outcome = PeriodReport {
             period: period.name(),
             account: staged.account.clone(),
             lines: staged.line_count,
@@ -252,17 +254,20 @@ impl Run<'_> {
             through: period.closed_range().map(|range| range.end),
             ..PeriodReport::default()
         };
-        if !self.asked.dry_run {
-            let (account, how, lines) = (&staged.account, (self.asked.confirm, self.cancel), staged.lines.take());
-            let imported = publish(self.context, &source.name, account, period, lines, how).await?;
-            self.replace_usage(&staged).await?;
-            report.taken.add(self.offer(period, outcome.is_final, now).await?);
-            outcome.unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
-            if let Some(import) = imported {
-                outcome.import_id = Some(import.import_id);
-                outcome.totals = import.totals;
-            }
+        if self.asked.dry_run {
+            report.periods.push(outcome);
+            return Ok(());
         }
+        let (account, how, lines) = (&staged.account, (self.asked.confirm, self.cancel), staged.lines.take());
+        let imported = publish(self.context, &source.name, account, period, lines, how).await?;
+        let unchanged = imported.as_ref().is_none_or(|import| import.unchanged);
+        let (import_id, totals) = imported.map(|import| (import.import_id, import.totals)).unzip();
+        let outcome = PeriodReport { unchanged, import_id, totals: totals.unwrap_or_default(), ..outcome };
+        // The lines are stored. Until the quantities are, too, the period is read again, whatever it says of itself.
+        report.periods.push(PeriodReport { is_final: false, through: None, ..outcome.clone() });
+        self.replace_usage(&staged).await?;
+        report.taken.add(self.offer(period, outcome.is_final, now).await?);
+        report.periods.pop();
         report.periods.push(outcome);
         Ok(())
     }

@@ -57,6 +57,6 @@ pub struct PeriodReport {
     pub unchanged: bool,
     /// Whether the provider corrects it no more.
     pub is_final: bool,
-    /// When the last day ends that was collected.
+    /// When the last day ends that was collected; none of files, and as long as only the lines are stored.
     pub through: Option<Instant>,
 }

@@ -7,12 +7,7 @@ use domain::Clock;
 use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use storage::catalog::{Catalog, CatalogError, RefreshRow};
-
-/// How long others believe that a refresh is under way after they were told so last. They are told three times as often,
-/// and telling may wait for SQLite's other writers for half of it.
-const HELD: Duration = Duration::from_secs(60);
+use storage::catalog::{Catalog, CatalogError, LEASE_HELD, LEASE_TOLD_EVERY, RefreshRow};
 
 static NAMED: AtomicU64 = AtomicU64::new(0);
 
@@ -41,7 +36,7 @@ impl<'a> UnderWay<'a> {
             finished_at: None,
             error: None,
         };
-        catalog.insert_refresh(&row, micros(HELD)).await?;
+        catalog.insert_refresh(&row, micros(LEASE_HELD)).await?;
         Ok(Self { catalog, clock, row, cancel: Cancel::default() })
     }
 
@@ -86,8 +81,8 @@ impl<'a> UnderWay<'a> {
     async fn keep_holding(&self) -> Infallible {
         let id = self.row.id.as_str();
         loop {
-            tokio::time::sleep(HELD / 3).await;
-            if let Err(error) = self.catalog.hold_refresh(&self.row, micros(HELD)).await {
+            tokio::time::sleep(LEASE_TOLD_EVERY).await;
+            if let Err(error) = self.catalog.hold_refresh(&self.row, micros(LEASE_HELD)).await {
                 tracing::warn!(refresh.id = id, ?error, "refresh {id} goes on, but the catalog cannot be told");
             }
         }

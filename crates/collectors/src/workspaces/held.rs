@@ -1,10 +1,6 @@
 use super::{Workspaces, WorkspacesError};
 use std::convert::Infallible;
-use std::time::Duration;
-use storage::catalog::{CatalogError, SnapshotRunRow};
-
-/// How long others believe that a run is under way after they were told so last.
-const HELD: Duration = Duration::from_secs(20);
+use storage::catalog::{CatalogError, LEASE_HELD, LEASE_TOLD_EVERY, SnapshotRunRow};
 
 impl Workspaces {
     /// Marks runs as failed that this server left running when it died, or that nobody carries out any more. Call it once,
@@ -48,7 +44,7 @@ impl Workspaces {
 
     async fn keep_holding(&self, run: &str) -> Infallible {
         loop {
-            tokio::time::sleep(HELD / 3).await;
+            tokio::time::sleep(LEASE_TOLD_EVERY).await;
             if let Err(error) = self.catalog.hold_snapshot_run(run, &self.node, held_micros()).await {
                 tracing::warn!(run.id = run, ?error, "snapshot run {run} goes on, but the catalog cannot be told");
             }
@@ -57,5 +53,5 @@ impl Workspaces {
 }
 
 fn held_micros() -> i64 {
-    i64::try_from(HELD.as_micros()).expect("some seconds fit")
+    i64::try_from(LEASE_HELD.as_micros()).expect("some seconds fit")
 }

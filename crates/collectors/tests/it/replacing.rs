@@ -1,14 +1,16 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use collectors::cancel::Cancel;
 use collectors::cost_lines::touched_days_of_commit;
 use collectors::error::ImportError;
-use collectors::import::{ImportProgress, import_focus, import_focus_unless, imports_of_lake};
+use collectors::import::{
+    ImportContext, ImportProgress, ImportReport, import_focus, import_focus_unless, imports_of_lake,
+};
 use domain::Zone;
-use storage::lake::Table;
+use storage::lake::{Lake, Table};
 
-use super::support::{HEADER, Store, csv, row, ten_rows};
+use super::support::{HEADER, NOON, Store, csv, row, ten_rows};
 
 #[tokio::test]
 async fn an_import_replaces_its_keys_and_nothing_else() {
@@ -252,4 +254,58 @@ async fn an_import_that_is_cancelled_late_removes_the_files_that_it_had_written(
     let refused = import_focus_unless(&store.context, "aws", vec![file], false, Arc::new(at), &cancel).await;
     assert!(matches!(refused, Err(ImportError::Cancelled)), "{refused:?}");
     assert_eq!((readings.load(Ordering::Relaxed), data_files(&lake)), (2, 0));
+}
+
+/// Imports accounts `acct` and `other`, while another process imports the same of `other` first and then does `beside`.
+async fn overtaken(store: &Store, beside: impl Fn() + Send + Sync + 'static) -> Result<ImportReport, ImportError> {
+    let lake = Lake::open(&store.folder.path().join("lake"), NOON).await.expect("the same lake");
+    let other = ImportContext { lake, ..store.context.clone() };
+    let first = store.file("first", csv(&[row("other", 1, "7")]));
+    let (handle, is_done) = (tokio::runtime::Handle::current(), AtomicBool::new(false));
+    let at = move |progress: ImportProgress| {
+        if progress.phase == "writing" && !is_done.swap(true, Ordering::Relaxed) {
+            let import = import_focus(&other, "aws", vec![first.clone()], false, Arc::new(|_| ()));
+            assert!(!handle.block_on(import).expect("an import").unchanged);
+            beside();
+        }
+    };
+    let both = store.file("both", csv(&[row("acct", 1, "1"), row("other", 1, "7")]));
+    import_focus(&store.context, "aws", vec![both], false, Arc::new(at)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_stored_meanwhile_is_not_left_behind_as_a_file_of_nobody() {
+    let store = Store::new().await;
+    let report = overtaken(&store, || ()).await.expect("an import");
+    let unchanged: Vec<bool> = report.billing_periods.iter().map(|key| key.unchanged).collect();
+    assert_eq!(unchanged, [false, true], "the second attempt has one key only");
+    assert_eq!((store.files().await, data_files(&store.folder.path().join("lake/cost_lines"))), (2, 2));
+    assert_eq!(store.sums("billed_cost").await["USD"], 8 * domain::money::ATOMS_PER_UNIT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_whose_table_cannot_be_read_for_another_attempt_leaves_nothing() {
+    let store = Store::new().await;
+    let table = store.folder.path().join("lake/cost_lines");
+    let entry = table.join("_delta_log/00000000000000000001.json");
+    let damage = move || std::fs::write(&entry, "no log").expect("the entry of the other import");
+    let refused = overtaken(&store, damage).await;
+    assert!(matches!(refused, Err(ImportError::Lake(_))), "{refused:?}");
+    assert_eq!(data_files(&table), 1, "that of the other import");
+}
+
+#[tokio::test]
+async fn a_file_that_is_twice_in_a_set_counts_twice_and_is_told() {
+    let store = Store::new().await;
+    let (rows, others) = (ten_rows(), [row("acct", 20, "3"), row("other", 1, "4")]);
+    let mut reversed = rows.clone();
+    reversed.reverse();
+    let set =
+        [("a", csv(&rows)), ("b", csv(&others)), ("a (1)", csv(&reversed)), ("empty", csv(&[])), ("none", csv(&[]))];
+    let files = set.iter().map(|(name, bill)| store.file(name, bill)).collect();
+    let report = store.import_set(files, false).await.expect("an import");
+    let told: Vec<_> = report.warnings.iter().map(|one| (one.code, one.count, one.first.file.as_str())).collect();
+    assert_eq!((report.rows, told), (22, vec![("repeated_file", 10, "a (1)")]));
+    let file = store.file("a", csv(&[rows, others.to_vec()].concat()));
+    assert!(store.import_set(vec![file], true).await.expect("an import").warnings.is_empty());
 }

@@ -1,6 +1,9 @@
 //! What contradicts itself, by pool and rule.
 
-use super::{Method, Normalize, OneOrMany, PolicyError, Pool, Split, TenantRule, Tier, UNATTRIBUTED_POOL};
+use super::{
+    FIXED_COST_DAYS, Method, Normalize, OneOrMany, PolicyError, Pool, Split, TenantRule, Tier, UNATTRIBUTED_POOL,
+};
+use crate::Day;
 use crate::condition::{ChargeAttribute, UsageAttribute};
 use crate::dimension::Dimension;
 
@@ -28,6 +31,7 @@ impl Pool {
         if origins.iter().filter(|given| **given).count() > 1 {
             return Err(self.invalid("give one of `select`, `recovers` and `fixed`"));
         }
+        self.check_fixed()?;
         self.check_source()?;
         let is_valued = matches!(self.method(), Method::Rated | Method::Window);
         if self.recovers.is_some() && !is_valued {
@@ -43,6 +47,19 @@ impl Pool {
             return Err(self.invalid("`by` must start with `tenant`"));
         }
         self.check_method(split)
+    }
+
+    /// What could not become cost lines would fail every run.
+    fn check_fixed(&self) -> Result<(), PolicyError> {
+        let Some(fixed) = &self.fixed else { return Ok(()) };
+        if fixed.to.is_some_and(|to| to < fixed.from) {
+            return Err(self.invalid("`fixed` ends before it begins"));
+        }
+        let is_within = |day: Day| FIXED_COST_DAYS.contains(&day.epoch_days());
+        if !is_within(fixed.from) || !fixed.to.is_none_or(is_within) {
+            return Err(self.invalid("the days of `fixed` must lie between 1970-01-01 and 2199-12-31"));
+        }
+        Ok(())
     }
 
     fn check_source(&self) -> Result<(), PolicyError> {

@@ -13,7 +13,7 @@ mod words;
 
 pub use cap::{Cap, CapPer};
 pub use check::pool_name_problem;
-pub use pool::{Capacity, FixedCost, OneOrMany, Pool, Split};
+pub use pool::{Capacity, FIXED_COST_DAYS, FixedCost, OneOrMany, Pool, Split};
 pub use window::{Each, EventPath, EventSource, WINDOW_DAYS_MAX, WindowError, WindowLength};
 pub use words::{Basis, CostMetric, Detail, FixedPer, Follow, Idle, Method, Normalize, PoolKind, Tier};
 
@@ -253,6 +253,16 @@ mod tests {
             "[[pool]]\nname='a'\nselect={}\nsplit={method='none'}",
             "pool \"a\": method `none` is for tier overhead only",
         );
+        let fixed = |days: &str| {
+            format!(
+                "[[pool]]\nname='a'\ntier='overhead'\nfixed={{provider='own',amount='1',currency='USD',per='once',{days}}}"
+            )
+        };
+        check(&fixed("from=2026-10-10,to=2026-10-10"), "ok");
+        check(&fixed("from=2026-10-10,to=2026-10-09"), "pool \"a\": `fixed` ends before it begins");
+        let outside = "pool \"a\": the days of `fixed` must lie between 1970-01-01 and 2199-12-31";
+        check(&fixed("from=1969-12-31"), outside);
+        check(&fixed("from=2199-12-31,to=2200-01-01"), outside);
         check("[[pool]]\nname='a'\nselct={}", "policy.toml:5:1: unknown key `selct`; did you mean `select`?");
         check(
             "[[pool]]\nname='a'\nselect={}\nsplit={method='window',event_type='x'}",

@@ -73,6 +73,9 @@ impl<'de> Deserialize<'de> for Capacity {
     }
 }
 
+/// Earliest and latest day of a fixed cost, as days since 1970: 1970-01-01 to 2199-12-31.
+pub const FIXED_COST_DAYS: std::ops::RangeInclusive<i32> = 0..=84_005;
+
 /// A recurring or one-off cost that nobody sends a bill file for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

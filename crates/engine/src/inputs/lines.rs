@@ -83,7 +83,8 @@ fn selected(attributes: &AttributeSet) -> Vec<String> {
     attributes.attributes().iter().map(column).collect()
 }
 
-fn named(attributes: &AttributeSet) -> String {
+/// The columns of the attributes, each by its place: `a0`, `a1` …
+pub(crate) fn named(attributes: &AttributeSet) -> String {
     let columns = selected(attributes);
     columns.iter().enumerate().map(|(at, column)| format!("{column} AS a{at}")).collect::<Vec<_>>().join(", ")
 }

@@ -5,6 +5,8 @@
 
 /// Which state of the ledger is asked.
 pub mod as_of;
+/// What the lines of each bill add up to.
+pub mod bill_sums;
 /// Why a cost changed.
 pub mod changes;
 /// Shared clusters (S2).

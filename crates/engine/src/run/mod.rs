@@ -50,7 +50,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use storage::catalog::{CatalogError, RunRow};
+use storage::catalog::{CatalogError, LEASE_HELD, LEASE_TOLD_EVERY, RunRow};
 use storage::lake::{LakeError, Table};
 
 /// What is asked of a run.
@@ -78,8 +78,6 @@ impl RunRequest {
 
 /// How often a run starts again because somebody else posted meanwhile.
 const ATTEMPTS_MAX: u32 = 20;
-/// How long others believe that a run is under way after they were told so last.
-const HELD: Duration = Duration::from_secs(20);
 /// How often the catalog is told of a run, and how long after a failure.
 const TELLS_MAX: u32 = 4;
 const TELL_AGAIN: Duration = Duration::from_secs(1);
@@ -299,7 +297,7 @@ impl Engine {
 
     async fn keep_holding(&self, run: &str) -> Infallible {
         loop {
-            tokio::time::sleep(HELD / 3).await;
+            tokio::time::sleep(LEASE_TOLD_EVERY).await;
             if let Err(error) = self.catalog.hold_run(run, &self.settings.node, held_micros()).await {
                 tracing::warn!(run.id = run, ?error, "run {run} goes on, but the catalog cannot be told");
             }
@@ -364,7 +362,7 @@ impl Engine {
 }
 
 fn held_micros() -> i64 {
-    i64::try_from(HELD.as_micros()).expect("some seconds fit")
+    i64::try_from(LEASE_HELD.as_micros()).expect("some seconds fit")
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

@@ -8,6 +8,8 @@ mod clusters;
 mod conservation;
 /// Cost by any key: scope, memo, currencies, pages, states.
 mod costs;
+/// The same inputs give the same ledger (C7).
+mod determinism;
 /// Where an amount comes from, and what a tenant is not told (T8).
 mod explain;
 /// Building ledgers.

@@ -8,6 +8,7 @@ use ledger::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRunner};
 
 /// A billion units: sums of all samples stay inside the bound of a row.
 const ATOMS: i128 = 10_i128.pow(24);
@@ -72,29 +73,53 @@ fn post(postings: &mut Vec<Posting>, desired: &ByKey<Desired>) -> bool {
     true
 }
 
-proptest! {
-    /// Whatever was posted before: afterwards the ledger says what is desired, a second run posts nothing,
-    /// pools add up, and the chain holds.
-    #[test]
-    fn postings_lead_to_what_is_desired(states in vec(any_parts(), 1..4)) {
-        let mut postings = Vec::new();
-        for parts in &states {
-            let desired = set(parts);
-            post(&mut postings, &desired);
+/// As many cases as the gate asks for, or the long run: `make soak` says how many those are.
+fn cases(gate: u32) -> ProptestConfig {
+    let long = std::env::var("PROPTEST_CASES").ok().map(|count| count.parse::<u32>().expect("a count"));
+    ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(gate.max(long.unwrap_or(0))) }
+}
 
-            let existing = sums_of(&postings);
-            for key in existing.iter().map(|(key, _)| key).chain(desired.iter().map(|(key, _)| key)) {
-                let stands = existing.get(key).map(|stands| stands.sums).unwrap_or_default();
-                prop_assert_eq!(stands, desired.get(key).map(Desired::sums).unwrap_or_default());
-            }
-            let found = totals_of(existing.iter().map(|(key, stands)| (key, stands.sums)));
-            prop_assert_eq!(check_totals(&totals(&desired), &found), Ok(()));
-            prop_assert!(!post(&mut postings, &desired), "a second run must post nothing");
+/// Whatever was posted before: afterwards the ledger says what is desired, a second run posts nothing, pools add up, the
+/// chain holds, and what an earlier posting said is what its entries still say.
+fn restated(states: &[Vec<(EntryKey, Desired)>]) -> Result<usize, TestCaseError> {
+    let mut postings = Vec::new();
+    let mut said: Vec<(usize, ByKey<Existing>)> = Vec::new();
+    for parts in states {
+        let desired = set(parts);
+        post(&mut postings, &desired);
+
+        let existing = sums_of(&postings);
+        for key in existing.iter().map(|(key, _)| key).chain(desired.iter().map(|(key, _)| key)) {
+            let stands = existing.get(key).map(|stands| stands.sums).unwrap_or_default();
+            prop_assert_eq!(stands, desired.get(key).map(Desired::sums).unwrap_or_default());
         }
-        let head = postings.last().map_or(Head::EMPTY, Posting::head);
-        prop_assert_eq!(verify_chain(postings), Ok(head));
+        let found = totals_of(existing.iter().map(|(key, stands)| (key, stands.sums)));
+        prop_assert_eq!(check_totals(&totals(&desired), &found), Ok(()));
+        prop_assert!(!post(&mut postings, &desired), "a second run must post nothing");
+        said.push((postings.len(), existing));
     }
+    for (count, existing) in said {
+        prop_assert_eq!(sums_of(&postings[..count]), existing);
+    }
+    let (count, head) = (postings.len(), postings.last().map_or(Head::EMPTY, Posting::head));
+    prop_assert_eq!(verify_chain(postings), Ok(head));
+    Ok(count)
+}
 
+#[test]
+fn l4_random_restatements_lead_to_what_is_desired_and_leave_every_state_before_as_it_was() {
+    let config = cases(500);
+    let wanted = config.cases;
+    let posted = std::cell::Cell::new(0_usize);
+    let done = TestRunner::new(config).run(&vec(any_parts(), 1..4), |states| {
+        posted.set(posted.get() + restated(&states)?);
+        Ok(())
+    });
+    println!("L4: {wanted} ledgers with {} postings", posted.get());
+    done.unwrap_or_else(|error| panic!("{error}"));
+}
+
+proptest! {
     #[test]
     fn the_order_of_shares_does_not_matter((parts, shuffled) in any_parts().prop_flat_map(|parts| {
         (Just(parts.clone()), Just(parts).prop_shuffle())

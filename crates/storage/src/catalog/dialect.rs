@@ -1,6 +1,11 @@
 //! What SQLite and PostgreSQL want said differently. Everything else in the catalog is one text for both.
 
+use std::time::Duration;
+
 use sqlx::{AnyConnection, AssertSqlSafe, Executor, SqlSafeStr, migrate::Migration};
+
+/// How long a write waits while other processes write, by the settings below.
+pub(super) const TURN_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The database under a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +114,16 @@ fn bytewise_line(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_wait_for_their_turn_as_long_as_leases_reckon_with() {
+        let check = |dialect: Dialect, expected: String| {
+            let settings = dialect.settings(false);
+            assert!(settings.contains(&expected.as_str()), "{dialect:?}: {settings:?}");
+        };
+        check(Dialect::Sqlite, format!("PRAGMA busy_timeout = {}", TURN_WAIT_MAX.as_millis()));
+        check(Dialect::Postgres, format!("SET lock_timeout = '{}s'", TURN_WAIT_MAX.as_secs()));
+    }
 
     #[test]
     fn columns_of_text_are_ordered_by_bytes_and_nothing_else_changes() {

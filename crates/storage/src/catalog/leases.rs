@@ -1,6 +1,15 @@
+use std::time::Duration;
+
 use sqlx::{Any, Transaction};
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, dialect::TURN_WAIT_MAX};
+
+/// How long others believe that somebody is at work who said so last. Longer than saying so may take, so that no writer
+/// who waits for a turn loses what it is about to renew; and no longer, because so long others wait for one that died.
+pub const LEASE_HELD: Duration = Duration::from_secs(40);
+/// How often whoever is at work says so.
+pub const LEASE_TOLD_EVERY: Duration = Duration::from_secs(5);
+const _: () = assert!(LEASE_TOLD_EVERY.as_secs() + TURN_WAIT_MAX.as_secs() < LEASE_HELD.as_secs());
 
 impl Catalog {
     /// Whether `holder` has the lease for the next `micros`: it was free, run out, or already its own.

@@ -81,6 +81,7 @@ pub use idempotency::{IdempotencyStart, StoredResponse};
 pub use invoices::InvoiceRow;
 pub use jobs::{JobEnd, JobRow};
 pub use lake_cache::{ImportRow, PostingRow};
+pub use leases::{LEASE_HELD, LEASE_TOLD_EVERY};
 pub use meta::MetaKey;
 pub use meter_spans::MeterSpanRow;
 pub use meters::MeterRow;

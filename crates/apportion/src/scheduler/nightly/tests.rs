@@ -78,6 +78,7 @@ async fn process(path: &Path, name: &str, effects: &Arc<Effects>, catch_up: Catc
             catalog: Catalog::open(path).await.expect("a catalog"),
             node: name.to_owned(),
             lease: LEASE,
+            renew_every: LEASE / 3,
             zone: Zone::utc(),
             clock: clock.clone(),
         },

@@ -86,7 +86,7 @@ fn selected(method: &'static str) -> PoolSpec {
 }
 
 #[test]
-fn amounts_at_the_bound_are_exact_and_beyond_it_out_of_bound() {
+fn c3_amounts_at_the_bound_are_exact_and_beyond_it_out_of_bound() {
     let used = [("a", "cpu_core_hours", QUANTITY_MOST), ("b", "cpu_core_hours", "0.000000001")];
     for method in ["direct", "weighted", "proportional", "even", "fixed", "rated", "none"] {
         for (lines, expected) in [
@@ -114,7 +114,7 @@ fn a_share_beyond_the_bound_refuses_the_pool_though_its_sum_is_within() {
 }
 
 #[test]
-fn conversion_at_the_bound_never_wraps() {
+fn c3_conversion_at_the_bound_never_wraps() {
     for (rate, expected) in [("0", "exact"), ("1", "exact"), ("1.1", "out_of_bound"), (MOST, "out_of_bound")] {
         for lines in [vec![("a", "EUR", MOST)], vec![("a", "EUR", LEAST)]] {
             let mut case = day(selected("direct"), &lines, &[], "1");
@@ -163,7 +163,7 @@ fn an_idle_quantity_beyond_the_bound_refuses_the_pool() {
 }
 
 #[test]
-fn prices_of_zero_and_of_a_million_million_are_exact_or_out_of_bound() {
+fn c6_prices_of_zero_and_of_a_million_million_are_exact_or_out_of_bound() {
     let table = [
         ("0", QUANTITY_MOST, "exact"),
         (MOST, "1", "exact"),

@@ -26,8 +26,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 const SEED: u64 = 20_261_110;
-/// Share of the gate that this test may take; below a quarter of the count it fails.
+/// Cases of the gate.
+const GATE: u64 = 10_000;
+/// Share of the gate that this test may take, and of the long run; below a quarter of the count it fails.
 const TIME_MAX: Duration = Duration::from_secs(200);
+const TIME_LONG_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 #[derive(Default)]
 struct Seen {
@@ -40,17 +43,18 @@ struct Seen {
 }
 
 #[test]
-fn ten_thousand_random_days_equal_the_reference() {
-    let wanted = std::env::var("APPORTION_TEST_CASES").map_or(10_000, |count| count.parse().expect("a count"));
+fn c1_ten_thousand_random_days_equal_the_reference() {
+    let wanted = std::env::var("APPORTION_TEST_CASES").map_or(GATE, |count| count.parse().expect("a count"));
+    let time_max = if wanted <= GATE { TIME_MAX } else { TIME_LONG_MAX };
     let (started, mut random, mut seen) = (Instant::now(), Random(SEED), Seen::default());
-    while seen.cases < wanted && started.elapsed() < TIME_MAX {
+    while seen.cases < wanted && started.elapsed() < time_max {
         let before = random.0;
         let case = random::case(&mut random);
         check(&case, &mut seen).unwrap_or_else(|difference| report(&case, before, &difference));
         seen.cases += 1;
     }
     println!(
-        "seed {SEED}: {} of {wanted} days, {} pools {:?}, {} entries {:?}, not run {:?}, {:.1?}",
+        "C1: seed {SEED}: {} of {wanted} days, {} pools {:?}, {} entries {:?}, not run {:?}, {:.1?}",
         seen.cases,
         seen.pools,
         seen.methods,
@@ -59,12 +63,12 @@ fn ten_thousand_random_days_equal_the_reference() {
         seen.not_run,
         started.elapsed()
     );
-    assert!(seen.cases * 4 >= wanted, "only {} of {wanted} days in {TIME_MAX:?}", seen.cases);
+    assert!(seen.cases * 4 >= wanted, "only {} of {wanted} days in {time_max:?}", seen.cases);
     assert!(wanted < 1_000 || (seen.not_run.len() >= 3 && seen.methods.len() >= 8 && seen.reserved.len() >= 4));
 }
 
 #[test]
-fn two_hundred_days_in_another_order_are_identical() {
+fn c7_two_hundred_days_in_another_order_are_identical() {
     let mut random = Random(SEED + 1);
     for _ in 0..200 {
         let before = random.0;
@@ -77,7 +81,7 @@ fn two_hundred_days_in_another_order_are_identical() {
             assert!(again == outcome, "{}\n{outcome}\n{again}", describe(&case, before));
         }
     }
-    println!("seed {}: 200 days, each in 4 orders", SEED + 1);
+    println!("C7: seed {}: 200 days, each in 4 orders", SEED + 1);
 }
 
 fn report(case: &Case, seed: u64, difference: &str) {

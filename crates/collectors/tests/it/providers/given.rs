@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage::catalog::ProviderUsageRow;
@@ -77,12 +78,22 @@ pub(crate) fn source(contract: &Contract, url: &str, timeout: Duration) -> Provi
     }
 }
 
-/// Keeps every point that it is offered.
+/// Keeps every point that it is offered, unless it refuses them.
 #[derive(Default)]
-pub(crate) struct Points(pub Mutex<Vec<UsagePoint>>);
+pub(crate) struct Points(pub Mutex<Vec<UsagePoint>>, AtomicBool);
+
+impl Points {
+    /// Refuses every point from now on, or none any more.
+    pub fn refuse(&self, refuses: bool) {
+        self.1.store(refuses, Ordering::Relaxed);
+    }
+}
 
 impl UsageSink for Points {
     fn take<'a>(&'a self, points: &'a [UsagePoint]) -> BoxFuture<'a, Result<Taken, SinkError>> {
+        if self.1.load(Ordering::Relaxed) {
+            return async { Err(SinkError::Failed("no room".into())) }.boxed();
+        }
         self.0.lock().expect("no thread died").extend_from_slice(points);
         let taken = Taken { accepted: points.len() as u64, ..Taken::default() };
         async move { Ok(taken) }.boxed()

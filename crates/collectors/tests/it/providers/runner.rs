@@ -4,7 +4,9 @@ use super::given::{Contract, Given, cause_of, refresh, source, status};
 use super::stand_in::{Asked, Reply, Wire};
 use collectors::prometheus::Secret;
 use collectors::providers::fetch::{Fetch, FetchOptions, Request, Verb, parse_base};
-use collectors::providers::{Cause, CollectAsked, CredentialSet, Credentials, KINDS, ProviderSource, vercel};
+use collectors::providers::{
+    Cause, CollectAsked, CollectReport, CredentialSet, Credentials, KINDS, PeriodReport, ProviderSource, vercel,
+};
 use collectors::sources::{SourceError, SourceState};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -243,6 +245,29 @@ async fn quantities_with_a_meter_become_usage_once_the_provider_corrects_them_no
     given.clock.set("2026-11-05T12:00:00Z".parse().expect("an instant"));
     refresh(&providers, "vercel").await.expect("a collection");
     assert!(given.points.0.lock().expect("no thread died").is_empty(), "the first of November may be corrected yet");
+}
+
+#[tokio::test]
+async fn lines_that_were_stored_before_the_quantities_failed_are_told_and_the_period_is_read_again() {
+    let given = Given::new(&CONTRACT).await;
+    let meters = BTreeMap::from([("service_10".to_owned(), "vercel_requests".to_owned())]);
+    let of_source = ProviderSource { meters, ..source(&CONTRACT, &given.server.url, Duration::from_secs(20)) };
+    let providers = given.process(vec![of_source]);
+    given.points.refuse(true);
+    let (report, refused) = providers.refresh_as_far("vercel", &CollectAsked::default()).await;
+    assert!(matches!(&refused, Err(SourceError::Collect { error, .. }) if error.cause == Cause::Store), "{refused:?}");
+    let shown = |report: &CollectReport| -> Vec<(String, u64, bool, bool)> {
+        let one = |one: &PeriodReport| (one.period.clone(), one.lines, one.unchanged, one.is_final);
+        report.periods.iter().map(one).collect()
+    };
+    assert_eq!(shown(&report), [("2026-11".to_owned(), 3, false, false)]);
+    assert_eq!((billed(&given).await, status(&providers).await.through), (60, None));
+    assert!(given.store.context.catalog.source_periods().await.expect("a catalog").is_empty());
+
+    given.points.refuse(false);
+    let report = refresh(&providers, "vercel").await.expect("a collection");
+    let expected = [("2026-11".to_owned(), 3, true, false), ("2026-10".to_owned(), 3, false, true)];
+    assert_eq!((shown(&report), report.taken.accepted), (expected.to_vec(), 2));
 }
 
 #[tokio::test]

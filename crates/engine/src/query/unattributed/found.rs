@@ -137,6 +137,23 @@ pub(super) struct NobodysLine<'l> {
     pub(super) amount: i128,
 }
 
+/// Returns why nobody pays a line, with the place of the pool that takes it, if one does; none of any other line.
+pub(super) fn why_nobody(
+    policy: &Policy,
+    part: &LinePart,
+    resolve: &dyn Fn(&str) -> Option<Arc<str>>,
+) -> Option<(Option<usize>, &'static str)> {
+    let Some(at) = pool_of(policy, part) else { return Some((None, NO_POOL)) };
+    if policy.pools[at].method() != Method::Direct {
+        return None;
+    }
+    match tenant_by_rules(policy, part, resolve) {
+        Mapped::Tenant(_) => None,
+        Mapped::Refused => Some((Some(at), TENANT_REFUSED)),
+        Mapped::Nobody => Some((Some(at), NO_MAPPING)),
+    }
+}
+
 /// Returns the lines of a day that no pool takes, and those of pools of method `direct` that no tenant is found for.
 pub(super) fn nobodys<'l>(
     policy: &Policy,
@@ -147,19 +164,9 @@ pub(super) fn nobodys<'l>(
     let no_pool: Arc<str> = UNATTRIBUTED_POOL.into();
     let mut found: BTreeMap<(Arc<str>, Currency), Vec<NobodysLine<'l>>> = BTreeMap::new();
     for part in parts {
-        let taker = pool_of(policy, part).map(|at| (&policy.pools[at], &names[at]));
-        let (name, why, metric) = match taker {
-            None => (&no_pool, NO_POOL, policy.cost_metric),
-            Some((pool, _)) if pool.method() != Method::Direct => continue,
-            Some((pool, name)) => {
-                let why = match tenant_by_rules(policy, part, resolve) {
-                    Mapped::Tenant(_) => continue,
-                    Mapped::Refused => TENANT_REFUSED,
-                    Mapped::Nobody => NO_MAPPING,
-                };
-                (name, why, pool.cost_metric.unwrap_or(policy.cost_metric))
-            }
-        };
+        let Some((taker, why)) = why_nobody(policy, part, resolve) else { continue };
+        let name = taker.map_or(&no_pool, |at| &names[at]);
+        let metric = taker.and_then(|at| policy.pools[at].cost_metric).unwrap_or(policy.cost_metric);
         let lines = found.entry((Arc::clone(name), part.currency)).or_default();
         lines.push(NobodysLine { part, why, amount: part.cost.by(metric) });
     }

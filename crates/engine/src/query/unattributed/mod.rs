@@ -14,6 +14,7 @@ use crate::{Engine, EngineError};
 use attribution::line::AttributeSet;
 use datafusion::functions_aggregate::expr_fn::{max, sum};
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
+use domain::policy::Policy;
 use domain::tenant::UNATTRIBUTED;
 use domain::{Currency, Day, DayRange, TenantId};
 use found::{Found, Kind, SHOWN, Sum, WholeKey, nobodys};
@@ -43,8 +44,6 @@ const UNKNOWN: &str = "unknown";
 
 /// Days whose lines are in memory at a time. They are told apart by more tags than in a run, so a day has more of them.
 const PIECE_DAYS: i32 = 1;
-/// Days whose tags are counted by one query.
-const TAGS_DAYS: i32 = 7;
 
 /// A day of a pool, in one currency.
 type PoolDayKey = (Day, Arc<str>, Currency);
@@ -116,6 +115,33 @@ impl Posted {
     }
 }
 
+/// What tells to whom a line belongs.
+struct Whose<'a> {
+    books: &'a Books,
+    repeated: &'a FirstDays,
+    /// Whether a rule that names an unknown tenant maps to nobody.
+    rejects_unknown: bool,
+}
+
+impl Whose<'_> {
+    /// What the policies of these days look at.
+    fn attributes_in(&self, range: DayRange) -> AttributeSet {
+        AttributeSet::needed_by(self.books.policies_in(range))
+    }
+
+    /// The policy of a day, with a pool for each value that one stands for.
+    fn policy_on(&self, day: Day) -> Policy {
+        let values = self.repeated.up_to(day, &self.books.tenants);
+        attribution::expand::expand(&self.books.policy_on(day).content, &values)
+    }
+
+    /// The tenant of what a rule yields, unless it is refused.
+    fn tenant(&self, value: &str, day: Day) -> Option<Arc<str>> {
+        let tenant = self.books.tenants.resolve(value, day);
+        (!self.rejects_unknown || self.books.tenants.knows(&tenant)).then_some(tenant)
+    }
+}
+
 impl Engine {
     /// Returns what the posted cost of nobody is made of, estimates aside, and which tenant rules would map most of it.
     ///
@@ -136,12 +162,14 @@ impl Engine {
         let session = self.session_of(&head).await?;
         let posted = posted(&session, &head, range).await?;
         let books = self.books(head.recorded_up_to).await?;
-        // Only a rule for lines that have no tenant looks at tags.
-        let unmapped = days_of(&posted, TAGS_DAYS, |posted| posted.why() == NO_MAPPING);
-        let mut found = Found::new(tags::telling_tags(&session, &unmapped).await?);
         let repeated = repeated::first_days(&session, &books.policies_in(range), range.to()).await?;
-        for piece in days_of(&posted, PIECE_DAYS, Posted::is_of_lines) {
-            self.add_lines_of(&session, (&books, &repeated), piece, &posted, &mut found).await?;
+        let rejects_unknown = self.settings.reject_unknown_tenants;
+        let whose = Whose { books: &books, repeated: &repeated, rejects_unknown };
+        // Only a rule for lines that have no tenant looks at tags.
+        let unmapped: BTreeSet<Day> = days_of(&posted, |posted| posted.why() == NO_MAPPING);
+        let mut found = Found::new(tags::telling_tags(&session, &whose, &unmapped).await?);
+        for piece in ranges_of(days_of(&posted, Posted::is_of_lines), PIECE_DAYS) {
+            self.add_lines_of(&session, &whose, piece, &posted, &mut found).await?;
         }
         for (key, posted) in &posted {
             found.add_whole(key, &posted.said.1, posted.amount);
@@ -155,23 +183,17 @@ impl Engine {
     async fn add_lines_of(
         &self,
         session: &SessionContext,
-        (books, repeated): (&Books, &FirstDays),
+        whose: &Whose<'_>,
         piece: DayRange,
         posted: &BTreeMap<PoolDayKey, Posted>,
         found: &mut Found,
     ) -> Result<(), EngineError> {
-        let policies = books.policies_in(piece);
-        let needed = AttributeSet::needed_by(policies.iter().copied());
+        let needed = whose.attributes_in(piece);
         let attributes = AttributeSet::of(needed.attributes().iter().chain(&found.attributes).cloned());
         let loaded = lines::load(session, piece, &self.settings.zone, &attributes).await?;
         for (day, parts) in &loaded.days {
-            let values = repeated.up_to(*day, &books.tenants);
-            let policy = attribution::expand::expand(&books.policy_on(*day).content, &values);
-            let resolve = |value: &str| {
-                let tenant = books.tenants.resolve(value, *day);
-                (!self.settings.reject_unknown_tenants || books.tenants.knows(&tenant)).then_some(tenant)
-            };
-            for ((pool, currency), lines) in nobodys(&policy, parts, &resolve) {
+            let policy = whose.policy_on(*day);
+            for ((pool, currency), lines) in nobodys(&policy, parts, &|value: &str| whose.tenant(value, *day)) {
                 let total: i128 = lines.iter().map(|line| line.amount).sum();
                 let key = (*day, pool, currency);
                 let is_told = |posted: &Posted| posted.is_of_lines() && posted.amount == total;
@@ -220,10 +242,9 @@ async fn posted(
     Ok(posted)
 }
 
-/// The days of such pools' days, a few of them at a time.
-fn days_of(posted: &BTreeMap<PoolDayKey, Posted>, days_max: i32, is_asked: impl Fn(&Posted) -> bool) -> Vec<DayRange> {
-    let asked = posted.iter().filter(|(_, posted)| is_asked(posted));
-    ranges_of(asked.map(|((day, ..), _)| *day).collect::<BTreeSet<_>>(), days_max)
+/// The days of such pools' days.
+fn days_of(posted: &BTreeMap<PoolDayKey, Posted>, is_asked: impl Fn(&Posted) -> bool) -> BTreeSet<Day> {
+    posted.iter().filter(|(_, posted)| is_asked(posted)).map(|((day, ..), _)| *day).collect()
 }
 
 fn totals_of(posted: &BTreeMap<PoolDayKey, Posted>) -> Vec<(Currency, i128)> {

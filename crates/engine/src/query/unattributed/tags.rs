@@ -1,17 +1,21 @@
 //! Tags of cost lines that can tell tenants apart.
 
+use super::found::why_nobody;
+use super::{NO_MAPPING, Whose};
 use crate::EngineError;
-use crate::inputs::lines::overlap;
-use crate::inputs::rows::unexpected;
+use crate::inputs::lines::{named, overlap};
+use crate::inputs::rows::{Rows, unexpected};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
-use attribution::line::FIXED_POOL_TAG;
+use attribution::line::{AttributeSet, Cost, FIXED_POOL_TAG, LinePart};
 use datafusion::prelude::SessionContext;
-use domain::DayRange;
 use domain::condition::ChargeAttribute;
+use domain::policy::Policy;
+use domain::{Currency, Day, DayRange};
 use futures::TryStreamExt;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// Tags that are looked at.
 const TAGS_MAX: usize = 8;
@@ -22,23 +26,24 @@ const KEYS_MAX: usize = 2_000;
 /// Keys whose lines are counted, to find those: if there are more, the first by name.
 const NAMES_MAX: usize = 100_000;
 
-/// Returns the tags that most lines of these days carry and that have few values, the most frequent first. The order of the
-/// lines does not matter.
+/// Returns the tags that most lines of these days carry which lack a tenant, and that have few values among them, the most
+/// frequent first. A line counts on every day that it touches. The order of the lines does not matter.
 ///
 /// # Errors
 /// When a query fails or the tags of a line are damaged.
 pub(super) async fn telling_tags(
     session: &SessionContext,
-    days: &[DayRange],
+    whose: &Whose<'_>,
+    days: &BTreeSet<Day>,
 ) -> Result<Vec<ChargeAttribute>, EngineError> {
     let mut tally = Tally::of_values(BTreeMap::new());
-    tally.read(session, days).await?;
+    tally.read(session, whose, days).await?;
     if tally.is_full {
         let mut names = Tally { has_values: false, keys_max: NAMES_MAX, ..Tally::of_values(BTreeMap::new()) };
-        names.read(session, days).await?;
+        names.read(session, whose, days).await?;
         let carried = most_carried(names.keys).into_iter().take(KEYS_MAX);
         tally = Tally::of_values(carried.map(|(key, _)| (key, Seen::default())).collect());
-        tally.read(session, days).await?;
+        tally.read(session, whose, days).await?;
     }
     let mut keys = tally.keys;
     keys.retain(|key, seen| seen.values.len() <= TAG_VALUES_MAX && key != FIXED_POOL_TAG);
@@ -75,27 +80,36 @@ impl Tally {
         Self { keys, keys_max: KEYS_MAX, has_values: true, is_full: false }
     }
 
-    async fn read(&mut self, session: &SessionContext, days: &[DayRange]) -> Result<(), EngineError> {
-        for range in days {
-            let sql = format!("SELECT tags FROM cost_lines WHERE {}", overlap(*range));
+    async fn read(
+        &mut self,
+        session: &SessionContext,
+        whose: &Whose<'_>,
+        days: &BTreeSet<Day>,
+    ) -> Result<(), EngineError> {
+        for day in days {
+            let range = DayRange::single(*day);
+            let mut unmapped = Unmapped::on(*day, whose);
+            let columns = named(&unmapped.attributes);
+            let sql = format!("SELECT tags, {columns} FROM cost_lines WHERE {}", overlap(range));
             let mut batches = session.sql(&sql).await?.execute_stream().await?;
             while let Some(batch) = batches.try_next().await? {
-                self.note(&batch)?;
+                self.note(&batch, &unmapped.rows(&batch)?)?;
             }
         }
         Ok(())
     }
 
-    fn note(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+    /// Counts the tags of these rows.
+    fn note(&mut self, batch: &RecordBatch, wanted: &[usize]) -> Result<(), EngineError> {
         let tags = batch.column(0).as_map_opt().ok_or_else(|| unexpected("tags", "not a map"))?;
         let texts =
             |array: &ArrayRef| arrow::compute::cast(array, &DataType::Utf8).map_err(|error| unexpected("tags", error));
         let (keys, values) = (texts(tags.keys())?, texts(tags.values())?);
         let (keys, values) = (keys.as_string::<i32>(), values.as_string::<i32>());
-        // A batch may be a part of a larger one: only what lies between its first and last offset is its own.
-        let place = |offset: Option<&i32>| offset.and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        // A batch may be a part of a larger one: only what lies between a row's offsets is its own.
         let offsets = tags.value_offsets();
-        for at in place(offsets.first())..place(offsets.last()) {
+        let place = |at: usize| offsets.get(at).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+        for at in wanted.iter().flat_map(|row| place(*row)..place(row + 1)) {
             if !values.is_null(at) && !values.value(at).is_empty() && !keys.value(at).is_empty() {
                 self.add(keys.value(at), values.value(at));
             }
@@ -132,11 +146,49 @@ impl Tally {
     }
 }
 
+/// Which lines of a day lack a tenant.
+struct Unmapped<'a> {
+    whose: &'a Whose<'a>,
+    day: Day,
+    policy: Policy,
+    attributes: AttributeSet,
+    /// What is known of lines of these values.
+    known: HashMap<Vec<Option<Arc<str>>>, bool>,
+}
+
+impl<'a> Unmapped<'a> {
+    fn on(day: Day, whose: &'a Whose<'a>) -> Self {
+        let attributes = whose.attributes_in(DayRange::single(day));
+        Self { whose, day, policy: whose.policy_on(day), attributes, known: HashMap::new() }
+    }
+
+    /// The rows of such lines.
+    fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<usize>, EngineError> {
+        let rows = Rows(batch);
+        let names = (0..self.attributes.attributes().len()).map(|at| format!("a{at}"));
+        let columns = names.map(|name| rows.texts(&name)).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            |row: usize| -> Vec<Option<Arc<str>>> { columns.iter().map(|column| column[row].clone()).collect() };
+        Ok((0..batch.num_rows()).filter(|row| self.includes(values(*row))).collect())
+    }
+
+    fn includes(&mut self, values: Vec<Option<Arc<str>>>) -> bool {
+        if let Some(known) = self.known.get(&values) {
+            return *known;
+        }
+        let (attributes, cost) = (self.attributes.clone(), Cost::default());
+        let line = LinePart { attributes, values: values.clone(), currency: Currency::USD, cost, lines: 1 };
+        let why = why_nobody(&self.policy, &line, &|value: &str| self.whose.tenant(value, self.day));
+        let is_unmapped = why.is_some_and(|(_, why)| why == NO_MAPPING);
+        self.known.insert(values, is_unmapped);
+        is_unmapped
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::datatypes::{Field, Schema};
-    use std::sync::Arc;
     use storage::lake::schemas::map_builder;
 
     #[test]
@@ -150,11 +202,14 @@ mod tests {
         let map: ArrayRef = Arc::new(builder.finish());
         let schema = Arc::new(Schema::new(vec![Field::new("tags", map.data_type().clone(), true)]));
         let batch = RecordBatch::try_new(schema, vec![map]).expect("a batch");
-        let mut tally = Tally::of_values(BTreeMap::new());
-        tally.note(&batch.slice(1, 3)).expect("counted");
-        let counted: Vec<(&str, u64, usize)> =
-            tally.keys.iter().map(|(key, seen)| (key.as_str(), seen.lines, seen.values.len())).collect();
-        assert_eq!(counted, [("owner", 1, 1), ("team", 1, 1)]);
+        let part = batch.slice(1, 3);
+        let counted = |wanted: &[usize]| -> Vec<(String, u64, usize)> {
+            let mut tally = Tally::of_values(BTreeMap::new());
+            tally.note(&part, wanted).expect("counted");
+            tally.keys.iter().map(|(key, seen)| (key.clone(), seen.lines, seen.values.len())).collect()
+        };
+        assert_eq!(counted(&[0, 1, 2]), [("owner".to_owned(), 1, 1), ("team".to_owned(), 1, 1)]);
+        assert_eq!(counted(&[1]), [("team".to_owned(), 1, 1)]);
     }
 
     #[test]
