@@ -51,6 +51,10 @@ fn every_kind_has_a_name_of_its_own_and_a_zone_that_exists() {
         }
         let mut keys: BTreeSet<&str> = BTreeSet::new();
         assert!(kind.spec.credentials.iter().all(|spec| keys.insert(spec.key)), "{}", kind.spec.name);
+        // Costs stand under the provider, usage and limits under the kind: one label of metrics for both.
+        if !kind.spec.allowed.is_empty() {
+            assert!(kind.spec.provider.eq_ignore_ascii_case(kind.spec.name), "{}", kind.spec.provider);
+        }
     }
 }
 
