@@ -136,6 +136,7 @@ struct Wasabi {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Record {
+    #[serde(alias = "UtilizationNum")]
     bucket_utilization_num: Decimal,
     acct_num: Decimal,
     bucket_num: Decimal,
