@@ -95,6 +95,9 @@ pub(super) fn translate_detailed(row: &mut ForeignRow<'_>) -> Result<(), CellErr
     if row.member("project", "id").is_some() {
         row.put("SubAccountType", "Project");
     }
+    if let Some(kind) = row.member("resource", "global_name").as_deref().and_then(resource_type) {
+        row.put("ResourceType", kind);
+    }
     let (id, name) = (row.member("service", "id"), row.member("service", "description"));
     row.put("ServiceCategory", service_category(id.as_deref(), name.as_deref()));
     row.put("ServiceProviderName", "Google Cloud");
@@ -117,6 +120,14 @@ fn service_category(id: Option<&str>, name: Option<&str>) -> &'static str {
     let by_id = CATEGORIES.iter().find(|(known, ..)| id == Some(*known));
     let by_name = || CATEGORIES.iter().find(|(_, known, _)| name == Some(*known));
     by_id.or_else(by_name).map_or("Other", |(_, _, category)| *category)
+}
+
+/// What a resource is, as its global name says: `instances` of `//compute.googleapis.com/projects/1/…/instances/555`.
+fn resource_type(global_name: &str) -> Option<&str> {
+    let mut parts = global_name.strip_prefix("//")?.split('/').rev();
+    let (_, kind) = (parts.next()?, parts.next()?);
+    // The host is no kind.
+    parts.next().is_some().then_some(kind).filter(|kind| !kind.is_empty())
 }
 
 /// The sum of a row's credits, which are negative.
@@ -182,6 +193,9 @@ pub(super) fn translate_focus(row: &mut ForeignRow<'_>) -> Result<(), CellError>
     row.put_missing("InvoiceIssuerName", "invoiceissuername", "Google Cloud");
     let category = service_category(row.text("xserviceid"), row.text("servicename"));
     row.put_missing("ServiceCategory", "servicecategory", category);
+    if let Some(kind) = row.text("resourceid").and_then(resource_type).map(str::to_owned) {
+        row.put_missing("ResourceType", "resourcetype", &kind);
+    }
     if row.text("subaccountid").is_some() {
         row.put_missing("SubAccountType", "subaccounttype", "Project");
     }
@@ -260,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_global_name_tells_what_a_resource_is() {
+        let check = |name: &str, expected: Option<&str>| assert_eq!(super::resource_type(name), expected, "{name}");
+        check("//compute.googleapis.com/projects/1/zones/europe-west3-a/instances/555", Some("instances"));
+        check("//storage.googleapis.com/projects/_/buckets/media", Some("buckets"));
+        for unknown in ["", "shop-1", "projects/1", "//compute.googleapis.com", "//compute.googleapis.com/x", "//a//b"]
+        {
+            check(unknown, None);
+        }
+        let resource = ("resource", r#"{"global_name":"//compute.googleapis.com/projects/1/disks/7"}"#);
+        let line = read(&changed(&ROW, &[resource])).expect("a line");
+        assert_eq!(text(&line, "ResourceType"), "disks");
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_refused_by_column() {
         for (change, expected) in [
             (("credits", "all"), "credits: it is not a list"),
@@ -285,6 +313,7 @@ mod tests {
             ("ChargeCategory", "Usage"),
             ("SubAccountId", "shop-prod"),
             ("ServiceName", "Cloud Run"),
+            ("ResourceId", "//run.googleapis.com/projects/shop/locations/europe-west3/services/shop"),
             ("x_ServiceId", "152E-C115-5142"),
             ("x_ExportTime", "2026-11-19T02:13:04Z"),
             ("x_Labels", r#"[{"Key":"team","Value":"checkout"}]"#),
@@ -296,6 +325,7 @@ mod tests {
         let found = ["SubAccountType", "InvoiceIssuerName", "ChargeFrequency", "ServiceCategory"];
         let found = found.map(|focus| text(&line, focus));
         assert_eq!(found, ["Project", "Google Cloud", "Usage-Based", "Compute"]);
+        assert_eq!(text(&line, "ResourceType"), "services");
         let told: Vec<(&str, &str)> = row.iter().copied().chain([("ServiceCategory", "Web")]).collect();
         assert_eq!(text(&read(&told).expect("a line"), "ServiceCategory"), "Web", "what is told counts");
         assert!(line.x.contains_key("x_Labels") && !line.x.contains_key("BilledCost"));
