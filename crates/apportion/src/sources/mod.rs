@@ -55,6 +55,7 @@ fn source_of(keys: &PrometheusKeys) -> Result<Source, Failure> {
     let options = ClientOptions {
         url: secret(keys.url.as_deref(), keys.url_file.as_deref()).expect("an address was asked for"),
         auth: auth_of(keys),
+        org_id: keys.org_id.clone(),
         timeout: keys.timeout.duration(),
         retries: keys.retries,
         retry_wait: RETRY_WAIT,
