@@ -59,6 +59,31 @@ fn every_kind_has_a_name_of_its_own_and_a_zone_that_exists() {
 }
 
 #[test]
+fn s6_every_kind_has_its_faults_tested() {
+    let files = [
+        include_str!("anthropic.rs"),
+        include_str!("bucket_faults.rs"),
+        include_str!("cloudflare.rs"),
+        include_str!("ionos.rs"),
+        include_str!("openai.rs"),
+        include_str!("ovhcloud.rs"),
+        include_str!("supabase.rs"),
+        include_str!("vercel.rs"),
+        include_str!("wasabi.rs"),
+    ];
+    let tested: Vec<&str> = files.into_iter().filter(|text| text.contains("async fn s6_faults_of_")).collect();
+    for kind in KINDS {
+        let name = kind.spec.name;
+        // Files of anybody have their contract where folders are tested.
+        let ways = match name {
+            "files" => vec!["contract: &FILES".to_owned()],
+            name => vec![format!("kind: \"{name}\""), format!("contract(\"{name}\")")],
+        };
+        assert!(tested.iter().any(|text| ways.iter().any(|way| text.contains(way.as_str()))), "{name}");
+    }
+}
+
+#[test]
 fn the_page_about_collectors_names_every_kind_and_everything_that_it_may_ask_for() {
     let page = include_str!("../../../../../docs/collectors.md");
     for kind in KINDS {
