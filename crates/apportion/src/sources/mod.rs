@@ -1,5 +1,7 @@
 //! Sources of usage: made from the configuration, brought together with the event log, read again and again.
 
+/// Limits of levels.
+mod levels;
 /// Costs that come by hand and by a collector.
 mod overlap;
 /// Reads the sources while `serve` runs.
@@ -7,6 +9,7 @@ mod schedule;
 /// Points of usage as events of the log.
 mod sink;
 
+pub use levels::summed_levels;
 pub use overlap::{EnteredCost, covered_twice};
 pub use schedule::SourceSchedule;
 pub use sink::{EventSink, value_path};

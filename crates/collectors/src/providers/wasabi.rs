@@ -43,6 +43,7 @@ pub static SPEC: Spec = Spec {
     zone: "UTC",
     // Records come up to several days late.
     final_after_days: 10,
+    levels: &["bucket_bytes", "deleted_bytes", "minimum_bytes", "objects"],
     reclassify: throttled,
 };
 

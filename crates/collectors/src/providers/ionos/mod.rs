@@ -49,6 +49,7 @@ pub static SPEC: Spec = Spec {
     gigabyte: Gigabyte::Gb,
     zone: "UTC",
     final_after_days: 40,
+    levels: &[],
     reclassify: as_usual,
 };
 

@@ -58,6 +58,7 @@ pub static SPEC: Spec = Spec {
     zone: "UTC",
     // What was read of a day is not corrected; one day for the last one of a period.
     final_after_days: 2,
+    levels: &["database_bytes", "database_rows", "disk_size_bytes", "disk_used_bytes"],
     reclassify: as_usual,
 };
 

@@ -35,6 +35,7 @@ pub static SPEC: Spec = Spec {
     gigabyte: Gigabyte::Gb,
     zone: "America/Los_Angeles",
     final_after_days: 7,
+    levels: &[],
     reclassify: as_usual,
 };
 

@@ -4,7 +4,7 @@ use super::given::{Contract, Given, cause_of, refresh, source, status};
 use super::stand_in::{Asked, Reply, Wire};
 use collectors::prometheus::Secret;
 use collectors::providers::fetch::{Fetch, FetchOptions, Request, Verb, parse_base};
-use collectors::providers::{Cause, CollectAsked, CredentialSet, Credentials, KINDS, ProviderSource, vercel};
+use collectors::providers::{Cause, CollectAsked, CredentialSet, Credentials, KINDS, ProviderSource, is_level, vercel};
 use collectors::sources::{SourceError, SourceState};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,18 @@ fn every_kind_has_a_name_of_its_own_and_a_zone_that_exists() {
             assert!(kind.spec.provider.eq_ignore_ascii_case(kind.spec.name), "{}", kind.spec.provider);
         }
     }
+}
+
+#[test]
+fn levels_are_resources_of_a_kind_that_the_page_names() {
+    let page = include_str!("../../../../../docs/collectors.md");
+    for kind in KINDS {
+        for level in kind.spec.levels {
+            assert!(page.contains(&format!("`{level}`")), "docs/collectors.md lacks `{level}` of {}", kind.spec.name);
+        }
+    }
+    assert!(is_level("wasabi", "bucket_bytes") && is_level("supabase", "database_rows"));
+    assert!(!is_level("wasabi", "requests") && !is_level("vercel", "bucket_bytes") && !is_level("aws", "objects"));
 }
 
 #[test]
