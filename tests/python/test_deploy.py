@@ -220,3 +220,11 @@ def test_policies_are_valid_named_and_only_read(path):
     assert any(path.name in page for page in pages), "nobody points to it"
     writes = re.findall(r'"[\w.:/]*(?:Put|Delete|Create|Update|Write|POST|PUT|DELETE|setIam)[\w.:/*]*"', text)
     assert writes == [], writes
+
+
+def test_policies_and_limits_use_the_words_of_the_collectors():
+    page = (REPOSITORY / "docs" / "collectors.md").read_text()
+    rights = set(re.findall(r"`(\w+_read)`", (DEPLOY / "policies" / "README.md").read_text()))
+    assert rights and [right for right in rights if f"`{right}`" not in page] == [], "a right that no collector needs"
+    resources = {limit["resource"] for limit in CONFIG["limit"]}
+    assert resources and [name for name in resources if f"`{name}`" not in page] == [], "a limit that nothing is counted for"

@@ -8,6 +8,7 @@ use super::text::{Exposition, Form};
 use crate::app::App;
 use crate::convert::{money, part, quantity};
 use bytes::Bytes;
+use collectors::providers::is_level;
 use domain::decimal::format_scaled;
 use domain::provider_limit::RATIO_SCALE;
 use engine::EngineError;
@@ -64,7 +65,7 @@ impl App {
             return Ok(());
         }
         let (tenants_max, limits) = (self.exporter.tenants_max, &self.exporter.limits);
-        let month = self.engine.month_to_date_all_tenants(tenants_max, limits).await?;
+        let month = self.engine.month_to_date_all_tenants(tenants_max, limits, is_level).await?;
         let text = Bytes::from(text_of(&month));
         *self.exporter.month.lock().unwrap_or_else(PoisonError::into_inner) = Some(KeptMonth { version, text });
         Ok(())

@@ -264,6 +264,7 @@ async fn store_with_a_source(url: &str, sink: Arc<dyn UsageSink>) -> TestApp {
     let options = ClientOptions {
         url: Secret::Text(url.to_owned()),
         auth: Auth::Nobody,
+        org_id: None,
         timeout: Duration::from_secs(20),
         retries: 0,
         retry_wait: Duration::ZERO,

@@ -10,6 +10,7 @@ use domain::money::parse_atoms;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use storage::catalog::ProviderUsageRow;
 use tower::ServiceExt as _;
 
 const HERE: &str = "127.0.0.1:40000";
@@ -250,6 +251,31 @@ async fn a_limit_shows_the_part_of_the_whole_cap_that_is_used() {
     assert_eq!((row(2, "used"), row(2, "used_ratio"), row(1, "forecast")), (Value::Null, Value::Null, Value::Null));
     // 19.5 of 30 days are over.
     assert_eq!((row(0, "cap_to_date"), row(0, "forecast")), ("0.65".into(), "7.692307692".into()));
+}
+
+#[tokio::test]
+async fn what_collectors_read_is_summed_over_days_but_for_levels() {
+    let app = given(200, Vec::new()).await;
+    for (day, stored, sent) in [("2026-11-17", "700", "5"), ("2026-11-18", "900", "6")] {
+        let row = |resource: &str, quantity: &str| ProviderUsageRow {
+            source: "w".to_owned(),
+            provider: "wasabi".to_owned(),
+            usage_date: day.to_owned(),
+            resource: resource.to_owned(),
+            labels_key: r#"{"bucket":"media"}"#.to_owned(),
+            unit: "Bytes".to_owned(),
+            quantity: quantity.to_owned(),
+            collected_at: 1,
+        };
+        let rows = [row("bucket_bytes", stored), row("upload_bytes", sent)];
+        app.app.engine.catalog().replace_provider_usage("w", day, &rows).await.unwrap();
+    }
+    let found = scrape(&app).await;
+    let used = |resource: &str| {
+        let labels = format!("provider=\"wasabi\",resource=\"{resource}\",unit=\"Bytes\"");
+        found[&format!("apportion_provider_usage_month_to_date{{{labels}}}")].clone()
+    };
+    assert_eq!([used("bucket_bytes"), used("upload_bytes")], ["900", "11"], "what is stored is not stored twice");
 }
 
 #[tokio::test]

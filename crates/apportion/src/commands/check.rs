@@ -7,7 +7,7 @@ use crate::client::{Call, Client};
 use crate::config::{Config, provider_sources};
 use crate::exit::{Exit, Failure};
 use crate::publish::{Kind, TOML, read_text};
-use crate::sources::{EnteredCost, check_sources, covered_twice};
+use crate::sources::{EnteredCost, check_sources, covered_twice, summed_levels};
 use anyhow::Result;
 use axum::body::Body;
 use collectors::fixed::policy_entries;
@@ -59,6 +59,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
     let entered: Vec<EnteredCost> =
         policy_entries(std::slice::from_ref(&policy)).iter().map(EnteredCost::of_entry).collect();
     warnings.extend(covered_twice(&provider_sources(&config)?, &entered, this_month(&config)));
+    warnings.extend(summed_levels(&config.provider_limits));
     for warning in &warnings {
         context.output.warn(warning);
     }

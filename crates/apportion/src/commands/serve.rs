@@ -5,6 +5,7 @@ use crate::cli::ServeArgs;
 use crate::client::Client;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::observability::EXPORTER_OFF;
 use crate::scheduler::{Post, Scheduler};
 use crate::sources::{SourceSchedule, collector_intervals};
 use crate::wiring::{LocalStore, WallClock};
@@ -18,8 +19,6 @@ use storage::catalog::{LEASE_HELD, LEASE_TOLD_EVERY};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Address of the metrics exporter when there is to be none.
-const EXPORTER_OFF: &str = "off";
 /// How often the catalog is asked what other processes did.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 

@@ -34,6 +34,8 @@ pub struct PrometheusKeys {
     pub username: Option<String>,
     /// File that holds the user's password.
     pub password_file: Option<PathBuf>,
+    /// Whose series are asked for, of a store that holds those of several.
+    pub org_id: Option<String>,
     /// How long one attempt may take.
     #[serde(default = "timeout")]
     pub timeout: DurationText,
@@ -207,6 +209,9 @@ fn check(keys: &PrometheusKeys) -> Result<(), String> {
     if keys.username.is_some() != keys.password_file.is_some() {
         return Err("`username` and `password_file` go together".to_owned());
     }
+    if keys.org_id.as_deref().is_some_and(|id| !is_org_id(id)) {
+        return Err("`org_id` is 1 to 1000 letters, digits and signs, without spaces".to_owned());
+    }
     check_numbers(keys)?;
     match (keys.preset, &keys.cluster) {
         (Some(PresetName::Kubernetes), None) => {
@@ -222,6 +227,11 @@ fn check(keys: &PrometheusKeys) -> Result<(), String> {
         return Err(format!("tenant_label: {}", no_label(&keys.tenant_label)));
     }
     check_queries(keys)
+}
+
+/// Whether a header can carry it; several ids are joined by `|`.
+fn is_org_id(text: &str) -> bool {
+    (1..=1000).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn check_numbers(keys: &PrometheusKeys) -> Result<(), String> {
@@ -305,6 +315,10 @@ mod tests {
         check(&format!("{url}\n{preset}"), "ok");
         check(&format!("{url}\n{QUERY}"), "ok");
         check(&format!("{url}\n{preset}\n{QUERY}\nattributes={{repo='r',\"label:env\"='e'}}"), "ok");
+        check(&format!("{url}\norg_id='acme|globex'\n{preset}"), "ok");
+        let org_id = "`org_id` is 1 to 1000 letters, digits and signs, without spaces";
+        check(&format!("{url}\norg_id=''\n{preset}"), org_id);
+        check(&format!("{url}\norg_id=\"a\\nb\"\n{preset}"), org_id);
         check(preset, "`url` is missing");
         check(&format!("{url}\nurl_file='x'\n{preset}"), "give `url` or `url_file`, not both");
         check(

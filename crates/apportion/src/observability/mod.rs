@@ -13,6 +13,8 @@ const RULES: &str = include_str!("costs.yml");
 const RUNBOOKS: &str = "{runbooks}";
 /// Where the runbook is, unless the caller says otherwise: where the installation of `deploy/` puts it.
 pub const RUNBOOKS_DEFAULT: &str = "file:///usr/share/doc/apportion/operations.md";
+/// Address of the metrics exporter when there is to be none.
+pub const EXPORTER_OFF: &str = "off";
 /// The job's name, as the page of Prometheus' targets shows it.
 const JOB: &str = "cost-exporter";
 
@@ -22,20 +24,24 @@ pub fn rules(runbooks: &str) -> String {
     RULES.replace(RUNBOOKS, &runbooks.trim_end_matches('#').replace('\'', "''"))
 }
 
-/// Returns the scrape job of Prometheus for the address on which the exporter of this configuration listens.
-pub fn scrape(config: &Config) -> String {
+/// Returns the scrape job of Prometheus for the address on which the exporter of this configuration listens; nothing if it
+/// is off.
+pub fn scrape(config: &Config) -> Option<String> {
     let listens = config.server.exporter_listen.as_str();
+    if listens == EXPORTER_OFF {
+        return None;
+    }
     let target = match listens.parse::<SocketAddr>() {
         // Everywhere is no address that can be asked.
         Ok(address) if address.ip().is_unspecified() => format!("127.0.0.1:{}", address.port()),
         _ => listens.to_owned(),
     };
-    format!(
+    Some(format!(
         "# Made by `apportion observability export scrape`. From another machine add a token of the role `metrics`:\n\
          #   authorization: {{ credentials_file: /etc/prometheus/apportion.token }}\n\
          scrape_configs:\n  - job_name: {JOB}\n    scrape_interval: 1m\n    scrape_timeout: 10s\n    static_configs:\n      \
          - targets: [\"{target}\"]\n"
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -61,7 +67,8 @@ mod tests {
     #[test]
     fn what_is_deployed_is_what_is_exported() {
         assert_eq!(RULES_DEPLOYED, rules(RUNBOOKS_DEFAULT));
-        assert!(PROMETHEUS_DEPLOYED.ends_with(&scrape(&Config::default())), "{}", scrape(&Config::default()));
+        let job = scrape(&Config::default()).expect("a job");
+        assert!(PROMETHEUS_DEPLOYED.ends_with(&job), "{job}");
     }
 
     #[test]
@@ -123,13 +130,18 @@ mod tests {
         let target = |listens: &str| {
             let mut config = Config::default();
             config.server.exporter_listen = listens.to_owned();
-            let job = scrape(&config);
-            job.rsplit_once("targets: ").map(|(_, target)| target.trim().to_owned()).expect("a target")
+            let job = scrape(&config)?;
+            job.rsplit_once("targets: ").map(|(_, target)| target.trim().to_owned())
         };
-        assert_eq!(target("127.0.0.1:9210"), "[\"127.0.0.1:9210\"]");
-        assert_eq!(target("0.0.0.0:9000"), "[\"127.0.0.1:9000\"]");
-        assert_eq!(target("[::]:9000"), "[\"127.0.0.1:9000\"]");
-        assert_eq!(target("10.0.0.7:9210"), "[\"10.0.0.7:9210\"]");
+        for (listens, expected) in [
+            ("127.0.0.1:9210", Some("[\"127.0.0.1:9210\"]")),
+            ("0.0.0.0:9000", Some("[\"127.0.0.1:9000\"]")),
+            ("[::]:9000", Some("[\"127.0.0.1:9000\"]")),
+            ("10.0.0.7:9210", Some("[\"10.0.0.7:9210\"]")),
+            (EXPORTER_OFF, None),
+        ] {
+            assert_eq!(target(listens).as_deref(), expected, "{listens}");
+        }
         assert!(rules("https://wiki.example/it's").contains("'https://wiki.example/it''s#budgetwarning'"));
     }
 }

@@ -1,5 +1,7 @@
 //! Sources of usage: made from the configuration, brought together with the event log, read again and again.
 
+/// Limits of levels.
+mod levels;
 /// Costs that come by hand and by a collector.
 mod overlap;
 /// Reads the sources while `serve` runs.
@@ -7,6 +9,7 @@ mod schedule;
 /// Points of usage as events of the log.
 mod sink;
 
+pub use levels::summed_levels;
 pub use overlap::{EnteredCost, covered_twice};
 pub use schedule::SourceSchedule;
 pub use sink::{EventSink, value_path};
@@ -55,6 +58,7 @@ fn source_of(keys: &PrometheusKeys) -> Result<Source, Failure> {
     let options = ClientOptions {
         url: secret(keys.url.as_deref(), keys.url_file.as_deref()).expect("an address was asked for"),
         auth: auth_of(keys),
+        org_id: keys.org_id.clone(),
         timeout: keys.timeout.duration(),
         retries: keys.retries,
         retry_wait: RETRY_WAIT,

@@ -7,12 +7,13 @@ use domain::{Day, Month};
 use serde_json::Value;
 
 /// What people call providers, and what collectors call them.
-const OTHER_NAMES: [(&str, &str); 6] = [
+const OTHER_NAMES: [(&str, &str); 7] = [
     ("amazon", "aws"),
     ("amazon web services", "aws"),
     ("azure", "microsoft"),
     ("gcp", "google cloud"),
     ("google", "google cloud"),
+    ("ionos cloud", "ionos"),
     ("ovh", "ovhcloud"),
 ];
 
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn a_provider_is_known_by_the_names_that_people_use() {
         let text = "[[source]]\nname='ovh'\nkind='ovhcloud'\napplication_key='a'\napplication_secret='b'\nconsumer_key='c'\n\
-                    [[source]]\nname='cur'\nkind='aws_export'\npath='/srv/exports'";
+                    [[source]]\nname='cur'\nkind='aws_export'\npath='/srv/exports'\n\
+                    [[source]]\nname='dcd'\nkind='ionos'\ntoken='t'\ncontract='12345678'";
         let config: Config = toml::from_str(text).expect("TOML");
         let sources = provider_sources(&config).expect("valid");
         let warned = |provider: &str| {
@@ -106,7 +108,8 @@ mod tests {
             let cost = EnteredCost::of_row(&row).expect("a cost");
             covered_twice(&sources, &[cost], "2026-11".parse().expect("a month")).len()
         };
-        assert_eq!(["OVH", "OVHcloud", "Amazon Web Services", "AWS"].map(warned), [1; 4]);
+        let names = ["OVH", "OVHcloud", "Amazon Web Services", "AWS", "IONOS", "IONOS Cloud"];
+        assert_eq!(names.map(warned), [1; 6]);
         assert_eq!(["Google", "OVH Telecom"].map(warned), [0; 2]);
     }
 }

@@ -11,6 +11,8 @@ use url::Url;
 
 /// All that this client may ask for. Most tokens can do more; this client cannot.
 const ALLOWED: (Method, &[&str]) = (Method::POST, &["api", "v1", "query_range"]);
+/// Name of the header by which stores of several organisations tell them apart.
+const ORG_ID: &str = "x-scope-orgid";
 /// Width of a step: an hour, in seconds.
 const STEP: &str = "3600";
 /// Longest time between two attempts, and the longest that a server may ask for.
@@ -27,6 +29,8 @@ pub struct ClientOptions {
     pub url: Secret,
     /// Who asks.
     pub auth: Auth,
+    /// Whose series are asked for, of a store that holds those of several: the header `X-Scope-OrgID`.
+    pub org_id: Option<String>,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// How many times a failed attempt is repeated.
@@ -140,6 +144,10 @@ impl PrometheusClient {
             .header(ACCEPT, "application/json")
             .timeout(self.options.timeout)
             .body(body.to_owned());
+        let request = match &self.options.org_id {
+            Some(org_id) => request.header(ORG_ID, org_id.as_str()),
+            None => request,
+        };
         let request = self.signed(request).await?;
         let mut response = request.send().await.map_err(|error| self.not_sent(&error))?;
         match response.status().as_u16() {

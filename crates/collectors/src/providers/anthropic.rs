@@ -41,6 +41,7 @@ pub static SPEC: Spec = Spec {
     gigabyte: Gigabyte::Gb,
     zone: "UTC",
     final_after_days: 7,
+    levels: &[],
     reclassify: as_usual,
 };
 

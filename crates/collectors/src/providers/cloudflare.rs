@@ -61,6 +61,7 @@ pub static SPEC: Spec = Spec {
     gigabyte: Gigabyte::Gb,
     zone: "UTC",
     final_after_days: 5,
+    levels: &[],
     reclassify: as_usual,
 };
 

@@ -205,7 +205,7 @@ impl Run<'_> {
         let current = BillingPeriod::containing(zone.day_of(now), billing_day, &zone, now);
         if self.asked.dry_run {
             let one = if current.closed().is_some() { current } else { current.previous(billing_day, now) };
-            return Ok(vec![one]);
+            return Ok(vec![one.inferred(told.is_none())]);
         }
         let mut period = current.previous(billing_day, now);
         // Whoever starts to collect has the period before, too, and no other one, however long periods are corrected.
@@ -229,7 +229,7 @@ impl Run<'_> {
                 periods.push(period);
             }
         }
-        Ok(periods)
+        Ok(periods.into_iter().map(|period| period.inferred(told.is_none())).collect())
     }
 
     /// Collects one billing period; what it says is complete and valid before any of it is stored, and what begins to be

@@ -63,6 +63,8 @@ pub struct Spec {
     pub zone: &'static str,
     /// How many days after its end a billing period is still corrected; after them it is final and read no more.
     pub final_after_days: i32,
+    /// Resources that are levels, such as stored bytes: those of several days are never added up.
+    pub levels: &'static [&'static str],
     /// The cause of a status, where the provider uses statuses in its own way; see [`as_usual`].
     pub reclassify: fn(status: u16, body: &[u8]) -> Option<Cause>,
 }

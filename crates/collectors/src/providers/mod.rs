@@ -110,6 +110,12 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.spec.name == name)
 }
 
+/// Returns whether a resource of a provider, named by its kind, is a level at each day and not an amount of it.
+#[must_use]
+pub fn is_level(provider: &str, resource: &str) -> bool {
+    kind(provider).is_some_and(|kind| kind.spec.levels.contains(&resource))
+}
+
 /// One collector, as it is configured.
 #[derive(Clone)]
 pub struct ProviderSource {

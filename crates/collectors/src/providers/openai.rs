@@ -46,6 +46,7 @@ pub static SPEC: Spec = Spec {
     gigabyte: Gigabyte::Gib,
     zone: "UTC",
     final_after_days: 7,
+    levels: &[],
     reclassify: as_usual,
 };
 

@@ -9,6 +9,7 @@ pub struct BillingPeriod {
     days: DayRange,
     closed: Option<DayRange>,
     zone: Zone,
+    is_inferred: bool,
 }
 
 impl BillingPeriod {
@@ -22,7 +23,19 @@ impl BillingPeriod {
         let next = first_day(first.month().next(), billing_day);
         let days = DayRange::new(first, next.plus(-1)).expect("a period begins before the next one");
         let yesterday = zone.day_of(now).plus(-1);
-        Self { days, closed: DayRange::new(first, yesterday.min(days.to())), zone: zone.clone() }
+        Self { days, closed: DayRange::new(first, yesterday.min(days.to())), zone: zone.clone(), is_inferred: false }
+    }
+
+    /// Returns the same period, noted as one whose beginning nobody told, or as one that somebody did.
+    #[must_use]
+    pub fn inferred(self, is_inferred: bool) -> Self {
+        Self { is_inferred, ..self }
+    }
+
+    /// Returns whether it begins with a month only because nobody told when it begins.
+    #[must_use]
+    pub fn is_inferred(&self) -> bool {
+        self.is_inferred
     }
 
     /// Returns the period before.

@@ -43,6 +43,7 @@ pub static SPEC: Spec = Spec {
     zone: "UTC",
     // Records come up to several days late.
     final_after_days: 10,
+    levels: &["bucket_bytes", "deleted_bytes", "minimum_bytes", "objects"],
     reclassify: throttled,
 };
 
@@ -136,6 +137,7 @@ struct Wasabi {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Record {
+    #[serde(alias = "UtilizationNum")]
     bucket_utilization_num: Decimal,
     acct_num: Decimal,
     bucket_num: Decimal,

@@ -122,7 +122,8 @@ impl Engine {
     }
 
     /// Returns the current month up to its last complete day. The `tenants_max` most expensive tenants stand for
-    /// themselves, equal ones by their id; all others are one, [`OTHER`], so that the sum is the total.
+    /// themselves, equal ones by their id; all others are one, [`OTHER`], so that the sum is the total. `is_level` says which
+    /// resource of which provider is a level: the last day of the month tells it, and not the sum of all.
     ///
     /// # Errors
     /// When a store cannot be read.
@@ -130,6 +131,7 @@ impl Engine {
         &self,
         tenants_max: usize,
         limits: &[ProviderLimit],
+        is_level: fn(provider: &str, resource: &str) -> bool,
     ) -> Result<MonthToDate, EngineError> {
         let today = self.today();
         let (month, yesterday) = (today.month(), today.plus(-1));
@@ -148,7 +150,7 @@ impl Engine {
             coverage: None,
             differences: BTreeMap::from([(self.settings.reporting_currency.code().to_owned(), 0)]),
             providers: self.provider_costs_all_tenants(month, through).await?,
-            usage: usage.into_iter().filter_map(|resource| usage_of(resource, &limits)).collect(),
+            usage: usage.into_iter().filter_map(|resource| usage_of(resource, &limits, is_level)).collect(),
             limits,
         };
         if let Some(days) = days {
@@ -202,10 +204,12 @@ fn widened(difference: i128, apart: i128) -> i128 {
     if difference < 0 { difference - apart } else { difference + apart }
 }
 
-/// What was used of the resource in the month, read as its limit says; what has no limit is summed.
-fn usage_of(resource: ResourceDays, limits: &[LimitStatus]) -> Option<ResourceUsage> {
+/// What was used of the resource in the month, read as its limit says; without a limit a level is that of the last day, and
+/// everything else is summed.
+fn usage_of(resource: ResourceDays, limits: &[LimitStatus], is_level: fn(&str, &str) -> bool) -> Option<ResourceUsage> {
     let limit = limits.iter().find(|status| status.limit.is_of(&resource.provider, &resource.resource));
-    let quantity = reading_of(limit.map_or(Reading::Sum, |status| status.limit.reading), &resource.days)?;
+    let usual = if is_level(&resource.provider, &resource.resource) { Reading::Last } else { Reading::Sum };
+    let quantity = reading_of(limit.map_or(usual, |status| status.limit.reading), &resource.days)?;
     let ResourceDays { provider, resource, unit, .. } = resource;
     Some(ResourceUsage { provider, resource, unit, quantity })
 }
@@ -277,6 +281,18 @@ mod tests {
             ],
         );
         check(&GIVEN, 0, &[("__idle__", "direct", 9), ("__other__", "amortized", 6), ("__other__", "direct", 7)]);
+    }
+
+    #[test]
+    fn a_level_is_that_of_the_last_day_and_everything_else_a_sum() {
+        let day = |text: &str| text.parse::<Day>().expect("a day");
+        let days = BTreeMap::from([(day("2026-11-18"), 5), (day("2026-11-19"), 7)]);
+        let used = |resource: &str| {
+            let (provider, unit) = ("wasabi".to_owned(), "Bytes".to_owned());
+            let of_days = ResourceDays { provider, resource: resource.to_owned(), unit, days: days.clone() };
+            usage_of(of_days, &[], |_, resource| resource == "bucket_bytes").map(|usage| usage.quantity)
+        };
+        assert_eq!((used("bucket_bytes"), used("upload_bytes")), (Some(7), Some(12)));
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn put_tags(row: &mut ForeignRow<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{changed, costs, read, text};
+    use super::super::tests::{changed, costs, other_costs, read, text};
 
     const USAGE: [(&str, &str); 16] = [
         ("line_item_line_item_type", "Usage"),
@@ -214,8 +214,8 @@ mod tests {
         for kept in ["line_item_line_item_type", "line_item_unblended_cost", "identity_line_item_id", "product"] {
             assert!(line.x.contains_key(kept), "{kept}: {:?}", line.x.keys());
         }
-        let list = domain::money::format_atoms(line.decimal(crate::focus::line::COLUMN.list_cost));
-        assert_eq!(list, "0.0464");
+        let told = ("0.0464".to_owned(), "0.0464".to_owned(), "ContractedCost".to_owned());
+        assert_eq!(other_costs(&line), told, "what is not told is no zero");
     }
 
     #[test]

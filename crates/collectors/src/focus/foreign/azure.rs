@@ -2,6 +2,7 @@
 
 use super::super::row::CellError;
 use super::row::ForeignRow;
+use domain::{Instant, Zone};
 
 /// Columns without which no line can be made.
 pub(super) const REQUIRED: [&str; 6] =
@@ -120,13 +121,29 @@ pub(super) fn translate_focus(row: &mut ForeignRow<'_>) -> Result<(), CellError>
             row.put("ServiceName", name);
         }
     }
+    put_billing_month(row);
     row.move_focus_columns();
     Ok(())
 }
 
+/// Bills of Microsoft are of calendar months, but some accounts name a later day as the first one of a period. Such a
+/// period is its month, and what was named stays in `x`.
+fn put_billing_month(row: &mut ForeignRow<'_>) {
+    let named = row.text("billingperiodstart").and_then(|text| Instant::parse_lenient(text.trim()).ok());
+    let Some(day) = named.map(|start| Zone::utc().day_of(start)) else { return };
+    let month = day.month();
+    if day == month.first_day() {
+        return;
+    }
+    row.set_apart("billingperiodstart", "x_BillingPeriodStart");
+    row.set_apart("billingperiodend", "x_BillingPeriodEnd");
+    row.put("BillingPeriodStart", month.first_day().to_string());
+    row.put("BillingPeriodEnd", month.last_day().plus(1).to_string());
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{changed, costs, read, text};
+    use super::super::tests::{changed, costs, other_costs, read, text};
 
     const ROW: [(&str, &str); 13] = [
         ("CostInBillingCurrency", "1.284"),
@@ -148,6 +165,8 @@ mod tests {
     fn actual_costs_become_lines_of_a_day() {
         let line = read(&ROW).expect("a line");
         assert_eq!(costs(&line), ("1.284".to_owned(), "1.284".to_owned()));
+        let derived = "ListCost, ContractedCost".to_owned();
+        assert_eq!(other_costs(&line), ("1.284".to_owned(), "1.284".to_owned(), derived));
         let times = line.times().map(|time| time.map(|time| time.to_string()));
         let expected = ["2026-11-18", "2026-11-19", "2026-11-01", "2026-12-01"];
         assert_eq!(times, expected.map(|day| Some(format!("{day}T00:00:00Z"))));
@@ -165,26 +184,42 @@ mod tests {
         assert!(error.starts_with("Date: "), "{error}");
     }
 
+    const FOCUS: [(&str, &str); 13] = [
+        ("BilledCost", "1.5"),
+        ("EffectiveCost", "1.5"),
+        ("BillingCurrency", "EUR"),
+        ("BillingAccountId", "a"),
+        ("BillingPeriodStart", "2026-11-01T00:00:00Z"),
+        ("ChargePeriodStart", "2026-11-18T00:00:00Z"),
+        ("ChargePeriodEnd", "2026-11-19T00:00:00Z"),
+        ("ChargeCategory", "Purchase"),
+        ("ProviderName", "Microsoft"),
+        ("Tags", ""),
+        ("x_SkuMeterName", "P1"),
+        ("x_SkuMeterSubcategory", "Savings plan"),
+        ("x_InvoiceId", "G1"),
+    ];
+
     #[test]
     fn the_focus_export_is_repaired() {
-        let row = [
-            ("BilledCost", "1.5"),
-            ("EffectiveCost", "1.5"),
-            ("BillingCurrency", "EUR"),
-            ("BillingAccountId", "a"),
-            ("BillingPeriodStart", "2026-11-01T00:00:00Z"),
-            ("ChargePeriodStart", "2026-11-18T00:00:00Z"),
-            ("ChargePeriodEnd", "2026-11-19T00:00:00Z"),
-            ("ChargeCategory", "Purchase"),
-            ("ProviderName", "Microsoft"),
-            ("Tags", ""),
-            ("x_SkuMeterName", "P1"),
-            ("x_SkuMeterSubcategory", "Savings plan"),
-            ("x_InvoiceId", "G1"),
-        ];
-        let line = read(&row).expect("a line");
+        let line = read(&FOCUS).expect("a line");
         let found = ["SkuMeter", "ServiceName", "InvoiceId", "PublisherName", "ServiceProviderName"];
         assert_eq!(found.map(|focus| text(&line, focus)), ["P1", "Savings plan", "G1", "Microsoft", "Microsoft"]);
         assert_eq!(line.x.keys().collect::<Vec<_>>(), ["x_SkuMeterSubcategory"]);
+    }
+
+    #[test]
+    fn a_billing_period_that_begins_later_is_its_month_and_stays_in_x() {
+        let later = [("BillingPeriodStart", "2026-11-05T00:00:00Z"), ("BillingPeriodEnd", "2026-12-05T00:00:00Z")];
+        let line = read(&changed(&FOCUS, &later)).expect("a line");
+        let period = [line.billing_period_start(), line.billing_period_end()].map(|time| time.to_string());
+        assert_eq!(period, ["2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"]);
+        let kept = ["x_BillingPeriodStart", "x_BillingPeriodEnd"].map(|name| line.x[name].as_str());
+        assert_eq!(kept, [later[0].1, later[1].1]);
+        let first = read(&FOCUS).expect("a line");
+        assert_eq!(first.billing_period_start(), line.billing_period_start());
+        assert!(!first.x.contains_key("x_BillingPeriodStart"));
+        let error = read(&changed(&FOCUS, &[("BillingPeriodStart", "soon")])).expect_err("no time");
+        assert!(error.starts_with("BillingPeriodStart: "), "{error}");
     }
 }

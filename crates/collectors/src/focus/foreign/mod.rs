@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::header;
-use super::line::CostLine;
+use super::line::{COLUMN, Cell, CostLine};
 use super::row::{CellError, RowReader};
 use crate::error::ImportError;
 use row::{ForeignCell, ForeignRow};
@@ -70,6 +70,11 @@ impl Dialect {
             Self::GoogleDetailed => &google::REQUIRED,
             Self::AzureFocus | Self::GoogleFocus => &[],
         }
+    }
+
+    /// Whether its costs are worked out here: FOCUS files tell all four themselves.
+    fn works_out_costs(self) -> bool {
+        matches!(self, Self::AwsCur | Self::AzureCosts | Self::GoogleDetailed)
     }
 
     fn translate(self, row: &mut ForeignRow<'_>) -> Result<(), CellError> {
@@ -157,14 +162,32 @@ impl Foreign {
     pub fn finish(&mut self, reader: &mut RowReader, line: &mut CostLine) -> Result<(), CellError> {
         let mut row = ForeignRow::new(&mut self.cells);
         self.dialect.translate(&mut row)?;
-        row.write(reader, line)
+        row.write(reader, line)?;
+        if self.dialect.works_out_costs() {
+            derive_costs(line);
+        }
+        Ok(())
+    }
+}
+
+/// Puts the effective cost where a bill tells neither list nor contracted cost: a null one would be stored as 0.
+fn derive_costs(line: &mut CostLine) {
+    let effective = line.cell(COLUMN.effective_cost);
+    let mut derived = Vec::new();
+    for (name, column) in [("ListCost", COLUMN.list_cost), ("ContractedCost", COLUMN.contracted_cost)] {
+        if line.cell(column) == Cell::Null {
+            line.set(column, effective);
+            derived.push(name);
+        }
+    }
+    if !derived.is_empty() {
+        line.x.insert("x_DerivedCosts".to_owned(), derived.join(", "));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::focus::line::COLUMN;
 
     /// Reads one row in the dialect that its columns tell.
     pub(super) fn read(cells: &[(&str, &str)]) -> Result<CostLine, String> {
@@ -194,6 +217,13 @@ mod tests {
     pub(super) fn costs(line: &CostLine) -> (String, String) {
         let text = |column| domain::money::format_atoms(line.decimal(column));
         (text(COLUMN.billed_cost), text(COLUMN.effective_cost))
+    }
+
+    /// List and contracted cost as text, and which of them the bill does not tell.
+    pub(super) fn other_costs(line: &CostLine) -> (String, String, String) {
+        let text = |column| domain::money::format_atoms(line.decimal(column));
+        let derived = line.x.get("x_DerivedCosts").cloned().unwrap_or_default();
+        (text(COLUMN.list_cost), text(COLUMN.contracted_cost), derived)
     }
 
     /// The text of a FOCUS column.

@@ -57,6 +57,14 @@ impl<'a> ForeignRow<'a> {
         }
     }
 
+    /// Keeps a cell under another name in `x`, so that its own is free for what is made of it.
+    pub fn set_apart(&mut self, name: &str, kept_as: &str) {
+        if let Some(cell) = self.cells.remove(name) {
+            let kept = ForeignCell { name: kept_as.to_owned(), text: cell.text };
+            self.cells.insert(super::plain(kept_as).into(), kept);
+        }
+    }
+
     /// Fills a FOCUS column.
     pub fn put(&mut self, focus: &'static str, text: impl Into<String>) {
         self.made.push(Made { focus, origin: focus.to_owned(), text: text.into() });

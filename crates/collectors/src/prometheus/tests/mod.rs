@@ -11,6 +11,7 @@ pub fn options(url: &str) -> ClientOptions {
     ClientOptions {
         url: Secret::Text(url.to_owned()),
         auth: Auth::Nobody,
+        org_id: None,
         timeout: Duration::from_secs(20),
         retries: 2,
         retry_wait: Duration::from_millis(1),
@@ -126,6 +127,17 @@ async fn one_request_is_sent_and_no_other() {
     assert_eq!(request.field("query"), source.queries[0].expression);
     let times = ["start", "end", "step", "timeout"].map(|name| request.field(name));
     assert_eq!(times, ["1795136400", "1795143600", "3600", "20000ms"], "the first hour ends at the start");
+}
+
+#[tokio::test]
+async fn a_store_of_several_organisations_is_told_whose_series_are_meant() {
+    let server = Server::start(&[matrix("")]).await;
+    let of_acme = ClientOptions { org_id: Some("acme|globex".to_owned()), ..options(&server.url) };
+    pull(&source(of_acme, 2), 1).await.expect("an answer");
+    pull(&source(options(&server.url), 2), 1).await.expect("an answer");
+    let heads: Vec<String> = server.asked().into_iter().map(|request| request.head.to_lowercase()).collect();
+    assert!(heads[0].contains("x-scope-orgid: acme|globex\r\n"), "{}", heads[0]);
+    assert!(!heads[1].contains("x-scope-orgid"), "{}", heads[1]);
 }
 
 #[tokio::test]

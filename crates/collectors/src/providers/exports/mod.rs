@@ -68,6 +68,7 @@ const fn spec(name: &'static str, provider: &'static str, credentials: &'static 
         gigabyte: Gigabyte::Gb,
         zone: "UTC",
         final_after_days: FINAL_AFTER_DAYS,
+        levels: &[],
         reclassify: as_usual,
     }
 }

@@ -42,13 +42,14 @@ const UNITS: [(&str, &str); 6] = [
 /// What is the same for every source of this kind.
 pub static SPEC: Spec = Spec {
     name: "ionos",
-    provider: "IONOS Cloud",
+    provider: "IONOS",
     bases: &["https://api.ionos.com/billing"],
     allowed: &[Allowed::get(INVOICES), Allowed::get(INVOICE), Allowed::get(PRODUCTS), Allowed::get(DAILY)],
     credentials: &[CredentialSpec { key: "token", env: "IONOS_TOKEN", is_required: true }],
     gigabyte: Gigabyte::Gb,
     zone: "UTC",
     final_after_days: 40,
+    levels: &[],
     reclassify: as_usual,
 };
 

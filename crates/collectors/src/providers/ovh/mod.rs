@@ -65,6 +65,7 @@ pub static SPEC: Spec = Spec {
     gigabyte: Gigabyte::Gib,
     zone: "Europe/Paris",
     final_after_days: 10,
+    levels: &[],
     reclassify: as_usual,
 };
 

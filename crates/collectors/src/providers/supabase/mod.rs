@@ -35,6 +35,10 @@ const READ_ONLY: &str = "/v1/projects/{}/database/query/read-only";
 const PAGE_ROWS: usize = 100;
 const PAGES_MAX: usize = 100;
 
+/// What somebody should look at whose token may do everything.
+const CLASSIC_TOKEN: &str =
+    "the token is a classic one, which may do everything in the account; replace it by a scoped one that only reads";
+
 /// What is the same for every source of this kind.
 pub static SPEC: Spec = Spec {
     name: "supabase",
@@ -54,6 +58,7 @@ pub static SPEC: Spec = Spec {
     zone: "UTC",
     // What was read of a day is not corrected; one day for the last one of a period.
     final_after_days: 2,
+    levels: &["database_bytes", "database_rows", "disk_size_bytes", "disk_used_bytes"],
     reclassify: as_usual,
 };
 
@@ -185,6 +190,9 @@ impl Supabase {
             usage_days: Some(closed),
             ..Collected::default()
         };
+        if !task.period.is_over() && is_classic(fetch.credentials().get("token")?) {
+            collected.warnings.push(CLASSIC_TOKEN.to_owned());
+        }
         if self.keys.rate {
             collected.lines = addons::lines(&usage, &projects, &task.period, &self.keys.currency)?;
         }
@@ -293,6 +301,11 @@ async fn list(fetch: &Fetch, organization: &str) -> Result<Vec<Project>, Collect
     }
 }
 
+/// Whether a token has the rights of its owner, as its beginning tells: scoped ones and others begin otherwise.
+fn is_classic(token: &str) -> bool {
+    token.starts_with("sbp_") && !token.starts_with("sbp_fc")
+}
+
 /// Sends a request with the token.
 async fn send(fetch: &Fetch, request: Request<'_>) -> Result<Answer, CollectError> {
     fetch.send(request.header(AUTHORIZATION, bearer(fetch.credentials(), "token")?)).await
@@ -305,8 +318,14 @@ fn put(usage: &mut Usage, one: ProviderUsage) {
 
 #[cfg(test)]
 mod tests {
-    use super::build;
+    use super::{build, is_classic};
     use serde_json::{Value, json};
+
+    #[test]
+    fn a_token_tells_by_its_beginning_whether_it_may_do_everything() {
+        let found = ["sbp_0102030405060708", "sbp_fc0102030405", "eyJhbGciOi", ""].map(is_classic);
+        assert_eq!(found, [true, false, false, false]);
+    }
 
     #[test]
     fn each_contradiction_of_the_keys_is_named() {

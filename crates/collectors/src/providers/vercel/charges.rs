@@ -90,6 +90,7 @@ fn line_of(row: Map<String, Value>, range: InstantRange, period: &BillingPeriod)
         .maybe("SubAccountType", is_of_project.then_some("Project"))
         .cell("BillingAccountType", "Team")
         .cell("HostProviderName", "Vercel")
+        .maybe("x_BillingPeriodBasis", period.is_inferred().then_some("inferred"))
         // Vercel sends neither; a null cost would be stored as 0.
         .cell("ListCost", effective.as_str())
         .cell("ContractedCost", effective.as_str())

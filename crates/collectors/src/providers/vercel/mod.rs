@@ -2,11 +2,14 @@
 //!
 //! The amount of a line depends on the days that are asked for, because what a plan includes is spread over them: the
 //! days of a billing period that are over are asked for at once, never day by day. Days begin at midnight in Los Angeles.
+//! Charges do not say when the billing period begins; the team does, to some.
 
 /// Lines of charges.
 mod charges;
 /// Usage of a day by metric.
 mod observability;
+/// When the team's bills begin.
+mod team;
 
 use super::collector::{Collected, Collector, Gigabyte, Kind, Spec, Task, as_usual};
 use super::credentials::CredentialSpec;
@@ -20,17 +23,19 @@ use std::sync::Arc;
 
 const CHARGES: &str = "/v1/billing/charges";
 const QUERY: &str = "/v2/observability/query";
+const TEAM: &str = "/v2/teams/{}";
 
 /// What is the same for every source of this kind.
 pub static SPEC: Spec = Spec {
     name: "vercel",
     provider: "Vercel",
     bases: &["https://api.vercel.com"],
-    allowed: &[Allowed::get(CHARGES), Allowed::post(QUERY)],
+    allowed: &[Allowed::get(CHARGES), Allowed::post(QUERY), Allowed::get(TEAM)],
     credentials: &[CredentialSpec { key: "token", env: "VERCEL_API_TOKEN", is_required: true }],
     gigabyte: Gigabyte::Gb,
     zone: "America/Los_Angeles",
     final_after_days: 7,
+    levels: &[],
     reclassify: as_usual,
 };
 
@@ -105,6 +110,13 @@ impl Collector for Vercel {
 
     fn looks_back(&self) -> bool {
         self.keys.observability
+    }
+
+    fn billing_day<'a>(&'a self, fetch: &'a Fetch) -> BoxFuture<'a, Result<Option<u8>, CollectError>> {
+        match &self.keys.team {
+            Some(team) => team::billing_day(fetch, team).boxed(),
+            None => async { Ok(None) }.boxed(),
+        }
     }
 
     fn collect<'a>(&'a self, fetch: &'a Fetch, task: &'a Task) -> BoxFuture<'a, Result<Collected, CollectError>> {

@@ -1,6 +1,6 @@
 //! S6 of files in buckets: every fault that a store can have, for each kind of bucket.
 
-use super::exports::{bill, contract};
+use super::exports::{FILES, bill, contract};
 use super::faults::has_failed;
 use super::given::{Contract, Given, cause_of, source};
 use super::stand_in::{Asked, Reply, Wire};
@@ -41,7 +41,7 @@ struct Cloud {
     objects: fn() -> Objects,
 }
 
-static CLOUDS: [Cloud; 3] = [
+static CLOUDS: [Cloud; 4] = [
     Cloud {
         contract: &AWS,
         keys: |url| json!({ "bucket": "s3://acme-billing/focus", "endpoint": url }),
@@ -89,6 +89,15 @@ static CLOUDS: [Cloud; 3] = [
             let folder = "focus/billing_period=2026-11/run=2026-11-20";
             (format!("{folder}/shard-0.csv"), vec![(format!("{folder}/_SUCCESS"), "{}".to_owned())])
         },
+    },
+    Cloud {
+        contract: &FILES,
+        keys: |url| json!({ "bucket": "s3://acme-billing/focus", "endpoint": url }),
+        credentials: || vec![("access_key", "AKIAEXAMPLE".to_owned()), ("secret_key", CANARY.to_owned())],
+        root: "/acme-billing",
+        is_let_in: |asked| asked.header("authorization").is_some_and(|text| text.starts_with("AWS4-HMAC-SHA256 ")),
+        page: contents,
+        objects: || ("focus/billing_period=2026-11/part-0.csv".to_owned(), Vec::new()),
     },
 ];
 
@@ -312,4 +321,9 @@ async fn s6_faults_of_a_bucket_of_azure() {
 #[tokio::test]
 async fn s6_faults_of_a_bucket_of_google() {
     faults(&CLOUDS[2]).await;
+}
+
+#[tokio::test]
+async fn s6_faults_of_a_bucket_of_anybody() {
+    faults(&CLOUDS[3]).await;
 }

@@ -1,4 +1,4 @@
-use super::faults::faults;
+use super::faults::{faults, faults_at};
 use super::given::{Contract, Given, Variant, canary, refresh, source};
 use super::stand_in::{Asked, Reply, Wire};
 use collectors::providers::{CollectReport, ProviderSource};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-static IONOS: Contract = Contract {
+const USUAL: Contract = Contract {
     kind: "ionos",
     keys: || json!({ "contract": "12345678" }),
     now: "2026-11-25T12:00:00Z",
@@ -14,6 +14,22 @@ static IONOS: Contract = Contract {
     needed: "meterId",
     is_paged: false,
 };
+
+static IONOS: Contract = USUAL;
+
+/// The same while the invoice of the month before is not finally posted: it is asked for again each time.
+static OPEN: Contract = Contract { answer: answer_while_open, ..USUAL };
+
+fn answer_while_open(asked: &Asked, variant: Variant) -> Reply {
+    match asked.path.as_str() {
+        "/12345678/invoices/GY10" => {
+            let mut open = invoice("GY10", "2026-10", "2026-10-31");
+            open["metadata"]["finallyPosted"] = json!(false);
+            Reply::json(&open)
+        }
+        _ => answer(asked, variant),
+    }
+}
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
     if asked.header("authorization") != Some(format!("Bearer {}", canary("token")).as_str()) {
@@ -74,6 +90,11 @@ fn utilization(day: &str) -> Value {
 #[tokio::test]
 async fn s6_faults_of_ionos() {
     faults(&IONOS).await;
+}
+
+#[tokio::test]
+async fn s6_faults_of_ionoss_invoices() {
+    faults_at(&OPEN, |asked| asked.path.contains("/invoices")).await;
 }
 
 #[tokio::test]

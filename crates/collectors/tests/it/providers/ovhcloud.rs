@@ -1,4 +1,4 @@
-use super::faults::faults;
+use super::faults::{faults, faults_at};
 use super::given::{Contract, Given, Variant, canary, refresh};
 use super::stand_in::{Asked, Reply};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -19,6 +19,10 @@ const OVH: Contract = Contract {
 static BILLS: Contract = OVH;
 
 static CONSUMPTION: Contract = Contract { keys: || json!({ "costs": "consumption" }), needed: "price", ..OVH };
+
+/// The same while the month before is still corrected.
+static HISTORY: Contract =
+    Contract { keys: || json!({ "costs": "consumption" }), needed: "price", now: "2026-12-05T12:00:00Z", ..OVH };
 
 fn answer(asked: &Asked, variant: Variant) -> Reply {
     if asked.method != "GET" {
@@ -41,7 +45,11 @@ fn answer(asked: &Asked, variant: Variant) -> Reply {
         ["me", "refund", _, "details"] => Reply::json(&json!(["1"])),
         ["me", "bill" | "refund", _, "details", _] => Reply::json(&detail(variant)),
         ["me", "consumption", "usage", "current"] => Reply::json(&json!([transaction("2026-11", "+01:00", variant)])),
-        ["me", "consumption", "usage", "history"] => Reply::json(&json!([transaction("2026-10", "+02:00", variant)])),
+        ["me", "consumption", "usage", "history"] => {
+            let month = month(asked.param("beginDate"));
+            let offset = if month == "2026-10" { "+02:00" } else { "+01:00" };
+            Reply::json(&json!([transaction(&month, offset, variant)]))
+        }
         _ => Reply::unknown(asked),
     }
 }
@@ -106,6 +114,11 @@ async fn s6_faults_of_ovhclouds_bills() {
 #[tokio::test]
 async fn s6_faults_of_ovhclouds_consumption() {
     faults(&CONSUMPTION).await;
+}
+
+#[tokio::test]
+async fn s6_faults_of_ovhclouds_history_of_consumption() {
+    faults_at(&HISTORY, |asked| asked.path.ends_with("/history")).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use super::stand_in::{Asked, Reply, Wire};
 use collectors::prometheus::Secret;
 use collectors::providers::fetch::{Fetch, FetchOptions, Request, Verb, parse_base};
 use collectors::providers::{
-    Cause, CollectAsked, CollectReport, CredentialSet, Credentials, KINDS, PeriodReport, ProviderSource, vercel,
+    Cause, CollectAsked, CollectReport, CredentialSet, Credentials, KINDS, PeriodReport, ProviderSource, is_level,
+    vercel,
 };
 use collectors::sources::{SourceError, SourceState};
 use serde_json::{Value, json};
@@ -53,6 +54,47 @@ fn every_kind_has_a_name_of_its_own_and_a_zone_that_exists() {
         }
         let mut keys: BTreeSet<&str> = BTreeSet::new();
         assert!(kind.spec.credentials.iter().all(|spec| keys.insert(spec.key)), "{}", kind.spec.name);
+        // Costs stand under the provider, usage and limits under the kind: one label of metrics for both.
+        if !kind.spec.allowed.is_empty() {
+            assert!(kind.spec.provider.eq_ignore_ascii_case(kind.spec.name), "{}", kind.spec.provider);
+        }
+    }
+}
+
+#[test]
+fn levels_are_resources_of_a_kind_that_the_page_names() {
+    let page = include_str!("../../../../../docs/collectors.md");
+    for kind in KINDS {
+        for level in kind.spec.levels {
+            assert!(page.contains(&format!("`{level}`")), "docs/collectors.md lacks `{level}` of {}", kind.spec.name);
+        }
+    }
+    assert!(is_level("wasabi", "bucket_bytes") && is_level("supabase", "database_rows"));
+    assert!(!is_level("wasabi", "requests") && !is_level("vercel", "bucket_bytes") && !is_level("aws", "objects"));
+}
+
+#[test]
+fn s6_every_kind_has_its_faults_tested() {
+    let files = [
+        include_str!("anthropic.rs"),
+        include_str!("bucket_faults.rs"),
+        include_str!("cloudflare.rs"),
+        include_str!("ionos.rs"),
+        include_str!("openai.rs"),
+        include_str!("ovhcloud.rs"),
+        include_str!("supabase.rs"),
+        include_str!("vercel.rs"),
+        include_str!("wasabi.rs"),
+    ];
+    let tested: Vec<&str> = files.into_iter().filter(|text| text.contains("async fn s6_faults_of_")).collect();
+    for kind in KINDS {
+        let name = kind.spec.name;
+        // Files of anybody have their contract where folders are tested.
+        let ways = match name {
+            "files" => vec!["contract: &FILES".to_owned()],
+            name => vec![format!("kind: \"{name}\""), format!("contract(\"{name}\")")],
+        };
+        assert!(tested.iter().any(|text| ways.iter().any(|way| text.contains(way.as_str()))), "{name}");
     }
 }
 

@@ -1,8 +1,11 @@
 use super::faults::faults;
-use super::given::{Contract, Given, Variant, canary, cause_of, refresh};
+use super::given::{Contract, Given, Variant, canary, cause_of, refresh, source};
 use super::stand_in::{Asked, Reply, Wire};
-use collectors::providers::Cause;
+use collectors::prometheus::Secret;
+use collectors::providers::{Cause, CredentialSet, ProviderSource};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The second project of a list of 101, read with everything that can be read.
 static CONTRACT: Contract = Contract {
@@ -185,4 +188,21 @@ async fn an_error_within_a_success_is_an_error() {
     let result = refresh(&given.patient(&CONTRACT), "supabase").await;
     assert_eq!(cause_of(&result), Some(Cause::Refused), "{result:?}");
     assert_eq!(given.stored().await, before);
+}
+
+#[tokio::test]
+async fn a_token_that_may_do_everything_is_warned_about_and_not_shown() {
+    const TOKEN: &str = "sbp_0102030405060708";
+    let given = Given::new(&CONTRACT).await;
+    given.server.then(|asked| {
+        let head = asked.head.replace(TOKEN, &canary("token"));
+        Wire::Whole(answer(&Asked { head, ..asked.clone() }, Variant::Usual))
+    });
+    let classic = CredentialSet::new(BTreeMap::from([("token", Secret::Text(TOKEN.to_owned()))]));
+    let usual = source(&CONTRACT, &given.server.url, Duration::from_secs(20));
+    let providers = given.process(vec![ProviderSource { credentials: classic, ..usual }]);
+    let report = refresh(&providers, "supabase").await.expect("a collection");
+    assert!(matches!(&report.warnings[..], [one] if one.contains("classic") && !one.contains(TOKEN)), "{report:?}");
+    let scoped = refresh(&given.patient(&CONTRACT), "supabase").await.expect("a collection");
+    assert_eq!(scoped.warnings, Vec::<String>::new());
 }

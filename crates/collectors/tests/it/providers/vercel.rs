@@ -1,9 +1,10 @@
 use super::faults::faults;
-use super::given::{Contract, Given, Variant, canary, refresh};
-use super::stand_in::{Asked, Reply};
-use collectors::providers::CollectAsked;
+use super::given::{Contract, Given, Variant, canary, cause_of, refresh, source};
+use super::stand_in::{Asked, Reply, Wire};
+use collectors::providers::{Cause, CollectAsked, ProviderSource, Providers};
 use domain::Instant;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -161,4 +162,68 @@ async fn a_dry_run_stores_nothing() {
     assert_eq!((report.periods.len(), report.periods[0].lines), (1, 52));
     assert_eq!(given.stored().await, before);
     assert_eq!(given.store.context.catalog.source("vercel").await.expect("a catalog"), None);
+}
+
+/// A collector that nobody told when billing periods begin.
+fn untold(given: &Given) -> Providers {
+    let usual = source(&CHARGES, &given.server.url, Duration::from_secs(20));
+    given.process(vec![ProviderSource { billing_day: None, ..usual }])
+}
+
+/// Answers as usual, and this to the question about the team.
+fn tell(given: &Given, team: Reply) {
+    given.server.then(move |asked| match asked.path.as_str() {
+        "/v2/teams/team_1" => Wire::Whole(team.clone()),
+        _ => Wire::Whole(answer(asked, Variant::Usual)),
+    });
+}
+
+/// Beginning and end of what charges were asked for.
+fn asked_ranges(given: &Given) -> Vec<String> {
+    let asked = given.server.asked();
+    let charges = asked.iter().filter(|asked| asked.path == "/v1/billing/charges");
+    let range = |asked: &Asked| ["from", "to"].map(|name| asked.param(name).unwrap_or_default().to_owned()).join(" ");
+    charges.map(range).collect()
+}
+
+#[tokio::test]
+async fn a_billing_period_begins_when_the_team_says() {
+    let given = Given::new(&CHARGES).await;
+    let period = json!({ "start": 1_793_865_600_000_i64, "end": 1_796_457_600_000_i64 });
+    tell(&given, Reply::json(&json!({ "id": "team_1", "billing": { "plan": "pro", "period": period } })));
+    let report = refresh(&untold(&given), "vercel").await.expect("a collection");
+    let names: Vec<&str> = report.periods.iter().map(|period| period.period.as_str()).collect();
+    assert_eq!(names, ["2026-11-05", "2026-10-05"]);
+    let expected = ["2026-11-05T08:00:00Z 2026-11-25T08:00:00Z", "2026-10-05T07:00:00Z 2026-11-05T08:00:00Z"];
+    assert_eq!(asked_ranges(&given), expected);
+    assert!(!given.kept().contains("x_BillingPeriodBasis"), "it was told");
+}
+
+#[tokio::test]
+async fn a_team_that_does_not_say_when_it_is_billed_has_months_marked_as_inferred() {
+    for team in [
+        Reply::status(403, r#"{"error":{"code":"forbidden"}}"#),
+        Reply::status(404, ""),
+        Reply::status(200, "<html>Sign in</html>"),
+        Reply::json(&json!({ "id": "team_1", "billing": { "plan": "pro" } })),
+    ] {
+        let given = Given::new(&CHARGES).await;
+        let place = format!("{} {}", team.status, String::from_utf8_lossy(&team.body));
+        tell(&given, team);
+        let report = refresh(&untold(&given), "vercel").await.expect("a collection");
+        assert_eq!((report.periods[0].period.as_str(), report.warnings.len()), ("2026-11", 0), "{place}");
+        assert_eq!(asked_ranges(&given)[0], "2026-11-01T07:00:00Z 2026-11-25T08:00:00Z", "{place}");
+        assert!(given.kept().contains(r#""x_BillingPeriodBasis":"inferred""#), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn s6_a_team_that_cannot_be_asked_just_now_is_no_team_that_says_nothing() {
+    let given = Given::new(&CHARGES).await;
+    for (status, cause) in [(500, Cause::Server), (429, Cause::RateLimited)] {
+        tell(&given, Reply::status(status, ""));
+        let refused = refresh(&untold(&given), "vercel").await;
+        assert_eq!(cause_of(&refused), Some(cause), "{refused:?}");
+        assert_eq!((asked_ranges(&given).len(), given.store.version().await), (0, 0), "{status}");
+    }
 }

@@ -237,3 +237,19 @@ async fn an_account_larger_than_memory_is_read_in_parts_and_stored_as_a_whole() 
     let of_day = |day: &str| usage.iter().filter(|row| row.usage_date == day).count();
     assert!((1..=24).all(|day| of_day(&format!("2026-11-{day:02}")) == 300 * 7));
 }
+
+#[tokio::test]
+async fn a_record_has_its_number_under_either_name() {
+    let given = Given::new(&CONTRACT).await;
+    refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    let before = given.stored().await;
+    given.server.then(|asked| {
+        let reply = answer(asked, Variant::Usual);
+        let body =
+            String::from_utf8(reply.body.clone()).expect("text").replace("BucketUtilizationNum", "UtilizationNum");
+        Wire::Whole(Reply { body: body.into_bytes(), ..reply })
+    });
+    let report = refresh(&given.patient(&CONTRACT), "wasabi").await.expect("a collection");
+    assert!(report.periods.iter().all(|period| period.unchanged), "{report:?}");
+    assert_eq!(given.stored().await, before);
+}
