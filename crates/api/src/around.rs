@@ -87,7 +87,7 @@ pub(crate) async fn answer(State(around): State<Around>, mut request: Request, n
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept, authorization"));
+    headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept, authorization, cookie"));
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, value);
     }

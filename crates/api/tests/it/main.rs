@@ -24,6 +24,7 @@ mod problems;
 mod rates;
 mod schedule;
 mod schemas;
+mod sessions;
 mod snapshots;
 mod statements;
 mod streams;

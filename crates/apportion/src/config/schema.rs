@@ -288,6 +288,10 @@ sections! {
         simulation_days: u32 = 400,
         /// Drafts that are tried at once.
         simulations: usize = 1,
+        /// Browsers that are signed in at once.
+        sessions: usize = 10_000,
+        /// How long one of them stays so.
+        session: DurationText = parsed("12h"),
         /// Answers up to this size carry an ETag.
         etag_body: SizeText = parsed("64MiB"),
         /// How long the first answer to a keyed write is kept for a repeat.
