@@ -1,6 +1,6 @@
 //! The REST API: routes, access, problems, and the shapes of the wire.
 //!
-//! Owns: HTTP, bearer tokens, sessions and roles, JSON and CSV of answers, the OpenAPI document and its page, the metrics exporter.
+//! Owns: HTTP, tokens, sessions and roles, JSON and CSV of answers, the OpenAPI document and its page, the metrics exporter.
 //! Never: SQL, arithmetic on money, the wall clock, the environment. A handler extracts, calls one function, maps.
 //! Start reading at [`routes`], the one list of all routes; [`router`] makes the service of it.
 
