@@ -19,6 +19,7 @@ mod imports;
 mod isolation;
 mod lists;
 mod live;
+mod numbers;
 mod periods;
 mod problems;
 mod rates;
