@@ -36,7 +36,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
             return Err(ApiError::MediaType(format!("`{kind}` is not taken here; send application/json")));
         }
         let text = text_of(request, app, BodySize::Json).await?;
-        json_of(&text).and_then(|value| typed(value)).map(Json)
+        object_of(json_of(&text)?).map(Json)
     }
 }
 
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let text = text_of(request, app, BodySize::Json).await?;
         let value = if text.trim().is_empty() { Value::Null } else { json_of(&text)? };
-        if value.is_null() { Ok(Self(T::default())) } else { typed(value).map(Self) }
+        if value.is_null() { Ok(Self(T::default())) } else { object_of(value).map(Self) }
     }
 }
 
@@ -60,7 +60,12 @@ pub(crate) fn json_of(text: &str) -> Result<Value, ApiError> {
     Ok(value.to_value())
 }
 
-/// Returns the body that the value describes.
+/// Returns the body that the value describes. It is an object: a list would be taken for the members in their order.
+pub(crate) fn object_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    if value.is_object() { typed(value) } else { Err(ApiError::body("", "send a JSON object")) }
+}
+
+/// Returns what the value describes.
 pub(crate) fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, ApiError> {
     keep_digits(&mut value);
     serde_json::from_value(value).map_err(|error| ApiError::body("", with_nearest_key(&error.to_string())))

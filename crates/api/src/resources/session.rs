@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::auth::{Caller, bearer, request_id_of, sign_in};
-use crate::body::{content_type, json_of, text_of, typed};
+use crate::body::{content_type, json_of, object_of, text_of};
 use crate::convert::instant;
 use crate::limits::BodySize;
 use crate::list::json;
@@ -82,7 +82,7 @@ fn asked_in(headers: &HeaderMap, text: &str) -> Result<SignIn, ApiError> {
     if content_type(headers) != JSON {
         return Err(ApiError::MediaType(format!("send the token as {JSON}")));
     }
-    typed(json_of(text)?)
+    object_of(json_of(text)?)
 }
 
 fn to_api_session(caller: &Caller, opened: &Opened) -> SessionBody {

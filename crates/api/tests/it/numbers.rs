@@ -1,4 +1,4 @@
-//! What people enter may be JSON numbers: each keeps the digits that it is written with.
+//! What people enter comes in JSON objects, and may be numbers: each keeps the digits that it is written with.
 
 use crate::app::TestApp;
 use serde_json::Value;
@@ -9,6 +9,23 @@ async fn sent(app: &TestApp, method: &str, path: &str, body: &str) -> Value {
     let answer = app.call(method, &format!("/api/v1{path}"), Some(&app.admin), "application/json", body).await;
     assert!(matches!(answer.status, 200 | 201), "{method} {path}: {}", answer.text);
     answer.json()
+}
+
+#[tokio::test]
+async fn a_body_is_an_object_and_no_list_of_its_members() {
+    let app = TestApp::start().await;
+    for (method, path, body) in [
+        ("POST", "/runs", r#"["2026-11-18","2026-11-18",null,true,false]"#),
+        ("POST", "/tokens", r#"["admin",null,null,[],null]"#),
+        ("POST", "/periods/2026-10/close", "[true,\"r\"]"),
+        ("PUT", "/tenants/acme", "[]"),
+        ("POST", "/session", "[\"x\"]"),
+        ("POST", "/runs", "5"),
+    ] {
+        let answer = app.call(method, &format!("/api/v1{path}"), Some(&app.admin), "application/json", body).await;
+        assert_eq!(answer.expect_problem(400, "invalid_body")["detail"], "send a JSON object", "{path}");
+    }
+    assert_eq!(app.get("/runs").await.expect(200).json()["rows"], serde_json::json!([]));
 }
 
 #[tokio::test]
