@@ -155,11 +155,22 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Returns the names of a row's members, in order.
+/// Returns the names of a row's members, in order, those of what is flattened into it where it stands.
 pub(crate) fn columns_of<T: ToSchema>() -> Vec<String> {
-    match T::schema() {
+    let mut named = Vec::new();
+    T::schemas(&mut named);
+    members_of(&T::schema(), &named)
+}
+
+fn members_of(schema: &RefOr<Schema>, named: &[(String, RefOr<Schema>)]) -> Vec<String> {
+    match schema {
         RefOr::T(Schema::Object(object)) => object.properties.keys().cloned().collect(),
-        _ => Vec::new(),
+        RefOr::T(Schema::AllOf(parts)) => parts.items.iter().flat_map(|part| members_of(part, named)).collect(),
+        RefOr::Ref(part) => {
+            let found = named.iter().find(|(name, _)| part.ref_location.ends_with(&format!("/{name}")));
+            found.map_or_else(Vec::new, |(_, part)| members_of(part, named))
+        }
+        RefOr::T(_) => Vec::new(),
     }
 }
 

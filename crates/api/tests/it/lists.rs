@@ -182,6 +182,41 @@ async fn x1_csv_disarms_formulas_and_keeps_numbers() {
 }
 
 #[tokio::test]
+async fn every_list_has_the_members_of_its_rows_as_columns() {
+    let app = with_tenants(&["acme"]).await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-18", "10.00")]).await;
+    app.given_usage(&[("shared-west-us", "acme", "2026-11-18", "cpu_core_hours", "1")]).await;
+    app.given_run("2026-11-18", "2026-11-18").await;
+    // Maps and series of rows are columns of their own.
+    let spread = ["key", "series", "usage", "by_category"];
+    let (document, mut lists) = (api::openapi(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let content = &item["get"]["responses"]["200"]["content"];
+        if content["text/csv"].is_null() || content["application/json"].is_null() || path.contains('{') {
+            continue;
+        }
+        let path = path.strip_prefix("/api/v1").unwrap();
+        let path = format!("{path}{}", if path == "/ledger/changes" { "?from_booked=posting:0" } else { "" });
+        let rows = app.get(&path).await.expect(200).json()["rows"].clone();
+        let csv = get(&app, &path, "accept", "text/csv").await.expect(200);
+        let columns: Vec<&str> = csv.text.lines().next().unwrap().split(',').collect();
+        assert!(columns.len() > 1, "{path}: {}", csv.text);
+        for name in rows.as_array().into_iter().flatten().flat_map(|row| row.as_object().unwrap().keys()) {
+            assert!(columns.contains(&&**name) || spread.contains(&&**name), "{path} has no column {name}");
+        }
+        lists += 1;
+    }
+    assert!(lists > 25, "{lists}");
+    let usage =
+        get(&app, "/usage?meter=cpu_core_hours&group_by=tenant,cluster", "accept", "text/csv").await.expect(200);
+    let expected = "tenant,cluster,start,quantity,unit,events\r\nacme,shared-west-us,2026-10-21,1,Core-Hours,1\r\n";
+    assert_eq!(usage.text, expected);
+    let none = get(&app, "/usage?meter=log_queries&group_by=user", "accept", "text/csv").await.expect(200);
+    assert_eq!(none.text, "user,start,quantity,unit,events\r\n");
+}
+
+#[tokio::test]
 async fn a_list_without_rows_is_a_csv_header() {
     let app = TestApp::start().await;
     for path in [
