@@ -36,6 +36,9 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
             return Err(ApiError::MediaType(format!("`{kind}` is not taken here; send application/json")));
         }
         let text = text_of(request, app, BodySize::Json).await?;
+        if text.trim().is_empty() {
+            return Err(ApiError::body("", "the body is empty; send a JSON object"));
+        }
         object_of(json_of(&text)?).map(Json)
     }
 }

@@ -25,6 +25,8 @@ async fn a_body_is_an_object_and_no_list_of_its_members() {
         let answer = app.call(method, &format!("/api/v1{path}"), Some(&app.admin), "application/json", body).await;
         assert_eq!(answer.expect_problem(400, "invalid_body")["detail"], "send a JSON object", "{path}");
     }
+    let empty = app.call("POST", "/api/v1/runs", Some(&app.admin), "application/json", " ").await;
+    assert_eq!(empty.expect_problem(400, "invalid_body")["detail"], "the body is empty; send a JSON object");
     assert_eq!(app.get("/runs").await.expect(200).json()["rows"], serde_json::json!([]));
 }
 
