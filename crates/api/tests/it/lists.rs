@@ -141,6 +141,9 @@ async fn an_answer_that_the_caller_has_is_304() {
     assert!(etag.starts_with('"'), "{etag}");
     let again = get(&app, "/tenants", "if-none-match", &etag).await.expect(304);
     assert_eq!((again.text.as_str(), again.header("etag")), ("", etag.as_str()));
+    let head = app.call("HEAD", "/api/v1/tenants", Some(&app.admin), "", "").await.expect(200);
+    assert_eq!((head.text.as_str(), head.header("etag")), ("", etag.as_str()));
+    assert_eq!(head.header("content-length"), first.text.len().to_string());
     app.put("/tenants/b", &json!({})).await.expect(201);
     get(&app, "/tenants", "if-none-match", &etag).await.expect(200);
 }
