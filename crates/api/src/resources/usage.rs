@@ -1,5 +1,6 @@
 //! How much was used, this second's events included.
 
+use super::costs::RangeBody;
 use crate::access::CostReader;
 use crate::app::App;
 use crate::convert::{owned, quantity};
@@ -70,7 +71,12 @@ pub async fn list_usage(
         let columns = || columns_of(&query, page.rows.first());
         return asked.answer(&json!({ "rows": rows }), columns, page.next_cursor.as_deref());
     }
-    Page { rows: page.rows.iter().map(to_api_usage).collect(), next_cursor: page.next_cursor }.answer(&asked)
+    Page {
+        rows: page.rows.iter().map(to_api_usage).collect(),
+        range: Some(RangeBody::of(query.range, &app)),
+        next_cursor: page.next_cursor,
+    }
+    .answer(&asked)
 }
 
 /// Columns of a table for spreadsheets: one per grouped key, one per number.

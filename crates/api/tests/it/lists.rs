@@ -220,6 +220,36 @@ async fn every_list_has_the_members_of_its_rows_as_columns() {
 }
 
 #[tokio::test]
+async fn every_answer_over_days_echoes_them_and_the_zone() {
+    let app = with_tenants(&["acme"]).await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-11", "10.00")]).await;
+    app.given_run("2026-11-11", "2026-11-11").await;
+    let (document, mut asked) = (api::openapi(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let operation = &item["get"];
+        let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+        let is_of_days = parameters.any(|parameter| parameter["name"] == "range");
+        if !is_of_days || operation["responses"]["200"]["content"]["application/json"].is_null() {
+            continue;
+        }
+        let path = path.strip_prefix("/api/v1").unwrap();
+        let more = match path {
+            "/costs/changes" => "&tenant=acme",
+            "/ledger/changes" => "&from_booked=posting:0",
+            _ => "",
+        };
+        let body = app.get(&format!("{path}?range=2026-11-10..2026-11-12{more}")).await.expect(200).json();
+        let range = if body["range"].is_object() { &body["range"] } else { &body["meta"]["range"] };
+        let expected = json!({ "from": "2026-11-10", "to": "2026-11-12", "timezone": "UTC" });
+        assert_eq!(*range, expected, "{path}: {body}");
+        asked += 1;
+    }
+    assert!(asked > 15, "{asked}");
+    assert_eq!(app.get("/ledger/entries").await.expect(200).json()["range"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_list_without_rows_is_a_csv_header() {
     let app = TestApp::start().await;
     for path in [
