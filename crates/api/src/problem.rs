@@ -571,9 +571,7 @@ mod tests {
     fn every_code_that_other_crates_choose_is_in_the_table() {
         let codes = ["not_focus", "out_of_bound", "invalid_row", "unreadable_file", "payload_too_large", "no_rows"];
         let more = ["invalid_source", "would_shrink", "invalid_fixed_cost", "import_conflict", "internal"];
-        for code in codes.into_iter().chain(more) {
-            assert_eq!(kind_of(code).code, code);
-        }
+        codes.into_iter().chain(more).for_each(|code| assert_eq!(kind_of(code).code, code));
         for code in ["fx_missing", "rate_missing", "unit_mismatch", "currency_mixed", "out_of_bound"] {
             assert_eq!(not_run_code(code), code);
         }
