@@ -139,6 +139,6 @@ def test_an_unknown_flag_is_a_usage_error(store):
     assert "--colour" in store.run("costs", "--colour", exit_code=USAGE).stderr
 
 
-@pytest.mark.parametrize("arguments", [["man"], ["scheduler"]])
+@pytest.mark.parametrize("arguments", [["executor"], ["scheduler"]])
 def test_what_a_later_release_brings_says_so(store, arguments):
     refused(store, *arguments, exit_code=CONFLICT, says=["not_available"])

@@ -164,6 +164,45 @@ def test_only_a_known_token_gets_an_answer(server, token, expected):
         assert json.loads(text)["code"] == "unauthenticated"
 
 
+def test_the_operators_token_signs_a_browser_in_and_out(server):
+    """The token of the environment is in no table: a session knows it by its hash only."""
+
+    def asked(method: str, path: str, body: dict | None = None, **headers: str) -> tuple[int, dict, list[str]]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{server.url}/api/v1{path}", data, {"Content-Type": "application/json"}, method=method)
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
+        try:
+            answer = urllib.request.urlopen(request, timeout=60)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, json.loads(answer.read() or b"{}"), answer.headers.get_all("Set-Cookie", [])
+
+    assert asked("POST", "/session", {"token": TOKEN[:-1]})[0] == 401
+    status, session, set_cookies = asked("POST", "/session", {"token": TOKEN})
+    assert (status, session["role"], session["tenants"]) == (200, "platform_admin", None)
+    assert set_cookies[0].startswith("__Host-apportion-session=")
+    assert all(word in set_cookies[0] for word in ("; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax"))
+    cookie = "; ".join(line.split(";")[0] for line in set_cookies)
+    assert TOKEN not in cookie
+    assert asked("GET", "/settings", Cookie=cookie)[1]["role"] == "platform_admin"
+    status, problem, _ = asked("PUT", "/tenants/browser", {}, Cookie=cookie)
+    assert (status, problem["code"]) == (403, "csrf_token_required")
+    assert asked("PUT", "/tenants/browser", {}, Cookie=cookie, X_CSRF_Token=session["csrf_token"])[0] == 201
+    assert asked("DELETE", "/session", Cookie=cookie)[0] == 204
+    assert asked("GET", "/settings", Cookie=cookie)[0] == 401
+
+
+def test_the_manual_page_has_every_command_of_the_help(store):
+    page = store.run("man").stdout
+    assert page.startswith(".TH APPORTION 1 ")
+    commands = re.findall(r"^  ([a-z-]+)  ", store.run("--help").stdout, re.MULTILINE)
+    assert len(commands) > 20
+    for command in set(commands) - {"help"}:
+        assert f"\n.SS apportion {command}\n".replace("-", "\\-") in page, command
+
+
 def test_a_command_asks_the_server_and_needs_its_token(server, store):
     asked = ["costs", "--range", "2026-05-03", "--server", server.url]
     assert "unauthenticated" in store.run(*asked, "--token", "wrong", exit_code=4).stderr

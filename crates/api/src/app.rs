@@ -11,6 +11,7 @@ use crate::problem::ApiError;
 use crate::rates::EventRates;
 use crate::resources::settings::PageSettings;
 use crate::schedule::ScheduledJob;
+use crate::sessions::Sessions;
 use crate::streams::Streams;
 use crate::upkeep::Upkeep;
 use collectors::ImportLimits;
@@ -90,6 +91,8 @@ pub struct AppParts {
     pub admin_token: Option<AdminToken>,
     /// Tokens that were looked up lately.
     pub known_tokens: KnownTokens,
+    /// Browsers that signed in.
+    pub sessions: Sessions,
     /// What is done once a day.
     pub schedule: Arc<[ScheduledJob]>,
     /// Limits of providers, and what the metrics exporter keeps.

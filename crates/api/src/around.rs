@@ -65,7 +65,7 @@ pub(crate) async fn answer(State(around): State<Around>, mut request: Request, n
     let id = RequestId(random_id("req"));
     let path = request.uri().path().to_owned();
     let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let is_get = request.method() == Method::GET;
+    let (is_get, is_head) = (request.method() == Method::GET, request.method() == Method::HEAD);
     let form = ErrorForm::of(path.strip_prefix(&*base.0).unwrap_or(&path), request.headers());
     let span = tracing::info_span!("request", request.id = %id.0, method = %request.method(), path = %path);
     request.extensions_mut().insert(id.clone());
@@ -80,14 +80,16 @@ pub(crate) async fn answer(State(around): State<Around>, mut request: Request, n
         Ok(response) => with_problem(response, &base, &path, &id, form),
         Err(panic) => ProblemParts::of_panic(text_of(&*panic)).into_answer(&base, &path, &id, form),
     };
-    if is_get && response.status() == StatusCode::OK {
+    // The body of an answer to HEAD is dropped further out, if it was not dropped already.
+    let has_body = response.body().size_hint().exact() != Some(0);
+    if (is_get || is_head && has_body) && response.status() == StatusCode::OK {
         response = with_etag(response, asked.as_ref(), limits.etag_bytes_max).await;
     }
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept, authorization"));
+    headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept, authorization, cookie"));
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, value);
     }

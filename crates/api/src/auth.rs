@@ -6,7 +6,7 @@
 use crate::app::App;
 use crate::known_tokens::Found;
 use crate::problem::ApiError;
-use axum::http::{HeaderMap, Method, header, request::Parts};
+use axum::http::{Extensions, HeaderMap, Method, header, request::Parts};
 use domain::{TenantId, TenantScope};
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
@@ -272,31 +272,56 @@ pub async fn mint_first<E: From<CatalogError>>(
     Ok(Some(minted.token))
 }
 
-/// Returns who makes the request.
+/// Returns the id of the request.
+pub(crate) fn request_id_of(extensions: &Extensions) -> String {
+    extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone())
+}
+
+/// Returns who makes the request: by its token, or without one by the cookie of a session.
 pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Caller, ApiError> {
-    let request_id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-    let everything = |actor: &str| Caller {
-        actor: actor.to_owned(),
-        role: Role::PlatformAdmin,
-        scope: TenantScope::All,
-        expires_at: None,
-        request_id: request_id.clone(),
-    };
+    let request_id = request_id_of(&parts.extensions);
     if parts.extensions.get::<LocalAdmin>().is_some() {
-        return Ok(everything(LOCAL_ACTOR));
+        return Ok(everything(LOCAL_ACTOR, request_id));
     }
-    let token = bearer(&parts.headers).ok_or(ApiError::Unauthenticated)?;
-    // Hashes are compared, so the time it takes tells nothing about the token.
-    if let Some(given) = &app.admin_token
-        && given.0 == <[u8; 32]>::from(Sha256::digest(token.as_bytes()))
-    {
-        return Ok(everything(GIVEN_ACTOR));
-    }
-    if !is_minted(token) {
-        return Err(ApiError::Unauthenticated);
+    let hash = if parts.headers.contains_key(header::AUTHORIZATION) {
+        usable_hash(app, bearer(&parts.headers))?
+    } else {
+        app.sessions.token_hash(&parts.headers, &parts.method, app.now().micros())?
+    };
+    caller_by_hash(app, &hash, request_id, &parts.method).await
+}
+
+/// Returns whom the token stands for, and its hash. Signing in changes nothing, so every scope allows it.
+pub(crate) async fn sign_in(app: &App, token: Option<&str>, request_id: String) -> Result<(Caller, String), ApiError> {
+    let hash = usable_hash(app, token)?;
+    let caller = caller_by_hash(app, &hash, request_id, &Method::GET).await?;
+    Ok((caller, hash))
+}
+
+/// Who may do all there is.
+fn everything(actor: &str, request_id: String) -> Caller {
+    Caller { actor: actor.to_owned(), role: Role::PlatformAdmin, scope: TenantScope::All, expires_at: None, request_id }
+}
+
+/// Whether it is the hash of the operator's token. Hashes are compared, so the time it takes tells nothing about the token.
+fn is_given(app: &App, hash: &str) -> bool {
+    app.admin_token.as_ref().is_some_and(|given| hex::encode(given.0) == hash)
+}
+
+/// The hash of a token that may be one.
+fn usable_hash(app: &App, token: Option<&str>) -> Result<String, ApiError> {
+    let token = token.ok_or(ApiError::Unauthenticated)?;
+    let hash = hash_of(token);
+    if is_given(app, &hash) || is_minted(token) { Ok(hash) } else { Err(ApiError::Unauthenticated) }
+}
+
+/// The caller whose token has this hash, if the token's scopes allow the method.
+async fn caller_by_hash(app: &App, hash: &str, request_id: String, method: &Method) -> Result<Caller, ApiError> {
+    if is_given(app, hash) {
+        return Ok(everything(GIVEN_ACTOR, request_id));
     }
     let now = app.now().micros();
-    let found = app.known_tokens.find(app.catalog(), &hash_of(token), now).await?;
+    let found = app.known_tokens.find(app.catalog(), hash, now).await?;
     let Found { row, is_remembered } = found.filter(|found| found.row.is_live(now)).ok_or(ApiError::Unauthenticated)?;
     let caller = caller_of(&row, request_id)?;
     // When it was used last is for people; a catalog that cannot note it refuses nobody.
@@ -306,7 +331,7 @@ pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Caller, Api
         app.known_tokens.rest(now);
     }
     let scopes = scopes_of(&row).ok_or_else(|| broken(&row, "list of scopes"))?;
-    if scopes.is_empty() || scopes.iter().any(|scope| scope.allows(&parts.method)) {
+    if scopes.is_empty() || scopes.iter().any(|scope| scope.allows(method)) {
         Ok(caller)
     } else {
         Err(ApiError::OutOfScope)
@@ -343,7 +368,7 @@ pub(crate) fn scopes_of(row: &TokenRow) -> Option<BTreeSet<TokenScope>> {
 }
 
 /// The token of the one `Authorization: Bearer` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (only, None) = (all.next()?, all.next()) else { return None };
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
@@ -355,7 +380,8 @@ fn is_minted(token: &str) -> bool {
     body.len() == BODY_CHARS && body.bytes().all(|byte| BASE62.contains(&byte)) && check == checksum(body)
 }
 
-fn hash_of(token: &str) -> String {
+/// Returns what is stored of a secret: its SHA-256, in hex.
+pub(crate) fn hash_of(token: &str) -> String {
     hex::encode(Sha256::digest(token.as_bytes()))
 }
 

@@ -36,7 +36,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
             return Err(ApiError::MediaType(format!("`{kind}` is not taken here; send application/json")));
         }
         let text = text_of(request, app, BodySize::Json).await?;
-        json_of(&text).and_then(|value| typed(value)).map(Json)
+        if text.trim().is_empty() {
+            return Err(ApiError::body("", "the body is empty; send a JSON object"));
+        }
+        object_of(json_of(&text)?).map(Json)
     }
 }
 
@@ -50,7 +53,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let text = text_of(request, app, BodySize::Json).await?;
         let value = if text.trim().is_empty() { Value::Null } else { json_of(&text)? };
-        if value.is_null() { Ok(Self(T::default())) } else { typed(value).map(Self) }
+        if value.is_null() { Ok(Self(T::default())) } else { object_of(value).map(Self) }
     }
 }
 
@@ -60,9 +63,39 @@ pub(crate) fn json_of(text: &str) -> Result<Value, ApiError> {
     Ok(value.to_value())
 }
 
-/// Returns the body that the value describes.
-pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+/// Returns the body that the value describes. It is an object: a list would be taken for the members in their order.
+pub(crate) fn object_of<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    if value.is_object() { typed(value) } else { Err(ApiError::body("", "send a JSON object")) }
+}
+
+/// Returns what the value describes.
+pub(crate) fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, ApiError> {
+    keep_digits(&mut value);
     serde_json::from_value(value).map_err(|error| ApiError::body("", with_nearest_key(&error.to_string())))
+}
+
+/// Gives every number that is not whole one zero more.
+///
+/// A number is handed on by its digits, so that a decimal takes all of them, unless a float prints the same ones: then
+/// serde_json hands it on as a float, which no decimal takes. No float prints a zero too many.
+fn keep_digits(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let digits = number.to_string();
+            if digits.contains(['.', 'e', 'E']) {
+                *number = with_zero(&digits).parse().expect("a number with a zero more is one");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(keep_digits),
+        Value::Object(members) => members.values_mut().for_each(keep_digits),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn with_zero(digits: &str) -> String {
+    let (mantissa, exponent) = digits.split_at(digits.find(['e', 'E']).unwrap_or(digits.len()));
+    let point = if mantissa.contains('.') { "" } else { "." };
+    format!("{mantissa}{point}0{exponent}")
 }
 
 /// A body of text, with its content type.
@@ -242,4 +275,36 @@ async fn temporary(app: &App) -> Result<(tokio::fs::File, TempPath), ApiError> {
 
 pub(crate) fn disk_failed(error: std::io::Error) -> ApiError {
     ApiError::Internal(format!("the spool folder failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::money::parse_atoms;
+    use domain::toml_text::DecimalText;
+
+    #[test]
+    fn a_decimal_may_be_a_number_and_keeps_its_digits() {
+        for digits in [
+            "0",
+            "-7",
+            "185.5",
+            "0.10",
+            "1.0",
+            "0.000002",
+            "2e-6",
+            "1E+2",
+            "1e2",
+            "-0.25",
+            "0.1234567890123456",
+            "12345678.000000000000001",
+        ] {
+            let read = |text: &str| typed::<Vec<DecimalText>>(json_of(&format!("[{text}]")).expect("JSON"));
+            let read = |text: &str| read(text).expect("a decimal").remove(0).0;
+            let expected = parse_atoms(digits).expect("a decimal");
+            for text in [digits.to_owned(), format!("\"{digits}\"")] {
+                assert_eq!(parse_atoms(&read(&text)).expect("a decimal"), expected, "{text}");
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The REST API: routes, access, problems, and the shapes of the wire.
 //!
-//! Owns: HTTP, bearer tokens and roles, JSON and CSV of answers, the OpenAPI document and its page, the metrics exporter.
+//! Owns: HTTP, tokens, sessions and roles, JSON and CSV of answers, the OpenAPI document and its page, the metrics exporter.
 //! Never: SQL, arithmetic on money, the wall clock, the environment. A handler extracts, calls one function, maps.
 //! Start reading at [`routes`], the one list of all routes; [`router`] makes the service of it.
 
@@ -59,6 +59,8 @@ pub mod resources;
 pub mod routes;
 /// What is done once a day, and how far it is.
 pub mod schedule;
+/// Logins of browsers, whose cookies stand for tokens.
+pub mod sessions;
 /// Answers that go on: how many, and when they end.
 pub mod streams;
 /// Keeping the lake's tables small: merging, expiring, vacuuming, one at a time.
@@ -74,5 +76,6 @@ pub use openapi::openapi;
 pub use resources::settings::{PageSettings, TenantLinkBody};
 pub use routes::{RouteFacts, route_facts, router, router_at, router_with};
 pub use schedule::ScheduledJob;
+pub use sessions::Sessions;
 pub use streams::Streams;
 pub use upkeep::Upkeep;

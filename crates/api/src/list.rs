@@ -3,6 +3,7 @@
 use crate::around::wants_csv;
 use crate::problem::ApiError;
 use crate::query::PageAsked;
+use crate::resources::costs::RangeBody;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
@@ -38,6 +39,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ListAsked {
 pub struct Page<T: ToSchema> {
     /// The rows.
     pub rows: Vec<T>,
+    /// The days that were asked for; absent where the list is not of days, or all of them were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<RangeBody>,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
 }
@@ -53,7 +57,7 @@ impl<T: ToSchema + Serialize> Page<T> {
         let more = limit < found.len();
         found.truncate(limit);
         let next_cursor = found.last().filter(|_| more).map(place);
-        Self { rows: found.iter().map(to_api).collect(), next_cursor }
+        Self { rows: found.iter().map(to_api).collect(), range: None, next_cursor }
     }
 
     /// Returns the page of rows that are all at hand; the cursor says how many of them come before it.
@@ -69,6 +73,11 @@ impl<T: ToSchema + Serialize> Page<T> {
         let before: Option<usize> = page.cursor.as_ref().map(|text| cursor::decode(question, text)).transpose()?;
         let found = all.into_iter().enumerate().skip(before.unwrap_or(0)).take(page.limit + 1).collect();
         Ok(Self::cut(found, page.limit, |(at, _)| cursor::encode(question, &(at + 1)), |(_, row)| to_api(row)))
+    }
+
+    /// Returns the page with the days that were asked for.
+    pub(crate) fn of_days(self, range: Option<RangeBody>) -> Self {
+        Self { range, ..self }
     }
 
     /// Returns the page as JSON or CSV.
@@ -155,11 +164,22 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Returns the names of a row's members, in order.
+/// Returns the names of a row's members, in order, those of what is flattened into it where it stands.
 pub(crate) fn columns_of<T: ToSchema>() -> Vec<String> {
-    match T::schema() {
+    let mut named = Vec::new();
+    T::schemas(&mut named);
+    members_of(&T::schema(), &named)
+}
+
+fn members_of(schema: &RefOr<Schema>, named: &[(String, RefOr<Schema>)]) -> Vec<String> {
+    match schema {
         RefOr::T(Schema::Object(object)) => object.properties.keys().cloned().collect(),
-        _ => Vec::new(),
+        RefOr::T(Schema::AllOf(parts)) => parts.items.iter().flat_map(|part| members_of(part, named)).collect(),
+        RefOr::Ref(part) => {
+            let found = named.iter().find(|(name, _)| part.ref_location.ends_with(&format!("/{name}")));
+            found.map_or_else(Vec::new, |(_, part)| members_of(part, named))
+        }
+        RefOr::T(_) => Vec::new(),
     }
 }
 

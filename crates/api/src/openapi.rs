@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::problem::{PROBLEM_JSON, PROBLEMS, Problem, ProblemError};
 use crate::routes::{Route, all};
+use crate::sessions::COOKIE;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 struct Document;
 
 const SCHEME: &str = "token";
+const SESSION: &str = "session";
 
 /// Returns the OpenAPI 3.1 document of every route.
 #[must_use]
@@ -32,8 +34,13 @@ pub fn openapi() -> Value {
     document["openapi"] = json!("3.1.0");
     document["info"]["license"] = json!({ "name": "Apache-2.0", "identifier": "Apache-2.0" });
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
-    document["components"]["securitySchemes"] =
-        json!({ SCHEME: { "type": "http", "scheme": "bearer", "description": "A token: `apn_…`." } });
+    document["components"]["securitySchemes"] = json!({
+        SCHEME: { "type": "http", "scheme": "bearer", "description": "A token: `apn_…`." },
+        SESSION: {
+            "type": "apiKey", "in": "cookie", "name": COOKIE,
+            "description": "What POST /session sets; a change also repeats `csrf_token` in the header `X-CSRF-Token`."
+        }
+    });
     document["x-problems"] = PROBLEMS.iter().map(to_api_kind).collect();
     for (path, method, access) in facts {
         complete(&mut document["paths"][&path][&method], access, &method);
@@ -48,7 +55,7 @@ fn to_api_kind(kind: &crate::problem::ProblemKind) -> Value {
 /// Adds what every operation has: who may call it, its errors, CSV beside JSON lists.
 fn complete(operation: &mut Value, access: Access, method: &str) {
     operation["x-access"] = json!(access.as_str());
-    operation["security"] = if access.needs_token() { json!([{ SCHEME: [] }]) } else { json!([]) };
+    operation["security"] = if access.needs_token() { json!([{ SCHEME: [] }, { SESSION: [] }]) } else { json!([]) };
     let problem = json!({
         "description": "A problem",
         "content": { PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } }

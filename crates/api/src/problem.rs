@@ -60,6 +60,7 @@ problems! {
     "not_available" 400 "Not available yet": "A later release brings it.";
     "unauthenticated" 401 "No usable token": "No token, or one that is wrong, revoked or expired. Send `Authorization: Bearer <token>`.";
     "bad_signature" 401 "Not signed": "The delivery is not signed with the secret of the adapter; the sender and `[[ingest.adapter]]` must have the same.";
+    "csrf_token_required" 403 "CSRF token required": "A change that a session's cookie allows must repeat `csrf_token` of the sign-in in the header `X-CSRF-Token`.";
     "forbidden" 403 "Not allowed": "The token's role or scopes do not allow this.";
     "platform_admin_required" 403 "Platform admin required": "Only the platform's admin may do this.";
     "not_found" 404 "Not found": "There is no such thing or no such route.";
@@ -170,6 +171,11 @@ pub enum ApiError {
     /// A delivery is not signed with the adapter's secret.
     #[error("the delivery is not signed with the secret of `[[ingest.adapter]]` of kind {0}")]
     BadSignature(&'static str),
+    /// A session's cookie alone changes nothing.
+    #[error(
+        "repeat `csrf_token` of the answer to POST /session in the header `X-CSRF-Token`, or send the token itself"
+    )]
+    CsrfTokenRequired,
     /// The role may not do this.
     #[error("the token's role may not do this")]
     Forbidden,
@@ -325,6 +331,7 @@ impl ApiError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadSignature(_) => "bad_signature",
+            Self::CsrfTokenRequired => "csrf_token_required",
             Self::Forbidden | Self::OutOfScope | Self::TokenExceedsCaller(_) => "forbidden",
             Self::PlatformAdminRequired => "platform_admin_required",
             Self::Parameter { .. } => "invalid_parameter",
@@ -564,9 +571,7 @@ mod tests {
     fn every_code_that_other_crates_choose_is_in_the_table() {
         let codes = ["not_focus", "out_of_bound", "invalid_row", "unreadable_file", "payload_too_large", "no_rows"];
         let more = ["invalid_source", "would_shrink", "invalid_fixed_cost", "import_conflict", "internal"];
-        for code in codes.into_iter().chain(more) {
-            assert_eq!(kind_of(code).code, code);
-        }
+        codes.into_iter().chain(more).for_each(|code| assert_eq!(kind_of(code).code, code));
         for code in ["fx_missing", "rate_missing", "unit_mismatch", "currency_mixed", "out_of_bound"] {
             assert_eq!(not_run_code(code), code);
         }

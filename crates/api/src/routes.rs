@@ -11,9 +11,9 @@ use crate::limits::BodySize;
 use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_changes, cost_lines, costs, coverage, event_imports, event_list,
     events, explain, exports, fixed_costs, flows, fx_rates, health, imports, invoices, lake, ledger, ledger_changes,
-    limits, meters, metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, settings,
-    snapshot_runs, snapshots, source_periods, sources, statements, tenants, tokens, unattributed, unit_costs, usage,
-    usage_live,
+    limits, meters, metrics, overhead, periods, policies, pools, rate_cards, reconciliation, runs, schedule, session,
+    settings, snapshot_runs, snapshots, source_periods, sources, statements, tenants, tokens, unattributed, unit_costs,
+    usage, usage_live,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -215,6 +215,9 @@ fn decisions() -> Vec<Route> {
         route(PlatformAdmin, routes!(meters::put_meter)),
         route(PlatformAdmin, routes!(meters::delete_meter)),
         route(PlatformAdmin, routes!(meters::backfill_meter)),
+        // Whoever has a token may sign in with it; the routes look at it themselves.
+        route(Public, routes!(session::open_session)),
+        route(Public, routes!(session::close_session)),
         route(PlatformAdmin, routes!(tokens::list_tokens)),
         route(PlatformAdmin, routes!(tokens::mint_token)),
         route(PlatformAdmin, routes!(tokens::revoke_token)),

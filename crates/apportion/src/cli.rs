@@ -180,6 +180,8 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, for `man -l -`
+    Man,
     /// Print the version
     Version,
 }

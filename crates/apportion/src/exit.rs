@@ -23,7 +23,6 @@ pub enum Exit {
     /// Done in part, or the numbers do not reconcile.
     Partial = 7,
     /// A threshold was breached.
-    #[expect(dead_code, reason = "part of the contract; budgets bring the first command that uses it")]
     Threshold = 8,
     /// Stopped by the user.
     Interrupted = 130,

@@ -3,8 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 /// Path and purpose of each command that a later release brings.
-const LATER: [(&str, &str); 3] = [
-    ("man", "Print the manual page"),
+const LATER: [(&str, &str); 2] = [
     ("scheduler", "Run a node that plans distributed queries"),
     ("executor", "Run a node that executes distributed queries"),
 ];

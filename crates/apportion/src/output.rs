@@ -222,6 +222,21 @@ fn flatten(row: &Value) -> Map<String, Value> {
     flat
 }
 
+/// Gives each bucket of a cost row's series a column of its own behind the others, as the API's CSV does.
+fn spread(mut flat: Map<String, Value>) -> Map<String, Value> {
+    let pair = |bucket: &Value| match bucket.as_array().map(Vec::as_slice) {
+        Some([Value::String(start), cost]) => Some((start.clone(), cost.clone())),
+        _ => None,
+    };
+    let series = flat.get("series").and_then(Value::as_array);
+    let pairs: Option<Vec<(String, Value)>> = series.and_then(|series| series.iter().map(pair).collect());
+    if let Some(pairs) = pairs {
+        flat.shift_remove("series");
+        flat.extend(pairs);
+    }
+    flat
+}
+
 /// Whether a member of cost rows is too long for a table; the other formats have it.
 fn is_long(name: &str) -> bool {
     name == "series" || name.starts_with("usage.")
@@ -274,7 +289,7 @@ fn is_number_or_empty(value: &Value) -> bool {
 }
 
 fn render_csv(rows: &[Value], columns: &[&str]) -> String {
-    let flat: Vec<Map<String, Value>> = rows.iter().map(flatten).collect();
+    let flat: Vec<Map<String, Value>> = rows.iter().map(|row| spread(flatten(row))).collect();
     let columns = if flat.is_empty() {
         columns.iter().map(|column| (*column).to_owned()).collect()
     } else {
@@ -345,10 +360,15 @@ mod tests {
 
     #[test]
     fn csv_quotes_and_defuses_formulas() {
-        let expected = "tenant,cost,share,series\r\nacme,52.622950819672131,0.526230,\"[[\"\"2026-11-01\"\",\"\"1.00\"\"]]\"\r\n\"'=evil, inc\",-7.00,,\r\n";
+        let expected =
+            "tenant,cost,share,2026-11-01\r\nacme,52.622950819672131,0.526230,1.00\r\n\"'=evil, inc\",-7.00,,\r\n";
         check(Format::Csv, false, COSTS, expected);
         let used = r#"{"rows":[{"key":{"tenant":"acme"},"cost":"1.00","usage":{"member_count":"3"}}]}"#;
         check(Format::Csv, false, used, "tenant,cost,usage.member_count\r\nacme,1.00,3\r\n");
+        let weeks = r#"{"rows":[{"key":{"tenant":"acme"},"cost":"3.00","series":[["2026-11-02","1.00"],["2026-11-09","2.00"]]}]}"#;
+        check(Format::Csv, false, weeks, "tenant,cost,2026-11-02,2026-11-09\r\nacme,3.00,1.00,2.00\r\n");
+        let unlike = r#"{"rows":[{"cost":"3.00","series":[{"week":"2026-11-02"}]}]}"#;
+        check(Format::Csv, false, unlike, "cost,series\r\n3.00,\"[{\"\"week\"\":\"\"2026-11-02\"\"}]\"\r\n");
         check(Format::Table, false, used, " TENANT  COST\n acme    1.00\n");
     }
 

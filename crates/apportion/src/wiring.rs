@@ -12,8 +12,8 @@ use api::memory::EventMemory;
 use api::parsers::Parsers;
 use api::rates::EventRates;
 use api::{
-    AdminToken, ApiLimits, App, AppParts, Exporter, KnownTokens, LocalAdmin, PageSettings, Streams, TenantLinkBody,
-    Upkeep,
+    AdminToken, ApiLimits, App, AppParts, Exporter, KnownTokens, LocalAdmin, PageSettings, Sessions, Streams,
+    TenantLinkBody, Upkeep,
 };
 use collectors::ImportLimits;
 use collectors::providers::{Providers, ProvidersContext};
@@ -129,6 +129,7 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         spool: spool.into(),
         admin_token,
         known_tokens: KnownTokens::default(),
+        sessions: Sessions::new(config.limits.sessions, seconds(&config.limits.session)),
         exporter: exporter(config),
         schedule: crate::scheduler::scheduled(config).into(),
         export_prefix: config.exports.prefix.as_str().into(),

@@ -12,6 +12,7 @@ use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use domain::toml_text::DecimalText;
 use domain::{Currency, Day};
 use engine::adjust::{Adjustment, AdjustmentFacts};
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,8 @@ pub struct NewAdjustment {
     /// Who pays more.
     pub to_tenant: String,
     /// How much, more than 0; to move cost the other way, swap the tenants.
-    #[schema(example = "127.50")]
-    pub amount: String,
+    #[schema(value_type = String, example = "127.50")]
+    pub amount: DecimalText,
     /// ISO-4217 code.
     #[schema(value_type = String, example = "USD")]
     pub currency: Currency,
@@ -128,7 +129,7 @@ fn check(app: &App, asked: &NewAdjustment) -> Result<i128, ApiError> {
         }
     }
     let refuse = |detail: String| ApiError::body("/amount", detail);
-    let parsed = domain::money::parse_atoms(&asked.amount).map_err(|error| refuse(error.to_string()))?;
+    let parsed = domain::money::parse_atoms(&asked.amount.0).map_err(|error| refuse(error.to_string()))?;
     if parsed.rounded {
         return Err(refuse("use at most 15 digits after the point".to_owned()));
     }
@@ -144,7 +145,7 @@ fn id_of(asked: &NewAdjustment, actor: &str, key: Option<String>) -> String {
     let Some(key) = key else { return random_id("adj") };
     let NewAdjustment { charge_date, from_tenant, to_tenant, amount, currency, reason, reference } = asked;
     let (date, currency) = (charge_date.to_string(), currency.to_string());
-    let parts: [&str; 9] = [actor, &key, &date, from_tenant, to_tenant, amount, &currency, reason, reference];
+    let parts: [&str; 9] = [actor, &key, &date, from_tenant, to_tenant, &amount.0, &currency, reason, reference];
     format!("adj-{}", digest_of(&parts))
 }
 

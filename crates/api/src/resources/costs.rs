@@ -8,6 +8,7 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
+use domain::DayRange;
 use engine::periods::SourcePeriod;
 use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, RestatedDay, View};
 use serde::Serialize;
@@ -121,6 +122,13 @@ pub struct RangeBody {
     pub to: String,
     /// The organisation's zone.
     pub timezone: String,
+}
+
+impl RangeBody {
+    /// Returns the days as answers echo them.
+    pub(crate) fn of(range: DayRange, app: &App) -> Self {
+        Self { from: day(range.from()), to: day(range.to()), timezone: app.zone().name().to_owned() }
+    }
 }
 
 /// What went into the pools of the range.

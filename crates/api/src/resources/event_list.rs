@@ -1,5 +1,6 @@
 //! Events as they were accepted, also those that no meter takes.
 
+use super::costs::RangeBody;
 use crate::access::CostReader;
 use crate::app::App;
 use crate::list::{ListAsked, Page};
@@ -108,7 +109,8 @@ pub async fn list_events(
     let metered = metered_types(&metering::publish::meters(app.catalog()).await?);
     let filter = EventFilter::of_events(query.params()?, &app.list_limits(), metered)?;
     let page = app.engine.events(reader.scope(), &filter).await?;
-    Page { rows: page.rows.into_iter().map(to_api_event).collect(), next_cursor: page.next_cursor }.answer(&asked)
+    let rows = page.rows.into_iter().map(to_api_event).collect();
+    Page { rows, range: Some(RangeBody::of(filter.range, &app)), next_cursor: page.next_cursor }.answer(&asked)
 }
 
 /// Returns the types of stored events, how many there are, and which meters take them.
@@ -123,7 +125,7 @@ pub async fn list_event_types(
     let filter = EventFilter::of_types(query.params()?, &app.list_limits(), metered_types(&meters))?;
     let page = app.engine.event_types(reader.scope(), &filter).await?;
     let rows = page.rows.into_iter().map(|row| to_api_type(row, &meters)).collect();
-    Page { rows, next_cursor: page.next_cursor }.answer(&asked)
+    Page { rows, range: Some(RangeBody::of(filter.range, &app)), next_cursor: page.next_cursor }.answer(&asked)
 }
 
 /// Types that need no meter more: a retraction takes another event back.

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use domain::decimal::format_scaled;
 use domain::money::MONEY_SCALE;
 use domain::quantity::QUANTITY_SCALE;
+use domain::snapshot::FIELDS;
 use domain::{Day, DayRange};
 use engine::query::{UsageCsv, UsageDay, UsageExport, View};
 use futures::StreamExt;
@@ -112,12 +113,23 @@ fn visible(text: &str) -> String {
 
 fn head_of(csv: &UsageCsv) -> Vec<u8> {
     let mut line = b"workspace_slug,workspace_name,snapshot_date".to_vec();
-    for metric in &csv.metrics {
-        line.push(b',');
-        push_text(&mut line, metric);
-    }
-    line.extend(format!(",cost_{}\r\n", csv.currency.code().to_lowercase()).into_bytes());
+    let (fields, others) = fields_first(&csv.metrics);
+    let push_names = |line: &mut Vec<u8>, metrics: &[String]| {
+        for metric in metrics {
+            line.push(b',');
+            push_text(line, metric);
+        }
+    };
+    push_names(&mut line, fields);
+    line.extend(format!(",cost_{}", csv.currency.code().to_lowercase()).into_bytes());
+    push_names(&mut line, others);
+    line.extend_from_slice(b"\r\n");
     line
+}
+
+/// The columns that every file has, before its cost, and those of further metrics, behind it.
+fn fields_first<T>(columns: &[T]) -> (&[T], &[T]) {
+    columns.split_at(FIELDS.len().min(columns.len()))
 }
 
 fn lines_of(rows: &[UsageDay]) -> Vec<u8> {
@@ -132,19 +144,25 @@ fn lines_of(rows: &[UsageDay]) -> Vec<u8> {
             date = Some((row.date, row.date.to_string()));
         }
         lines.extend_from_slice(date.as_ref().map_or(b"", |(_, text)| text.as_bytes()));
-        for quantity in &row.quantities {
-            lines.push(b',');
-            if let Some(quantity) = quantity {
-                push_decimal(&mut lines, *quantity, QUANTITY_SCALE, 0);
-            }
-        }
+        let (fields, others) = fields_first(&row.quantities);
+        push_quantities(&mut lines, fields);
         lines.push(b',');
         if let Some(cost) = row.cost {
             push_decimal(&mut lines, cost, MONEY_SCALE, 2);
         }
+        push_quantities(&mut lines, others);
         lines.extend_from_slice(b"\r\n");
     }
     lines
+}
+
+fn push_quantities(line: &mut Vec<u8>, quantities: &[Option<i128>]) {
+    for quantity in quantities {
+        line.push(b',');
+        if let Some(quantity) = quantity {
+            push_decimal(line, *quantity, QUANTITY_SCALE, 0);
+        }
+    }
 }
 
 /// Appends a text cell: no formula for a spreadsheet, quoted where RFC 4180 wants it.

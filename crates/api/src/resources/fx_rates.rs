@@ -1,5 +1,6 @@
 //! Exchange rates.
 
+use super::costs::RangeBody;
 use super::fx_text::{Rate, positive, read};
 use crate::access::{AdminReader, FinanceWriter};
 use crate::app::App;
@@ -116,7 +117,8 @@ pub async fn list_fx_rates(
         rows.retain(|row| row.day <= last);
     }
     let place = |row: &FxRateRow| cursor::encode(&question, &(&row.day, &row.from_currency, &row.to_currency));
-    Page::cut(rows, limit, place, to_api_rate).answer(&asked)
+    let days = range.map(|range| RangeBody::of(range, &app));
+    Page::cut(rows, limit, place, to_api_rate).of_days(days).answer(&asked)
 }
 
 fn to_api_rate(row: &FxRateRow) -> FxRateBody {

@@ -11,6 +11,7 @@ use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
 use domain::money::parse_atoms;
+use domain::toml_text::DecimalText;
 use domain::{Currency, Day, Month};
 use engine::query::cursor;
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,8 @@ pub struct NewInvoice {
     /// Its number, as the lines name it.
     pub invoice_id: String,
     /// What it adds up to, below zero for a credit note.
-    #[schema(example = "12480.11")]
-    pub total: String,
+    #[schema(value_type = String, example = "12480.11")]
+    pub total: DecimalText,
     /// ISO-4217 code.
     #[schema(value_type = String, example = "USD")]
     pub currency: Currency,
@@ -130,7 +131,7 @@ fn row_of(asked: NewInvoice, actor: &str, now: i64) -> Result<InvoiceRow, ApiErr
         .billing_period
         .parse()
         .map_err(|error: domain::time::TimeError| ApiError::body("/billing_period", error.to_string()))?;
-    let total = parse_atoms(&asked.total).map_err(|error| ApiError::body("/total", error.to_string()))?;
+    let total = parse_atoms(&asked.total.0).map_err(|error| ApiError::body("/total", error.to_string()))?;
     if total.rounded {
         return Err(ApiError::body("/total", "an invoice has at most 15 decimals"));
     }

@@ -1,6 +1,7 @@
 //! Entries, postings, proof, verification.
 
 use super::adjustments::{AdjustmentBody, adjustment_body};
+use super::costs::RangeBody;
 use crate::access::{AdminReader, PlatformAdminOnly};
 use crate::app::App;
 use crate::convert::{day, factor, inputs, money, owned, quantity};
@@ -116,6 +117,8 @@ pub struct EntryBody {
 pub struct EntriesBody {
     /// The rows, by posting and line.
     pub rows: Vec<EntryBody>,
+    /// The days that were asked for; null for all.
+    pub range: Option<RangeBody>,
     /// The last posting that all pages show.
     pub posting: Option<i64>,
     /// Where the next page begins; null on the last one.
@@ -134,6 +137,7 @@ pub async fn list_entries(
     let page = app.engine.ledger_entries(&TenantScope::All, &filter).await?;
     let body = EntriesBody {
         rows: page.rows.iter().map(to_api_entry).collect(),
+        range: filter.range.map(|range| RangeBody::of(range, &app)),
         posting: page.posting,
         next_cursor: page.next_cursor,
     };
@@ -376,6 +380,8 @@ pub struct BillCountBody {
 pub struct ProofBody {
     /// The rows of this page.
     pub rows: Vec<ProofRowBody>,
+    /// The days that were asked for; null for all.
+    pub range: Option<RangeBody>,
     /// Totals over all pages.
     pub totals: Vec<ProofTotalBody>,
     /// The last posting that counts.
@@ -405,6 +411,7 @@ pub async fn show_proof(
     let answer = app.engine.proof_all_tenants(&filter).await?;
     let body = ProofBody {
         rows: answer.rows.iter().map(to_api_proof_row).collect(),
+        range: filter.range.map(|range| RangeBody::of(range, &app)),
         totals: answer.totals.iter().map(to_api_proof_total).collect(),
         posting: answer.posting,
         bills,

@@ -1,5 +1,6 @@
 //! What two states of the ledger differ by.
 
+use super::costs::RangeBody;
 use crate::access::AdminReader;
 use crate::app::App;
 use crate::convert::{day, money};
@@ -85,6 +86,8 @@ pub struct LedgerChangesTotalsBody {
 pub struct LedgerChangesBody {
     /// The rows, by day, pool, tenant and cause.
     pub rows: Vec<LedgerChangeBody>,
+    /// The days that were asked for; null for all.
+    pub range: Option<RangeBody>,
     /// Totals over all pages.
     pub totals: LedgerChangesTotalsBody,
     /// Currency of the totals: the reporting currency.
@@ -111,6 +114,7 @@ pub async fn list_ledger_changes(
     let found = app.engine.ledger_changes_all_tenants(&query).await?;
     let body = LedgerChangesBody {
         rows: found.rows.into_iter().map(to_api_change).collect(),
+        range: query.range.map(|range| RangeBody::of(range, &app)),
         totals: LedgerChangesTotalsBody { amount_reporting: money(found.amount_reporting), memo: money(found.memo) },
         currency: app.engine.settings().reporting_currency.to_string(),
         after_posting: found.after,

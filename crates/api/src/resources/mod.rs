@@ -70,6 +70,8 @@ pub mod reconciliation;
 pub mod runs;
 /// What is done once a day.
 pub mod schedule;
+/// Signing in to pages and out again.
+pub mod session;
 /// What pages show of the configuration, and to whom.
 pub mod settings;
 /// Measuring the workspaces of applications now.

@@ -1,5 +1,6 @@
 //! Bills compared with invoices on one side and with the ledger on the other.
 
+use super::costs::RangeBody;
 use crate::access::AdminReader;
 use crate::app::App;
 use crate::convert::money;
@@ -77,7 +78,7 @@ pub async fn show_reconciliation(
         query.days(&limits, |params| Ok((params.text("source"), PageAsked::take(params, &limits)?)))?;
     let found = app.engine.reconciliation_all_tenants(range, source.as_deref()).await?;
     let question = format!("reconciliation {range:?} {source:?}");
-    Page::of_all(found.rows, &page, &question, to_api_row)?.answer(&asked)
+    Page::of_all(found.rows, &page, &question, to_api_row)?.of_days(Some(RangeBody::of(range, &app))).answer(&asked)
 }
 
 fn to_api_row(row: &ReconciliationRow) -> ReconciliationBody {

@@ -1,5 +1,6 @@
 //! What was measured of tenants, day by day: sent by an application, and read back.
 
+use super::costs::RangeBody;
 use crate::access::{PlatformAdmin, SnapshotReader};
 use crate::app::App;
 use crate::body::{Text, json_of, typed};
@@ -127,7 +128,12 @@ pub async fn list_snapshots(
 ) -> Result<Response, ApiError> {
     let query = SnapshotQuery::from_params(query.params()?, &app.list_limits())?;
     let page = app.engine.snapshots(reader.scope(), &query).await?;
-    Page { rows: page.rows.iter().map(to_api_snapshot).collect(), next_cursor: page.next_cursor }.answer(&asked)
+    Page {
+        rows: page.rows.iter().map(to_api_snapshot).collect(),
+        range: Some(RangeBody::of(query.range, &app)),
+        next_cursor: page.next_cursor,
+    }
+    .answer(&asked)
 }
 
 fn to_api_snapshot(view: &SnapshotView) -> SnapshotBody {

@@ -1,5 +1,6 @@
 //! How much was used, this second's events included.
 
+use super::costs::RangeBody;
 use crate::access::CostReader;
 use crate::app::App;
 use crate::convert::{owned, quantity};
@@ -10,6 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use engine::query::usage::{BucketStart, UsageQuery, UsageRow};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
@@ -64,7 +66,37 @@ pub async fn list_usage(
 ) -> Result<Response, ApiError> {
     let query = UsageQuery::from_params(query.params()?, &app.list_limits())?;
     let page = app.engine.usage(&reader.usage_scope(), &query).await?;
-    Page { rows: page.rows.iter().map(to_api_usage).collect(), next_cursor: page.next_cursor }.answer(&asked)
+    if asked.is_csv() {
+        let rows: Vec<Value> = page.rows.iter().map(flat).collect();
+        let columns = || columns_of(&query, page.rows.first());
+        return asked.answer(&json!({ "rows": rows }), columns, page.next_cursor.as_deref());
+    }
+    Page {
+        rows: page.rows.iter().map(to_api_usage).collect(),
+        range: Some(RangeBody::of(query.range, &app)),
+        next_cursor: page.next_cursor,
+    }
+    .answer(&asked)
+}
+
+/// Columns of a table for spreadsheets: one per grouped key, one per number.
+fn columns_of(query: &UsageQuery, first: Option<&UsageRow>) -> Vec<String> {
+    let keys: Vec<String> = match first {
+        Some(row) => row.key.iter().map(|(name, _)| name.clone()).collect(),
+        None => query.group_by.iter().map(ToString::to_string).collect(),
+    };
+    keys.into_iter().chain(["start", "quantity", "unit", "events"].map(str::to_owned)).collect()
+}
+
+/// A row of that table.
+fn flat(row: &UsageRow) -> Value {
+    let UsageRowBody { key, start, quantity, unit, events } = to_api_usage(row);
+    let mut flat: Map<String, Value> = key.into_iter().map(|(name, value)| (name, json!(value))).collect();
+    flat.extend(
+        [("start", json!(start)), ("quantity", json!(quantity)), ("unit", json!(unit)), ("events", json!(events))]
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
+    Value::Object(flat)
 }
 
 fn to_api_usage(row: &UsageRow) -> UsageRowBody {

@@ -288,6 +288,8 @@ fn table() -> Vec<Row> {
         Row("GET", "/api/v1/meters", Readers, plain("/api/v1/meters")),
         Row("GET", "/api/v1/meters/{name}", Readers, vec![
             get("own", "/api/v1/meters/cpu_core_hours", 200), get("missing", "/api/v1/meters/none", 404), get("malformed", "/api/v1/meters/%ff", 400)]),
+        Row("POST", "/api/v1/session", Anybody, vec![send("malformed", "/api/v1/session", JSON, "{", 400)]),
+        Row("DELETE", "/api/v1/session", Anybody, vec![get("own", "/api/v1/session", 204)]),
         Row("GET", "/api/v1/tokens", Platform, plain("/api/v1/tokens")),
         Row("POST", "/api/v1/tokens", Platform, vec![
             send("own", "/api/v1/tokens", JSON, r#"{"role":"metrics"}"#, 201), send("malformed", "/api/v1/tokens", JSON, "[]", 400)]),

@@ -4,7 +4,7 @@ use api::auth::mint_first;
 use api::memory::EventMemory;
 use api::parsers::Parsers;
 use api::rates::EventRates;
-use api::{ApiLimits, App, AppParts, Exporter, KnownTokens, ScheduledJob, Streams};
+use api::{ApiLimits, App, AppParts, Exporter, KnownTokens, ScheduledJob, Sessions, Streams};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -155,6 +155,7 @@ impl TestApp {
             upkeep: Arc::default(),
             exporter: Exporter::default(),
             known_tokens: KnownTokens::default(),
+            sessions: Sessions::new(100, 12 * 3600),
             schedule: Arc::new([ScheduledJob { name: "attribute", daily: Daily::at_minutes(30) }]),
             pages: Arc::default(),
             limits: Arc::new(limits),

@@ -128,6 +128,8 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
         ("POST", "/api/v1/webhooks/gitlab", Events),
         ("POST", "/api/v1/otlp/v1/metrics", Events),
         ("POST", "/api/v1/write", Events),
+        ("POST", "/api/v1/session", Nothing),
+        ("DELETE", "/api/v1/session", Nothing),
         ("POST", "/api/v1/policies/validate", Nothing),
         ("POST", "/api/v1/policies/simulate", Nothing),
         ("POST", "/api/v1/rate-cards/validate", Nothing),

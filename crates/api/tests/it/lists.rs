@@ -141,6 +141,9 @@ async fn an_answer_that_the_caller_has_is_304() {
     assert!(etag.starts_with('"'), "{etag}");
     let again = get(&app, "/tenants", "if-none-match", &etag).await.expect(304);
     assert_eq!((again.text.as_str(), again.header("etag")), ("", etag.as_str()));
+    let head = app.call("HEAD", "/api/v1/tenants", Some(&app.admin), "", "").await.expect(200);
+    assert_eq!((head.text.as_str(), head.header("etag")), ("", etag.as_str()));
+    assert_eq!(head.header("content-length"), first.text.len().to_string());
     app.put("/tenants/b", &json!({})).await.expect(201);
     get(&app, "/tenants", "if-none-match", &etag).await.expect(200);
 }
@@ -179,6 +182,71 @@ async fn x1_csv_disarms_formulas_and_keeps_numbers() {
         let columns = answer.text.lines().next().unwrap().split(',').count();
         assert!(columns > 2 && answer.text.lines().count() > 1, "{path}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn every_list_has_the_members_of_its_rows_as_columns() {
+    let app = with_tenants(&["acme"]).await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-18", "10.00")]).await;
+    app.given_usage(&[("shared-west-us", "acme", "2026-11-18", "cpu_core_hours", "1")]).await;
+    app.given_run("2026-11-18", "2026-11-18").await;
+    // Maps and series of rows are columns of their own.
+    let spread = ["key", "series", "usage", "by_category"];
+    let (document, mut lists) = (api::openapi(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let content = &item["get"]["responses"]["200"]["content"];
+        if content["text/csv"].is_null() || content["application/json"].is_null() || path.contains('{') {
+            continue;
+        }
+        let path = path.strip_prefix("/api/v1").unwrap();
+        let path = format!("{path}{}", if path == "/ledger/changes" { "?from_booked=posting:0" } else { "" });
+        let rows = app.get(&path).await.expect(200).json()["rows"].clone();
+        let csv = get(&app, &path, "accept", "text/csv").await.expect(200);
+        let columns: Vec<&str> = csv.text.lines().next().unwrap().split(',').collect();
+        assert!(columns.len() > 1, "{path}: {}", csv.text);
+        for name in rows.as_array().into_iter().flatten().flat_map(|row| row.as_object().unwrap().keys()) {
+            assert!(columns.contains(&&**name) || spread.contains(&&**name), "{path} has no column {name}");
+        }
+        lists += 1;
+    }
+    assert!(lists > 25, "{lists}");
+    let usage =
+        get(&app, "/usage?meter=cpu_core_hours&group_by=tenant,cluster", "accept", "text/csv").await.expect(200);
+    let expected = "tenant,cluster,start,quantity,unit,events\r\nacme,shared-west-us,2026-10-21,1,Core-Hours,1\r\n";
+    assert_eq!(usage.text, expected);
+    let none = get(&app, "/usage?meter=log_queries&group_by=user", "accept", "text/csv").await.expect(200);
+    assert_eq!(none.text, "user,start,quantity,unit,events\r\n");
+}
+
+#[tokio::test]
+async fn every_answer_over_days_echoes_them_and_the_zone() {
+    let app = with_tenants(&["acme"]).await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-11", "10.00")]).await;
+    app.given_run("2026-11-11", "2026-11-11").await;
+    let (document, mut asked) = (api::openapi(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let operation = &item["get"];
+        let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+        let is_of_days = parameters.any(|parameter| parameter["name"] == "range");
+        if !is_of_days || operation["responses"]["200"]["content"]["application/json"].is_null() {
+            continue;
+        }
+        let path = path.strip_prefix("/api/v1").unwrap();
+        let more = match path {
+            "/costs/changes" => "&tenant=acme",
+            "/ledger/changes" => "&from_booked=posting:0",
+            _ => "",
+        };
+        let body = app.get(&format!("{path}?range=2026-11-10..2026-11-12{more}")).await.expect(200).json();
+        let range = if body["range"].is_object() { &body["range"] } else { &body["meta"]["range"] };
+        let expected = json!({ "from": "2026-11-10", "to": "2026-11-12", "timezone": "UTC" });
+        assert_eq!(*range, expected, "{path}: {body}");
+        asked += 1;
+    }
+    assert!(asked > 15, "{asked}");
+    assert_eq!(app.get("/ledger/entries").await.expect(200).json()["range"], Value::Null);
 }
 
 #[tokio::test]

@@ -195,10 +195,10 @@ async fn the_csv_of_the_ledger_has_what_was_posted_and_custom_metrics_follow() {
     app.given_run("2026-11-18", "2026-11-18").await;
     let csv = app.get(&format!("/exports/usage.csv?{DAYS}&view=posted")).await.expect(200);
     let lines: Vec<&str> = csv.text.lines().collect();
-    assert!(lines[0].ends_with("celery_task_count_24h,'=logins_24h,a_24h,cost_usd"), "{}", lines[0]);
-    assert!(lines[1].ends_with(",,17.25") && lines[3].ends_with(",,5.001"), "{}", csv.text);
-    assert!(lines[2].starts_with("beta,,2026-11-18,,,") && lines[2].contains(",7,1,"), "{}", lines[2]);
-    assert!(lines[4].contains("2026-11-19") && lines[4].ends_with(','), "not posted: {}", lines[4]);
+    assert!(lines[0].ends_with("celery_task_count_24h,cost_usd,'=logins_24h,a_24h"), "{}", lines[0]);
+    assert!(lines[1].ends_with(",,17.25,,") && lines[3].ends_with(",,5.001,,"), "{}", csv.text);
+    assert!(lines[2].starts_with("beta,,2026-11-18,,,") && lines[2].ends_with(",7,1"), "{}", lines[2]);
+    assert!(lines[4].contains("2026-11-19") && lines[4].ends_with(",,,"), "not posted: {}", lines[4]);
     assert_eq!((csv.header("apportion-view"), csv.header("apportion-rate-card-version")), ("posted", ""));
 }
 

@@ -22,12 +22,7 @@ const TOP: &str = "10";
 
 /// Runs `demo`.
 pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
-    let last_day = match &args.until {
-        Some(day) => {
-            day.parse().map_err(|error: domain::time::TimeError| Failure::new(Exit::Conflict, error.to_string()))?
-        }
-        None => domain::Zone::utc().day_of(crate::wiring::WallClock.now()).plus(-1),
-    };
+    let last_day = last_day_of(&args, domain::Zone::utc().day_of(crate::wiring::WallClock.now()))?;
     let plan = Plan { tenants: args.tenants, days: args.days, seed: args.seed, last_day };
     let (folder, _temporary) = folder_of(&args)?;
     let say = |text: &str| context.output.note(text);
@@ -58,6 +53,14 @@ pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     context.output.text(&format!("token  {}", token_of(&store, &config)?))?;
     say("stop with Ctrl-C");
     serve::serve_store(listener, &store, &config, signals).await
+}
+
+/// Returns the last day of the data.
+fn last_day_of(args: &DemoArgs, today: Day) -> Result<Day, Failure> {
+    let Some(text) = &args.until else { return Ok(today.plus(-1)) };
+    let refuse = |detail: String| Failure::new(Exit::Conflict, format!("--until: {detail}"));
+    let day: Day = text.parse().map_err(|error: domain::time::TimeError| refuse(error.to_string()))?;
+    if today < day { Err(refuse(format!("{day} is after today, {today}"))) } else { Ok(day) }
 }
 
 /// Returns the demo's folder; a temporary one goes away with the second part, unless nothing is served.

@@ -229,8 +229,8 @@ mod tests {
     fn usage_becomes_parquet_with_exact_numbers() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("usage.parquet");
-        let text = b"workspace_slug,workspace_name,snapshot_date,storage_bytes,cost_usd\r\n\
-                     acme,,2026-10-01,2.5,0.000000000000001\r\nglobex,\"G, Inc\",2026-10-01,,\r\n";
+        let text = b"workspace_slug,workspace_name,snapshot_date,storage_bytes,cost_usd,cost_centers\r\n\
+                     acme,,2026-10-01,2.5,0.000000000000001,3\r\nglobex,\"G, Inc\",2026-10-01,,,\r\n";
         let mut csv = CsvRows::default();
         let rows = csv.take(text).expect("rows");
         let args = ExportArgs { format: ExportFormat::Parquet, file: Some(file.clone()) };
@@ -243,8 +243,8 @@ mod tests {
         let shown = arrow::util::pretty::pretty_format_batches(&[batch]).expect("text").to_string();
         let cells = |line: &str| line.split('|').map(str::trim).collect::<Vec<_>>().join("|");
         let lines: Vec<String> = shown.lines().filter(|line| line.starts_with('|')).map(cells).collect();
-        assert_eq!(lines[1], "|acme||2026-10-01|2.500000000|0.000000000000001|");
-        assert_eq!(lines[2], "|globex|G, Inc|2026-10-01|||");
+        assert_eq!(lines[1], "|acme||2026-10-01|2.500000000|0.000000000000001|3.000000000|");
+        assert_eq!(lines[2], "|globex|G, Inc|2026-10-01||||");
     }
 
     #[test]

@@ -32,6 +32,8 @@ mod invoices;
 mod lake;
 /// `ledger`.
 mod ledger;
+/// `man`.
+mod man;
 /// `meters`.
 mod meters;
 /// `observability`.
@@ -160,6 +162,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Observability(command) => observability::run(context, command),
         Command::Openapi => about::openapi(context),
         Command::Completion { shell } => about::completion(context, shell),
+        Command::Man => man::run(context),
         Command::Version => about::version(context),
     }
 }

@@ -31,15 +31,17 @@ impl Sink {
         Self::of(stored.chain(added).collect(), out)
     }
 
-    /// Returns a file of the usage CSV's columns: slug, name, day, the quantities, and the cost as the last one.
+    /// Returns a file of the usage CSV's columns: slug, name, day, the nine fields, the cost, and further metrics.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn of_usage(columns: &[String], out: Box<dyn Write + Send>) -> Result<Self> {
+        // Of the names that may begin so the cost stands first: only metrics of one's own follow it.
+        let cost = columns.iter().position(|name| name.starts_with("cost_"));
         let kind = |at: usize| match at {
             0 | 1 => DataType::Utf8,
             2 => DataType::Date32,
-            _ if at + 1 == columns.len() => schemas::money(),
+            _ if Some(at) == cost => schemas::money(),
             _ => schemas::quantity(),
         };
         Self::of(columns.iter().enumerate().map(|(at, name)| Field::new(name, kind(at), true)).collect(), out)

@@ -1,7 +1,7 @@
 //! What is refused when configuration is read, beyond what types refuse.
 
 use super::load::{Origin, leaves};
-use super::schema::Config;
+use super::schema::{Config, Server};
 use crate::exit::{Exit, Failure};
 use collectors::snapshots::senders;
 use domain::provider_limit::check_limits;
@@ -21,25 +21,31 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
         let problem = "is not a path; write / or /costs: one / before each part of letters, digits, -, . and _";
         return refuse("server.base_path", problem);
     }
+    let Server { listen, exporter_listen, .. } = &config.server;
+    if !is_address(listen) {
+        return refuse("server.listen", "is not an address; write it as 127.0.0.1:8082");
+    }
+    if !is_address(exporter_listen) && exporter_listen != "off" {
+        return refuse("server.exporter_listen", "is not an address; write it as 127.0.0.1:9210, or \"off\"");
+    }
     if let Err(failure) = super::adapters::adapter_rules(config) {
         let origin = origins.get("ingest.adapter.0.kind").unwrap_or(&Origin::Default);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
     }
     if let Err(failure) = super::prometheus::prometheus_sources(config) {
-        // Sources stand in the file only.
-        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        let origin = origin_of_sources(origins);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
     }
     if let Err(failure) = super::postgres::postgres_sources(config) {
-        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        let origin = origin_of_sources(origins);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
     }
     if let Err(failure) = super::providers::provider_sources(config) {
-        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        let origin = origin_of_sources(origins);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {}", failure.message)));
     }
     if let Err(problem) = check_http_snapshots(config) {
-        let origin = origins.get("source.0.name").unwrap_or(&Origin::Default);
+        let origin = origin_of_sources(origins);
         return Err(Failure::new(Exit::Conflict, format!("{origin}: {problem}")));
     }
     if let Err(error) = check_limits(&config.provider_limits) {
@@ -51,6 +57,12 @@ pub(super) fn check(config: &Config, origins: &BTreeMap<String, Origin>) -> Resu
         None => Ok(()),
         Some((key, _)) => refuse(&key, "must be more than 0"),
     }
+}
+
+/// Where sources came from: the file, or the variables that make one.
+fn origin_of_sources(origins: &BTreeMap<String, Origin>) -> &Origin {
+    let first = || origins.iter().find(|(key, _)| key.starts_with("source.")).map(|(_, origin)| origin);
+    origins.get("source.0.name").or_else(first).unwrap_or(&Origin::Default)
 }
 
 /// Refuses a source of snapshots by HTTP that has more than a usable name.
@@ -65,6 +77,11 @@ fn check_http_snapshots(config: &Config) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether the text is a host and a port.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// Whether the text can stand before the routes of the API.
@@ -118,6 +135,22 @@ mod tests {
         assert_eq!(refusal(&limit("1")), "ok");
         assert_eq!(refusal(&limit("0")), "default: limit 1 (vercel r): `cap` must be more than 0");
         assert!(refusal(&(limit("1") + &limit("2"))).starts_with("default: limit 2 (vercel r): there is a limit"));
+    }
+
+    #[test]
+    fn what_is_listened_on_is_a_host_and_a_port() {
+        let listen = |key: &str, text: &str| refusal(&format!("[server]\n{key} = '{text}'"));
+        for key in ["listen", "exporter_listen"] {
+            for good in ["127.0.0.1:8082", "0.0.0.0:0", "localhost:80", "[::1]:65535"] {
+                assert_eq!(listen(key, good), "ok", "{good}");
+            }
+            for bad in ["", "8082", ":8082", "localhost", "127.0.0.1:", "127.0.0.1:99999", "http://localhost:x"] {
+                let refused = format!("default: server.{key} is not an address; write it as 127.0.0.1:");
+                assert!(listen(key, bad).starts_with(&refused), "{bad}");
+            }
+        }
+        assert_eq!(listen("exporter_listen", "off"), "ok");
+        assert!(listen("listen", "off").starts_with("default: server.listen"));
     }
 
     #[test]

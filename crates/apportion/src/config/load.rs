@@ -265,6 +265,11 @@ mod tests {
             &[("APPORTION__COMPUTE__MEMORY_LIMIT", "lots")],
             "environment variable APPORTION__COMPUTE__MEMORY_LIMIT: `lots` is not a size; write it as 256MiB or 2GiB",
         );
+        check(
+            "",
+            &[("SUPABASE_ACCESS_TOKEN", "abcdefgh")],
+            "environment SUPABASE_ACCESS_TOKEN: [[source]] \"supabase\": give `organization`, `projects`, or SUPABASE_PROJECT_REF",
+        );
         check("[limits]\npage_rows = 0", &[], "apportion.toml: limits.page_rows must be more than 0");
         check(
             "",
@@ -359,12 +364,22 @@ mod tests {
     }
 
     #[test]
+    fn a_source_of_a_kind_that_does_not_exist_is_told_the_nearest() {
+        let refusal = |kind: &str| {
+            let config = load_text(&format!("[[source]]\nname='v'\nkind='{kind}'"), &[]).expect("valid").config;
+            config.check_available().expect_err("refused").message
+        };
+        assert_eq!(refusal("verce"), "[[source]] \"v\": unknown kind `verce`; did you mean `vercel`?");
+        let unlike = refusal("x");
+        assert!(unlike.starts_with("[[source]] \"v\": unknown kind `x`; known are prometheus, "), "{unlike}");
+    }
+
+    #[test]
     fn what_a_later_release_brings_is_refused() {
         for text in [
             "[compute]\nengine='df://host'",
             "[storage]\nlake='s3://b/p'",
             "[storage]\ncatalog='mysql://x'",
-            "[[source]]\nname='app'\nkind='later'",
             "[retention]\nimports='365d'",
         ] {
             let error = load_text(text, &[]).expect("valid").config.check_available().expect_err("refused");

@@ -4,6 +4,7 @@ use super::units::{DurationText, SizeText, TimeOfDay};
 use crate::exit::Failure;
 use collectors::snapshots::senders;
 use domain::meter::MeterKind;
+use domain::toml_text::nearest;
 use domain::{Currency, Price, ProviderLimit, Weight, Zone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::collections::BTreeMap;
@@ -288,6 +289,10 @@ sections! {
         simulation_days: u32 = 400,
         /// Drafts that are tried at once.
         simulations: usize = 1,
+        /// Browsers that are signed in at once.
+        sessions: usize = 10_000,
+        /// How long one of them stays so.
+        session: DurationText = parsed("12h"),
         /// Answers up to this size carry an ETag.
         etag_body: SizeText = parsed("64MiB"),
         /// How long the first answer to a keyed write is kept for a repeat.
@@ -493,10 +498,10 @@ impl Config {
         self.org.timezone.parse().expect("the zone was checked when it was read")
     }
 
-    /// Refuses values that only a later release can honour.
+    /// Refuses values that only a later release can honour, and sources of a kind that does not exist.
     ///
     /// # Errors
-    /// A failure with `not_available` that names the key.
+    /// A failure with `not_available` that names the key; one that names the source and the nearest kind.
     pub fn check_available(&self) -> Result<(), Failure> {
         match self.compute.engine.as_str() {
             "embedded" => {}
@@ -523,7 +528,15 @@ impl Config {
             known.contains(&source.kind.as_str()) || collectors::providers::kind(&source.kind).is_some()
         };
         if let Some(other) = self.sources.iter().find(|source| !is_known(source)) {
-            return Err(Failure::not_available(&format!("`[[source]]` of kind `{}`", other.kind)));
+            let kinds: Vec<&str> =
+                known.into_iter().chain(collectors::providers::KINDS.iter().map(|kind| kind.spec.name)).collect();
+            let hint = match nearest(&other.kind, kinds.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known are {}", kinds.join(", ")),
+            };
+            let (name, kind) = (other.name.escape_debug(), other.kind.escape_debug());
+            let message = format!("[[source]] \"{name}\": unknown kind `{kind}`; {hint}");
+            return Err(Failure::new(crate::exit::Exit::Conflict, message));
         }
         let default = Retention::default();
         if self.retention.imports != default.imports {
