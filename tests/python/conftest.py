@@ -1,7 +1,9 @@
 """Runs the real binary in a folder of its own. APPORTION_BIN says which binary; without it nothing can be tested."""
 
+import copy
 import json
 import os
+import shutil
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,12 @@ class Apportion:
     @property
     def lake(self) -> Path:
         return self.folder / "data" / "lake"
+
+    def copy_to(self, folder: Path) -> "Apportion":
+        """The same data, configuration and policy in a folder that is not there yet."""
+        copied = copy.copy(self)
+        copied.folder = shutil.copytree(self.folder, folder)
+        return copied
 
     def run(self, *arguments: str, exit_code: int | None = 0) -> subprocess.CompletedProcess:
         """Runs a command; fails the test when it ends otherwise than expected (None: any end is fine)."""

@@ -32,6 +32,7 @@ GRANT SELECT ON app.workspaces TO reader;
 """
 TABLE = """
 CREATE TABLE app.{name} (id bigserial PRIMARY KEY, workspace_id uuid NOT NULL, {column});
+CREATE INDEX ON app.{name} (workspace_id);
 ALTER TABLE app.{name} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE app.{name} FORCE ROW LEVEL SECURITY;
 CREATE POLICY of_workspace ON app.{name} USING (workspace_id = current_setting('app.workspace_id')::uuid);
