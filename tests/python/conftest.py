@@ -16,6 +16,7 @@ FIXTURES = REPOSITORY / "tests" / "fixtures" / "bills"
 COMMAND_SECONDS_MAX = 900
 # Longer than any test that must begin and end on one day needs on a slow machine.
 DAY_LEFT_MIN = timedelta(minutes=8)
+LONGEST = ("test_schedule", "test_explain", "test_postgres_snapshot", "test_events", "test_durability", "test_windows")
 
 
 class Apportion:
@@ -86,3 +87,15 @@ def within_a_day():
 def apportion(binary, tmp_path):
     """Returns a function that makes an Apportion in the test's own folder."""
     return lambda policy=None, config="": Apportion(binary, tmp_path, policy, config)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first, so that no process is left with it alone."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests that passed say they tried."""
+    for report in terminalreporter.getreports("passed"):
+        if said := report.capstdout.strip():
+            terminalreporter.write_line(said)
