@@ -4,7 +4,6 @@ import http.client
 import http.server
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -13,20 +12,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from ports import free_address
 
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
 # Seconds in place of the minutes of the exported job, so that a test need not wait for them.
 QUICK = "global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }\n"
 
 
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 def ask(address: str, method: str, path: str, headers: dict | None = None) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=120)
     try:
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
@@ -114,7 +108,7 @@ class Alerting:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait(timeout=60)
+            process.wait(timeout=120)
         self.webhook.stop()
 
     def targets(self) -> list[dict]:
@@ -133,7 +127,7 @@ class Alerting:
         return sorted(alert["labels"]["alertname"] for alert in alerts)
 
 
-def until(is_true: Callable[[], object], what: str, seconds_max: float = 60) -> None:
+def until(is_true: Callable[[], object], what: str, seconds_max: float = 180) -> None:
     """Asks again and again; fails the test if it never comes true."""
     deadline = time.monotonic() + seconds_max
     while time.monotonic() < deadline:

@@ -14,7 +14,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 import requests
-from alerting import free_address, until
+from alerting import until
+from ports import free_address
 
 ACCOUNT = "acmecost"
 CONTAINER = "exports"
@@ -40,7 +41,7 @@ class Azure:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
-            until(self.answers, "azurite answers", 60)
+            until(self.answers, "azurite answers")
             self.owner = self.sas("rwdlac")
             made = self.ask("PUT", "", {"restype": "container"})
             assert made.status_code == 201, made.text
@@ -53,7 +54,7 @@ class Azure:
             pytest.fail(f"azurite ended: {self.log.read_text()[-2000:]}")
         try:
             return requests.get(self.url, timeout=5).status_code > 0
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def sas(self, permissions: str, key: bytes | None = None) -> str:
@@ -67,7 +68,7 @@ class Azure:
     def ask(self, method: str, key: str, query: dict | None = None, sas: str | None = None, body: bytes = b"") -> requests.Response:
         headers = {"x-ms-version": VERSION} | ({"x-ms-blob-type": "BlockBlob"} if key and method == "PUT" else {})
         address = f"{self.url}/{CONTAINER}{'/' if key else ''}{quote(key)}?{urlencode(query or {})}&{sas or self.owner}"
-        return requests.request(method, address, headers=headers, data=body, timeout=30)
+        return requests.request(method, address, headers=headers, data=body, timeout=120)
 
     def put(self, key: str, content: bytes) -> None:
         answer = self.ask("PUT", key, body=content)
@@ -75,4 +76,4 @@ class Azure:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)

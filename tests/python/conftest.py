@@ -1,8 +1,12 @@
 """Runs the real binary in a folder of its own. APPORTION_BIN says which binary; without it nothing can be tested."""
 
+import copy
 import json
 import os
+import shutil
 import subprocess
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIXTURES = REPOSITORY / "tests" / "fixtures" / "bills"
 COMMAND_SECONDS_MAX = 900
+# Longer than any test that must begin and end on one day needs on a slow machine.
+DAY_LEFT_MIN = timedelta(minutes=8)
+LONGEST = ("test_schedule", "test_explain", "test_postgres_snapshot", "test_events", "test_durability", "test_windows")
 
 
 class Apportion:
@@ -24,6 +31,12 @@ class Apportion:
     @property
     def lake(self) -> Path:
         return self.folder / "data" / "lake"
+
+    def copy_to(self, folder: Path) -> "Apportion":
+        """The same data, configuration and policy in a folder that is not there yet."""
+        copied = copy.copy(self)
+        copied.folder = shutil.copytree(self.folder, folder)
+        return copied
 
     def run(self, *arguments: str, exit_code: int | None = 0) -> subprocess.CompletedProcess:
         """Runs a command; fails the test when it ends otherwise than expected (None: any end is fine)."""
@@ -62,6 +75,27 @@ def binary() -> str:
 
 
 @pytest.fixture
+def within_a_day():
+    """For tests that ask more than once which day it is: they begin tomorrow if too little of today (UTC) is left."""
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    if midnight - now < DAY_LEFT_MIN:
+        time.sleep((midnight - now).total_seconds() + 1)
+
+
+@pytest.fixture
 def apportion(binary, tmp_path):
     """Returns a function that makes an Apportion in the test's own folder."""
     return lambda policy=None, config="": Apportion(binary, tmp_path, policy, config)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first, so that no process is left with it alone."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests that passed say they tried."""
+    for report in terminalreporter.getreports("passed"):
+        if said := report.capstdout.strip():
+            terminalreporter.write_line(said)

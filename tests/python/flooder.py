@@ -16,7 +16,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-nd
 
 
 def main(address: str, tenant: str, per_second: int) -> None:
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=120)
     connection.connect()
     print("ready", flush=True)
     begun, number, accepted, refused, without_wait = time.monotonic(), 0, 0, 0, 0

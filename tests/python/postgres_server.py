@@ -11,13 +11,10 @@ import threading
 import time
 from pathlib import Path
 
+import psycopg
+from ports import free_port
+
 VERSIONS = Path("/usr/lib/postgresql")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def programs() -> Path:
@@ -78,8 +75,9 @@ class Postgres:
 
     def sql(self, statements: str) -> list[str]:
         """The rows that statements answer, columns separated by `|`."""
-        psql = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command", statements]
-        return self.run("psql", *psql, self.url()).split("\n")[:-1]
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            answered = connection.execute(statements)
+            return ["|".join(map(str, row)) for row in answered.fetchall()] if answered.description else []
 
     def dump(self) -> str:
         return self.run("pg_dump", self.url())
@@ -116,7 +114,7 @@ class CuttingProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self.server_port), timeout=30)
+                server = socket.create_connection(("127.0.0.1", self.server_port), timeout=120)
             except OSError:
                 client.close()
                 continue

@@ -3,15 +3,15 @@
 import http.client
 import math
 import shutil
-import socket
 import subprocess
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from ports import free_address
 
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
 MINUTE, HOUR = 60, 3600
 GIB = 2**30
 
@@ -23,9 +23,7 @@ class Prometheus:
         for program in ("prometheus", "promtool"):
             assert shutil.which(program), f"{program} is missing; scripts/setup test installs the Debian package prometheus"
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = free_address()
         self.process: subprocess.Popen | None = None
 
     @property
@@ -61,7 +59,7 @@ class Prometheus:
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=60)
+            self.process.wait(timeout=120)
 
 
 class Cluster:

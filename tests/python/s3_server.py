@@ -20,7 +20,7 @@ class S3:
         host, port = self.server.get_host_and_port()
         self.url = f"http://{host}:{port}"
         # What a server before this one held stays in the process.
-        requests.post(f"{self.url}/moto-api/reset", timeout=30).raise_for_status()
+        requests.post(f"{self.url}/moto-api/reset", timeout=120).raise_for_status()
         self.client("s3").create_bucket(Bucket=BUCKET)
         self.owner = self.user("owner", EVERYTHING)
 
@@ -44,11 +44,11 @@ class S3:
 
     def lock(self) -> None:
         """From now on every request needs a signature and the right to it."""
-        requests.post(f"{self.url}/moto-api/reset-auth", data=b"0", timeout=30).raise_for_status()
+        requests.post(f"{self.url}/moto-api/reset-auth", data=b"0", timeout=120).raise_for_status()
 
     def put(self, key: str, content: bytes) -> None:
         self.client("s3", *self.owner).put_object(Bucket=BUCKET, Key=key, Body=content)
 
     def stop(self) -> None:
-        requests.post(f"{self.url}/moto-api/reset-auth", data=b"inf", timeout=30)
+        requests.post(f"{self.url}/moto-api/reset-auth", data=b"inf", timeout=120)
         self.server.stop()

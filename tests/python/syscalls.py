@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SEGMENTS_MAX = 40
-EXIT_SECONDS_MAX = 60
+EXIT_SECONDS_MAX = 180
 # The first words of a traced call. A call that others interrupt has its arguments at its beginning, its result at its end.
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)$", re.DOTALL)
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$", re.DOTALL)
@@ -27,7 +27,7 @@ def event_id(client: int, number: int) -> str:
 def can_trace() -> bool:
     """Whether strace is there and may attach."""
     try:
-        return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, timeout=30).returncode == 0
+        return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, timeout=120).returncode == 0
     except FileNotFoundError:
         return False
 

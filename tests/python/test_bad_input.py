@@ -38,12 +38,17 @@ def refused(apportion: Apportion, *arguments, exit_code: int, says: list[str]) -
     assert stored(apportion) == before
 
 
-@pytest.fixture
-def store(apportion) -> Apportion:
-    made = apportion(POOL)
+@pytest.fixture(scope="module")
+def original(binary, tmp_path_factory) -> Apportion:
+    made = Apportion(binary, tmp_path_factory.mktemp("original"), POOL)
     made.run("import", "focus", BILL, "--source", "aws")
     made.run("attribute", "--range", "2026-05-01..2026-05-31")
     return made
+
+
+@pytest.fixture
+def store(original, tmp_path) -> Apportion:
+    return original.copy_to(tmp_path / "store")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow
 import pytest
 from conftest import REPOSITORY, Apportion
-from live_server import TOKEN, Budget, Server, stored_events
+from live_server import ANSWER_SECONDS_MAX, TOKEN, Budget, Server, stored_events
 
 CORPUS = sorted(path for path in (REPOSITORY / "tests" / "fixtures" / "events").iterdir() if path.suffix != ".md")
 MIB = 1 << 20
@@ -30,7 +30,7 @@ flush_every = "600s"
 [limits]
 events_body = "{BODY_BYTES // MIB}MiB"
 events_decoded = "{DECODED_BYTES // MIB}MiB"
-upload_idle = "1s"
+upload_idle = "3s"
 """
 FUZZ_CONFIG = CONFIG.replace("[ingest]", "[ingest]\npast_days = 36500")
 CLIENTS = 4
@@ -172,7 +172,7 @@ def test_an_odd_input_gets_its_answer(odd_server, name, body, content_type, stat
 def raw(server: Server, request: bytes, then: str) -> bytes:
     """Sends bytes as they are; `then` the connection is closed for writing, or kept until the server answers."""
     host, port = server.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS_MAX) as connection:
         connection.sendall(request)
         if then == "close":
             connection.shutdown(socket.SHUT_WR)
@@ -238,7 +238,7 @@ def test_a_slow_client_waits_alone_and_one_that_stands_still_is_told(server):
         for number in range(50):
             assert server.send_lines(text(f"other{number}"))[0] == 200
         assert {status_of(answer.result()) for answer in still} == {408}
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS_MAX) as connection:
         connection.sendall(head(f"Content-Length: {len(body)}"))
         for at in range(0, len(body), 20):
             connection.sendall(body[at : at + 20])
@@ -312,6 +312,7 @@ def with_memory(apportion, mebibytes: int) -> Iterator[Server]:
             server.stop()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("clients", [8, 32])
 def test_refused_bodies_take_twice_the_memory_of_events_at_most(apportion, clients):
     """B3: bombs and other bodies over a limit, by more clients than there is memory for."""
@@ -325,6 +326,7 @@ def test_refused_bodies_take_twice_the_memory_of_events_at_most(apportion, clien
     assert any(code == "payload_too_large" for _, code in answers), "nothing was over a limit"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("clients", [4, 16])
 def test_bodies_within_all_limits_take_twice_the_memory_of_events_at_most(apportion, clients):
     """B3: events that are taken are kept as structures until all of their batch are: many times their text."""

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 from live_server import TOKEN, Server
 
-WAIT_SECONDS_MAX = 60
+WAIT_SECONDS_MAX = 180
 ROWS = 20_000
 PATH = "/cost-lines/imports?source=cut"
 

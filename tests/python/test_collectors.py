@@ -16,9 +16,10 @@ from deltalake import DeltaTable
 from live_server import Server
 
 CANARY = "canary-of-a-token-4c1f9e"
-WAIT_SECONDS_MAX = 60
+WAIT_SECONDS_MAX = 180
 # Lines of a billing period stay clear of its last days, so that the days of two periods never meet.
 CHARGED_DAYS = 25
+pytestmark = pytest.mark.usefixtures("within_a_day")
 
 
 class Vercel:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import syscalls
 from conftest import REPOSITORY, Apportion
-from live_server import DAY, TOKEN, Budget, Server, stored_events
+from live_server import ANSWER_SECONDS_MAX, DAY, END_SECONDS_MAX, TOKEN, Budget, Server, stored_events
 from syscalls import event_id
 
 CONFIG = '[ingest]\nsegment = "64KiB"\nflush_every = "1s"\npast_days = 36500\nevents_per_second_per_tenant = 1000000\n'
@@ -20,6 +20,7 @@ TRACE_CLIENTS, FAULT_CLIENTS = 8, 4
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/x-ndjson"}
 NO_STRACE = "strace cannot attach here; the simulated-disk tests of the event log (wal/tests) stand in for it"
 SPACE_MIB, FREE_KIB = 24, 40
+RESUMES_SECONDS_MAX = 60
 # What a request may answer while the disk fails: stored, no room, stopped, or a file that could not be made.
 FAULT_STATUSES = {200, 500, 503, 507}
 
@@ -45,6 +46,7 @@ class Sender(threading.Thread):
         self.acknowledged: set[str] = set()
         self.attempted: set[str] = set()
         self.statuses: list[int] = []
+        self.broke_off = False
 
     def run(self) -> None:
         connection = self.server.connect()
@@ -65,7 +67,7 @@ class Sender(threading.Thread):
                 if answer.status == 503:
                     return
         except (OSError, http.client.HTTPException):
-            return  # the server ended
+            self.broke_off = True  # the server ended
         finally:
             connection.close()
 
@@ -75,7 +77,7 @@ def run_senders(server: Server, number: int, goes_on) -> list[Sender]:
     for sender in senders:
         sender.start()
     for sender in senders:
-        sender.join(timeout=120)
+        sender.join(timeout=2 * ANSWER_SECONDS_MAX)
         assert not sender.is_alive(), "a request got no answer"
     return senders
 
@@ -168,7 +170,7 @@ def inject(binary: str, folder: Path, call: str, error: str, nth: int) -> tuple[
     statuses = {status for sender in senders for status in sender.statuses}
     assert statuses <= FAULT_STATUSES, statuses
     pid = server.process.pid
-    how = ended(server, 503 in statuses)
+    how = ended(server, not is_ready or 503 in statuses or any(sender.broke_off for sender in senders))
     lines = syscalls.finished(trace, pid)
     calls, injected = syscalls.read_calls(lines), [text for text in lines if "(INJECTED)" in text]
     assert acknowledged_of(senders) <= syscalls.covered_from(calls).keys(), "an answer after a failed sync"
@@ -179,12 +181,14 @@ def inject(binary: str, folder: Path, call: str, error: str, nth: int) -> tuple[
 
 
 def ended(server: Server, must_end: bool) -> str:
-    """How the server ended: by itself with an error, or because it was told to."""
+    """How the server ended: by itself with an error, or because it was told to, as it is unless it must end by itself."""
+    if not must_end:
+        server.process.terminate()
     try:
-        code = server.process.wait(timeout=20 if must_end else 0.3)
+        code = server.process.wait(timeout=END_SECONDS_MAX)
     except subprocess.TimeoutExpired:
-        assert not must_end, "the server goes on after a failed sync"
-        server.stop()
+        pytest.fail("the server goes on after a failed sync")
+    if code == 0 and not must_end:
         return "went on"
     assert code == 1, f"ended with {code}: {server.log.read_text()[-2000:]}"
     return "stopped"
@@ -270,7 +274,7 @@ def test_d8_a_full_disk_refuses_events_answers_questions_and_goes_on_by_itself(a
             newcomer = line(event_id(97, budget.done), tenant=f"new-{budget.done}")
             assert server.send([newcomer])[0] in {200, 507}
             filler.unlink()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + RESUMES_SECONDS_MAX
             while (status := server.send_lines(body_of([event_id(98, budget.done)]))[0]) == 507:
                 assert time.monotonic() < deadline, "events are still refused although there is space"
             assert status == 200

@@ -11,15 +11,17 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from alerting import ask, free_address
+from alerting import ask
 from conftest import REPOSITORY, Apportion
 from deltalake import DeltaTable
 from live_server import Server
+from ports import free_address
 from provider_stand_ins import APIS, CANARY, EXPORTS, Export, StandIn, Sums, Supabase, days_of
 from test_collectors import month_before
 from test_exports_elsewhere import bill, costs
 
 MEASURES = ("billed", "effective")
+pytestmark = pytest.mark.usefixtures("within_a_day")
 
 
 def lines(store: Apportion, month: str | None) -> dict[str, Sums]:

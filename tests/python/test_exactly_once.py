@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
-from live_server import DAY, TOKEN, Budget, Server, event, stored_events
+from live_server import ANSWER_SECONDS_MAX, DAY, END_SECONDS_MAX, TOKEN, Budget, Server, event, stored_events
 
 CONFIG = '[ingest]\nsegment = "4MiB"\nflush_every = "2s"\npast_days = 36500\nevents_per_second_per_tenant = 100000000\n'
 TENANTS = ("acme", "globex", "initech", "umbrella")
@@ -22,7 +22,7 @@ BATCH_EVENTS, ROUND_EVENTS = 1_000, 5_000
 COPIES_MAX = 20
 # Two requests in ten are cut off before their answer is read, and sent again later.
 CUTS = ["at once", "answered", *[None] * 8]
-DOWN_SECONDS_MAX = 60
+DOWN_SECONDS_MAX = 180
 CONFLICT_EXIT = 5
 
 
@@ -51,10 +51,10 @@ def request_of(body: bytes) -> bytes:
 def send_and_hang_up(server: Server, body: bytes, waits: bool) -> None:
     """Sends a whole request and resets the connection without reading: at once, or when the answer has arrived."""
     host, port = server.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS_MAX) as connection:
         connection.sendall(request_of(body))
         if waits:
-            select.select([connection], [], [], 30)
+            select.select([connection], [], [], ANSWER_SECONDS_MAX)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -140,7 +140,7 @@ def at_once(clients: int, ask) -> list[tuple[int, dict]]:
     barrier = threading.Barrier(clients)
 
     def wait_and_ask(number: int) -> tuple[int, dict]:
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=ANSWER_SECONDS_MAX)
         return ask(number)
 
     with ThreadPoolExecutor(clients) as pool:
@@ -199,7 +199,7 @@ def test_e9_a_second_server_on_the_folder_refuses_and_the_first_goes_on(server):
         said_before = server.log.stat().st_size
         other = Server(server.store).launch()
         assert server.send([event(budget.done)])[1]["accepted"] == 1
-        code = other.process.wait(timeout=60)
+        code = other.process.wait(timeout=END_SECONDS_MAX)
         said = server.log.read_text()[said_before:]
         assert code == CONFLICT_EXIT and "another process holds the data folder" in said and "--server" in said, said
         budget.done += 1
@@ -216,7 +216,7 @@ def test_e9_of_two_servers_that_start_at_once_one_serves(apportion):
         is_ready = [server.becomes_ready() for server in (one, two)]
         assert sorted(is_ready) == [False, True], store.folder.joinpath("server.log").read_text()[-2000:]
         winner, loser = (one, two) if is_ready[0] else (two, one)
-        assert loser.process.wait(timeout=30) == CONFLICT_EXIT
+        assert loser.process.wait(timeout=END_SECONDS_MAX) == CONFLICT_EXIT
         assert winner.send([event(budget.done)])[1]["accepted"] == 1
         budget.done += 1
         assert usage(winner) == (budget.done, Decimal(budget.done))

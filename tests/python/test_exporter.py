@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from alerting import Alerting, ask, free_address, promtool, until
+from alerting import Alerting, ask, promtool, until
 from conftest import REPOSITORY, Apportion
 from live_server import TOKEN, Server
+from ports import free_address
 
 DEPLOY = REPOSITORY / "deploy"
+pytestmark = pytest.mark.usefixtures("within_a_day")
 CANARY = "canary-0123456789abcdef0123456789abcdef"
 HEADER = (
     "BillingAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pytest
 from live_server import SOAK, TOKEN, Budget, Server, event
 
 LIMIT_PER_SECOND, FLOOD = 200, 10
@@ -48,11 +49,12 @@ class Flood:
         return self
 
     def __exit__(self, *_) -> None:
-        said, _ = self.process.communicate("end\n", timeout=60)
+        said, _ = self.process.communicate("end\n", timeout=180)
         assert self.process.returncode == 0
         self.told = json.loads(said)
 
 
+@pytest.mark.alone
 def test_a_flood_of_one_tenant_does_not_slow_down_the_others(apportion):
     """Quiet and flooded phases take turns; the medians of their p99 are compared, more often if they are close."""
     server = Server(apportion(config=CONFIG)).start()

@@ -1,5 +1,6 @@
 """The server kills itself at every step on the way from the log to the tables (D2): nothing is lost, nothing doubled."""
 
+import http.client
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ from collections import Counter
 
 import pytest
 from conftest import Apportion
-from live_server import DAY, Server, event, stored_events
+from live_server import DAY, END_SECONDS_MAX, Server, event, stored_events
 
 STEPS = (
     "after-data-file", "before-commit", "mid-commit", "after-commit", "flush-committed", "ids-persisted", "log-truncated",
@@ -28,11 +29,11 @@ def send_until_acknowledged(server: Server, events: list[dict], failpoint: str) 
                 status, _ = server.send([one])
                 assert status == 200
                 break
-            except (OSError, json.JSONDecodeError):
+            except (OSError, http.client.HTTPException, json.JSONDecodeError):
                 is_ready = False
                 # What the log holds is flushed at once, so it may die again before it answers.
                 while not is_ready:
-                    assert server.process.wait(timeout=30) == -signal.SIGABRT, server.log.read_text()[-2000:]
+                    assert server.process.wait(timeout=END_SECONDS_MAX) == -signal.SIGABRT, server.log.read_text()[-2000:]
                     deaths += 1
                     server.variables = {"APPORTION_FAILPOINT": failpoint} if deaths < DEATHS_MAX else {}
                     is_ready = server.launch().becomes_ready()
@@ -68,7 +69,7 @@ def test_a_flush_is_whole_or_absent_wherever_the_process_dies(binary, tmp_path, 
         assert [(row["quantity"], row["events"]) for row in rows] == [(str(expected), remaining)], f"{step}@{hit}"
         if server.process.poll() is None:
             server.process.terminate()
-            server.process.wait(timeout=60)
+            server.process.wait(timeout=END_SECONDS_MAX)
         server.start()
         again = server.usage(f"range={DAY}..{DAY}&meter=log_queries")
         assert [(row["quantity"], row["events"]) for row in again] == [(str(expected), remaining)], f"{step}@{hit}"

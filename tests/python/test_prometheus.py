@@ -11,7 +11,7 @@ from prometheus_server import HOUR, Cluster, Prometheus, differences
 from test_events import Server
 
 DAY_SECONDS = 24 * HOUR
-WAIT_SECONDS_MAX = 60
+WAIT_SECONDS_MAX = 180
 POLICY = """
 version = "kubernetes"
 valid_from = 2020-01-01

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import duckdb
 import pytest
-from live_server import TOKEN, Server
+from live_server import END_SECONDS_MAX, TOKEN, Server
 
 getcontext().prec = 80  # sums keep every digit
 
@@ -189,7 +189,7 @@ def test_prices_that_cannot_be_read_stop_the_start(apportion):
     server = Server(apportion())
     server.variables["APPORTION_USAGE_UNIT_COSTS"] = "api_call=0.002"
     server.launch()
-    assert server.process.wait(timeout=30) == 5
+    assert server.process.wait(timeout=END_SECONDS_MAX) == 5
     assert "APPORTION_USAGE_UNIT_COSTS" in server.log.read_text()
 
 

@@ -17,8 +17,10 @@ from conftest import Apportion
 from live_server import TOKEN, Budget, Server, event
 from postgres_server import CuttingProxy, Postgres, eventually
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
 # Longer than the lease of a job or run (40 s), the look at what others left behind (5 s) and a start.
-NIGHT_SECONDS_MAX = 120
+NIGHT_SECONDS_MAX = 240
+WAIT_SECONDS_MAX = 120
 NIGHT = """
 INSERT INTO jobs (id, kind, target, status, run_after, attempts, body)
 SELECT 'attribute/' || day, 'attribute', day, 'succeeded', 0, 0, ''
@@ -71,10 +73,10 @@ class Fleet:
             found = self.postgres.sql(f"SELECT count(*) FROM fixed_costs WHERE service = '{name}'")
             return found == ["1"] or server.ask("POST", "/fixed-costs", json.dumps(cost).encode(), kind)[0] == 201
 
-        eventually(entered, 60, f"{name} is entered")
+        eventually(entered, WAIT_SECONDS_MAX, f"{name} is entered")
 
     def begin_night(self) -> None:
-        eventually(lambda: self.postgres.sql(STATUS), 60, "the schedule begins")
+        eventually(lambda: self.postgres.sql(STATUS), WAIT_SECONDS_MAX, "the schedule begins")
         self.postgres.sql(NIGHT)
 
     def night_is_over(self) -> bool:
@@ -157,7 +159,7 @@ def test_s4_a_commit_that_is_lost_or_its_answer_has_one_effect(fleet, postgres):
         fleet.begin_night()
         proxy.arm(loses_commit=budget.random.random() < 0.5)
         if budget.done % 5 == 4:
-            eventually(proxy.cut.is_set, 60, "a commit is cut")
+            eventually(proxy.cut.is_set, WAIT_SECONDS_MAX, "a commit is cut")
             crashes += 1
             postgres.crash()
             postgres.start()
@@ -207,7 +209,7 @@ def test_s5_events_go_on_while_the_catalog_is_away(fleet, postgres):
         send(minted)
     assert server.ask("GET", "/fixed-costs")[0] >= 500, "what needs the catalog says so"
     postgres.start()
-    eventually(lambda: server.ask("GET", "/readyz", base="")[0] == 200, 60, "the server is ready again")
+    eventually(lambda: server.ask("GET", "/readyz", base="")[0] == 200, WAIT_SECONDS_MAX, "the server is ready again")
 
     assert accepted == sent
     fleet.add_cost(server)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,9 +11,10 @@ from decimal import Decimal
 
 import pytest
 from conftest import Apportion
+from ports import free_address
 
 TOKEN = "python-test-token-0123456789-0123456789"
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = ANSWER_SECONDS_MAX = END_SECONDS_MAX = 120
 POLICY = """
 version = "worked-example"
 valid_from = 2020-01-01
@@ -74,7 +74,7 @@ class Server:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -82,9 +82,7 @@ class Server:
 
 @contextmanager
 def serving(apportion: Apportion):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     command = [apportion.binary, "--config", str(apportion.folder / "apportion.toml"), "serve", "--listen", address]
     exporter = {"APPORTION__SERVER__EXPORTER_LISTEN": "off"}
     environment = {"APPORTION_ADMIN_TOKEN": TOKEN, "PATH": "/usr/bin:/bin", **exporter}
@@ -95,7 +93,7 @@ def serving(apportion: Apportion):
             yield Server(f"http://{address}")
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=END_SECONDS_MAX)
 
 
 def wait_until_ready(process: subprocess.Popen, url: str, apportion: Apportion) -> None:

@@ -3,7 +3,6 @@
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -19,7 +18,8 @@ from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from requests.adapters import HTTPAdapter
-from live_server import TOKEN, Server
+from live_server import END_SECONDS_MAX, TOKEN, Server
+from ports import free_address
 
 CONFIG = """
 [ingest]
@@ -44,7 +44,8 @@ meter = "log_queries"
 name = "members"
 meter = "member_count"
 """
-WAIT_SECONDS_MAX = 60
+WAIT_SECONDS_MAX = 180
+pytestmark = pytest.mark.usefixtures("within_a_day")
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_a_server_that_dies_at_any_step_counts_once(server, step, again):
     assert reading(server, 10, 100) == 200
     with pytest.raises((http.client.HTTPException, OSError)):
         reading(server, 20, 150)
-    server.process.wait(timeout=30)
+    server.process.wait(timeout=END_SECONDS_MAX)
     server.variables = {}
     server.start()
     assert totals(server, "llm_tokens") == {"acme": 150 if step == "metric-events-appended" else 100}
@@ -202,16 +203,14 @@ def prometheus(server, page, tmp_path):
         f"remote_write: [{{ url: 'http://{server.address}/api/v1/write', authorization: {{ credentials: '{TOKEN}' }},\n"
         "  queue_config: { batch_send_deadline: 1s, max_backoff: 1s } }]\n"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     data = f"--storage.tsdb.path={tmp_path / 'prometheus'}"
     command = [binary, f"--config.file={config}", data, f"--web.listen-address={address}"]
     with (tmp_path / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
     yield process
     process.terminate()
-    process.wait(timeout=60)
+    process.wait(timeout=END_SECONDS_MAX)
 
 
 def until(server: Server, meter: str, expected: dict, log) -> None:
@@ -242,6 +241,6 @@ def test_prometheus_is_counted_exactly_through_resets_and_a_kill(server, page, p
     until(server, "log_queries", {"acme": 71}, log)
     until(server, "member_count", {"acme": 2}, log)
     prometheus.terminate()
-    prometheus.wait(timeout=60)
+    prometheus.wait(timeout=END_SECONDS_MAX)
     assert totals(server, "log_queries") == {"acme": 71}
     assert "non-recoverable" not in log.read_text()

@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from conftest import Apportion
 from live_server import TOKEN, Server
 
 SEED = 11
@@ -82,9 +83,10 @@ def story():
     return Story()
 
 
-@pytest.fixture
-def server(apportion, story):
-    store = apportion(POLICY)
+@pytest.fixture(scope="module")
+def server(binary, tmp_path_factory, story):
+    """Tests only read."""
+    store = Apportion(binary, tmp_path_factory.mktemp("unit-costs"), POLICY, "[ingest]\npast_days = 36500\n")
     (store.folder / "rates.toml").write_text(RATES)
     server = Server(store).start()
     status, answer = server.send(story.events)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
+import pytest
 from conftest import Apportion
 from reference import ATOMS, parse_atoms, split
 
@@ -203,6 +204,7 @@ def test_after_each_night_of_a_month_every_balance_equals_the_reference(apportio
     print(f"\nseed {SEED}: {len(known)} events, {NIGHTS} days, {len(rows)} entries, {restated} of them restatements")
 
 
+@pytest.mark.usefixtures("within_a_day")
 def test_a_window_that_is_still_open_is_pending_and_is_explained(apportion):
     store = apportion(POLICY)
     now = datetime.now(UTC).replace(microsecond=0)

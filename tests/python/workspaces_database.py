@@ -32,6 +32,7 @@ GRANT SELECT ON app.workspaces TO reader;
 """
 TABLE = """
 CREATE TABLE app.{name} (id bigserial PRIMARY KEY, workspace_id uuid NOT NULL, {column});
+CREATE INDEX ON app.{name} (workspace_id);
 ALTER TABLE app.{name} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE app.{name} FORCE ROW LEVEL SECURITY;
 CREATE POLICY of_workspace ON app.{name} USING (workspace_id = current_setting('app.workspace_id')::uuid);
@@ -59,21 +60,25 @@ INSERT INTO app.{name} (workspace_id, at)
 """
 
 
-def make_application(postgres: Postgres, today: str, count: int) -> None:
-    """Makes the database `app`: `count` active workspaces, and twenty that left. `today` is the day's first moment."""
+def make_roles(postgres: Postgres) -> None:
     with connect(postgres, "postgres") as connection:
         connection.execute("CREATE ROLE app_owner NOLOGIN")
         connection.execute(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'")
         # Days are those of UTC, whatever zone sessions of the role begin with.
         connection.execute("ALTER ROLE reader SET timezone = 'Asia/Kolkata'")
-        connection.execute("CREATE DATABASE app")
-    with connect(postgres, "app") as connection:
-        connection.execute("GRANT CREATE ON DATABASE app TO app_owner")
+
+
+def make_application(postgres: Postgres, name: str, today: str, count: int) -> None:
+    """Makes a database: `count` active workspaces, and twenty that left. `today` is the day's first moment."""
+    with connect(postgres, "postgres") as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"GRANT CREATE ON DATABASE {name} TO app_owner")
+    with connect(postgres, name) as connection:
         connection.execute(SCHEMA)
-        for name, column in TABLES.items():
-            connection.execute(TABLE.format(name=name, column=column))
+        for table, column in TABLES.items():
+            connection.execute(TABLE.format(name=table, column=column))
         connection.execute(ROWS.format(count=count))
-        for factor, (name, column) in enumerate(TABLES.items(), start=3):
+        for factor, (table, column) in enumerate(TABLES.items(), start=3):
             rows = EVENTS if column.startswith("at") else LEVELS
-            connection.execute(rows.format(name=name, column=column.split()[0], factor=factor, today=f"'{today}'"))
+            connection.execute(rows.format(name=table, column=column.split()[0], factor=factor, today=f"'{today}'"))
         connection.execute("ANALYZE")
