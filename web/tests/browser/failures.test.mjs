@@ -2,8 +2,8 @@
 // what is wrong and what to do, and is whole again without a reload.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, launch, open, picture } from "./browser.mjs";
-import { EVERY, people, settled, visit } from "./every.mjs";
+import { expectAccessible, launch, open, picture, queried, settled } from "./browser.mjs";
+import { EVERY, people, visit } from "./every.mjs";
 import { ask, startDemo, startEmpty } from "./server.mjs";
 
 const DATA = /\/api\/v1\/(?!settings)/;
@@ -27,7 +27,7 @@ async function tryAgain(page) {
   const buttons = page.getByRole("button", { name: "Try again" });
   for (let turn = 0; turn < 16 && (await buttons.count()) > 0; turn += 1) {
     await buttons.first().click();
-    await page.waitForFunction(() => document.querySelectorAll("[aria-busy=true], .busy").length === 0);
+    await settled(page);
   }
   await settled(page);
   assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], page.url());
@@ -89,7 +89,7 @@ for (const [name, entry] of Object.entries(EVERY)) {
     let isOver = true;
     await visit(browser, server, who, entry, async (page) => {
       await page.getByText("Your session has ended. Sign in again.").waitFor();
-      assert.equal(new URL(page.url()).pathname, "/login");
+      await page.waitForURL((url) => url.pathname === "/login");
       isOver = false;
       await page.getByLabel("Access token").fill(entry.own ? who.owner : server.token);
       await page.getByRole("button", { name: "Sign in" }).click();
@@ -111,7 +111,7 @@ test("a server that fails at the start takes nobody's token away", async () => {
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByRole("heading", { name: "Overhead", level: 1 }).waitFor();
     await settled(page);
-    assert.equal(new URL(page.url()).search, "?r=7d");
+    await queried(page, "?r=7d");
   }, { allow: ALLOW, before: (page) => page.route("**/api/v1/settings", (route) => (fails ? route.fulfill(problem(503, "unavailable", "Unavailable")) : route.fallback())) });
 });
 

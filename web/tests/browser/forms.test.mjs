@@ -1,8 +1,8 @@
 // What is entered on the pages: adjustments, invoices, which bills are final. By the real server, roles and refusals too.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectNoSidewaysScroll, launch, picture } from "./browser.mjs";
-import { people, settled, visit } from "./every.mjs";
+import { expectAccessible, expectNoSidewaysScroll, launch, picture, settled } from "./browser.mjs";
+import { people, visit } from "./every.mjs";
 import { ask, startDemo } from "./server.mjs";
 
 let server;
