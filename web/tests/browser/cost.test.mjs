@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { expectAccessible, expectWholeEverywhere, launch, open, queried } from "./browser.mjs";
 import { Fixture, RUNAWAY } from "./fixtures.mjs";
-import { startDemo } from "./server.mjs";
+import { readDemo } from "./server.mjs";
 
 let server;
 let browser;
-before(async () => ([server, browser] = await Promise.all([startDemo(), launch()])));
+before(async () => ([server, browser] = await Promise.all([readDemo(), launch()])));
 after(async () => {
   await browser?.close();
   await server?.stop();

@@ -2,14 +2,14 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { expectAccessible, expectWholeEverywhere, launch, open, picture, queried, settled } from "./browser.mjs";
-import { ask, startDemo } from "./server.mjs";
+import { ask, readDemo } from "./server.mjs";
 import { atoms, cells, heads, money } from "./shown.mjs";
 
 let server;
 let browser;
 let largest;
 before(async () => {
-  [server, browser] = await Promise.all([startDemo(), launch()]);
+  [server, browser] = await Promise.all([readDemo(), launch()]);
   const { rows } = await ask(server, "/costs?range=30d&group_by=tenant&limit=20");
   largest = rows.find(({ key }) => !key.tenant.startsWith("__")).key.tenant;
 });
@@ -265,6 +265,28 @@ test("on a narrow screen the menu opens, leads on and closes", async () => {
     await settled(page, "Ledger");
     assert.equal(await page.locator("dialog[open]").count(), 0);
   }, { width: 320 });
+});
+
+test("a week is ringed when one of its days was restated, and the posting that did it is named and linked", async () => {
+  const { today } = await ask(server, "/settings");
+  const [first, second] = [8, 9].map((back) => new Date(Date.parse(today) - back * 86_400_000).toISOString().slice(0, 10));
+  const restated = [{ date: second, times: 1, postings: [2] }, { date: first, times: 3, postings: [4, 3] }];
+  const weekOf = (day) => new Date(Date.parse(day) - ((new Date(day).getUTCDay() + 6) % 7) * 86_400_000).toISOString().slice(0, 10);
+  await on("/unit-costs?r=30d", async (page) => {
+    await settled(page);
+    const chart = page.getByRole("region", { name: /^Cost of workflows per week/ });
+    assert.equal(await chart.locator("g.bar circle.ring").count(), new Set([first, second].map(weekOf)).size);
+    assert.match(await chart.locator("p.restated").innerText(), /^Restated: .+ by posting 2; .+ by posting 4, posting 3 and 1 before\.$/);
+    assert.match(await chart.getByRole("img").getAttribute("aria-label"), / 2 days restated\.$/);
+    const links = await chart.locator("p.restated a").evaluateAll((all) => all.map((link) => new URL(link.href).search));
+    assert.deepEqual(links, [`?t=entries&posting=2&day=${second}`, `?t=entries&posting=4&day=${first}`, `?t=entries&posting=3&day=${first}`]);
+    await expectAccessible(page, "restated weeks");
+  }, {
+    before: (page) => page.route(/\/api\/v1\/unit-costs\?/, async (route) => {
+      const answer = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...answer, meta: { ...answer.meta, restated } } });
+    }),
+  });
 });
 
 test("flow: labels stay in the drawing, and what is cut is said in full", async () => {

@@ -2,12 +2,12 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { expectAccessible, expectNoSidewaysScroll, launch, open, picture, queried } from "./browser.mjs";
-import { ask, startDemo, startEmpty } from "./server.mjs";
+import { ask, readDemo, startEmpty } from "./server.mjs";
 
 let server;
 let below;
 let browser;
-before(async () => ([server, below, browser] = await Promise.all([startDemo(), startEmpty("/costs"), launch()])));
+before(async () => ([server, below, browser] = await Promise.all([readDemo(), startEmpty("/costs"), launch()])));
 after(async () => {
   await browser?.close();
   await server?.stop();

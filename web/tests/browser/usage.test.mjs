@@ -3,11 +3,11 @@ import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { expectAccessible, expectWholeEverywhere, launch, open, queried, settled } from "./browser.mjs";
 import { Fixture } from "./fixtures.mjs";
-import { startDemo } from "./server.mjs";
+import { readDemo } from "./server.mjs";
 
 let server;
 let browser;
-before(async () => ([server, browser] = await Promise.all([startDemo(), launch()])));
+before(async () => ([server, browser] = await Promise.all([readDemo(), launch()])));
 after(async () => {
   await browser?.close();
   await server?.stop();
