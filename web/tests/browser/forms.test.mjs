@@ -155,7 +155,7 @@ test("who may only read sees the tables and no form", async () => {
     await page.getByRole("heading", { name: /^Invoices/ }).waitFor();
     for (const name of ["Enter an invoice", "Say of another", "Declare final", "Reopen", "Change"]) assert.equal(await page.getByRole("button", { name, exact: true }).count(), 0, name);
     await page.getByRole("link", { name: "Ledger", exact: true }).click();
-    await settled(page);
+    await settled(page, "Ledger");
     assert.equal(await page.getByRole("button", { name: "Adjust", exact: true }).count(), 0);
   }, { token: tokens.admin });
 });
