@@ -45,6 +45,7 @@ export class CostPage {
   estimateError = $state<unknown>(null);
   postedError = $state<unknown>(null);
   chartError = $state<unknown>(null);
+  measureError = $state<unknown>(null);
   private stop = new AbortController();
 
   constructor(private readonly client: Client) {}
@@ -111,6 +112,7 @@ export class CostPage {
 
   /** Reads the snapshots of all rows, unless they are too many. */
   private async measure(days: Days, signal: AbortSignal): Promise<void> {
+    this.measureError = null;
     const known = Math.max(this.estimate?.rows.length ?? 0, this.posted?.rows.length ?? 0, 1);
     if (known * (length(days) + DAYS_BEFORE) > SNAPSHOT_ROWS_MAX) return;
     try {
@@ -119,8 +121,9 @@ export class CostPage {
       // Snapshots know no filter; what it leaves out has no row in either view.
       const ids = new Set([...(this.estimate?.rows ?? []), ...(this.posted?.rows ?? [])].map((row) => row.key.tenant ?? ""));
       if (!signal.aborted) this.snapshots = this.filter === "" ? rows : rows.filter(({ tenant }) => ids.has(tenant));
-    } catch {
-      // Averages, peaks and steps stay away; the sums of the first request are shown without them.
+    } catch (error) {
+      // Averages, peaks and steps stay away, and the page says so; the sums of the first request are shown without them.
+      if (!signal.aborted) this.measureError = error;
     }
   }
 

@@ -25,6 +25,12 @@ export function plus(day: string, days: number): string {
   return new Date((number(day) + days) * DAY_MS).toISOString().slice(0, 10);
 }
 
+/** Returns the Monday of the day's week. */
+export function monday(day: string): string {
+  // Day 0 was a Thursday.
+  return plus(day, -((((number(day) + 3) % 7) + 7) % 7));
+}
+
 /** Returns how many days the range has. */
 export function length({ from, to }: Days): number {
   return number(to) - number(from) + 1;

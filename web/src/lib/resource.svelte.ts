@@ -2,7 +2,15 @@
 
 import { untrack } from "svelte";
 
-export class Resource<T> {
+/** What is known of a question: its answer, why it failed, whether it is on its way. */
+export interface Answer {
+  readonly data: unknown;
+  readonly error: unknown;
+  readonly isBusy: boolean;
+  readonly again: () => void;
+}
+
+export class Resource<T> implements Answer {
   data = $state.raw<T | null>(null);
   error = $state<unknown>(null);
   isBusy = $state(true);

@@ -51,9 +51,3 @@ export async function visit(browser, server, { largest, owner }, { at, own }, ru
     await opened.close();
   }
 }
-
-/** Waits until nothing of the page is on its way. */
-export async function settled(page) {
-  await page.getByRole("heading", { level: 1 }).first().waitFor();
-  await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true], .busy").length === 0);
-}

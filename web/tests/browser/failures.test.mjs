@@ -2,9 +2,9 @@
 // what is wrong and what to do, and is whole again without a reload.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, launch, open, picture } from "./browser.mjs";
-import { EVERY, people, settled, visit } from "./every.mjs";
-import { ask, startDemo, startEmpty } from "./server.mjs";
+import { expectAccessible, launch, open, picture, queried, settled } from "./browser.mjs";
+import { EVERY, people, visit } from "./every.mjs";
+import { ask, readDemo, startEmpty } from "./server.mjs";
 
 const DATA = /\/api\/v1\/(?!settings)/;
 const ALLOW = /status of (500|503)|ERR_FAILED|ERR_CONNECTION|Failed to fetch/;
@@ -14,7 +14,7 @@ let server;
 let browser;
 let who;
 before(async () => {
-  [server, browser] = await Promise.all([startDemo(), launch()]);
+  [server, browser] = await Promise.all([readDemo(), launch()]);
   who = await people(server);
 });
 after(async () => {
@@ -27,78 +27,85 @@ async function tryAgain(page) {
   const buttons = page.getByRole("button", { name: "Try again" });
   for (let turn = 0; turn < 16 && (await buttons.count()) > 0; turn += 1) {
     await buttons.first().click();
-    await page.waitForFunction(() => document.querySelectorAll("[aria-busy=true], .busy").length === 0);
+    await settled(page);
   }
   await settled(page);
   assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], page.url());
 }
 
+/** The server answers 500, then nothing, then as ever. */
+async function failsAndRecovers(page, answers) {
+  const address = page.url();
+  await page.getByRole("alert").first().waitFor();
+  assert.match((await page.getByRole("alert").allInnerTexts()).join(), /request req-x/);
+  answers.with = (route) => route.abort("connectionrefused");
+  await page.getByRole("button", { name: "Try again" }).first().click();
+  await page.getByText("could not be reached. Check the connection and try again").first().waitFor();
+  answers.with = (route) => route.fallback();
+  await tryAgain(page);
+  assert.equal(page.url(), address, "the state is kept");
+}
+
+/** The server answers when it is let, at first and for other days. */
+async function isSlow(page, answers) {
+  let release;
+  const hold = () => {
+    const held = new Promise((resolve) => (release = resolve));
+    answers.with = async (route) => { await held; await route.fallback().catch(() => undefined); };
+  };
+  const letGo = () => {
+    release();
+    answers.with = (route) => route.fallback();
+  };
+  hold();
+  await page.reload();
+  // In one look: the outline of a page still on its way gives place to the page's own.
+  await page.waitForFunction(() => {
+    const bones = [...document.querySelectorAll(".bone")];
+    return bones.length > 0 && bones.every((bone) => getComputedStyle(bone).animationDelay === "0.3s");
+  });
+  await page.waitForFunction(() => [...document.querySelectorAll(".bone")].some((element) => Number(getComputedStyle(element).opacity) > 0.5));
+  await page.getByRole("status").filter({ hasText: "Loading" }).first().waitFor({ state: "attached" });
+  letGo();
+  await settled(page);
+  const period = page.getByRole("button", { name: "90 days", exact: true });
+  if ((await period.count()) === 0) return;
+  const rows = await page.getByRole("row").count();
+  hold();
+  await period.click();
+  await page.waitForFunction(() => {
+    const dimmed = document.querySelector(".busy");
+    return dimmed !== null && getComputedStyle(dimmed).transitionDelay.startsWith("0.3s");
+  });
+  assert.equal(await page.getByRole("row").count(), rows, "what was there stays");
+  assert.equal(await page.locator(".bone").count(), 0);
+  letGo();
+  await settled(page);
+}
+
+/** The server does not know the token any more. */
+async function isSignedOut(page, answers, address, token) {
+  answers.with = (route) => route.fulfill(problem(401, "unauthenticated", "Unauthenticated"));
+  await page.goto(address);
+  await page.getByText("Your session has ended. Sign in again.").waitFor();
+  await page.waitForURL((url) => url.pathname === "/login");
+  answers.with = (route) => route.fallback();
+  await page.getByLabel("Access token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL((url) => url.href === address);
+  await settled(page);
+  assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
+}
+
 for (const [name, entry] of Object.entries(EVERY)) {
-  test(`${name}: a server that answers 500 and then none at all is said to do so, and tried again`, async () => {
-    let state = "fails";
+  test(`${name}: what it does about a server in trouble`, async (t) => {
+    const answers = { with: (route) => route.fulfill(problem(500, "internal", "Internal error")) };
     await visit(browser, server, who, entry, async (page) => {
       const address = page.url();
-      await page.getByRole("alert").first().waitFor();
-      assert.match((await page.getByRole("alert").allInnerTexts()).join(), /request req-x/);
-      state = "gone";
-      await page.getByRole("button", { name: "Try again" }).first().click();
-      await page.getByText("could not be reached. Check the connection and try again").first().waitFor();
-      state = "well";
-      await tryAgain(page);
-      assert.equal(page.url(), address, "the state is kept");
-    }, {
-      allow: ALLOW,
-      before: (page) => page.route(DATA, (route) => (state === "well" ? route.fallback() : state === "gone" ? route.abort("connectionrefused") : route.fulfill(problem(500, "internal", "Internal error")))),
-    });
-  });
-
-  test(`${name}: a slow answer shows the page's outline, but none before 300 ms; what was there stays, dimmed`, async () => {
-    let release = () => undefined;
-    let held = null;
-    const hold = () => (held = new Promise((resolve) => (release = resolve)));
-    hold();
-    await visit(browser, server, who, entry, async (page) => {
-      // In one look: the outline of a page still on its way gives place to the page's own.
-      await page.waitForFunction(() => {
-        const bones = [...document.querySelectorAll(".bone")];
-        return bones.length > 0 && bones.every((bone) => getComputedStyle(bone).animationDelay === "0.3s");
-      });
-      await page.waitForFunction(() => [...document.querySelectorAll(".bone")].some((element) => Number(getComputedStyle(element).opacity) > 0.5));
-      assert.ok((await page.getByRole("status").allInnerTexts()).some((text) => text.includes("Loading")));
-      release();
-      held = null;
-      await settled(page);
-      const period = page.getByRole("button", { name: "90 days", exact: true });
-      if ((await period.count()) === 0) return;
-      const rows = await page.getByRole("row").count();
-      hold();
-      await period.click();
-      await page.waitForFunction(() => {
-        const dimmed = document.querySelector(".busy");
-        return dimmed !== null && getComputedStyle(dimmed).transitionDelay.startsWith("0.3s");
-      });
-      assert.equal(await page.getByRole("row").count(), rows, "what was there stays");
-      assert.equal(await page.locator(".bone").count(), 0);
-      release();
-      held = null;
-      await settled(page);
-    }, { before: (page) => page.route(DATA, async (route) => { await held; await route.fallback().catch(() => undefined); }) });
-  });
-
-  test(`${name}: an expired login says so, leads to signing in, and back to the same page and state`, async () => {
-    let isOver = true;
-    await visit(browser, server, who, entry, async (page) => {
-      await page.getByText("Your session has ended. Sign in again.").waitFor();
-      assert.equal(new URL(page.url()).pathname, "/login");
-      isOver = false;
-      await page.getByLabel("Access token").fill(entry.own ? who.owner : server.token);
-      await page.getByRole("button", { name: "Sign in" }).click();
-      await page.waitForURL((url) => url.pathname !== "/login");
-      await settled(page);
-      const { pathname, search } = new URL(page.url());
-      assert.equal(pathname + search, entry.at.replace("{largest}", encodeURIComponent(who.largest)));
-      assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
-    }, { before: (page) => page.route(DATA, (route) => (isOver ? route.fulfill(problem(401, "unauthenticated", "Unauthenticated")) : route.fallback())) });
+      await t.test("a server that answers 500 and then none at all is said to do so, and tried again", () => failsAndRecovers(page, answers));
+      await t.test("a slow answer shows the page's outline, but none before 300 ms; what was there stays, dimmed", () => isSlow(page, answers));
+      await t.test("an expired login says so, leads to signing in, and back to the same page and state", () => isSignedOut(page, answers, address, entry.own ? who.owner : server.token));
+    }, { allow: ALLOW, before: (page) => page.route(DATA, (route) => answers.with(route)) });
   });
 }
 
@@ -111,7 +118,7 @@ test("a server that fails at the start takes nobody's token away", async () => {
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByRole("heading", { name: "Overhead", level: 1 }).waitFor();
     await settled(page);
-    assert.equal(new URL(page.url()).search, "?r=7d");
+    await queried(page, "?r=7d");
   }, { allow: ALLOW, before: (page) => page.route("**/api/v1/settings", (route) => (fails ? route.fulfill(problem(503, "unavailable", "Unavailable")) : route.fallback())) });
 });
 

@@ -1,8 +1,8 @@
 // What is entered on the pages: adjustments, invoices, which bills are final. By the real server, roles and refusals too.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectNoSidewaysScroll, launch, picture } from "./browser.mjs";
-import { people, settled, visit } from "./every.mjs";
+import { expectAccessible, expectNoSidewaysScroll, launch, picture, settled } from "./browser.mjs";
+import { people, visit } from "./every.mjs";
 import { ask, startDemo } from "./server.mjs";
 
 let server;
@@ -155,7 +155,7 @@ test("who may only read sees the tables and no form", async () => {
     await page.getByRole("heading", { name: /^Invoices/ }).waitFor();
     for (const name of ["Enter an invoice", "Say of another", "Declare final", "Reopen", "Change"]) assert.equal(await page.getByRole("button", { name, exact: true }).count(), 0, name);
     await page.getByRole("link", { name: "Ledger", exact: true }).click();
-    await settled(page);
+    await settled(page, "Ledger");
     assert.equal(await page.getByRole("button", { name: "Adjust", exact: true }).count(), 0);
   }, { token: tokens.admin });
 });

@@ -2,10 +2,10 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
+import { expectAccessible, expectWhole, expectWholeEverywhere, launch, open, picture, settled } from "./browser.mjs";
 import { adjust, asked, enterInvoices, fileOf, monthOf, restate, say, startMonth } from "./month.mjs";
 import { command } from "./server.mjs";
-import { atoms, cells, heads, money, month as named, settled } from "./shown.mjs";
+import { atoms, cells, heads, money, month as named } from "./shown.mjs";
 
 let server;
 let browser;
@@ -49,18 +49,9 @@ async function download(page, button) {
   return readFile(await (await saving).path(), "utf8");
 }
 
-async function expectWhole(page, place) {
-  assert.deepEqual(await page.getByRole("alert").allInnerTexts(), [], place);
-  await expectAccessible(page, place);
-  await expectNoSidewaysScroll(page, place);
-  await picture(page, place);
-}
-
 /** Each address in both themes and widths. */
 async function everywhere(name, address) {
-  for (const scheme of ["light", "dark"]) {
-    for (const width of [1280, 320]) await on(address, (page) => expectWhole(page, `${name}-${scheme}-${width}`), { scheme, width });
-  }
+  await on(address, (page) => expectWholeEverywhere(page, name));
 }
 
 test("the checklist has every item; what stands against the close is named, and keeps its button disabled", async () => {

@@ -1,15 +1,15 @@
 // Every page against the real server with demo data: it loads, is accessible in both themes and widths, and does its job.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
-import { ask, startDemo } from "./server.mjs";
+import { expectAccessible, expectWholeEverywhere, launch, open, picture, queried, settled } from "./browser.mjs";
+import { ask, readDemo } from "./server.mjs";
 import { atoms, cells, heads, money } from "./shown.mjs";
 
 let server;
 let browser;
 let largest;
 before(async () => {
-  [server, browser] = await Promise.all([startDemo(), launch()]);
+  [server, browser] = await Promise.all([readDemo(), launch()]);
   const { rows } = await ask(server, "/costs?range=30d&group_by=tenant&limit=20");
   largest = rows.find(({ key }) => !key.tenant.startsWith("__")).key.tenant;
 });
@@ -18,25 +18,25 @@ after(async () => {
   await server?.stop();
 });
 
-/** Each page: its address, its heading, what is there once it is loaded. */
+/** Each page: its address and its heading. */
 const PAGES = {
-  overview: ["/", "Overview", "table"],
-  tenant: ["/tenants/{largest}", null, "table"],
-  clusters: ["/clusters", "Clusters", "table"],
-  cluster: ["/clusters/shared-west-us", "shared-west-us", "table"],
-  "unit-costs": ["/unit-costs", "Unit costs", "table"],
-  overhead: ["/overhead", "Overhead", "table"],
-  flow: ["/flow", "Flow", "table"],
-  ledger: ["/ledger", "Ledger", "table"],
-  proof: ["/ledger?t=proof&r=7d", "Ledger", "table"],
-  entries: ["/ledger?t=entries&r=7d", "Ledger", "table"],
-  close: ["/close", null, "table"],
-  data: ["/data", "Data", "table"],
-  rates: ["/rates", "Rate cards", "table"],
-  policies: ["/policies", "Policies", "table"],
-  tenants: ["/settings/tenants", "Workspaces", "table"],
-  tokens: ["/settings/tokens", "Tokens", "table"],
-  audit: ["/audit", "Audit", "table"],
+  overview: ["/", "Overview"],
+  tenant: ["/tenants/{largest}", null],
+  clusters: ["/clusters", "Clusters"],
+  cluster: ["/clusters/shared-west-us", "shared-west-us"],
+  "unit-costs": ["/unit-costs", "Unit costs"],
+  overhead: ["/overhead", "Overhead"],
+  flow: ["/flow", "Flow"],
+  ledger: ["/ledger", "Ledger"],
+  proof: ["/ledger?t=proof&r=7d", "Ledger"],
+  entries: ["/ledger?t=entries&r=7d", "Ledger"],
+  close: ["/close", null],
+  data: ["/data", "Data"],
+  rates: ["/rates", "Rate cards"],
+  policies: ["/policies", "Policies"],
+  tenants: ["/settings/tenants", "Workspaces"],
+  tokens: ["/settings/tokens", "Tokens"],
+  audit: ["/audit", "Audit"],
 };
 
 /** Opens a page of the real server, runs, and expects no fault. */
@@ -51,26 +51,15 @@ async function on(address, run, options = {}) {
     await opened.close();
   }
 }
-async function whole(page, heading) {
-  await page.getByRole("heading", { level: 1, ...(heading ? { name: heading, exact: true } : {}) }).waitFor();
-  await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true]").length === 0);
-}
 
 for (const [name, [address, heading]] of Object.entries(PAGES)) {
-  for (const scheme of ["light", "dark"]) {
-    for (const width of [1280, 320]) {
-      test(`${name}: whole, accessible, nothing scrolls sideways: ${scheme}, ${width} px`, async () => {
-        await on(address, async (page) => {
-          await whole(page, heading);
-          assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
-          assert.ok((await page.getByRole("table").count()) > 0);
-          await expectAccessible(page, `${name} ${scheme} ${width}`);
-          await expectNoSidewaysScroll(page, `${name} ${scheme} ${width}`);
-          await picture(page, `${name}-${scheme}-${width}`);
-        }, { scheme, width });
-      });
-    }
-  }
+  test(`${name}: whole, accessible, nothing scrolls sideways, in both themes at both widths`, async () => {
+    await on(address, async (page) => {
+      await settled(page, heading);
+      assert.ok((await page.getByRole("table").count()) > 0);
+      await expectWholeEverywhere(page, name);
+    });
+  });
 }
 
 test("the menu shows a role its pages, and a page of others says so and asks nothing", async () => {
@@ -98,7 +87,7 @@ test("a tenant's owner sees the own cost, and nothing is refused on the way", as
   const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "tenant_owner", name: "own", tenants: [largest] } });
   const refused = [];
   await on("/tenants/{largest}", async (page) => {
-    await whole(page, largest);
+    await settled(page, largest);
     const { today } = await ask(server, "/settings");
     const from = new Date(Date.parse(today) - 29 * 86_400_000).toISOString().slice(0, 10);
     const { rows } = await ask(server, `/costs?from=${from}&to=${today}&group_by=tenant`, { token });
@@ -114,7 +103,7 @@ test("the figures of a page are the API's, to the last digit", async () => {
   const from = new Date(Date.parse(today) - 29 * 86_400_000).toISOString().slice(0, 10);
   const pools = await ask(server, `/costs?from=${from}&to=${today}&group_by=pool,tier&filter=${encodeURIComponent(filter)}&limit=1000`);
   await on("/tenants/{largest}", async (page) => {
-    await whole(page);
+    await settled(page);
     const table = page.getByRole("region", { name: "Cost by pool, table" });
     const exact = await table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => row.querySelector('[data-label="Cost"]').dataset.exact));
     assert.deepEqual(exact, pools.rows.map(({ cost }) => cost));
@@ -123,21 +112,23 @@ test("the figures of a page are the API's, to the last digit", async () => {
   const answer = await fetch(`${server.url}/api/v1/cost-attribution/cluster/shared-west-us/comparison?date=${day}`, { headers: { authorization: `Bearer ${server.token}` } });
   const digits = [...(await answer.text()).matchAll(/"cost":(-?[\d.]+)/g)].map(([, digit]) => digit);
   await on(`/clusters/shared-west-us?d=${day}`, async (page) => {
-    await whole(page);
+    await settled(page);
     assert.deepEqual(await page.locator('tbody [data-label="Cost"]').evaluateAll((cells) => cells.map((cell) => cell.dataset.exact)), digits);
   });
 });
 
 test("jobs: the most expensive tenant and whether it grows, one click; which meter made a day jump, two", async () => {
   await on("/", async (page) => {
-    await whole(page);
+    await settled(page);
     await page.getByRole("region", { name: "Largest workspaces", exact: true }).getByRole("link").nth(1).click();
-    await whole(page);
-    assert.equal(new URL(page.url()).pathname, `/tenants/${largest}`);
+    await page.waitForURL(`**/tenants/${largest}`);
+    await page.getByRole("region", { name: "Why the cost changed" }).waitFor();
+    await settled(page);
     assert.match(await page.locator(".facts .first").innerText(), /vs the days before/);
     await page.locator("g.bar").nth(-3).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByText(/^Posted$/).waitFor();
+    await settled(page);
     const chosen = await dialog.getByLabel("Day", { exact: true }).inputValue();
     const explained = await ask(server, `/explain?tenant=${largest}&date=${chosen}`);
     const costs = await dialog.locator("summary strong").evaluateAll((all) => all.map((strong) => strong.title));
@@ -151,7 +142,7 @@ test("jobs: the most expensive tenant and whether it grows, one click; which met
 
 test("jobs: change a price and see the effect per tenant, in two clicks and the typing", async () => {
   await on("/rates", async (page) => {
-    await whole(page);
+    await settled(page);
     await page.getByRole("button", { name: /^New draft/ }).click();
     const field = page.getByRole("textbox", { name: /TOML/ });
     await field.fill((await field.inputValue()).replace(/version = "[^"]+"/, 'version = "demo-2"').replace("1.20", "1.50"));
@@ -171,16 +162,18 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
     await expectAccessible(page, "draft");
     await picture(page, "draft");
     await page.reload();
+    await settled(page);
     assert.match(await field.inputValue(), /demo-2/, "a draft survives a reload");
   });
 });
 
 test("why a cost changed stands in one sentence, and its parts add up", async () => {
   await on("/tenants/{largest}?r=7d", async (page) => {
-    await whole(page);
+    await settled(page);
     const { today } = await ask(server, "/settings");
     const from = new Date(Date.parse(today) - 6 * 86_400_000).toISOString().slice(0, 10);
     const changes = await ask(server, `/costs/changes?from=${from}&to=${today}&tenant=${largest}&compare=prev`);
+    await page.locator("p.why > strong").first().waitFor();
     const [change, ...parts] = await page.locator("p.why > strong").evaluateAll((all) => all.map(({ title, innerText }) => [title.replace(" USD", ""), innerText]));
     assert.equal(change[0], changes.change);
     assert.equal(change[1].replace(/^[+−-]/, ""), money(changes.change, "USD").replace(/^-/, ""));
@@ -191,9 +184,39 @@ test("why a cost changed stands in one sentence, and its parts add up", async ()
   });
 });
 
+test("a tenant's sentence, rank and share have a place while they are on their way, say that they failed, and that nothing changed", async () => {
+  let state = "held";
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  const before = (page) => page.route(/\/api\/v1\/costs(\/changes)?\?(?=.*(compare=prev|limit=10000))(?!.*granularity)(?!.*filter)/, async (route) => {
+    if (state === "held") await held;
+    if (state === "failed") return route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify({ type: "internal", code: "internal", title: "Internal error", status: 500, detail: "on purpose", request_id: "req-1" }) });
+    if (!route.request().url().includes("/changes")) return route.fallback();
+    const answer = await (await route.fetch()).json();
+    return route.fulfill({ json: { ...answer, change: "0.00", pools: [], terms: [] } });
+  });
+  await on("/tenants/{largest}?r=7d", async (page) => {
+    const place = page.getByRole("region", { name: "Why the cost changed" });
+    const fact = (label) => page.locator(".facts div", { has: page.locator("dt", { hasText: label }) });
+    await fact("Direct").waitFor();
+    for (const one of [place, fact("Rank"), fact("Share")]) await one.locator(".bone").first().waitFor();
+    assert.doesNotMatch(await fact("Rank").innerText(), /–/, "no dash stands for a rank that is not known yet");
+    state = "failed";
+    release();
+    for (const one of [place, fact("Rank"), fact("Share")]) await one.getByText("req-1").waitFor();
+    state = "unchanged";
+    await place.getByRole("button", { name: "Try again" }).click();
+    await fact("Rank").getByRole("button", { name: "Try again" }).click();
+    await settled(page);
+    assert.match(await place.innerText(), /^Unchanged against .+\d\.$/m);
+    assert.match(await fact("Rank").innerText(), /\d+ of \d+/);
+    assert.match(await fact("Share").innerText(), /\d%/);
+  }, { before, allow: /status of 500/ });
+});
+
 test("the palette finds pages and names by keyboard alone", async () => {
   await on("/", async (page) => {
-    await whole(page);
+    await settled(page);
     await page.keyboard.press("Control+k");
     const field = page.getByRole("combobox");
     await field.fill("month");
@@ -211,22 +234,22 @@ test("the palette finds pages and names by keyboard alone", async () => {
 
 test("rows, period, search and pages are reached by keys", async () => {
   await on("/settings/tenants", async (page) => {
-    await whole(page, "Workspaces");
+    await settled(page, "Workspaces");
     await page.keyboard.press("j");
     await page.keyboard.press("j");
     assert.equal(await page.evaluate(() => [...document.querySelectorAll("main [data-row]")].indexOf(document.activeElement)), 1);
     await page.keyboard.press("/");
     await page.keyboard.type(largest);
     await page.waitForFunction(() => document.querySelectorAll("main tbody tr").length === 1);
-    assert.equal(new URL(page.url()).search, `?q=${largest}`);
+    await queried(page, `?q=${largest}`);
     await page.keyboard.press("Escape");
     await page.waitForFunction(() => document.querySelectorAll("main tbody tr").length > 1);
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.press("g");
     await page.keyboard.press("h");
-    await whole(page, "Overhead");
+    await settled(page, "Overhead");
     await page.keyboard.press("ArrowLeft");
-    assert.match(new URL(page.url()).search, /^\?r=\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d$/);
+    await queried(page, /^\?r=\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d$/);
     const download = page.waitForEvent("download");
     await page.keyboard.press("e");
     await download;
@@ -235,19 +258,41 @@ test("rows, period, search and pages are reached by keys", async () => {
 
 test("on a narrow screen the menu opens, leads on and closes", async () => {
   await on("/", async (page) => {
-    await whole(page);
+    await settled(page);
     await page.getByRole("button", { name: "Menu" }).click();
     await expectAccessible(page, "menu");
     await page.getByRole("dialog").getByRole("link", { name: "Ledger" }).click();
-    await whole(page, "Ledger");
+    await settled(page, "Ledger");
     assert.equal(await page.locator("dialog[open]").count(), 0);
   }, { width: 320 });
+});
+
+test("a week is ringed when one of its days was restated, and the posting that did it is named and linked", async () => {
+  const { today } = await ask(server, "/settings");
+  const [first, second] = [8, 9].map((back) => new Date(Date.parse(today) - back * 86_400_000).toISOString().slice(0, 10));
+  const restated = [{ date: second, times: 1, postings: [2] }, { date: first, times: 3, postings: [4, 3] }];
+  const weekOf = (day) => new Date(Date.parse(day) - ((new Date(day).getUTCDay() + 6) % 7) * 86_400_000).toISOString().slice(0, 10);
+  await on("/unit-costs?r=30d", async (page) => {
+    await settled(page);
+    const chart = page.getByRole("region", { name: /^Cost of workflows per week/ });
+    assert.equal(await chart.locator("g.bar circle.ring").count(), new Set([first, second].map(weekOf)).size);
+    assert.match(await chart.locator("p.restated").innerText(), /^Restated: .+ by posting 2; .+ by posting 4, posting 3 and 1 before\.$/);
+    assert.match(await chart.getByRole("img").getAttribute("aria-label"), / 2 days restated\.$/);
+    const links = await chart.locator("p.restated a").evaluateAll((all) => all.map((link) => new URL(link.href).search));
+    assert.deepEqual(links, [`?t=entries&posting=2&day=${second}`, `?t=entries&posting=4&day=${first}`, `?t=entries&posting=3&day=${first}`]);
+    await expectAccessible(page, "restated weeks");
+  }, {
+    before: (page) => page.route(/\/api\/v1\/unit-costs\?/, async (route) => {
+      const answer = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...answer, meta: { ...answer.meta, restated } } });
+    }),
+  });
 });
 
 test("flow: labels stay in the drawing, and what is cut is said in full", async () => {
   for (const width of [1280, 960]) {
     await on("/flow", async (page) => {
-      await whole(page, "Flow");
+      await settled(page, "Flow");
       const found = await page.locator("svg[role=img]").evaluate((svg) => {
         const box = svg.parentElement.getBoundingClientRect();
         const out = [...svg.querySelectorAll("text")].map((text) => ({ text: text.textContent, place: text.getBoundingClientRect(), full: text.parentElement.querySelector("title").textContent }));
@@ -263,7 +308,7 @@ test("flow: labels stay in the drawing, and what is cut is said in full", async 
 
 test("a chart is saved as a picture, and the policy of the page lets it", async () => {
   await on("/clusters", async (page) => {
-    await whole(page);
+    await settled(page);
     const download = page.waitForEvent("download");
     await page.getByRole("button", { name: "PNG" }).click();
     const file = await (await download).createReadStream();
@@ -284,9 +329,9 @@ test("a refresh of a source that is under way can be cancelled, also after a rel
     return route.fulfill({ status: 202, json: source("running") });
   });
   await on("/data", async (page) => {
-    await whole(page, "Data");
+    await settled(page, "Data");
     await page.reload();
-    await whole(page, "Data");
+    await settled(page, "Data");
     const table = page.getByRole("region", { name: "Sources, table", exact: true });
     await table.getByRole("button", { name: "Cancel", exact: true }).focus();
     await page.keyboard.press("Enter");
@@ -297,7 +342,7 @@ test("a refresh of a source that is under way can be cancelled, also after a rel
   refresh = "running";
   const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "admin", name: "reader" } });
   await on("/data", async (page) => {
-    await whole(page, "Data");
+    await settled(page, "Data");
     assert.equal(await page.getByRole("button", { name: "Cancel", exact: true }).count(), 0);
   }, { before, token });
 });
@@ -308,7 +353,7 @@ test("a double click reads a source and cancels nothing; a cancel that came too 
   let end;
   const ended = new Promise((resolve) => (end = resolve));
   await on("/data", async (page) => {
-    await whole(page, "Data");
+    await settled(page, "Data");
     const table = page.getByRole("region", { name: "Sources, table", exact: true });
     await table.getByRole("button", { name: "Run now", exact: true }).dblclick();
     const button = table.getByRole("button", { name: "Cancel", exact: true });
@@ -340,7 +385,7 @@ test("the button of a source that measures workspaces keeps the focus, and a loo
   let posts = 0;
   const ended = new Promise((resolve) => (end = resolve));
   await on("/data", async (page) => {
-    await whole(page, "Data");
+    await settled(page, "Data");
     const table = page.getByRole("region", { name: "Sources, table", exact: true });
     const focused = (name) => table.getByRole("button", { name, exact: true }).evaluate((button) => button === document.activeElement);
     await table.getByRole("button", { name: "Run now", exact: true }).focus();
@@ -355,7 +400,7 @@ test("the button of a source that measures workspaces keeps the focus, and a loo
     assert.equal(posts, 1);
     fails = false;
     await page.getByRole("button", { name: "Try again" }).click();
-    await whole(page, "Data");
+    await settled(page, "Data");
     assert.equal(await page.getByRole("alert").count(), 0);
   }, {
     allow: /status of 500/,
@@ -374,7 +419,7 @@ test("a refresh that somebody cancels is said to be cancelled, not to have faile
   let end;
   const ended = new Promise((resolve) => (end = resolve));
   await on("/data", async (page) => {
-    await whole(page, "Data");
+    await settled(page, "Data");
     const table = page.getByRole("region", { name: "Sources, table", exact: true });
     await table.getByRole("button", { name: "Run now", exact: true }).click();
     await table.getByRole("button", { name: "Cancel", exact: true }).click();

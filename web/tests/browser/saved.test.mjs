@@ -3,10 +3,10 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { launch, open } from "./browser.mjs";
+import { launch, open, settled } from "./browser.mjs";
 import { asked, startMonth } from "./month.mjs";
 import { command } from "./server.mjs";
-import { atoms, cells, heads, money, settled } from "./shown.mjs";
+import { atoms, cells, heads, money } from "./shown.mjs";
 
 let server;
 let browser;

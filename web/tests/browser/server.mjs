@@ -40,6 +40,12 @@ export async function startDemo({ tenants = 12, days = 30 } = {}) {
   return start(folder, ["demo", "--tenants", String(tenants), "--days", String(days), "--folder", join(folder, "demo"), "--quiet"]);
 }
 
+/** Returns a server with demo data for tests that only read: that of the whole run, if there is one, which a file does not stop. */
+export async function readDemo() {
+  const { APPORTION_DEMO: shared } = process.env;
+  return shared ? { ...JSON.parse(shared), stop: () => undefined } : startDemo();
+}
+
 /** Returns `{ url, token, folder, stop }` of a server without data, below a base path. */
 export async function startEmpty(basePath) {
   const folder = await temporary();

@@ -1,13 +1,13 @@
 // The real server and its real answers: how pages are served, signing in, one number, the page of the API.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectNoSidewaysScroll, launch, open, picture } from "./browser.mjs";
-import { ask, startDemo, startEmpty } from "./server.mjs";
+import { expectAccessible, expectNoSidewaysScroll, launch, open, picture, queried } from "./browser.mjs";
+import { ask, readDemo, startEmpty } from "./server.mjs";
 
 let server;
 let below;
 let browser;
-before(async () => ([server, below, browser] = await Promise.all([startDemo(), startEmpty("/costs"), launch()])));
+before(async () => ([server, below, browser] = await Promise.all([readDemo(), startEmpty("/costs"), launch()])));
 after(async () => {
   await browser?.close();
   await server?.stop();
@@ -53,7 +53,7 @@ test("signing in: a wrong token says so, the right one leads to the page that wa
   await page.getByLabel("Access token").fill(server.token);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "Cost by workspace" }).waitFor();
-  assert.equal(new URL(page.url()).search, "?r=7d");
+  await queried(page, "?r=7d");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("heading", { name: "Sign in to Apportion" }).waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
@@ -83,10 +83,10 @@ test("below a base path everything works, on a server without any data too", asy
   await page.getByText("Nothing is posted yet").waitFor();
   await page.getByRole("link", { name: "Cost", exact: true }).click();
   await page.getByRole("heading", { name: "Cost by workspace" }).waitFor();
-  assert.equal(new URL(page.url()).pathname, "/costs/platform/cost");
+  await page.waitForURL("**/costs/platform/cost");
   await page.getByText("Nothing was measured in these days").waitFor();
   await page.getByRole("link", { name: "Usage" }).click();
-  assert.equal(new URL(page.url()).pathname, "/costs/settings/usage");
+  await page.waitForURL("**/costs/settings/usage");
   assert.deepEqual(faults, []);
   await close();
 });

@@ -31,9 +31,3 @@ export async function heads(page, table) {
   const rows = page.getByRole("region", { name: `${table}, table`, exact: true }).locator("tbody th");
   return rows.evaluateAll((all) => all.map((cell) => cell.innerText.trim()));
 }
-
-/** Waits until nothing is loading any more. */
-export async function settled(page) {
-  await page.getByRole("heading", { level: 1 }).waitFor();
-  await page.waitForFunction(() => document.querySelectorAll(".bone, [aria-busy=true]").length === 0);
-}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { each, isDay, length, plus, range, shifted, text } from "../../src/lib/days.ts";
+import { each, isDay, length, monday, plus, range, shifted, text } from "../../src/lib/days.ts";
 
 const TODAY = "2026-11-28";
 
@@ -33,4 +33,10 @@ test("the period before ends where this one begins", () => {
   const days = { from: "2026-11-01", to: "2026-11-30" };
   expect(shifted(days, -1)).toEqual({ from: "2026-10-02", to: "2026-10-31" });
   expect(text(shifted(shifted(days, -1), 1))).toBe("2026-11-01..2026-11-30");
+});
+
+test("a week begins on Monday, also before 1970", () => {
+  for (const day of ["2026-11-23", "2026-11-25", "2026-11-29"]) expect(monday(day), day).toBe("2026-11-23");
+  expect(monday("2027-01-01")).toBe("2026-12-28");
+  expect(monday("1969-12-31")).toBe("1969-12-29");
 });

@@ -366,7 +366,8 @@ fn to_api_estimated(period: &SourcePeriod) -> EstimatedPeriodBody {
     }
 }
 
-fn to_api_restated(restated: &RestatedDay) -> RestatedDayBody {
+/// Returns a restated day with its postings.
+pub(super) fn to_api_restated(restated: &RestatedDay) -> RestatedDayBody {
     RestatedDayBody { date: day(restated.day), times: restated.times, postings: restated.postings.clone() }
 }
 

@@ -1,6 +1,6 @@
 //! What a merged pull request and a completed workflow cost (S3).
 
-use super::costs::RangeBody;
+use super::costs::{RangeBody, RestatedDayBody, to_api_restated};
 use crate::access::AdminReader;
 use crate::app::App;
 use crate::convert::{day, money, share};
@@ -174,6 +174,9 @@ pub struct UnitCostMetaBody {
     pub ledger_head: Option<String>,
     /// First day of which events are stored; nothing came of any workflow on the days before, as far as is known.
     pub events_from: Option<String>,
+    /// Days of the range on which the cost of rows was corrected after it was posted; empty with `cohort=merged`, whose weeks
+    /// are not those of the cost.
+    pub restated: Vec<RestatedDayBody>,
 }
 
 /// Unit costs.
@@ -225,6 +228,7 @@ fn to_api_unit_costs(table: UnitCostTable, query: &UnitCostQuery, timezone: &str
             posting: table.posting,
             ledger_head: table.ledger_head,
             events_from: table.events_from.map(day),
+            restated: table.restated.iter().map(to_api_restated).collect(),
         },
         next_cursor: table.next_cursor,
     }

@@ -128,6 +128,28 @@ async fn an_outcome_counts_with_its_acknowledgement() {
 }
 
 #[tokio::test]
+async fn a_day_whose_cost_was_corrected_after_it_was_posted_names_the_postings() {
+    let app = store().await;
+    let restated = async |question: &str| {
+        let body = app.get(&format!("/unit-costs?{DAY}&{question}")).await.expect(200).json();
+        body["meta"]["restated"].clone()
+    };
+    assert_eq!(restated("by=repo").await, json!([]), "posted once");
+
+    let late = event("late", "repo_context_reads", "globex", "w3", &json!({ "value": 1 }));
+    app.post("/events", &late).await.expect(200);
+    app.given_run("2026-11-18", "2026-11-18").await;
+    let corrected = json!([{ "date": "2026-11-18", "times": 1, "postings": [2] }]);
+    for by in ["workflow", "repo", "task_class"] {
+        assert_eq!(restated(&format!("by={by}")).await, corrected, "{by}");
+    }
+    assert_eq!(restated("limit=1").await, corrected, "of all pages");
+    assert_eq!(restated("mode=workflow_local").await, json!([]), "only what is amortized moved");
+    assert_eq!(restated("cohort=merged").await, json!([]), "its weeks are not those of the cost");
+    assert_eq!(restated("as_of=posting:1").await, json!([]), "as it was known then");
+}
+
+#[tokio::test]
 async fn it_is_a_list_with_pages_and_csv_for_who_reads_all_costs() {
     let app = store().await;
     let page = app.get(&format!("/unit-costs?{DAY}&limit=2&sort=key")).await.expect(200).json();

@@ -61,6 +61,8 @@ pub mod proof;
 pub mod provider_costs;
 /// How much was used of what providers limit.
 pub mod provider_usage;
+/// Days that were corrected after they were posted.
+mod restated;
 /// Sums of neighbouring rows, before grouping.
 mod run_sums;
 /// Conditions that every question about the ledger shares.
@@ -91,7 +93,7 @@ pub use changes::{ChangeTerm, CostChanges, CostChangesQuery, PoolChange};
 pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
 pub use cost_lines::CostLineFilter;
 pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
-pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, ReservedTotals, RestatedDay};
+pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, ReservedTotals};
 pub use coverage::Coverage;
 pub use current::export::{UsageCsv, UsageDay, UsageExport};
 pub use current::simulate::{RateSimulation, SimulatedRow, SimulationQuery};
@@ -108,6 +110,7 @@ pub use params::{Params, QueryLimits};
 pub use proof::{ProofAnswer, ProofFilter};
 pub use provider_costs::ProviderCost;
 pub use provider_usage::ResourceDays;
+pub use restated::RestatedDay;
 pub use table::{Cell, TablePage};
 pub use unattributed::{SuggestedRule, Unattributed, UnattributedRow};
 pub use unit_costs::{UnitCostQuery, UnitCostTable};

@@ -3,6 +3,7 @@
 use super::super::columns::rows;
 use super::super::cost_query::{Clock, Granularity};
 use super::super::coverage::{Coverage, CoverageAmounts, CoverageKind};
+use super::super::restated::RestatedDay;
 use super::super::select::{self, all_of};
 use super::super::{View, pool_days};
 use super::current::CurrentRates;
@@ -31,17 +32,6 @@ pub struct Conservation {
     pub difference: i128,
     /// Σ of the lines that have no rate into the currency of the answer, in atoms of their own; not in `cost_lines`.
     pub unconverted: BTreeMap<Currency, i128>,
-}
-
-/// A day that was corrected after it was posted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestatedDay {
-    /// The day.
-    pub day: Day,
-    /// How many postings corrected it.
-    pub times: usize,
-    /// The newest of them, newest first.
-    pub postings: Vec<i64>,
 }
 
 /// What an answer says about itself.

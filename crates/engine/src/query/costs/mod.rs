@@ -26,7 +26,7 @@ mod page;
 mod scan;
 
 pub use current::CurrentRates;
-pub use meta::{Conservation, CostMeta, RestatedDay};
+pub use meta::{Conservation, CostMeta};
 
 /// One row: the cost of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,20 +5,16 @@ use super::super::columns::rows;
 use super::super::cost_query::{CostQuery, Granularity};
 use super::super::filter::Term;
 use super::super::keys::GroupKey;
+use super::super::restated::{RestatedDay, restated_days};
 use super::super::select::{self, all_of};
 use super::Summed;
 use super::fold::{Groups, Source};
-use super::meta::RestatedDay;
 use crate::EngineError;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use domain::dimension::Dimension;
-use domain::{Currency, Day, DayRange, TenantScope};
-use std::collections::{BTreeMap, BTreeSet};
+use domain::{Currency, DayRange, TenantScope};
 use storage::lake::Table;
-
-/// Most postings that are named of a restated day.
-const RESTATED_POSTINGS_MAX: usize = 5;
 
 /// A question and the state it is asked of.
 #[derive(Clone, Copy)]
@@ -105,8 +101,7 @@ impl Scan<'_> {
         Ok(Groups { batches, word, tier, status, memo, series, keys, terms, total })
     }
 
-    /// The days of entries in question that were corrected after they were posted, each with its newest postings that say
-    /// so, newest first. What closes a window is no correction: until then the day was pending.
+    /// The days of entries in question that were corrected after they were posted.
     ///
     /// Terms of the filter that no column answers are left out, so such a question may name a day too many.
     pub(super) async fn restated(
@@ -114,28 +109,8 @@ impl Scan<'_> {
         session: &SessionContext,
         days: DayRange,
     ) -> Result<Vec<RestatedDay>, EngineError> {
-        let corrected = ident("cause").in_list(vec![lit("first"), lit("window_closed")], true);
         let money = (!self.query.shows_memo()).then(|| Expr::IsNotTrue(Box::new(ident("memo"))));
-        let conditions = [self.conditions(days), corrected].into_iter().chain(money);
-        let batches = session
-            .table(Table::Ledger.name())
-            .await?
-            .filter(all_of(conditions))?
-            .aggregate(vec![ident("charge_date"), ident("posting")], vec![])?
-            .collect()
-            .await?;
-        let mut by_day: BTreeMap<Day, BTreeSet<i64>> = BTreeMap::new();
-        for row in rows(&batches) {
-            if let (Some(day), Some(posting)) = (row.day(0), row.int(1)) {
-                by_day.entry(day).or_default().insert(posting);
-            }
-        }
-        let restated = |(day, postings): (Day, BTreeSet<i64>)| RestatedDay {
-            day,
-            times: postings.len(),
-            postings: postings.into_iter().rev().take(RESTATED_POSTINGS_MAX).collect(),
-        };
-        Ok(by_day.into_iter().map(restated).collect())
+        restated_days(session, all_of([self.conditions(days)].into_iter().chain(money))).await
     }
 
     /// The currencies in which the entries in question are booked, in order.

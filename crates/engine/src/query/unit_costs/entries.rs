@@ -1,8 +1,9 @@
 //! Sums of ledger entries, as unit costs distinguish them.
 
-use super::Unit;
+use super::{Unit, UnitCostMode, UnitCostQuery, UnitKey};
 use crate::EngineError;
 use crate::query::columns::rows;
+use crate::query::restated::{RestatedDay, restated_days};
 use crate::query::select::{self, all_of};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
@@ -90,6 +91,23 @@ impl Scan<'_> {
             atoms: row.atoms(total),
         });
         Ok(sums.collect())
+    }
+
+    /// Returns the days of the range on which the cost of rows was corrected after it was posted.
+    pub(super) async fn restated(&self, query: &UnitCostQuery) -> Result<Vec<RestatedDay>, EngineError> {
+        let tiers = match query.mode {
+            UnitCostMode::WorkflowLocal => vec![lit("direct")],
+            UnitCostMode::Tiered | UnitCostMode::Marginal => vec![lit("direct"), lit("amortized")],
+        };
+        // An entry that names what rows are of is of a row also without a workflow.
+        let workflow = ident("workflow").is_not_null();
+        let of_row = match query.by {
+            UnitKey::Workflow => workflow,
+            UnitKey::Repo => workflow.or(ident("repo").is_not_null()),
+            UnitKey::TaskClass => workflow.or(ident("task_class").is_not_null()),
+        };
+        let counted = ident("tier").in_list(tiers, false);
+        restated_days(self.session, all_of(self.base(Some(query.range)).chain([counted, of_row]))).await
     }
 
     /// Returns what the tier overhead cost in the range, estimates aside, as `/overhead` totals it.

@@ -5,6 +5,7 @@
 
 use super::as_of::{AsOf, Head};
 use super::cursor;
+use super::restated::RestatedDay;
 use crate::{Engine, EngineError};
 use attribution::exact::multiply_divide_half_even;
 use domain::policy::CapPer;
@@ -162,6 +163,9 @@ pub struct UnitCostTable {
     pub ledger_head: Option<String>,
     /// First day of which events are stored; nothing came of anything on the days before.
     pub events_from: Option<Day>,
+    /// Days of the range on which the cost of rows was corrected after it was posted, by day. None with cohort `merged`,
+    /// whose weeks are not those of the cost.
+    pub restated: Vec<RestatedDay>,
     /// Where the next page begins; none on the last one.
     pub next_cursor: Option<String>,
 }
@@ -213,6 +217,10 @@ impl Engine {
         let needs_life = query.cohort == Cohort::Merged || caps.iter().any(|cap| cap.per == CapPer::Workflow);
         let life = if needs_life { scan.life_time().await? } else { Vec::new() };
         let overhead = scan.overhead(query.range).await?;
+        let restated = match query.cohort {
+            Cohort::Period => scan.restated(&query).await?,
+            Cohort::Merged => Vec::new(),
+        };
 
         let outcomes = self.outcomes(&reading).await?;
         let since = query.range.from().min(month.from());
@@ -244,6 +252,7 @@ impl Engine {
             posting: head.posting,
             ledger_head: head.hash.clone().filter(|_| *scope == TenantScope::All),
             events_from: outcomes::first_day(&stores.events),
+            restated,
             next_cursor,
         })
     }
