@@ -321,7 +321,7 @@ def test_refused_bodies_take_a_bounded_multiple_of_the_limits(apportion, clients
     """B3: bombs and other bodies over a limit, by more clients than there is memory for."""
     allowed = REFUSED_FACTOR * clients * (BODY_BYTES + DECODED_BYTES)
     with with_memory(apportion, 48) as server:
-        budget = Budget("B3", (200, 10_000), (20, 900))
+        budget = Budget("B3", (200, 10_000), (60, 900))
         peak, answers = peak_over_base(server, budget, clients, refused_bodies())
     sizes = f"{peak >> 20} MiB at most over the base, {allowed >> 20} MiB allowed"
     budget.ends(f"refused bodies by {clients} clients; {sizes}; answers {answers}")
@@ -335,7 +335,7 @@ def test_bodies_within_all_limits_take_a_bounded_multiple_of_their_text(apportio
     """B3: events that are taken are kept as structures until all of their batch are: many times their text."""
     allowed = TAKEN_FACTOR * clients * DECODED_BYTES
     with with_memory(apportion, 192) as server:
-        budget = Budget("B3-taken", (40, 1_000), (20, 600))
+        budget = Budget("B3-taken", (40, 1_000), (60, 600))
         bodies = large_bodies()
         peak, answers = peak_over_base(server, budget, clients, bodies)
         # Whoever found no room is taken later, as it is.
