@@ -318,7 +318,7 @@ def test_refused_bodies_take_twice_the_memory_of_events_at_most(apportion, clien
     """B3: bombs and other bodies over a limit, by more clients than there is memory for."""
     memory = 64
     with with_memory(apportion, memory) as server:
-        budget = Budget("B3", (200, 10_000), (20, 900))
+        budget = Budget("B3", (200, 10_000), (60, 900))
         peak, answers = peak_over_base(server, budget, clients, refused_bodies())
     sizes = f"{peak >> 20} MiB at most over the base, {MEMORY_FACTOR * memory} allowed"
     budget.ends(f"refused bodies by {clients} clients; {sizes}; answers {answers}")
@@ -332,7 +332,7 @@ def test_bodies_within_all_limits_take_twice_the_memory_of_events_at_most(apport
     """B3: events that are taken are kept as structures until all of their batch are: many times their text."""
     memory = 192
     with with_memory(apportion, memory) as server:
-        budget = Budget("B3-taken", (40, 1_000), (20, 600))
+        budget = Budget("B3-taken", (40, 1_000), (60, 600))
         bodies = large_bodies()
         peak, answers = peak_over_base(server, budget, clients, bodies)
         # Whoever found no room is taken later, as it is.
