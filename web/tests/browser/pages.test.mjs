@@ -146,6 +146,10 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
     await page.getByRole("button", { name: /^New draft/ }).click();
     const field = page.getByRole("textbox", { name: /TOML/ });
     await field.fill((await field.inputValue()).replace(/version = "[^"]+"/, 'version = "demo-2"').replace("1.20", "1.50"));
+    const publish = page.getByRole("button", { name: "Publish" });
+    await page.getByRole("button", { name: "Check" }).click();
+    await page.getByText("✓ It can be used:").waitFor();
+    assert.ok(await publish.isDisabled(), "what was not seen per tenant is not published");
     const asking = page.waitForRequest(/\/rate-cards\/simulate\?/);
     await page.getByRole("button", { name: /^Effect per/ }).click();
     const sent = await asking;
@@ -157,6 +161,13 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
     assert.deepEqual(await cells(page, "Effect of the draft", "With the draft"), expected.map(({ cost }) => [cost, money(cost, "USD")]));
     assert.deepEqual((await cells(page, "Effect of the draft", "Change of estimates")).map(([exact]) => exact), expected.map((row) => row.change_memo));
     assert.equal((await heads(page, "Effect of the draft")).length, expected.length);
+    assert.ok(await publish.isEnabled());
+    await field.press("End");
+    await field.press("Enter");
+    assert.ok(await publish.isDisabled(), "another text has another effect");
+    await field.press("Backspace");
+    await page.getByRole("button", { name: /^Effect per/ }).click();
+    await page.getByRole("region", { name: "Effect of the draft, table" }).waitFor();
     await page.getByText("Differences from").first().click();
     assert.match(await page.locator(".draft .added").last().innerText(), /\+ price = "1\.50"$/);
     await expectAccessible(page, "draft");
