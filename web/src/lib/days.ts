@@ -67,3 +67,24 @@ export function shifted(days: Days, by: 1 | -1): Days {
   const step = length(days) * by;
   return { from: plus(days.from, step), to: plus(days.to, step) };
 }
+
+/**
+ * Returns the text of the range after (1) or before (-1) the one that a text says and whose days these are: a month moves to
+ * its neighbour, and what would end today or later is the range of as many days up to today.
+ */
+export function moved(said: string, days: Days, by: 1 | -1, today: string): string {
+  const month = monthOf(said);
+  if (month !== null) {
+    const [year = 0, number = 1] = month.split("-").map(Number);
+    return new Date(Date.UTC(year, number - 1 + by, 1)).toISOString().slice(0, 7);
+  }
+  const next = shifted(days, by);
+  return next.to < today ? text(next) : `${length(days)}d`;
+}
+
+/** The month that a text says, by its name or by its days; null for another range. */
+function monthOf(said: string): string | null {
+  const month = said.slice(0, 7);
+  const days = /^\d{4}-\d{2}$/.test(month) ? range(month, month) : null;
+  return days !== null && (said === month || said === text(days)) ? month : null;
+}
