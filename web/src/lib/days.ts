@@ -41,7 +41,7 @@ export function each(days: Days): string[] {
   return Array.from({ length: Math.max(0, length(days)) }, (_, index) => plus(days.from, index));
 }
 
-/** Returns the days of `30d`, `2026-10` or `2026-10-01..2026-10-31`, or null when the text says none. */
+/** Returns the days of `30d` up to a day, `2026-10` or `2026-10-01..2026-10-31`, or null when the text says none. */
 export function range(text: string, today: string): Days | null {
   const rolling = /^(\d{1,4})d$/.exec(text);
   if (rolling) {
@@ -55,6 +55,11 @@ export function range(text: string, today: string): Days | null {
   const [from, to, more] = text.split("..");
   if (from === undefined || to === undefined || more !== undefined || !isDay(from) || !isDay(to)) return null;
   return from <= to && length({ from, to }) <= DAYS_MAX ? { from, to } : null;
+}
+
+/** Returns the part of a range up to a day; one that begins later is left as it is. */
+export function upTo(days: Days, last: string): Days {
+  return last < days.to && days.from <= last ? { from: days.from, to: last } : days;
 }
 
 /** Returns the range as the address shows it. */

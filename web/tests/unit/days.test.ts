@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { each, isDay, length, monday, moved, plus, range, shifted, text } from "../../src/lib/days.ts";
+import { each, isDay, length, monday, moved, plus, range, shifted, text, upTo } from "../../src/lib/days.ts";
 
 const TODAY = "2026-11-28";
 
@@ -55,4 +55,10 @@ test("other ranges move by their length, and one that ends today is called by it
   expect(by("2026-11-17..2026-11-23", 1)).toBe("7d");
   expect(by("2026-10-01..2026-10-30", -1)).toBe("2026-09-01..2026-09-30");
   expect(by("2026-10-02..2026-10-31", 1)).toBe("30d");
+});
+
+test("a range is cut at the last day it may have, unless it begins later", () => {
+  expect(upTo({ from: "2026-11-01", to: "2026-11-30" }, "2026-11-27")).toEqual({ from: "2026-11-01", to: "2026-11-27" });
+  expect(upTo({ from: TODAY, to: TODAY }, "2026-11-27")).toEqual({ from: TODAY, to: TODAY });
+  expect(upTo({ from: "2026-10-01", to: "2026-10-31" }, "2026-11-27")).toEqual({ from: "2026-10-01", to: "2026-10-31" });
 });
