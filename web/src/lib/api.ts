@@ -46,6 +46,8 @@ export interface SnapshotRun {
   degraded: number;
   warnings: string[];
   error?: string | null;
+  /** When it began. */
+  created_at: string;
 }
 
 /** A job of `GET /schedule`. */

@@ -1,15 +1,18 @@
 // How full a cluster is, and when a straight line says it will be full. Drawing and forecasting only: no money.
 
 import { plus } from "./days.ts";
-import { divide } from "./decimal.ts";
+import { divide, parse, sign, sum } from "./decimal.ts";
+import { groupBy } from "./group.ts";
 
-const HOURS = "24";
+const HOURS = 24;
 
 /** How much of the capacity of one meter was used. */
 export interface Fill {
   meter: string;
-  /** Capacity of an hour. */
+  /** Capacity of an hour, or the meter that measures it. */
   capacity: string;
+  /** Whether a meter measures it. */
+  isMeasured: boolean;
   /** Used part of each day, from 0 to 1; null without usage. */
   parts: (number | null)[];
   /** Of the last day that is known. */
@@ -22,15 +25,29 @@ export interface Fill {
 const DAYS_MAX = 1095;
 const POINTS_MIN = 7;
 
-/** Returns how full the meter was on each day. `capacity` is of one hour, as the policy writes it. */
-export function fill(meter: string, capacity: string, days: readonly string[], used: ReadonlyMap<string, string>): Fill {
+/** Returns whether a capacity of the policy names a meter instead of a number. */
+export function isMeter(capacity: string): boolean {
+  return parse(capacity) === null;
+}
+
+/** Returns the quantity of each day: a day may have a row for each of several consumers. */
+export function byDay(rows: readonly { start: string; quantity: string }[]): Map<string, string> {
+  return new Map([...groupBy(rows, ({ start }) => start)].map(([day, found]) => [day, sum(found.map(({ quantity }) => quantity))]));
+}
+
+/**
+ * Returns how full the meter was on each day. `capacity` is of one hour, as the policy writes it, or names the meter whose
+ * quantities are `measured`; a day on which that measured nothing is not known.
+ */
+export function fill(meter: string, capacity: string, days: readonly string[], used: ReadonlyMap<string, string>, measured?: ReadonlyMap<string, string>): Fill {
+  const ofDay = measured ? "" : sum(Array.from({ length: HOURS }, () => capacity));
   const parts = days.map((day) => {
-    const hour = divide(used.get(day) ?? "", HOURS, 9);
-    const part = hour === null ? null : divide(hour, capacity, 6);
+    const size = measured ? (measured.get(day) ?? "") : ofDay;
+    const part = sign(size) > 0 ? divide(used.get(day) ?? "", size, 6) : null;
     return part === null ? null : Number(part);
   });
   const known = parts.filter((part): part is number => part !== null);
-  return { meter, capacity, parts, last: known.at(-1) ?? null, fullOn: fullOn(days, parts) };
+  return { meter, capacity, isMeasured: measured !== undefined, parts, last: known.at(-1) ?? null, fullOn: fullOn(days, parts) };
 }
 
 /** Least squares over the days that are known. */

@@ -41,7 +41,7 @@ export function each(days: Days): string[] {
   return Array.from({ length: Math.max(0, length(days)) }, (_, index) => plus(days.from, index));
 }
 
-/** Returns the days of `30d`, `2026-10` or `2026-10-01..2026-10-31`, or null when the text says none. */
+/** Returns the days of `30d` up to a day, `2026-10` or `2026-10-01..2026-10-31`, or null when the text says none. */
 export function range(text: string, today: string): Days | null {
   const rolling = /^(\d{1,4})d$/.exec(text);
   if (rolling) {
@@ -57,6 +57,11 @@ export function range(text: string, today: string): Days | null {
   return from <= to && length({ from, to }) <= DAYS_MAX ? { from, to } : null;
 }
 
+/** Returns the part of a range up to a day; one that begins later is left as it is. */
+export function upTo(days: Days, last: string): Days {
+  return last < days.to && days.from <= last ? { from: days.from, to: last } : days;
+}
+
 /** Returns the range as the address shows it. */
 export function text({ from, to }: Days): string {
   return `${from}..${to}`;
@@ -66,4 +71,25 @@ export function text({ from, to }: Days): string {
 export function shifted(days: Days, by: 1 | -1): Days {
   const step = length(days) * by;
   return { from: plus(days.from, step), to: plus(days.to, step) };
+}
+
+/**
+ * Returns the text of the range after (1) or before (-1) the one that a text says and whose days these are: a month moves to
+ * its neighbour, and what would end today or later is the range of as many days up to today.
+ */
+export function moved(said: string, days: Days, by: 1 | -1, today: string): string {
+  const month = monthOf(said);
+  if (month !== null) {
+    const [year = 0, number = 1] = month.split("-").map(Number);
+    return new Date(Date.UTC(year, number - 1 + by, 1)).toISOString().slice(0, 7);
+  }
+  const next = shifted(days, by);
+  return next.to < today ? text(next) : `${length(days)}d`;
+}
+
+/** The month that a text says, by its name or by its days; null for another range. */
+function monthOf(said: string): string | null {
+  const month = said.slice(0, 7);
+  const days = /^\d{4}-\d{2}$/.test(month) ? range(month, month) : null;
+  return days !== null && (said === month || said === text(days)) ? month : null;
 }

@@ -110,7 +110,7 @@ export function columnsOf(metrics: readonly string[], word: string, currency: st
       value: (row) => row.metrics[metric]?.value,
     })),
     { id: "cost", head: `Cost (${currency})`, about: "", kind: "cost", isText: false, value: (row) => row.cost },
-    { id: "change", head: "Change", about: `Compared with ${before}`, kind: "change", isText: false, value: (row) => row.change },
+    { id: "change", head: "Change vs previous period", about: `Compared with ${before}`, kind: "change", isText: false, value: (row) => row.change },
     { id: "share", head: "% of total", about: "Part of the organisation's total", kind: "share", isText: false, value: (row) => row.share },
   ];
 }

@@ -1,21 +1,27 @@
 // The days of a page, as its address says them. Another part of the address that changes asks nothing again.
 
 import type { Settings } from "./api.ts";
-import { type Days, range } from "./days.ts";
+import { type Days, plus, range, upTo } from "./days.ts";
 import { atState } from "./pages.ts";
 import { router } from "./router.svelte.ts";
 
 export class PageRange {
   private readonly settings: () => Settings;
   private readonly fallback: string;
+  private readonly ends: "complete" | "today";
 
   /** As it stands in the address. */
   readonly text: string = $derived.by(() => router.query.get("r") ?? this.fallback);
 
+  /**
+   * The last day that a range may have. Posted cost ends with the last complete day, yesterday, as it does in the API: a day
+   * that is not over would be compared with one that was.
+   */
+  readonly last: string = $derived.by(() => plus(this.settings().today, this.ends === "today" ? 0 : -1));
+
   readonly days: Days = $derived.by(() => {
-    const { today } = this.settings();
-    const asked = range(this.text, today) ?? range(this.fallback, today) ?? { from: today, to: today };
-    return today < asked.to && asked.from <= today ? { from: asked.from, to: today } : asked;
+    const last = this.last;
+    return upTo(range(this.text, last) ?? range(this.fallback, last) ?? { from: last, to: last }, last);
   });
 
   /** The state of the ledger that is asked for: a day, a time, or a posting; now if it is none. */
@@ -24,9 +30,10 @@ export class PageRange {
   /** What a question about posted cost of these days is asked with. */
   readonly query: Days & { as_of: string | undefined } = $derived.by(() => ({ ...this.days, as_of: this.asOf }));
 
-  constructor(settings: () => Settings, fallback = "30d") {
+  constructor(settings: () => Settings, fallback = "30d", ends: "complete" | "today" = "complete") {
     this.settings = settings;
     this.fallback = fallback;
+    this.ends = ends;
   }
 
   /** Returns an address of ours that shows the same state of the ledger. */

@@ -161,3 +161,40 @@ test("a server without data says on every page what fills it, when that runs nex
     await empty.stop();
   }
 });
+
+for (const [name, file, open] of [
+  ["the palette", "Palette", (page) => page.keyboard.press("Control+k")],
+  ["the explanation", "ExplainDialog", (page) => page.locator("td button.press").first().click()],
+]) {
+  test(`${name} that does not arrive says so and is asked for again`, async () => {
+    let isGone = true;
+    await visit(browser, server, who, EVERY.overview, async (page) => {
+      await settled(page);
+      await open(page);
+      const dialog = page.getByRole("dialog");
+      await dialog.getByText("could not be reached").waitFor();
+      await dialog.getByRole("button", { name: "Close" }).click();
+      await dialog.waitFor({ state: "detached" });
+      await open(page);
+      await dialog.getByText("could not be reached").waitFor();
+      isGone = false;
+      await dialog.getByRole("button", { name: "Try again" }).click();
+      await dialog.getByText("could not be reached").waitFor({ state: "detached" });
+      await dialog.getByRole("heading").or(dialog.getByRole("combobox")).or(dialog.getByRole("textbox")).first().waitFor();
+    }, { allow: ALLOW, before: (page) => page.route(`**/assets/${file}-*.js`, (route) => (isGone ? route.abort("connectionrefused") : route.fallback())) });
+  });
+}
+
+test("an export that fails names its request and is tried again", async () => {
+  let fails = true;
+  await visit(browser, server, who, EVERY.clusters, async (page) => {
+    await settled(page);
+    await page.getByRole("button", { name: "Export CSV" }).click();
+    await page.getByRole("alert").getByText("request req-x").waitFor();
+    fails = false;
+    const saved = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Try again" }).click();
+    assert.match((await saved).suggestedFilename(), /\.csv$/);
+    assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
+  }, { allow: ALLOW, before: (page) => page.route("**/api/v1/costs?*", (route) => (fails && route.request().headers().accept === "text/csv" ? route.fulfill(problem(500, "internal", "Internal error")) : route.fallback())) });
+});

@@ -159,3 +159,20 @@ test("who may only read sees the tables and no form", async () => {
     assert.equal(await page.getByRole("button", { name: "Adjust", exact: true }).count(), 0);
   }, { token: tokens.admin });
 });
+
+test("finance sees what a cluster costs each tenant, and nothing that it may not", async () => {
+  const day = (await ask(server, "/costs?range=7d&group_by=tenant&limit=1")).meta.data_through;
+  const costs = await ask(server, `/costs?from=${day}&to=${day}&group_by=tenant&filter=${encodeURIComponent('pool:"shared-west-us"')}&limit=1000`);
+  const expected = costs.rows.filter(({ key }) => !key.tenant.startsWith("__")).map(({ cost }) => `${cost} USD`);
+  await on(`/clusters?r=7d`, async (page) => {
+    await page.getByRole("link", { name: "shared-west-us" }).click();
+    await page.waitForURL(/\/clusters\/shared-west-us/);
+    await settled(page);
+    assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
+    assert.equal(await page.getByRole("button", { name: "Attribute now" }).count(), 0);
+    await page.getByLabel("Day", { exact: true }).fill(day);
+    await settled(page);
+    assert.ok(expected.length > 0);
+    assert.deepEqual((await page.locator("td[data-exact] button.press").evaluateAll((all) => all.map((button) => button.closest("td").dataset.exact))).map((cost) => `${cost} USD`), expected.slice(0, 50));
+  }, { token: tokens.finance });
+});

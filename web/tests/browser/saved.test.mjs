@@ -27,11 +27,11 @@ after(async () => {
   await server?.stop();
 });
 
-/** The days of an address, as the page reads them. */
+/** The days of an address, as a page of posted cost reads them: a rolling range ends with the last complete day. */
 function daysOf(r, today) {
   const back = (days) => new Date(Date.parse(today) - days * 86_400_000).toISOString().slice(0, 10);
   const rolling = /^(\d+)d$/.exec(r);
-  if (rolling) return { from: back(Number(rolling[1]) - 1), to: today };
+  if (rolling) return { from: back(Number(rolling[1])), to: back(1) };
   const [from, to] = r.split("..");
   if (to !== undefined) return { from, to };
   const last = new Date(Date.UTC(Number(r.slice(0, 4)), Number(r.slice(5)), 0)).toISOString().slice(0, 10);

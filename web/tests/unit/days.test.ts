@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { each, isDay, length, monday, plus, range, shifted, text } from "../../src/lib/days.ts";
+import { each, isDay, length, monday, moved, plus, range, shifted, text, upTo } from "../../src/lib/days.ts";
 
 const TODAY = "2026-11-28";
 
@@ -39,4 +39,26 @@ test("a week begins on Monday, also before 1970", () => {
   for (const day of ["2026-11-23", "2026-11-25", "2026-11-29"]) expect(monday(day), day).toBe("2026-11-23");
   expect(monday("2027-01-01")).toBe("2026-12-28");
   expect(monday("1969-12-31")).toBe("1969-12-29");
+});
+
+test("a month moves to its neighbour, whichever way it is written and however long", () => {
+  const by = (said: string, by: 1 | -1) => moved(said, range(said, TODAY) ?? { from: TODAY, to: TODAY }, by, TODAY);
+  expect([by("2026-10", -1), by("2026-10", 1), by("2026-01", -1), by("2025-12", 1)]).toEqual(["2026-09", "2026-11", "2025-12", "2026-01"]);
+  expect(by("2026-02-01..2026-02-28", 1)).toBe("2026-03");
+  expect(moved("2026-11", { from: "2026-11-01", to: TODAY }, -1, TODAY)).toBe("2026-10");
+});
+
+test("other ranges move by their length, and one that ends today is called by it again", () => {
+  const by = (said: string, by: 1 | -1) => moved(said, range(said, TODAY) ?? { from: TODAY, to: TODAY }, by, TODAY);
+  expect(by("7d", -1)).toBe("2026-11-15..2026-11-21");
+  expect(by("2026-11-15..2026-11-21", 1)).toBe("7d");
+  expect(by("2026-11-17..2026-11-23", 1)).toBe("7d");
+  expect(by("2026-10-01..2026-10-30", -1)).toBe("2026-09-01..2026-09-30");
+  expect(by("2026-10-02..2026-10-31", 1)).toBe("30d");
+});
+
+test("a range is cut at the last day it may have, unless it begins later", () => {
+  expect(upTo({ from: "2026-11-01", to: "2026-11-30" }, "2026-11-27")).toEqual({ from: "2026-11-01", to: "2026-11-27" });
+  expect(upTo({ from: TODAY, to: TODAY }, "2026-11-27")).toEqual({ from: TODAY, to: TODAY });
+  expect(upTo({ from: "2026-10-01", to: "2026-10-31" }, "2026-11-27")).toEqual({ from: "2026-10-01", to: "2026-10-31" });
 });

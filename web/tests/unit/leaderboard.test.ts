@@ -15,7 +15,7 @@ test("a row is a workspace with what it cost and used, also when only one of the
 });
 
 test("share of the total is the last column", () => {
-  expect(columnsOf(["member_count"], "workspace", "USD", "").map(({ head }) => head)).toEqual(["Workspace", "Members", "Cost (USD)", "Change", "% of total"]);
+  expect(columnsOf(["member_count"], "workspace", "USD", "").map(({ head }) => head)).toEqual(["Workspace", "Members", "Cost (USD)", "Change vs previous period", "% of total"]);
 });
 
 test("a cell shows few digits and keeps all of them, and says what stands behind a metric", () => {

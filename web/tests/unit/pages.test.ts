@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { numbersAsText } from "../../src/lib/api.ts";
-import { fill } from "../../src/lib/capacity.ts";
+import { byDay, fill, isMeter } from "../../src/lib/capacity.ts";
 import { PAGES, atState, firstPage, menuOf, pageAt } from "../../src/lib/pages.ts";
 import served from "../../../crates/ui/src/lib.rs?raw";
 
@@ -46,4 +46,17 @@ test("a capacity is full on the day on which the straight line reaches it", () =
   expect(fill("cpu", "100", days, used((at) => 50 + at))).toMatchObject({ last: 0.59, fullOn: "2026-12-21" });
   expect(fill("cpu", "100", days, used(() => 50)).fullOn).toBeNull();
   expect(fill("cpu", "100", days, new Map()).last).toBeNull();
+});
+
+test("what all tenants used of a cluster on a day is one quantity", () => {
+  const rows = [["2026-11-01", "30.5"], ["2026-11-02", "7"], ["2026-11-01", "0.25"]].map(([start = "", quantity = ""]) => ({ start, quantity }));
+  expect([...byDay(rows)]).toEqual([["2026-11-01", "30.75"], ["2026-11-02", "7"]]);
+});
+
+test("a capacity that a meter measures is that of each day; a day without it is not known", () => {
+  expect([isMeter("cpu_core_hours_capacity"), isMeter("64"), isMeter("0.5")]).toEqual([true, false, false]);
+  const days = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"];
+  const used = new Map([["2026-11-01", "50"], ["2026-11-02", "50"], ["2026-11-03", "50"]]);
+  const found = fill("cpu", "cpu_capacity", days, used, new Map([["2026-11-01", "100"], ["2026-11-02", "200"], ["2026-11-04", "200"]]));
+  expect(found).toMatchObject({ capacity: "cpu_capacity", isMeasured: true, parts: [0.5, 0.25, null, null], last: 0.25 });
 });
