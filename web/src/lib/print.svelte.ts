@@ -3,7 +3,7 @@
 import { flushSync } from "svelte";
 
 /** Most rows of a table on paper. */
-export const PRINT_ROWS_MAX = 1000;
+export const PRINT_ROWS_MAX = 500;
 
 class Print {
   isOn = $state(false);

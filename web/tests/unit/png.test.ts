@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import ts from "typescript";
 import { expect, test } from "vitest";
 import { type Key, type Look, drawHead, hatch, placed } from "../../src/lib/png.ts";
 
@@ -59,7 +59,7 @@ test("the hatch covers its box with diagonals, in the surface's colour and then 
   expect(Math.max(...from)).toBeGreaterThan(145);
 });
 
-const TOKENS = readFileSync("src/style.css", "utf8");
+const TOKENS = ts.sys.readFile("src/style.css") ?? "";
 /** The colour of a token in light (0) or dark (1). */
 const token = (name: string, theme: number): string => new RegExp(`--${name}: light-dark\\((#\\w{6}), (#\\w{6})\\)`).exec(TOKENS)?.[theme + 1] ?? "";
 function luminance(colour: string): number {
