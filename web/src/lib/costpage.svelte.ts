@@ -4,6 +4,7 @@ import type { Client, Costs, Job, Page, Schema, Tenant } from "./api.ts";
 import { type Days, each, length, plus, upTo } from "./days.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
+import { askPending } from "./marks.ts";
 import { SNAPSHOT_ROWS_MAX, type View } from "./leaderboard.ts";
 
 const ROWS_MAX = 10_000;
@@ -23,6 +24,9 @@ interface Charted {
   total: Series;
   /** Days that were corrected after they were posted. */
   restated: Schema<"RestatedDayBody">[];
+  /** The last day with entries, and the days with cost that is not final. */
+  through: string | null;
+  pending: string[];
 }
 
 export class CostPage {
@@ -110,7 +114,8 @@ export class CostPage {
         this.client.costs({ ...query, group_by: WHOLE[view], limit: 1 }, signal),
       ]);
       const series = top.rows.map((row) => ({ id: row.key.tenant ?? "", series: (row.series ?? []) as Series }));
-      this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series, restated: whole.meta.restated };
+      const pending = await askPending(this.client, whole, this.query(view, days), signal);
+      this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series, restated: whole.meta.restated, through: whole.meta.data_through ?? null, pending };
     } catch (error) {
       if (!signal.aborted) this.chartError = error;
     }
@@ -147,10 +152,10 @@ export class CostPage {
   }
 
   /** Returns the chart's layers and days, or null while they are not those of the page. */
-  layers(name: (id: string) => string): { layers: Layer[]; days: string[]; view: View; restated: Schema<"RestatedDayBody">[] } | null {
+  layers(name: (id: string) => string): { layers: Layer[]; days: string[]; of: Charted } | null {
     if (!this.charted) return null;
-    const { top, total, days, view, restated } = this.charted;
+    const { top, total, days } = this.charted;
     const all = each(days);
-    return { layers: layersOf(top.map((row) => ({ ...row, name: name(row.id) })), total, all), days: all, view, restated };
+    return { layers: layersOf(top.map((row) => ({ ...row, name: name(row.id) })), total, all), days: all, of: this.charted };
   }
 }

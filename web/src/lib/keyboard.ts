@@ -2,8 +2,8 @@
 
 const inField = (event: KeyboardEvent) => event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
 
-/** Does what a key of a page stands for. */
-export function pageKey(event: KeyboardEvent): void {
+/** Does what a key of a page stands for; `find` searches everywhere, from a page that has no search of its own. */
+export function pageKey(event: KeyboardEvent, find: () => void): void {
   const search = document.querySelector<HTMLInputElement>("input[data-search]");
   if (event.key === "Escape" && search && (!inField(event) || event.target === search)) {
     if (search.value !== "") {
@@ -13,9 +13,10 @@ export function pageKey(event: KeyboardEvent): void {
     return;
   }
   if (inField(event)) return;
-  if (event.key === "/" && search) {
+  if (event.key === "/") {
     event.preventDefault();
-    search.focus();
+    if (search) search.focus();
+    else find();
   } else if (event.key === "j" || event.key === "k") move(event.key === "j" ? 1 : -1);
   else if (event.key === "e") document.querySelector<HTMLElement>("[data-export]")?.click();
   else if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && !scrolls(event)) {

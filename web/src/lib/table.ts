@@ -13,6 +13,8 @@ export interface TableColumn<Row> extends SortColumn<Row> {
   /** A page of ours, below the base path. */
   href?: (row: Row) => string | null;
   tone?: (row: Row) => Tone;
+  /** A word beside the text that says what kind of value it is; null for most rows. */
+  badge?: (row: Row) => string | null;
   /** A part of one, drawn as a bar beside the text. */
   bar?: (row: Row) => string | null;
   /** A button in place of the text; a double click presses it once, as it may do something else by then. */
