@@ -47,7 +47,7 @@ fn a_bad_configuration_names_file_line_and_nearest_key() {
     for (text, message) in [
         ("[limits]\npage_rows = 0", "apportion.toml: limits.page_rows must be more than 0"),
         ("[server]\nbase_path = 'costs'", "apportion.toml: server.base_path is not a path"),
-        ("[[source]]\nname = 'a'\nkind = 'later'", "not_available: `[[source]]`"),
+        ("[[source]]\nname = 'a'\nkind = 'verce'", "[[source]] \"a\": unknown kind `verce`; did you mean `vercel`?"),
         ("[[source]]\nname = 'a'\nkind = 'vercel'", "[[source]] \"a\": `token` is missing"),
         ("[retention]\nimports = '30d'", "not_available: retention.imports"),
         ("[ingest.map]\nuser = '$['", "ingest.map.user"),
@@ -213,7 +213,7 @@ fn what_does_not_exist_is_not_found_and_what_comes_later_is_not_available() {
     check(folder, &["costs", "--range", "99x"], 5, "`99x` is not a range");
     check(folder, &["costs", "changes"], 5, "`tenant` is required");
     check(folder, &["ledger", "changes", "--from-booked", "posting:9"], 5, "posting 9 does not exist");
-    check(folder, &["man"], 5, "not_available");
+    check(folder, &["executor"], 5, "not_available");
 }
 
 #[test]
