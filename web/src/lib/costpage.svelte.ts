@@ -1,7 +1,7 @@
 // What the page of costs has loaded. One bounded request for each view; the chart and the snapshots follow.
 
 import type { Client, Costs, Job, Page, Schema, Tenant } from "./api.ts";
-import { type Days, each, length, plus, upTo } from "./days.ts";
+import { type Days, each, length, plus } from "./days.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
 import { askPending } from "./marks.ts";
@@ -44,7 +44,6 @@ export class CostPage {
   private filter = "";
   /** The state of the ledger that the posted view shows; now if it is none. Current rates have no earlier one. */
   private asOf: string | undefined;
-  private today = $state("");
   isBusy = $state(true);
   error = $state<unknown>(null);
   estimateError = $state<unknown>(null);
@@ -57,12 +56,7 @@ export class CostPage {
 
   private query(view: View, days: Days) {
     const as_of = view === "posted" ? this.asOf : undefined;
-    return { ...this.compared(view, days), view, as_of, filter: `${FILTERS[view]} ${this.filter}`.trim() };
-  }
-
-  /** The days that a view compares with as many before: what is posted ends with the last complete day. */
-  compared(view: View, days: Days): Days {
-    return view === "posted" && this.today !== "" ? upTo(days, plus(this.today, -1)) : days;
+    return { from: days.from, to: days.to, view, as_of, filter: `${FILTERS[view]} ${this.filter}`.trim() };
   }
 
   /** The question whose answer as CSV has the rows of the page: the export of usage knows no filter and no earlier state. */
@@ -72,7 +66,7 @@ export class CostPage {
 
   /** Loads both views of the days, then what decorates them. */
   async load(days: Days, view: View, today: string, filter: string, asOf?: string): Promise<void> {
-    [this.filter, this.asOf, this.today] = [filter, asOf, today];
+    [this.filter, this.asOf] = [filter, asOf];
     this.stop.abort();
     const stop = new AbortController();
     this.stop = stop;
