@@ -142,7 +142,7 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
     await page.getByRole("button", { name: /^New draft/ }).click();
     const field = page.getByRole("textbox", { name: /TOML/ });
     await field.fill((await field.inputValue()).replace(/version = "[^"]+"/, 'version = "demo-2"').replace("1.20", "1.50"));
-    const publish = page.getByRole("button", { name: "Publish" });
+    const publish = page.getByRole("button", { name: "Publish", exact: true });
     await page.getByRole("button", { name: "Check" }).click();
     await page.getByText("✓ It can be used:").waitFor();
     assert.ok(await publish.isDisabled(), "what was not seen per tenant is not published");
