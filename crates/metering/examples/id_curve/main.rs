@@ -13,8 +13,11 @@
 
 use metering::MeteringError;
 use metering::ids::{IdContent, IdIndex, IdKey, IdOptions, IdsError};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -209,12 +212,17 @@ fn mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Returns how long all threads of this process were on a processor.
+/// Returns how long all threads of this process were on a processor, those that ended as far as they were seen.
 fn process_cpu() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-    let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-    let texts = tasks.filter_map(Result::ok).map(of_task);
-    texts.filter_map(|text| text.split(' ').next()?.parse().ok()).map(Duration::from_nanos).sum()
+    static SEEN: Mutex<BTreeMap<OsString, u64>> = Mutex::new(BTreeMap::new());
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for task in std::fs::read_dir("/proc/self/task").expect("Linux").filter_map(Result::ok) {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
+        let of_task = seen.entry(task.file_name()).or_default();
+        *of_task = nanos.max(*of_task);
+    }
+    Duration::from_nanos(seen.values().sum())
 }
 
 fn resident_mib() -> f64 {
