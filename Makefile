@@ -32,7 +32,7 @@ web: ## Build the pages into web/dist; `make run` and `make test` do so themselv
 openapi: ## Write openapi.json anew from the code
 	@cargo xtask openapi
 
-bench: ## Measure one job against a peer: `make bench JOB=J4` (J1 to J5, J8 to J14)
+bench: ## Measure one job against a peer: `make bench JOB=J4` (J1 to J5, J8 to J15)
 	@scripts/setup bench
 	@scripts/bench $(JOB)
 

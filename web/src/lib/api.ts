@@ -199,11 +199,17 @@ export class Client {
     }
   }
 
-  /** Returns a file and the name that the server gives it. */
-  async file(path: string, query: Query, accept = "text/csv"): Promise<{ name: string | null; content: Blob }> {
-    const answer = await this.send("GET", path, query, accept);
+  /** Returns a file and the name that the server gives it; `took` is told how many bytes have come. */
+  async file(path: string, query: Query, accept = "text/csv", took: (bytes: number) => void = () => undefined, signal?: AbortSignal): Promise<{ name: string | null; content: Blob }> {
+    const answer = await this.send("GET", path, query, accept, signal);
     const name = /filename="?([^";]+)"?/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? null;
-    return { name, content: await answer.blob() };
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    const reader = answer.body?.getReader();
+    for (let [piece, bytes] = [await reader?.read(), 0]; piece && !piece.done; piece = await reader?.read()) {
+      pieces.push(piece.value);
+      took((bytes += piece.value.byteLength));
+    }
+    return { name, content: new Blob(pieces, { type: answer.headers.get("content-type") ?? accept }) };
   }
 
   settings(): Promise<Settings> {

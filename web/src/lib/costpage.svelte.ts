@@ -1,7 +1,8 @@
 // What the page of costs has loaded. One bounded request for each view; the chart and the snapshots follow.
 
-import type { Client, Costs, Job, Page, Schema, Tenant } from "./api.ts";
+import type { Client, Costs, Job, Page, Query, Schema } from "./api.ts";
 import { type Days, each, length, plus } from "./days.ts";
+import { joined } from "./filter.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
 import { askPending } from "./marks.ts";
@@ -17,10 +18,20 @@ const FILTERS: Record<View, string> = { current_rates: "origin:snapshot", posted
 /** A dimension with one value under that filter: its series is the total. */
 const WHOLE: Record<View, string> = { current_rates: "origin", posted: "memo" };
 
+const question = (view: View, { from, to }: Days, filter: string, asOf: string | undefined) => ({ from, to, view, as_of: view === "posted" ? asOf : undefined, filter: joined(FILTERS[view], filter) });
+
+/** The file that has the rows of the page: the export of usage knows no filter and no earlier state, costs do. */
+export function fileOf(view: View, days: Days, filter: string, asOf: string | undefined): { path: string; query: Query; name: string } {
+  const isUsage = filter === "" && (asOf === undefined || view !== "posted");
+  const name = `apportion-${isUsage ? "usage" : "costs"}-${days.from.replaceAll("-", "")}-${days.to.replaceAll("-", "")}.csv`;
+  if (isUsage) return { path: "/exports/usage.csv", query: { from: days.from, to: days.to, view }, name };
+  return { path: "/costs", query: { ...question(view, days, filter, asOf), group_by: "tenant", limit: ROWS_MAX }, name };
+}
+
 interface Charted {
   view: View;
   days: Days;
-  top: { id: string; series: Series }[];
+  top: { id: string; name: string; series: Series }[];
   total: Series;
   /** Days that were corrected after they were posted. */
   restated: Schema<"RestatedDayBody">[];
@@ -33,7 +44,6 @@ export class CostPage {
   estimate = $state.raw<Costs | null>(null);
   posted = $state.raw<Costs | null>(null);
   snapshots = $state.raw<SnapshotRow[] | null>(null);
-  tenants = $state.raw<Map<string, Tenant>>(new Map());
   charted = $state.raw<Charted | null>(null);
   /** Whether there is a snapshot of today; null until that is known. */
   hasToday = $state<boolean | null>(null);
@@ -55,13 +65,7 @@ export class CostPage {
   constructor(private readonly client: Client) {}
 
   private query(view: View, days: Days) {
-    const as_of = view === "posted" ? this.asOf : undefined;
-    return { from: days.from, to: days.to, view, as_of, filter: `${FILTERS[view]} ${this.filter}`.trim() };
-  }
-
-  /** The question whose answer as CSV has the rows of the page: the export of usage knows no filter and no earlier state. */
-  exported(view: View, days: Days) {
-    return { ...this.query(view, days), group_by: "tenant", limit: ROWS_MAX };
+    return question(view, days, this.filter, this.asOf);
   }
 
   /** Loads both views of the days, then what decorates them. */
@@ -73,12 +77,11 @@ export class CostPage {
     this.isBusy = true;
     [this.error, this.estimateError, this.postedError] = [null, null, null];
     const ask = (of: View) =>
-      this.client.costs({ ...this.query(of, days), group_by: "tenant", compare: "prev", limit: ROWS_MAX }, stop.signal);
-    const [estimate, posted, names] = await Promise.allSettled([ask("current_rates"), ask("posted"), this.names(stop.signal)]);
+      this.client.costs({ ...this.query(of, days), group_by: "tenant", names: "true", compare: "prev", limit: ROWS_MAX }, stop.signal);
+    const [estimate, posted] = await Promise.allSettled([ask("current_rates"), ask("posted")]);
     if (stop.signal.aborted) return;
     this.estimate = estimate.status === "fulfilled" ? estimate.value : null;
     this.posted = posted.status === "fulfilled" ? posted.value : null;
-    if (names.status === "fulfilled") this.tenants = names.value;
     // One view alone is still worth showing; without both there is nothing.
     if (estimate.status === "rejected") this.estimateError = estimate.reason;
     if (posted.status === "rejected") this.postedError = posted.reason;
@@ -91,12 +94,6 @@ export class CostPage {
     await Promise.all([this.chart(days, shown), this.measure(days, stop.signal), this.lookForToday(today, stop.signal)]);
   }
 
-  private async names(signal: AbortSignal): Promise<Map<string, Tenant>> {
-    if (this.tenants.size > 0) return this.tenants;
-    const rows = await this.client.all<Tenant>("/tenants", {}, ROWS_MAX / 1000, signal);
-    return new Map(rows.map((tenant) => [tenant.id, tenant]));
-  }
-
   /** Loads the daily series of the largest rows and of the total. */
   async chart(days: Days, view: View): Promise<void> {
     const signal = this.stop.signal;
@@ -104,10 +101,10 @@ export class CostPage {
     const query = { ...this.query(view, days), granularity: "day" };
     try {
       const [top, whole] = await Promise.all([
-        this.client.costs({ ...query, group_by: "tenant", limit: TOP }, signal),
+        this.client.costs({ ...query, group_by: "tenant", names: "true", limit: TOP }, signal),
         this.client.costs({ ...query, group_by: WHOLE[view], limit: 1 }, signal),
       ]);
-      const series = top.rows.map((row) => ({ id: row.key.tenant ?? "", series: (row.series ?? []) as Series }));
+      const series = top.rows.map((row) => ({ id: row.key.tenant ?? "", name: row.name ?? row.key.tenant ?? "", series: (row.series ?? []) as Series }));
       const pending = await askPending(this.client, whole, this.query(view, days), signal);
       this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series, restated: whole.meta.restated, through: whole.meta.data_through ?? null, pending };
     } catch (error) {
@@ -146,10 +143,10 @@ export class CostPage {
   }
 
   /** Returns the chart's layers and days, or null while they are not those of the page. */
-  layers(name: (id: string) => string): { layers: Layer[]; days: string[]; of: Charted } | null {
+  layers(): { layers: Layer[]; days: string[]; of: Charted } | null {
     if (!this.charted) return null;
     const { top, total, days } = this.charted;
     const all = each(days);
-    return { layers: layersOf(top.map((row) => ({ ...row, name: name(row.id) })), total, all), days: all, of: this.charted };
+    return { layers: layersOf(top, total, all), days: all, of: this.charted };
   }
 }

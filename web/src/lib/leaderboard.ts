@@ -1,8 +1,9 @@
 // The rows and columns of the leaderboard, made from what the API answers.
 
-import type { CostRow, Costs, Tenant } from "./api.ts";
+import type { CostRow, Costs } from "./api.ts";
 import { ratio, sign } from "./decimal.ts";
 import * as format from "./format.ts";
+import { groupBy } from "./group.ts";
 import { type MetricTotal, type SnapshotRow, inOrder, isBytes, label, total } from "./metrics.ts";
 import { plus } from "./days.ts";
 import type { SortColumn } from "./sort.ts";
@@ -46,39 +47,30 @@ const NOTHING: MetricTotal = { value: null, average: null, peak: null, flawed: 0
 export function rowsOf(
   costs: Costs | null,
   estimate: Costs | null,
-  tenants: ReadonlyMap<string, Tenant>,
   snapshots: readonly SnapshotRow[] | null,
   from: string,
 ): Row[] {
-  const costRows = new Map((costs?.rows ?? []).map((row) => [row.key.tenant ?? "", row]));
-  const usage = new Map((estimate?.rows ?? []).map((row) => [row.key.tenant ?? "", row.usage ?? {}]));
-  const measured = byTenant(snapshots ?? []);
-  const ids = new Set([...costRows.keys(), ...usage.keys(), ...measured.keys()]);
+  const [costRows, estimated] = [byKey(costs), byKey(estimate)];
+  const measured = groupBy(snapshots ?? [], ({ tenant }) => tenant);
+  const ids = new Set([...costRows.keys(), ...estimated.keys(), ...measured.keys()]);
   const metrics = metricsOf(estimate, snapshots);
   return [...ids].map((id) => {
     const rows = measured.get(id);
-    const used = usage.get(id) ?? {};
+    const used = estimated.get(id)?.usage ?? {};
     const totals = metrics.map((metric): [string, MetricTotal] => [
       metric,
       rows ? total(rows, metric, from, (day, days) => plus(day, -days)) : { ...NOTHING, value: used[metric] ?? null },
     ]);
-    return { ...named(id, tenants.get(id)), ...costsOf(costRows.get(id)), metrics: Object.fromEntries(totals) };
+    return { ...named(id, costRows.get(id) ?? estimated.get(id)), ...costsOf(costRows.get(id)), metrics: Object.fromEntries(totals) };
   });
 }
 
-function byTenant(rows: readonly SnapshotRow[]): Map<string, SnapshotRow[]> {
-  const found = new Map<string, SnapshotRow[]>();
-  for (const row of rows) {
-    const group = found.get(row.tenant);
-    if (group) group.push(row);
-    else found.set(row.tenant, [row]);
-  }
-  return found;
-}
+const byKey = (costs: Costs | null) => new Map((costs?.rows ?? []).map((row) => [row.key.tenant ?? "", row]));
 
-function named(id: string, tenant: Tenant | undefined): Pick<Row, "id" | "name" | "slug" | "isReserved"> {
+/** Names come with the rows of costs; one without cost and usage has its id. */
+function named(id: string, row: CostRow | undefined): Pick<Row, "id" | "name" | "slug" | "isReserved"> {
   const reserved = RESERVED[id];
-  return { id, name: reserved ?? tenant?.name ?? id, slug: tenant?.slug ?? id, isReserved: reserved !== undefined };
+  return { id, name: reserved ?? row?.name ?? id, slug: row?.slug ?? id, isReserved: reserved !== undefined };
 }
 
 function costsOf(row: CostRow | undefined): Pick<Row, "cost" | "share" | "previous" | "change"> {

@@ -32,4 +32,9 @@ function rate(each: number, many: string): string {
   return `${value < 10 ? Math.round(value * 10) / 10 : Math.round(value)} ${many}/${per}`;
 }
 
+/** Returns for how long it has gone on. */
+export function elapsed(begun: number, now: number): string {
+  return time(Math.max(0, Math.round((now - begun) / 1000)));
+}
+
 const time = (seconds: number) => (seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`);

@@ -110,9 +110,11 @@ export function clusterPage(name: string): string {
   return `clusters/${encodeURIComponent(name)}`;
 }
 
-/** Returns an address of ours with the state of the ledger that it is to show; without one, as it is. */
-export function atState(path: string, asOf: string | undefined): string {
-  return asOf === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}asof=${encodeURIComponent(asOf)}`;
+/** Returns an address of ours with the state of the ledger that it is to show and what is filtered; without both, as it is. */
+export function atState(path: string, asOf: string | undefined, filter = ""): string {
+  const query = [asOf === undefined ? "" : `asof=${encodeURIComponent(asOf)}`, filter === "" ? "" : `f=${encodeURIComponent(filter).replaceAll("%3A", ":")}`];
+  const text = query.filter(Boolean).join("&");
+  return text === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${text}`;
 }
 
 const capital = (word: string) => word.slice(0, 1).toLocaleUpperCase() + word.slice(1);

@@ -27,6 +27,9 @@ export class PageRange {
   /** The state of the ledger that is asked for: a day, a time, or a posting; now if it is none. */
   readonly asOf: string | undefined = $derived(router.query.get("asof") || undefined);
 
+  /** Terms of the API's `filter` that stand in the address. */
+  readonly filter: string = $derived((router.query.get("f") ?? "").trim());
+
   /** What a question about posted cost of these days is asked with. */
   readonly query: Days & { as_of: string | undefined } = $derived.by(() => ({ ...this.days, as_of: this.asOf }));
 
@@ -36,8 +39,8 @@ export class PageRange {
     this.ends = ends;
   }
 
-  /** Returns an address of ours that shows the same state of the ledger. */
-  at = (path: string): string => atState(path, this.asOf);
+  /** Returns an address of ours that shows the same state of the ledger, and only what is filtered here. */
+  at = (path: string): string => atState(path, this.asOf, this.filter);
 
   set = (value: string): void => {
     router.set({ r: value === this.fallback ? null : value });

@@ -1,6 +1,7 @@
 // Who is signed in. The token stays in this tab and is forgotten with it; no cookie, so nothing is sent by itself.
 
 import { ApiError, Client, type Settings } from "./api.ts";
+import { forget } from "./draft.ts";
 
 const KEY = "apportion.token";
 
@@ -52,6 +53,7 @@ class Session {
 
   close(ended = false): void {
     sessionStorage.removeItem(KEY);
+    forget(sessionStorage, ended);
     this.client = null;
     this.settings = null;
     this.ended = ended;

@@ -85,7 +85,7 @@ export class Fixture {
   }
 
   costs(query) {
-    const { from, to, view = "posted", group_by: by = "tenant", granularity, compare, limit = "100" } = query;
+    const { from, to, view = "posted", group_by: by = "tenant", granularity, compare, names, limit = "100" } = query;
     const last = view === "posted" && to >= this.today ? plus(this.today, -1) : to;
     const length = at(to) - at(from) + 1;
     const only = /tenant:"?([\w-]+)"?/.exec(query.filter ?? "")?.[1] ?? null;
@@ -96,6 +96,7 @@ export class Fixture {
     const rows = (this.isEmpty ? [] : groups).map(([key, indexes]) => {
       const cost = sumOf(indexes, from, last);
       const row = { key: { [by]: key }, cost: text(cost), pending: "0.00", share: total > 0n ? text(((cost * 1_000_000n) / total) * 1_000_000_000_000n).padEnd(8, "0") : null };
+      if (names === "true" && by === "tenant") Object.assign(row, { name: this.tenants[indexes[0]].name, slug: this.tenants[indexes[0]].slug });
       if (compare) {
         const before = sumOf(indexes, plus(from, -length), plus(from, -1));
         Object.assign(row, { previous: text(before), change: text(cost - before) });
@@ -189,7 +190,6 @@ export class Fixture {
     const refusal = { code: "platform_admin_required", title: "Platform admin required", status: 403, detail: "only a platform admin may do this", request_id: "req-1" };
     const foreign = this.role !== "platform_admin" && this.own === null;
     if (path === "/settings") return json(this.settings());
-    if (path === "/tenants") return json({ rows: this.tenants.slice(Number(query.cursor ?? 0), Number(query.cursor ?? 0) + 1000), next_cursor: Number(query.cursor ?? 0) + 1000 < this.tenants.length ? String(Number(query.cursor ?? 0) + 1000) : null });
     if (foreign) return json(refusal, 403);
     if (path === "/costs") return json(this.costs(query));
     if (path === "/snapshots") return json(this.snapshots(query));

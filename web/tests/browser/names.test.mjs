@@ -58,8 +58,8 @@ class Disguise {
   }
 
   #back(text) {
-    // A filter drops the quotes of a name.
-    for (const [name, other] of this.#names) for (const form of [other, other.replaceAll('"', "")]) text = text.replaceAll(form, name);
+    // A filter has a backslash before the quotes and stars of a name.
+    for (const [name, other] of this.#names) for (const form of [other, other.replace(/[\\"*]/g, "\\$&")]) text = text.replaceAll(form, name);
     return text;
   }
 

@@ -198,7 +198,7 @@ test("a tenant's sentence, rank and share have a place while they are on their w
   let state = "held";
   let release;
   const held = new Promise((resolve) => (release = resolve));
-  const before = (page) => page.route(/\/api\/v1\/costs(\/changes)?\?(?=.*(compare=prev|limit=10000))(?!.*granularity)(?!.*filter)/, async (route) => {
+  const before = (page) => page.route(/\/api\/v1\/costs(\/changes)?\?(?=.*(compare=prev|[?&]key=))(?!.*granularity)(?!.*filter)/, async (route) => {
     if (state === "held") await held;
     if (state === "failed") return route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify({ type: "internal", code: "internal", title: "Internal error", status: 500, detail: "on purpose", request_id: "req-1" }) });
     if (!route.request().url().includes("/changes")) return route.fallback();

@@ -1,17 +1,18 @@
 import { expect, test } from "vitest";
-import type { Costs, Tenant } from "../../src/lib/api.ts";
+import type { Costs } from "../../src/lib/api.ts";
 import { layersOf, line, ticks } from "../../src/lib/chart.ts";
 import { type Row, cellOf, columnsOf, linksOf, matching, rowsOf } from "../../src/lib/leaderboard.ts";
 
 const costs = (rows: object[]): Costs => ({ rows } as unknown as Costs);
-const tenants = new Map([["acme", { id: "acme", name: "Acme", slug: "acme-inc" } as Tenant]]);
+const acme = { name: "Acme", slug: "acme-inc" };
 
 test("a row is a workspace with what it cost and used, also when only one of the two is known", () => {
-  const estimate = costs([{ key: { tenant: "acme" }, cost: "5.00", share: "1.000000", usage: { api_call_count_24h: "7" } }]);
-  const posted = costs([{ key: { tenant: "acme" }, cost: "4.00", share: "0.8" }, { key: { tenant: "__unattributed__" }, cost: "1.00", share: "0.2" }]);
-  const rows = rowsOf(posted, estimate, tenants, null, "2026-11-01");
+  const estimate = costs([{ key: { tenant: "acme" }, ...acme, cost: "5.00", share: "1.000000", usage: { api_call_count_24h: "7" } }]);
+  const posted = costs([{ key: { tenant: "acme" }, ...acme, cost: "4.00", share: "0.8" }, { key: { tenant: "__unattributed__" }, cost: "1.00", share: "0.2" }]);
+  const rows = rowsOf(posted, estimate, null, "2026-11-01");
   expect(rows.map(({ name, cost, isReserved }) => [name, cost, isReserved])).toEqual([["Acme", "4.00", false], ["Unattributed", "1.00", true]]);
   expect(rows[0]?.metrics.api_call_count_24h?.value).toBe("7");
+  expect(rowsOf(costs([]), estimate, null, "2026-11-01")[0]).toMatchObject({ name: "Acme", slug: "acme-inc", cost: null });
 });
 
 test("share of the total is the last column", () => {
@@ -37,7 +38,7 @@ test("a cell of what is not known shows a dash and copies nothing", () => {
 });
 
 test("a search looks at name, id and slug, every word of it", () => {
-  const rows = rowsOf(costs([{ key: { tenant: "acme" } }, { key: { tenant: "globex" } }]), null, tenants, null, "2026-11-01");
+  const rows = rowsOf(costs([{ key: { tenant: "acme" }, ...acme }, { key: { tenant: "globex" } }]), null, null, "2026-11-01");
   expect(matching(rows, "ACME inc").map(({ id }) => id)).toEqual(["acme"]);
   expect(matching(rows, " ").length).toBe(2);
 });

@@ -33,6 +33,8 @@ test("no two pages have the same key, and a menu shows a role only what it may s
 test("an address keeps the state of the ledger that it is to show", () => {
   expect([undefined, "2026-11-20", "posting:3"].map((state) => atState("tenants/acme", state))).toEqual(["tenants/acme", "tenants/acme?asof=2026-11-20", "tenants/acme?asof=posting%3A3"]);
   expect(atState("ledger?t=entries", "2026-11-20")).toBe("ledger?t=entries&asof=2026-11-20");
+  expect(atState("overhead", undefined, "cluster:x -pool:\"a b\"")).toBe("overhead?f=cluster:x%20-pool:%22a%20b%22");
+  expect(atState("overhead", "2026-11-20", "cluster:x")).toBe("overhead?asof=2026-11-20&f=cluster:x");
 });
 
 test("numbers of JSON keep every digit, and texts stay as they are", () => {

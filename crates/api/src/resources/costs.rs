@@ -5,15 +5,16 @@ use crate::app::App;
 use crate::convert::{day, factor, money, part, quantity, share};
 use crate::list::ListAsked;
 use crate::problem::ApiError;
-use crate::query::QueryPairs;
+use crate::query::{QueryPairs, flag};
 use axum::extract::State;
 use axum::response::Response;
-use domain::DayRange;
+use domain::{DayRange, TenantScope};
 use engine::periods::SourcePeriod;
 use engine::query::{Conservation, CostMeta, CostQuery, CostRow, CostTable, CostTotals, Coverage, RestatedDay, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use storage::catalog::fact_on;
 use utoipa::{IntoParams, ToSchema};
 
 /// The query parameters of `/costs`.
@@ -47,6 +48,10 @@ pub struct CostParams {
     pub round: Option<String>,
     /// `posting:12`, a day or an instant: the ledger as it was known then.
     pub as_of: Option<String>,
+    /// Only the row with this value of the one grouped key, with its `rank`; shares and totals stay those of all rows.
+    pub key: Option<String>,
+    /// `true` adds `name` and `slug` of today to rows of tenants.
+    pub names: Option<bool>,
     /// `cost`, `key`, `direct`, `amortized`, `pending`, `previous`, `change`; `-` before it for descending.
     pub sort: Option<String>,
     /// Rows of a page, 1 to 10000.
@@ -55,12 +60,27 @@ pub struct CostParams {
     pub cursor: Option<String>,
 }
 
+/// A place among all rows by cost, those of reserved consumers apart.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RankBody {
+    /// From 1, the largest cost; rows of equal cost by key.
+    pub place: usize,
+    /// How many rows there are.
+    pub of: usize,
+}
+
 /// The cost of one group.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CostRowBody {
     /// Value of each grouped key; of a reserved consumer its word.
     #[schema(value_type = std::collections::HashMap<String, String>)]
     pub key: Map<String, Value>,
+    /// The tenant's name of today, with `names=true`; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The tenant's short name of today, with `names=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
     /// The cost.
     pub cost: String,
     /// Of tier direct; absent when tier or status is grouped.
@@ -74,6 +94,9 @@ pub struct CostRowBody {
     pub pending: Option<String>,
     /// Part of the total, six decimals; null when the total is not positive.
     pub share: Option<String>,
+    /// Its place, with `key`; absent for tenants and reserved consumers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<RankBody>,
     /// Cost of the range before, with `compare=prev`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
@@ -272,15 +295,53 @@ pub async fn list_costs(
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let query = CostQuery::parse(&query.0, &app.cost_limits())?;
-    let table = app.engine.costs(reader.scope_in(query.view)?, &query).await?;
-    let body = to_api_costs(table);
+    let (names, pairs): (Vec<_>, Vec<_>) = query.0.into_iter().partition(|(name, _)| name == "names");
+    let names = flag(&mut QueryPairs(names).params()?, "names")?;
+    let query = CostQuery::parse(&pairs, &app.cost_limits())?;
+    let scope = reader.scope_in(query.view)?;
+    let mut body = to_api_costs(app.engine.costs(scope, &query).await?);
+    if names {
+        app.name_tenants(scope, &mut body.rows).await?;
+    }
     if asked.is_csv() {
         let (columns, rows) = flat(&body, &query)?;
         return asked.answer(&serde_json::json!({ "rows": rows }), || columns, body.next_cursor.as_deref());
     }
     asked.answer(&body, Vec::new, body.next_cursor.as_deref())
 }
+
+impl App {
+    /// Gives rows of tenants the names that these have today.
+    async fn name_tenants(&self, scope: &TenantScope, rows: &mut [CostRowBody]) -> Result<(), ApiError> {
+        let tenant_of = |row: &CostRowBody| row.key.get("tenant").and_then(Value::as_str).map(str::to_owned);
+        let ids: BTreeSet<String> = rows.iter().filter_map(tenant_of).collect();
+        let names = self.tenant_names(scope, ids.iter().map(String::as_str)).await?;
+        for row in rows {
+            if let Some(known) = tenant_of(row).and_then(|tenant| names.get(&tenant)) {
+                (row.name, row.slug) = known.clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns name and slug of these tenants today; those that nobody knows are left out.
+    pub(crate) async fn tenant_names<'a>(
+        &self,
+        scope: &TenantScope,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, TenantNames>, ApiError> {
+        let today = self.today().to_string();
+        let known = self.catalog().facts_of_tenants(scope, &ids.collect::<Vec<_>>()).await?;
+        let named = known.into_iter().filter_map(|(tenant, facts)| {
+            let fact = fact_on(&facts, &today).or(facts.last())?;
+            Some((tenant, (fact.name.clone(), fact.slug.clone())))
+        });
+        Ok(named.collect())
+    }
+}
+
+/// Name and slug of a tenant.
+pub(crate) type TenantNames = (Option<String>, Option<String>);
 
 fn to_api_costs(table: CostTable) -> CostsBody {
     let meta = to_api_meta(table.meta, table.totals.reserved.is_some());
@@ -296,6 +357,9 @@ fn to_api_row(row: CostRow) -> CostRowBody {
     let parts = row.parts;
     CostRowBody {
         key: row.key.into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
+        name: None,
+        slug: None,
+        rank: row.rank.map(|rank| RankBody { place: rank.place, of: rank.of }),
         cost: money(row.cost),
         direct: parts.map(|parts| money(parts.direct)),
         amortized: parts.map(|parts| money(parts.amortized)),

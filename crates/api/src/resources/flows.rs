@@ -9,7 +9,8 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::State;
 use axum::response::Response;
-use engine::query::{FlowLink, FlowNode, Flows, FlowsQuery};
+use domain::TenantScope;
+use engine::query::{FlowColumn, FlowLink, FlowNode, Flows, FlowsQuery};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -29,6 +30,9 @@ pub struct FlowsParams {
     pub as_of: Option<String>,
     /// Only what was booked in this currency.
     pub currency: Option<String>,
+    /// Terms as in `/costs`, of keys that are columns of an entry: not plan, parent and labels. Then nothing is told of
+    /// providers: what they bill goes into whole pools.
+    pub filter: Option<String>,
     /// How many providers, pools and tenants are shown by name, 1 to 100; default 14. The rest of each is `__other__`.
     pub top: Option<u32>,
 }
@@ -41,6 +45,9 @@ pub struct FlowNodeBody {
     /// Its name; of a reserved consumer its word. `__other__` is all beyond the largest, `__several__` the cost of pools
     /// whose rule names no single provider, `__difference__` what a pool's entries hold and its pool days do not explain.
     pub id: String,
+    /// Of a tenant: its name of today, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What flows through it.
     pub amount: String,
     /// How many it stands for; 1 but for `__other__`.
@@ -90,7 +97,13 @@ pub async fn show_flows(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let query = FlowsQuery::parse(&query.0, &app.list_limits())?;
-    let body = to_api_flows(&app, app.engine.flows_all_tenants(&query).await?);
+    let mut body = to_api_flows(&app, app.engine.flows_all_tenants(&query).await?);
+    let is_tenant = |node: &FlowNodeBody| node.column == FlowColumn::Tenant.as_str();
+    let ids: Vec<String> = body.nodes.iter().filter(|node| is_tenant(node)).map(|node| node.id.clone()).collect();
+    let names = app.tenant_names(&TenantScope::All, ids.iter().map(String::as_str)).await?;
+    for node in body.nodes.iter_mut().filter(|node| is_tenant(node)) {
+        node.name = names.get(&node.id).and_then(|(name, _)| name.clone());
+    }
     if asked.is_csv() {
         return asked.answer(&serde_json::json!({ "rows": body.links }), columns_of::<FlowLinkBody>, None);
     }
@@ -112,7 +125,8 @@ fn to_api_flows(app: &App, flows: Flows) -> FlowsBody {
 }
 
 fn to_api_node(node: FlowNode) -> FlowNodeBody {
-    FlowNodeBody { column: node.column.as_str().to_owned(), id: node.id, amount: money(node.amount), count: node.count }
+    let column = node.column.as_str().to_owned();
+    FlowNodeBody { column, id: node.id, name: None, amount: money(node.amount), count: node.count }
 }
 
 fn to_api_link(link: FlowLink) -> FlowLinkBody {

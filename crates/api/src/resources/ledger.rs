@@ -47,6 +47,14 @@ pub struct LedgerParams {
     pub cursor: Option<String>,
 }
 
+/// Which entries, beside that.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EntryParams {
+    /// Terms as in `/costs`, of keys that are columns of an entry: not plan, parent and labels.
+    pub filter: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -126,7 +134,8 @@ pub struct EntriesBody {
 }
 
 /// Returns entries of the ledger as they are.
-#[utoipa::path(get, path = "/api/v1/ledger/entries", tag = "ledger", params(LedgerParams), responses((status = 200, body = EntriesBody)))]
+#[utoipa::path(get, path = "/api/v1/ledger/entries", tag = "ledger", params(LedgerParams, EntryParams),
+    responses((status = 200, body = EntriesBody)))]
 pub async fn list_entries(
     _reader: AdminReader,
     State(app): State<App>,

@@ -10,7 +10,7 @@ use crate::convert::{day, instant, money};
 use crate::idempotency::{digest_of, key_of};
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
-use crate::query::{Id, QueryPairs};
+use crate::query::{Id, PageAsked, QueryPairs};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -28,6 +28,10 @@ const REASON_CHARS_MAX: usize = 2000;
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PeriodParams {
+    /// Only this month, `YYYY-MM`.
+    pub month: Option<String>,
+    /// `false` leaves `obstacles` and `notes` of every month empty: they take longer than all else.
+    pub checklist: Option<bool>,
     /// Rows of a page, 1 to 1000.
     pub limit: Option<u32>,
     /// Where the page begins.
@@ -101,7 +105,7 @@ pub struct BillingMonthBody {
     pub evidence: Vec<EvidenceBody>,
     /// Whether the month has ended and it is its turn to be closed.
     pub is_next: bool,
-    /// What stands against closing it now; empty unless `is_next`.
+    /// What stands against closing it now; empty unless `is_next`, and with `checklist=false`.
     pub obstacles: Vec<ObstacleBody>,
     /// What should be known before it is closed.
     pub notes: Vec<ObstacleBody>,
@@ -165,8 +169,14 @@ pub async fn list_periods(
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let page = query.page(&app.list_limits())?;
-    let months = app.engine.list_periods_all_tenants().await?;
+    let mut params = query.params()?;
+    let page = PageAsked::take(&mut params, &app.list_limits())?;
+    let only: Option<Month> = params.parsed("month")?;
+    let checklist = params.word("checklist", &[("true", true), ("false", false)])?;
+    params.finish()?;
+    let is_wanted = |month: Month| only.is_none_or(|only| only == month);
+    let mut months = app.engine.list_periods_all_tenants(|month| checklist && is_wanted(month)).await?;
+    months.retain(|row| is_wanted(row.month));
     Page::of_all(months, &page, PERIODS, to_api_period)?.answer(&asked)
 }
 

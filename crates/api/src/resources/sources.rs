@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use collectors::providers::{CollectAsked, CollectReport, PeriodReport};
 use collectors::snapshots::senders;
-use collectors::sources::{Asked, QueryReport, RefreshReport, Rejection, SourceError, SourceStatus};
+use collectors::sources::{Asked, QueryReport, RefreshProgress, RefreshReport, Rejection, SourceError, SourceStatus};
 use collectors::workspaces::{RunState, SnapshotRun, WorkspacesError};
 use domain::Instant;
 use serde::Serialize;
@@ -42,6 +42,8 @@ pub struct SourceBody {
     /// How the last refresh ended: `succeeded`, `failed` or `cancelled`; `running` while it is under way. Null if there was
     /// none, and of sources that measure workspaces or send snapshots.
     pub refresh: Option<String>,
+    /// How far the refresh is that is under way; null if none is, or while that is not known.
+    pub refresh_progress: Option<RefreshProgressBody>,
     /// When a pull began last.
     pub last_started_at: Option<String>,
     /// How often it is read, in seconds.
@@ -57,6 +59,19 @@ pub struct SourceBody {
     pub skipped_values: u64,
     /// Of the last pull that succeeded.
     pub warnings: Vec<String>,
+}
+
+/// How far a refresh is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RefreshProgressBody {
+    /// What is read.
+    pub done: u64,
+    /// What will be, as far as that is known.
+    pub total: u64,
+    /// What is counted: `hour`s of metrics, `day`s of billing periods, or `billing_period`s that come as files.
+    pub unit: String,
+    /// When the refresh began.
+    pub started_at: String,
 }
 
 /// What a source is read for.
@@ -319,6 +334,12 @@ fn to_api_source(status: &SourceStatus) -> SourceBody {
         through: at(status.through),
         progress: status.progress.clone(),
         refresh: status.refresh.map(|state| state.as_str().to_owned()),
+        refresh_progress: status.refresh_progress.map(|RefreshProgress { begun_at, counted }| RefreshProgressBody {
+            done: counted.done,
+            total: counted.total,
+            unit: counted.unit.as_str().to_owned(),
+            started_at: instant(begun_at.micros()),
+        }),
         last_started_at: at(status.last_started_at),
         every_seconds: status.every_seconds,
         settle_seconds: status.settle_seconds,

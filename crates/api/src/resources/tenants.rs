@@ -1,6 +1,5 @@
 //! Who is charged. What is known about a tenant is dated and never overwritten.
 
-use super::ledger::PageParams;
 use super::tenant_facts::{ChangeDays, new_aliases, new_facts};
 use crate::access::{AdminReader, PlatformAdmin};
 use crate::app::App;
@@ -8,17 +7,17 @@ use crate::body::Json;
 use crate::convert::instant;
 use crate::list::{ListAsked, Page, json};
 use crate::problem::ApiError;
-use crate::query::{Id, QueryPairs};
+use crate::query::{Id, PageAsked, QueryPairs};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::{Day, TenantId, TenantScope};
 use engine::EngineError;
-use engine::query::cursor;
+use engine::query::{cursor, entries::LIST_ROWS_MAX};
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use storage::catalog::{ALWAYS, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow, aliases_on, fact_on};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 const TENANTS: &str = "tenants";
 const TEXT_BYTES_MAX: usize = 200;
@@ -158,25 +157,78 @@ pub struct TenantFactBody {
     pub entered_by: String,
 }
 
+/// Which tenants.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TenantParams {
+    /// Words that id, name, slug, plan, cost centre, aliases and owners together must contain, whatever their case.
+    pub search: Option<String>,
+    /// Rows of a page, 1 to 1000.
+    pub limit: Option<u32>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
 /// Returns tenants by id, with what is known about them today.
-#[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants", params(PageParams), responses((status = 200, body = Page<TenantBody>)))]
+#[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants", params(TenantParams), responses((status = 200, body = Page<TenantBody>)))]
 pub async fn list_tenants(
     reader: AdminReader,
     State(app): State<App>,
     query: QueryPairs,
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
-    let page = query.page(&app.list_limits())?;
-    let after: Option<String> = page.cursor.as_ref().map(|text| cursor::decode(TENANTS, text)).transpose()?;
-    let tenants = app.catalog().list_tenants(&reader.scope, after.as_deref(), page.limit + 1).await?;
-    let aliases = app.catalog().tenant_aliases_all_tenants(i64::MAX).await?;
-    let today = app.today().to_string();
-    let mut found = Vec::new();
-    for tenant in tenants {
-        let facts = app.catalog().facts_of_tenant(&reader.scope, &tenant.id, i64::MAX).await?;
-        found.push(to_api_tenant(&tenant, &facts, &aliases, &today));
-    }
+    let mut params = query.params()?;
+    let page = PageAsked::take(&mut params, &app.list_limits())?;
+    let words = params.text("search").unwrap_or_default().to_lowercase();
+    params.finish()?;
+    let after = page.cursor.as_ref().map(|text| cursor::decode(TENANTS, text)).transpose()?;
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let found = app.find_tenants(&reader.scope, after, &words, page.limit + 1).await?;
     Page::cut(found, page.limit, |tenant| cursor::encode(TENANTS, &tenant.id), TenantBody::clone).answer(&asked)
+}
+
+impl App {
+    /// Returns the first so many tenants after an id that contain the words.
+    async fn find_tenants(
+        &self,
+        scope: &TenantScope,
+        mut after: Option<String>,
+        words: &[&str],
+        rows_max: usize,
+    ) -> Result<Vec<TenantBody>, ApiError> {
+        let aliases = self.catalog().tenant_aliases_all_tenants(i64::MAX).await?;
+        let today = self.today().to_string();
+        // A search looks at as many at once as a page may have, whatever it finds.
+        let at_once = if words.is_empty() { rows_max } else { LIST_ROWS_MAX };
+        let mut found = Vec::new();
+        while found.len() < rows_max {
+            let tenants = self.catalog().list_tenants(scope, after.as_deref(), at_once).await?;
+            let ids: Vec<&str> = tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+            let facts = self.catalog().facts_of_tenants(scope, &ids).await?;
+            let known = tenants.iter().map(|tenant| {
+                let facts = facts.get(&tenant.id).map_or(&[][..], Vec::as_slice);
+                to_api_tenant(tenant, facts, &aliases, &today)
+            });
+            found.extend(known.filter(|tenant| contains(tenant, words)));
+            after = tenants.last().map(|tenant| tenant.id.clone());
+            if tenants.len() < at_once {
+                break;
+            }
+        }
+        found.truncate(rows_max);
+        Ok(found)
+    }
+}
+
+/// Whether what is known of a tenant contains all of the words, which are in small letters.
+fn contains(tenant: &TenantBody, words: &[&str]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
+    let texts = [&tenant.name, &tenant.slug, &tenant.plan, &tenant.cost_center].into_iter().flatten();
+    let texts = texts.chain([&tenant.id]).chain(&tenant.aliases).chain(&tenant.owners);
+    let text = texts.map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
+    words.iter().all(|word| text.contains(word))
 }
 
 /// Returns a tenant and its history.

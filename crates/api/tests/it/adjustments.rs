@@ -265,4 +265,17 @@ async fn flows_follow_what_was_moved_by_hand_and_add_up_to_the_cost() {
     let csv = app.csv("GET", "/flows?range=30d&as_of=posting:1").await.expect(200);
     assert_eq!(csv.text.lines().count(), 1 + links.len());
     app.get("/flows?view=current_rates").await.expect_problem(400, "invalid_parameter");
+
+    app.put("/tenants/acme", &json!({ "name": "Acme Inc" })).await.expect(200);
+    let narrowed = app.get("/flows?range=30d&filter=tenant:acme").await.expect(200).json();
+    let link = json!({ "column": "pool", "from": "shared-west-us", "to": "acme", "amount": "37.50" });
+    assert_eq!((&narrowed["total"], &narrowed["links"]), (&json!("37.50"), &json!([link])));
+    let nodes = json!([
+        { "column": "pool", "id": "shared-west-us", "amount": "37.50", "count": 1 },
+        { "column": "tenant", "id": "acme", "name": "Acme Inc", "amount": "37.50", "count": 1 },
+    ]);
+    assert_eq!(narrowed["nodes"], nodes, "nothing is told of providers");
+    app.get("/flows?filter=plan:pro").await.expect_problem(400, "invalid_parameter");
+    let entries = app.get("/ledger/entries?filter=tenant:acme%20basis:adjustment").await.expect(200).json();
+    assert_eq!(entries["rows"].as_array().unwrap().len(), 1);
 }

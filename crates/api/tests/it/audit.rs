@@ -355,10 +355,15 @@ async fn a_refresh_under_way_is_told_to_end_wherever_it_is_carried_out() {
         created_at: app.clock.now().micros(),
         finished_at: None,
         error: None,
+        progress: String::new(),
     };
     catalog.insert_refresh(&refresh, 3_600_000_000).await.unwrap();
     let told = app.post("/sources/east/refresh/cancel", &json!({})).await.expect(202).json();
     assert_eq!((&told["name"], &told["refresh"]), (&json!("east"), &json!("running")));
+    assert_eq!(told["refresh_progress"], Value::Null, "nobody said how far it is");
+    catalog.note_refresh("refresh-elsewhere", r#"{"done":3,"total":36,"unit":"hour"}"#).await.unwrap();
+    let progress = json!({ "done": 3, "total": 36, "unit": "hour", "started_at": app.clock.now().to_string() });
+    assert_eq!(of_source().await["refresh_progress"], progress);
     let asked_by = catalog.run_cancelled_by("refresh-elsewhere").await.unwrap();
     let newest = log(&app).await.swap_remove(0);
     assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("source.cancel"), asked_by.as_deref()));

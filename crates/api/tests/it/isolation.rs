@@ -24,6 +24,7 @@ fn questions() -> Vec<String> {
         "/cost-attribution/tenant/acme/breakdown",
         "/cost-attribution/tenant/acme/breakdown?cluster=shared-west-us",
         "/cost-attribution/tenant/acme/trend",
+        "/costs?key=acme",
         "/costs/changes",
         "/costs/changes?tenant=acme&range=2026-11-18",
         "/costs/changes?range=2026-11-17&compare=2026-11-18",
@@ -49,6 +50,7 @@ fn questions() -> Vec<String> {
             "&round=minor",
             "&filter=memo:true",
             "&filter=-tenant:x*",
+            "&names=true",
         ] {
             paths.push(format!("/costs?group_by={group}{more}"));
         }

@@ -42,6 +42,54 @@ async fn pages_follow_each_other_by_cursor_and_link() {
 }
 
 #[tokio::test]
+async fn tenants_are_found_by_what_is_known_of_them_page_by_page() {
+    let app = with_tenants(&["a", "b", "c", "d", "e"]).await;
+    app.put("/tenants/b", &json!({ "owners": ["Kim"], "aliases": ["old-b"] })).await.expect(200);
+    app.put("/tenants/d", &json!({ "name": "Kimberly", "plan": "free" })).await.expect(200);
+    let ids = async |search: &str| {
+        let body = app.get(&format!("/tenants?{search}")).await.expect(200).json();
+        let ids: Vec<String> = body["rows"].as_array().unwrap().iter().map(|row| row["id"].to_string()).collect();
+        (ids.join(" "), body["next_cursor"].clone())
+    };
+    assert_eq!(ids("search=KIM").await, (r#""b" "d""#.to_owned(), Value::Null));
+    assert_eq!(ids("search=kim%20free").await.0, r#""d""#);
+    assert_eq!(ids("search=OLD-").await.0, r#""b""#);
+    assert_eq!(ids("search=nobody").await, (String::new(), Value::Null));
+    let (first, next) = ids("search=-x&limit=3").await;
+    assert_eq!(first, r#""a" "b" "c""#);
+    let rest = ids(&format!("search=-x&limit=3&cursor={}", next.as_str().unwrap())).await;
+    assert_eq!(rest, (r#""e""#.to_owned(), Value::Null), "the plan of d is another one");
+}
+
+#[tokio::test]
+async fn rows_of_cost_have_names_and_a_rank_when_they_are_asked_for() {
+    let app = TestApp::start().await;
+    app.given_policy(POLICY).await;
+    app.given_bill("aws", &[("shared-west-us", "2026-11-18", "100.00")]).await;
+    let used = |tenant, hours| ("shared-west-us", tenant, "2026-11-18", "cpu_core_hours", hours);
+    app.given_usage(&[used("acme", "10"), used("globex", "30")]).await;
+    app.given_run("2026-11-18", "2026-11-18").await;
+    app.put("/tenants/acme", &json!({ "name": "Acme Inc", "slug": "acme-inc" })).await.expect(200);
+    let rows = async |question: &str| app.get(&format!("/costs?{question}")).await.expect(200).json()["rows"].clone();
+    let named = rows("names=true").await;
+    assert_eq!(
+        (&named[1]["name"], &named[1]["slug"], &named[0]["name"]),
+        (&json!("Acme Inc"), &json!("acme-inc"), &Value::Null)
+    );
+    assert_eq!(rows("").await[1]["name"], Value::Null);
+    assert_eq!(rows("group_by=pool&names=true").await[0]["name"], Value::Null);
+    let acme = rows("key=acme&limit=1").await;
+    assert_eq!((&acme[0]["rank"], &acme[0]["share"]), (&json!({ "place": 2, "of": 2 }), &json!("0.250000")));
+    assert_eq!(acme.as_array().unwrap().len(), 1);
+    let own = app.token("tenant_viewer", &["acme"]).await;
+    let own = app.get_as(&own, "/costs?key=acme&names=true").await.expect(200).json()["rows"][0].clone();
+    assert_eq!((&own["rank"], &own["name"], &own["share"]), (&Value::Null, &json!("Acme Inc"), &json!("1.000000")));
+    app.get("/costs?names=yes").await.expect_problem(400, "invalid_parameter");
+    app.get("/costs?names=true&names=true").await.expect_problem(400, "invalid_parameter");
+    app.get("/costs?key=acme&group_by=tenant,pool").await.expect_problem(400, "invalid_parameter");
+}
+
+#[tokio::test]
 async fn lists_beside_totals_and_lists_of_one_file_have_pages_too() {
     let app = TestApp::start().await;
     app.given_policy(POLICY).await;

@@ -68,6 +68,12 @@ async fn what_stands_against_a_close_is_listed_and_force_needs_a_reason() {
     let codes: Vec<&str> =
         refused["errors"].as_array().unwrap().iter().map(|error| error["code"].as_str().unwrap()).collect();
     assert_eq!(codes, ["days_due"]);
+    let listed = async |asked: &str| app.get(&format!("/periods{asked}")).await.expect(200).json()["rows"].clone();
+    let (one, quick) = (listed("?month=2026-10").await, listed("?checklist=false").await);
+    assert_eq!((&one[0]["obstacles"][0]["code"], &one[1]), (&json!("days_due"), &Value::Null));
+    assert_eq!((&quick[1]["month"], &quick[1]["is_next"]), (&json!("2026-10"), &json!(true)));
+    assert_eq!((&quick[1]["obstacles"], &quick[1]["notes"]), (&json!([]), &json!([])));
+    app.get("/periods?month=x").await.expect_problem(400, "invalid_parameter");
     app.given_run("2026-10-01", "2026-10-31").await;
     let refused = app.post("/periods/2026-10/close", &json!({})).await.expect_problem(409, "period_not_closable");
     assert_eq!(refused["errors"][0]["code"], "unattributed", "{refused}");

@@ -11,7 +11,7 @@ use super::staged::{Staged, Staging};
 use super::state::{self, Cursor};
 use super::{Credentials, Entry, Progress, ProviderSource, Providers, ProvidersContext, usage};
 use crate::cancel::Cancel;
-use crate::sources::{SourceError, Taken, UsagePoint};
+use crate::sources::{ProgressUnit, SourceError, Taken, Told, UsagePoint};
 use domain::{Day, DayRange, Instant, Zone};
 use std::sync::Arc;
 use storage::catalog::{ProviderUsageRow, SourcePeriodRow, SourceRow};
@@ -31,7 +31,7 @@ pub(super) async fn collect(
     providers: &Providers,
     entry: &Entry,
     asked: &CollectAsked,
-    cancel: &Cancel,
+    (cancel, told): (&Cancel, &Told<'_>),
     report: &mut CollectReport,
 ) -> Result<(), SourceError> {
     let (context, source) = (&providers.0.context, &entry.source);
@@ -39,7 +39,7 @@ pub(super) async fn collect(
     check_from(asked, begun)?;
     let found = context.catalog.source(&source.name).await?;
     let (cursor, last_success) = (Cursor::of(found.as_ref()), last_success(&found));
-    let run = Run { context, entry, asked, cursor, last_success, cancel };
+    let run = Run { context, entry, asked, cursor, last_success, cancel, told };
     let not_collected = |stopped: Stopped| match stopped {
         Stopped::Failed(error) => SourceError::Collect { source_name: source.name.clone(), error },
         Stopped::Cancelled => SourceError::cancelled(&source.name, cancel),
@@ -123,6 +123,7 @@ struct Run<'a> {
     cursor: Cursor,
     last_success: Option<Instant>,
     cancel: &'a Cancel,
+    told: &'a Told<'a>,
 }
 
 impl Run<'_> {
@@ -166,6 +167,7 @@ impl Run<'_> {
                 settle: source.settle,
                 say: &say,
                 cancel: self.cancel,
+                told: self.told,
             };
             return exports::collect(&work, report).await;
         }
@@ -173,9 +175,12 @@ impl Run<'_> {
         let fetch = Fetch::new(spec, options, credentials.clone(), Arc::clone(&self.context.clock))?;
         let now = self.context.clock.now();
         let periods = self.cancel.unless(self.periods(&fetch, now)).await.ok_or(Stopped::Cancelled)??;
+        let mut days = Days { total: periods.iter().map(days_of).sum(), before: 0 };
         for period in &periods {
             progress.say(format!("collecting {}", period.name()));
-            match self.one(&fetch, period, report).await {
+            let done = self.one(&fetch, period, days, report).await;
+            days.before += days_of(period);
+            match done {
                 Ok(()) => self.warn_of_others(providers, report).await?,
                 // What the provider has forgotten stays as it was when it was known.
                 Err(Stopped::Failed(CollectError { cause: Cause::NotFound, detail, .. }))
@@ -234,10 +239,16 @@ impl Run<'_> {
 
     /// Collects one billing period; what it says is complete and valid before any of it is stored, and what begins to be
     /// stored is stored as a whole.
-    async fn one(&self, fetch: &Fetch, period: &BillingPeriod, report: &mut CollectReport) -> Result<(), Stopped> {
+    async fn one(
+        &self,
+        fetch: &Fetch,
+        period: &BillingPeriod,
+        days: Days,
+        report: &mut CollectReport,
+    ) -> Result<(), Stopped> {
         let source = &self.entry.source;
         let spec = source.collector.spec();
-        let gathered = self.cancel.unless(self.timed(self.gather(fetch, period))).await;
+        let gathered = self.cancel.unless(self.timed(self.gather(fetch, period, days))).await;
         let mut staged = gathered.ok_or(Stopped::Cancelled)??;
         if !self.asked.confirm {
             self.check_not_gone(&staged).await?;
@@ -273,7 +284,7 @@ impl Run<'_> {
     }
 
     /// Reads a billing period to its end. What was read waits on disk, so that an account may be larger than memory.
-    async fn gather(&self, fetch: &Fetch, period: &BillingPeriod) -> Result<Staged, CollectError> {
+    async fn gather(&self, fetch: &Fetch, period: &BillingPeriod, days: Days) -> Result<Staged, CollectError> {
         let source = &self.entry.source;
         let known_usage = match source.collector.looks_back() {
             true => usage::from_rows(&self.known(period.days()).await?),
@@ -282,6 +293,8 @@ impl Run<'_> {
         let mut task = Task { period: period.clone(), from: period.days().from(), known_usage };
         let mut staging = Staging::new(self.context, &source.name, source.collector.spec(), period)?;
         loop {
+            let read = task.from.epoch_days() - period.days().from().epoch_days();
+            self.told.reached(days.before + u64::from(read.unsigned_abs()), days.total, ProgressUnit::Day).await;
             let collected = source.collector.collect(fetch, &task).await?;
             match staging.add(collected, task.from, self.context.clock.now()).await? {
                 Some(next) => task.from = next,
@@ -388,6 +401,17 @@ impl Run<'_> {
         let late = |_| CollectError::new(Cause::Timeout, format!("the collection took longer than {total:?}"));
         tokio::time::timeout(total, work).await.map_err(late)?
     }
+}
+
+/// Days of all billing periods of a collection, and of those that were read.
+#[derive(Clone, Copy)]
+struct Days {
+    total: u64,
+    before: u64,
+}
+
+fn days_of(period: &BillingPeriod) -> u64 {
+    u64::from(period.days().len().unsigned_abs())
 }
 
 fn final_at(end: Instant, final_after_days: i32) -> Instant {

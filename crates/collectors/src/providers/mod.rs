@@ -77,7 +77,7 @@ pub use report::{CollectAsked, CollectReport, PeriodReport};
 
 use crate::cancel::Cancel;
 use crate::limits::ImportLimits;
-use crate::sources::{SourceError, SourceStatus, UnderWay, UsageSink, last_of};
+use crate::sources::{SourceError, SourceStatus, Told, UnderWay, UsageSink, last_of};
 use domain::{Clock, Instant, Zone};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -221,8 +221,8 @@ impl Providers {
     async fn status_of(&self, entry: &Entry, now: Instant) -> Result<SourceStatus, CatalogError> {
         let (catalog, source) = (&self.0.context.catalog, &entry.source);
         let row = catalog.source(&source.name).await?;
-        let refresh = last_of(catalog, &source.name).await?;
-        Ok(SourceStatus { refresh, ..state::status_of(source, row.as_ref(), entry.progress(), now) })
+        let (refresh, refresh_progress) = last_of(catalog, &source.name).await?;
+        Ok(SourceStatus { refresh, refresh_progress, ..state::status_of(source, row.as_ref(), entry.progress(), now) })
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, SourceError> {
@@ -251,23 +251,24 @@ impl Providers {
         let entry = self.entry(&report.name)?;
         if asked.dry_run {
             // It stores nothing, so nobody has to know of it.
-            return self.in_turn(entry, asked, &Cancel::default(), report).await;
+            return self.in_turn(entry, asked, (&Cancel::default(), &Told::NOBODY), report).await;
         }
         let context = &self.0.context;
         let under_way = UnderWay::begin(&context.catalog, &*context.clock, &entry.source.name).await?;
-        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel(), report)).await
+        let how = (under_way.cancel(), &under_way.told());
+        under_way.carry_out(self.in_turn(entry, asked, how, report)).await
     }
 
     async fn in_turn(
         &self,
         entry: &Entry,
         asked: &CollectAsked,
-        cancel: &Cancel,
+        (cancel, told): (&Cancel, &Told<'_>),
         report: &mut CollectReport,
     ) -> Result<(), SourceError> {
         let turn = cancel.unless(entry.turn.lock()).await;
         let _turn = turn.ok_or_else(|| SourceError::cancelled(&entry.source.name, cancel))?;
-        collect::collect(self, entry, asked, cancel, report).await
+        collect::collect(self, entry, asked, (cancel, told), report).await
     }
 
     /// Asks for every collection from a source that is under way to end, in whichever process, and returns how the source

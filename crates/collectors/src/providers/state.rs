@@ -132,6 +132,7 @@ pub(super) fn status_of(
         through: cursor.through.map(Instant::from_micros),
         progress,
         refresh: None,
+        refresh_progress: None,
         notes: Notes { warnings: cursor.warnings, ..Notes::default() },
     }
 }

@@ -77,6 +77,7 @@ fn status_of(row: &SourceRow, zone: &Zone, now: Instant) -> SourceStatus {
         through: sent_of(row).through.map(|day| zone.start_of(day)),
         progress: None,
         refresh: None,
+        refresh_progress: None,
         notes: Notes::default(),
     }
 }

@@ -24,7 +24,8 @@ pub use refresh::{Asked, QueryReport, RefreshReport};
 pub use sink::{Rejection, Taken, UsagePoint, UsageSink};
 pub(crate) use status::{ERROR_LETTERS_MAX, micros};
 pub use status::{Notes, SourceState, SourceStatus};
-pub(crate) use under_way::{UnderWay, last_of};
+pub use under_way::{Counted, ProgressUnit, RefreshProgress};
+pub(crate) use under_way::{Told, UnderWay, last_of};
 
 use crate::cancel::Cancel;
 use crate::prometheus::PrometheusSource;
@@ -108,8 +109,8 @@ impl Sources {
 
     async fn status_of(&self, source: &Source, now: Instant) -> Result<SourceStatus, SourceError> {
         let row = self.catalog.source(&source.name).await?;
-        let refresh = last_of(&self.catalog, &source.name).await?;
-        Ok(SourceStatus { refresh, ..status::status_of(source, row.as_ref(), now) })
+        let (refresh, refresh_progress) = last_of(&self.catalog, &source.name).await?;
+        Ok(SourceStatus { refresh, refresh_progress, ..status::status_of(source, row.as_ref(), now) })
     }
 
     /// Asks for every refresh of a source that is under way to end, in whichever process, and returns how the source fared
@@ -156,24 +157,25 @@ impl Sources {
         let entry = self.entry(&report.name)?;
         if asked.dry_run {
             // It stores nothing, so nobody has to know of it.
-            return self.in_turn(entry, asked, &Cancel::default(), report).await;
+            return self.in_turn(entry, asked, (&Cancel::default(), &Told::NOBODY), report).await;
         }
         let under_way = UnderWay::begin(&self.catalog, &*self.clock, &entry.source.name).await?;
-        under_way.carry_out(self.in_turn(entry, asked, under_way.cancel(), report)).await
+        let how = (under_way.cancel(), &under_way.told());
+        under_way.carry_out(self.in_turn(entry, asked, how, report)).await
     }
 
     async fn in_turn(
         &self,
         entry: &Entry,
         asked: &Asked,
-        cancel: &Cancel,
+        (cancel, told): (&Cancel, &Told<'_>),
         report: &mut RefreshReport,
     ) -> Result<(), SourceError> {
         let name = &entry.source.name;
         let turn = cancel.unless(entry.turn.lock()).await;
         let _turn = turn.ok_or_else(|| SourceError::cancelled(name, cancel))?;
         let begun = self.clock.now();
-        let done = refresh::refresh(self, &entry.source, asked, cancel, report).await;
+        let done = refresh::refresh(self, &entry.source, asked, (cancel, told), report).await;
         let cause = done.as_ref().err().map(SourceError::cause);
         // What was asked for wrongly is no reading, and neither is a dry run.
         if !asked.dry_run && cause != Some(None) {

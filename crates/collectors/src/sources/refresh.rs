@@ -1,6 +1,7 @@
 use super::error::SourceError;
 use super::sink::Taken;
 use super::status::{self, micros};
+use super::under_way::{ProgressUnit, Told};
 use super::{Source, Sources};
 use crate::cancel::Cancel;
 use crate::prometheus::{HourSpan, POINTS_MAX, UsageQuery, hour_of};
@@ -79,7 +80,7 @@ pub(super) async fn refresh(
     sources: &Sources,
     source: &Source,
     asked: &Asked,
-    cancel: &Cancel,
+    (cancel, told): (&Cancel, &Told<'_>),
     report: &mut RefreshReport,
 ) -> Result<(), SourceError> {
     let now = sources.clock.now();
@@ -102,7 +103,7 @@ pub(super) async fn refresh(
     report.hours = span.map(|span| (span.start(), span.end()));
     let mut row = status::begun(source, found, now);
     sources.catalog.put_source(&row).await?;
-    match pull_all(sources, source, span, &mut row, report, cancel).await {
+    match pull_all(sources, source, span, &mut row, report, (cancel, told)).await {
         Ok(()) => status::succeeded(&mut row, report, sources.clock.now()),
         // It says nothing of the source; how far it was read is noted already.
         Err(error @ SourceError::Cancelled { .. }) => return Err(error),
@@ -154,9 +155,13 @@ async fn pull_all(
     span: Option<HourSpan>,
     row: &mut SourceRow,
     report: &mut RefreshReport,
-    cancel: &Cancel,
+    (cancel, told): (&Cancel, &Told<'_>),
 ) -> Result<(), SourceError> {
+    let hours = span.map_or(0, |span| span.hours().unsigned_abs());
+    let mut read = 0;
     for piece in span.into_iter().flat_map(|span| span.pieces(source.chunk_hours)) {
+        told.reached(read, hours, ProgressUnit::Hour).await;
+        read += piece.hours().unsigned_abs();
         let before = report.clone();
         pull(sources, source, piece, report, cancel).await?;
         status::advance(row, piece.end(), report, &before);

@@ -1,6 +1,7 @@
 use super::Source;
 use super::error::SourceError;
 use super::refresh::RefreshReport;
+use super::under_way::RefreshProgress;
 use crate::workspaces::RunState;
 use domain::Instant;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub struct SourceStatus {
     pub progress: Option<String>,
     /// How the last refresh ended, or that it is under way; none of sources that are not refreshed one by one.
     pub refresh: Option<RunState>,
+    /// How far the refresh is that is under way.
+    pub refresh_progress: Option<RefreshProgress>,
     /// What all pulls counted and the last one warned of.
     pub notes: Notes,
 }
@@ -158,6 +161,7 @@ pub(super) fn status_of(source: &Source, row: Option<&SourceRow>, now: Instant) 
         through: cursor.through.map(Instant::from_micros),
         progress: None,
         refresh: None,
+        refresh_progress: None,
         notes: cursor.notes,
     }
 }

@@ -1,15 +1,77 @@
-//! A refresh under way: others see it and may ask for its end.
+//! A refresh under way: others see it, how far it is, and may ask for its end.
 
 use super::{ERROR_LETTERS_MAX, SourceError, micros};
 use crate::cancel::{Cancel, asked_by};
 use crate::workspaces::RunState;
-use domain::Clock;
+use domain::{Clock, Instant};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::catalog::{Catalog, CatalogError, LEASE_HELD, LEASE_TOLD_EVERY, RefreshRow};
 
 static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// What the progress of a refresh counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressUnit {
+    /// Hours of metrics.
+    Hour,
+    /// Days of billing periods.
+    Day,
+    /// Files of whole billing periods.
+    BillingPeriod,
+}
+
+impl ProgressUnit {
+    /// Returns the unit's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::BillingPeriod => "billing_period",
+        }
+    }
+}
+
+/// How far a refresh is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshProgress {
+    /// When it began.
+    pub begun_at: Instant,
+    /// What is read, and what will be.
+    pub counted: Counted,
+}
+
+/// What is counted of a refresh, as the catalog keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// What is read.
+    pub done: u64,
+    /// What will be, as far as that is known.
+    pub total: u64,
+    /// What is counted.
+    pub unit: ProgressUnit,
+}
+
+/// Told how far a refresh is.
+pub(crate) struct Told<'a>(Option<(&'a Catalog, &'a str)>);
+
+impl Told<'_> {
+    /// Nobody is told.
+    pub const NOBODY: Self = Self(None);
+
+    /// Notes how far it is, for whoever asks in whichever process.
+    pub async fn reached(&self, done: u64, total: u64, unit: ProgressUnit) {
+        let Some((catalog, id)) = self.0 else { return };
+        let text = serde_json::to_string(&Counted { done, total, unit }).expect("counts are plain JSON");
+        if let Err(error) = catalog.note_refresh(id, &text).await {
+            tracing::warn!(refresh.id = id, ?error, "how far refresh {id} is cannot be noted");
+        }
+    }
+}
 
 /// A refresh that this process carries out.
 pub(crate) struct UnderWay<'a> {
@@ -35,6 +97,7 @@ impl<'a> UnderWay<'a> {
             created_at: now,
             finished_at: None,
             error: None,
+            progress: String::new(),
         };
         catalog.insert_refresh(&row, micros(LEASE_HELD)).await?;
         Ok(Self { catalog, clock, row, cancel: Cancel::default() })
@@ -43,6 +106,11 @@ impl<'a> UnderWay<'a> {
     /// Returns what tells the work to end.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    /// Returns what is told how far the work is.
+    pub fn told(&self) -> Told<'_> {
+        Told(Some((self.catalog, &self.row.id)))
     }
 
     /// Does the work, says meanwhile that it is under way, and notes how it ended.
@@ -89,11 +157,18 @@ impl<'a> UnderWay<'a> {
     }
 }
 
-/// Returns how the last refresh of a source ended, or that it is under way; nothing if there was none.
+/// Returns how the last refresh of a source ended, or that it is under way and how far it is, as far as that is known;
+/// nothing if there was none.
 ///
 /// # Errors
 /// If the catalog fails.
-pub(crate) async fn last_of(catalog: &Catalog, source: &str) -> Result<Option<RunState>, CatalogError> {
-    let row = catalog.last_refresh(source).await?;
-    Ok(row.and_then(|row| RunState::of_word(&row.status)))
+pub(crate) async fn last_of(
+    catalog: &Catalog,
+    source: &str,
+) -> Result<(Option<RunState>, Option<RefreshProgress>), CatalogError> {
+    let Some(row) = catalog.last_refresh(source).await? else { return Ok((None, None)) };
+    let state = RunState::of_word(&row.status);
+    let counted = (state == Some(RunState::Running)).then(|| serde_json::from_str(&row.progress).ok()).flatten();
+    let begun_at = Instant::from_micros(row.created_at);
+    Ok((state, counted.map(|counted| RefreshProgress { begun_at, counted })))
 }

@@ -91,6 +91,7 @@ fn status_of(
         through: last.date.and_then(|date| date.parse().ok()).map(start_of),
         progress: None,
         refresh: None,
+        refresh_progress: None,
         notes: Notes { rejected: last.failed, warnings: last.warnings, ..Notes::default() },
     }
 }

@@ -64,16 +64,20 @@ pub struct PeriodRow {
     pub sources: Vec<SourcePeriod>,
     /// Whether it is the month's turn to be closed, and the month has ended.
     pub is_next: bool,
-    /// What stands against closing it, and what should be known; empty unless `is_next`.
+    /// What stands against closing it, and what should be known; empty unless `is_next`, and unless it was to be checked.
     pub checklist: Checklist,
 }
 
 impl Engine {
-    /// Returns the billing months from the first with entries to the current one, newest first.
+    /// Returns the billing months from the first with entries to the current one, newest first. What stands against closing
+    /// the one whose turn it is takes longer than all else, so it is looked for only if that month is to be checked.
     ///
     /// # Errors
     /// When a store fails.
-    pub async fn list_periods_all_tenants(&self) -> Result<Vec<PeriodRow>, EngineError> {
+    pub async fn list_periods_all_tenants(
+        &self,
+        is_checked: impl Fn(Month) -> bool,
+    ) -> Result<Vec<PeriodRow>, EngineError> {
         let pinned = self.lake.pin().await?;
         let periods = self.periods_in(pinned.table(Table::Ledger)).await?;
         let next = self.next_to_close(&pinned, periods);
@@ -95,7 +99,7 @@ impl Engine {
                 pending_corrections: noted.iter().filter(|one| one.day.month() == month).cloned().collect(),
                 sources: sources.iter().filter(|one| one.month == month).cloned().collect(),
                 is_next,
-                checklist: match is_next {
+                checklist: match is_next && is_checked(month) {
                     true => self.checklist(&pinned, month).await?,
                     false => Checklist::default(),
                 },

@@ -131,6 +131,8 @@ pub struct CostQuery {
     pub round_minor: bool,
     /// Which state of the ledger; the newest when none is named.
     pub as_of: Option<AsOf>,
+    /// Only the row with this value of the one grouped key, with its rank; shares and totals stay those of all rows.
+    pub key: Option<String>,
     /// Order of rows.
     pub sort: Sort,
     /// Rows of a page.
@@ -155,6 +157,7 @@ impl CostQuery {
             currency: None,
             round_minor: false,
             as_of: None,
+            key: None,
             sort: Sort { key: SortKey::Cost, descending: true },
             limit: COST_ROWS_DEFAULT,
             cursor: None,
@@ -188,6 +191,7 @@ impl CostQuery {
             currency: params.parsed("currency")?,
             round_minor: params.word("round", &[("none", false), ("minor", true)])?,
             as_of: params.parsed("as_of")?,
+            key: params.text("key"),
             sort: sort(params.text("sort"))?,
             limit: params.limit(limits)?,
             cursor: params.text("cursor"),
@@ -201,6 +205,9 @@ impl CostQuery {
         if self.view == View::CurrentRates && self.as_of.is_some() {
             let detail = "`as_of` asks the ledger; current rates have no earlier state, use view=posted";
             return Err(EngineError::parameter("as_of", detail));
+        }
+        if self.key.is_some() && self.group_by.len() != 1 {
+            return Err(EngineError::parameter("key", "`key` names a value of the one key that rows are grouped by"));
         }
         let needs_previous = matches!(self.sort.key, SortKey::Previous | SortKey::Change);
         if needs_previous && !self.compare_prev {
@@ -301,6 +308,7 @@ mod tests {
         assert!(refused(&[("clock", "wall")]).contains("charged, billed"));
         assert!(refused(&[("currency", "usd")]).contains("currency code"));
         assert!(refused(&[("limit", "10001")]).contains("10000"));
+        assert!(refused(&[("key", "acme"), ("group_by", "tenant,pool")]).contains("the one key"));
         assert!(refused(&[("groupby", "tenant")]).contains("did you mean `group_by`"));
     }
 

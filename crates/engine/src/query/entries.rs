@@ -1,6 +1,7 @@
 //! Entries as they are, in the order in which they were posted.
 
 use super::as_of::AsOf;
+use super::filter::Filter;
 use super::params::{Params, QueryLimits};
 use super::select::{self, all_of};
 use super::{Page, cursor};
@@ -29,6 +30,8 @@ pub struct EntryFilter {
     pub tenant: Option<String>,
     /// Only those of this posting.
     pub posting: Option<i64>,
+    /// Only those that fit.
+    pub filter: Filter,
     /// Which state of the ledger; the newest when none is named.
     pub as_of: Option<AsOf>,
     /// Rows of a page.
@@ -54,6 +57,7 @@ impl EntryFilter {
             pool: None,
             tenant: None,
             posting: None,
+            filter: Filter::default(),
             as_of: None,
             limit: LIST_ROWS_DEFAULT,
             cursor: None,
@@ -66,7 +70,10 @@ impl EntryFilter {
     /// [`EngineError::InvalidParameter`] for an unknown parameter or a value that is none.
     pub fn parse<K: AsRef<str>, V: AsRef<str>>(given: &[(K, V)], limits: &QueryLimits) -> Result<Self, EngineError> {
         let mut params = Params::new(given)?;
+        let wanted = Filter::parse(&params.text("filter").unwrap_or_default())?;
+        select::check_columns(&wanted)?;
         let filter = Self {
+            filter: wanted,
             range: days(&mut params, limits)?,
             pool: params.text("pool"),
             tenant: params.text("tenant"),
@@ -91,6 +98,7 @@ impl EntryFilter {
         ]
         .into_iter()
         .flatten()
+        .chain(self.filter.terms.iter().filter_map(select::condition))
         .collect()
     }
 
@@ -118,6 +126,7 @@ impl Engine {
     /// For a cursor of another list, a tenant named outside the scope, or when a store fails.
     pub async fn ledger_entries(&self, scope: &TenantScope, filter: &EntryFilter) -> Result<Page<Entry>, EngineError> {
         check_tenant(scope, filter.tenant.as_deref())?;
+        select::check_named_tenants(scope, &filter.filter)?;
         let question = filter.question(scope);
         let place: Option<Place> = filter.cursor.as_ref().map(|text| cursor::decode(&question, text)).transpose()?;
         let head = match place {
@@ -155,6 +164,7 @@ impl Engine {
         filter: &EntryFilter,
     ) -> Result<BoxStream<'static, Result<Vec<Entry>, EngineError>>, EngineError> {
         check_tenant(scope, filter.tenant.as_deref())?;
+        select::check_named_tenants(scope, &filter.filter)?;
         let head = self.head(filter.as_of.as_ref()).await?.number();
         let frame = self.entries_frame(all_of(filter.conditions(scope, head))).await?;
         let scope = scope.clone();

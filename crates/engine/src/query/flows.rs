@@ -2,6 +2,7 @@
 
 use super::as_of::{AsOf, Head};
 use super::columns::rows;
+use super::filter::Filter;
 use super::params::{Params, QueryLimits};
 use super::pool_days;
 use super::select::{self, all_of};
@@ -36,6 +37,8 @@ pub struct FlowsQuery {
     pub as_of: Option<AsOf>,
     /// Only what was booked in this currency; otherwise everything in the reporting currency.
     pub currency: Option<Currency>,
+    /// Which entries count. With a filter nothing is told of providers: what went into a pool is nobody's part of it yet.
+    pub filter: Filter,
     /// How many of each column are shown by name.
     pub top: usize,
 }
@@ -50,6 +53,8 @@ impl FlowsQuery {
         let range = params.range_or_default(limits)?;
         params.word("view", &[("posted", true)])?;
         let (as_of, currency) = (params.parsed("as_of")?, params.parsed("currency")?);
+        let filter = Filter::parse(&params.text("filter").unwrap_or_default())?;
+        select::check_columns(&filter)?;
         let top = params.text("top");
         params.finish()?;
         let refuse = || EngineError::parameter("top", format!("`top` is a number from 1 to {FLOWS_TOP_MAX}"));
@@ -57,7 +62,7 @@ impl FlowsQuery {
             text.parse::<usize>().ok().filter(|top| (1..=FLOWS_TOP_MAX).contains(top)).ok_or_else(refuse)
         };
         let top = top.map(number).transpose()?.unwrap_or(FLOWS_TOP_DEFAULT);
-        Ok(Self { range, as_of, currency, top })
+        Ok(Self { range, as_of, currency, filter, top })
     }
 }
 
@@ -148,9 +153,11 @@ impl Engine {
     pub async fn flows_all_tenants(&self, query: &FlowsQuery) -> Result<Flows, EngineError> {
         let head = self.head(query.as_of.as_ref()).await?;
         let session = self.session_now().await?;
-        let into_pools = self.amounts_into_pools(&session, &head, query).await?;
         let out_of_pools = out_of_pools(&session, &head, query).await?;
-        let into_pools = balanced(into_pools, &out_of_pools);
+        let into_pools = match query.filter.terms.is_empty() {
+            true => balanced(self.amounts_into_pools(&session, &head, query).await?, &out_of_pools),
+            false => Amounts::new(),
+        };
         let total: i128 = out_of_pools.values().sum();
         let providers = Shown::new(FlowColumn::Provider, sums(&into_pools, |(from, _)| from), query.top);
         // A pool of which everything was taken back has nothing on one of its sides.
@@ -204,11 +211,12 @@ async fn out_of_pools(session: &SessionContext, head: &Head, query: &FlowsQuery)
     let money = Expr::IsNotTrue(Box::new(ident("memo")));
     let charged = select::charged_in(query.range);
     let conditions = [select::of_cost(), select::up_to_posting(head.number()), charged, money];
+    let terms = query.filter.terms.iter().filter_map(select::condition);
     let consumer = vec![ident("pool"), ident("tenant"), select::reserved_word().alias("word")];
     let batches = session
         .table(Table::Ledger.name())
         .await?
-        .filter(all_of(conditions.into_iter().chain(booked_in)))?
+        .filter(all_of(conditions.into_iter().chain(booked_in).chain(terms)))?
         .aggregate(consumer, vec![sum(ident(column_of(query))).alias("total")])?
         .collect()
         .await?;

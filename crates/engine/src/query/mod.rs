@@ -93,7 +93,7 @@ pub use changes::{ChangeTerm, CostChanges, CostChangesQuery, PoolChange};
 pub use clusters::{ClusterAttribution, ClusterComparison, ClusterTenant, CostBreakdown, TenantBreakdown, TrendPoint};
 pub use cost_lines::CostLineFilter;
 pub use cost_query::{Clock, CostQuery, Granularity, Measure, Sort, SortKey, View};
-pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, ReservedTotals};
+pub use costs::{Conservation, CostMeta, CostRow, CostTable, CostTotals, CurrentRates, Rank, ReservedTotals};
 pub use coverage::Coverage;
 pub use current::export::{UsageCsv, UsageDay, UsageExport};
 pub use current::simulate::{RateSimulation, SimulatedRow, SimulationQuery};

@@ -108,6 +108,15 @@ pub(crate) fn condition(term: &Term) -> Option<Expr> {
     Some(if term.negated { Expr::Not(Box::new(fits)) } else { fits })
 }
 
+/// Refuses a filter with a term that no column of an entry answers.
+pub(crate) fn check_columns(filter: &Filter) -> Result<(), EngineError> {
+    let looked_up = filter.terms.iter().find(|term| value(&term.key).is_none());
+    looked_up.map_or(Ok(()), |term| {
+        let detail = format!("`{}` is no column of an entry; filter /costs by it", term.key);
+        Err(EngineError::parameter("filter", detail))
+    })
+}
+
 fn like_pattern(glob: &Glob) -> String {
     let escape = |part: &String| part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     glob.parts().iter().map(escape).collect::<Vec<_>>().join("%")

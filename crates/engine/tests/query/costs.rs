@@ -42,6 +42,32 @@ async fn small_store() -> Store {
 }
 
 #[tokio::test]
+async fn one_row_has_its_place_among_all_and_leaves_shares_and_totals_as_they_are() {
+    let store = small_store().await;
+    let november = days("2026-11-01", "2026-11-30");
+    let of = async |scope: &TenantScope, params: &[(&str, &str)]| {
+        let table = store.costs(scope, november, params).await.unwrap();
+        let rank = |row: &engine::query::CostRow| row.rank.map(|rank| (rank.place, rank.of));
+        let rows: Vec<_> = table.rows.iter().map(|row| (row.share, rank(row))).collect();
+        (printed(&table), rows, table.totals.cost / domain::money::ATOMS_PER_UNIT, table.next_cursor)
+    };
+    let printed = |text: &str| vec![text.to_owned()];
+    let globex = of(&ALL, &[("key", "globex"), ("sort", "key"), ("limit", "1")]).await;
+    assert_eq!(globex, (printed("globex 20.00"), vec![(Some(200_000), Some((2, 2)))], 100, None));
+    let idle = of(&ALL, &[("key", IDLE)]).await;
+    assert_eq!(idle, (printed("__idle__ 5.00"), vec![(Some(50_000), None)], 100, None), "nobody's cost has no place");
+    let own = of(&only("acme"), &[("key", "acme")]).await;
+    assert_eq!(
+        own,
+        (printed("acme 40.00"), vec![(Some(1_000_000), None)], 40, None),
+        "a tenant does not learn of others"
+    );
+    assert_eq!(of(&ALL, &[("key", "nobody")]).await, (vec![], vec![], 100, None));
+    let pools = of(&ALL, &[("key", "west"), ("group_by", "pool"), ("filter", "-tenant:globex")]).await;
+    assert_eq!(pools, (printed("west 45.00"), vec![(Some(562_500), Some((1, 2)))], 80, None));
+}
+
+#[tokio::test]
 async fn rows_are_what_each_group_cost_and_say_how_sure_they_are() {
     let store = small_store().await;
     let november = days("2026-11-01", "2026-11-30");

@@ -67,10 +67,16 @@ async fn entries_are_narrowed_and_a_tenant_sees_own_ones_without_totals() {
     assert_eq!(count(&[("tenant", "globex"), ("posting", "2")]).await, 1);
     assert_eq!(count(&[("charge_date", "2026-11-02")]).await, 2);
     assert_eq!(count(&[("tenant", "nobody")]).await, 0);
+    assert_eq!(count(&[("filter", "pool:west -tenant:__idle__")]).await, 2);
+    assert_eq!(count(&[("filter", "tenant:g*"), ("posting", "1")]).await, 1);
     assert!(EntryFilter::parse(&[("pol", "west")], &limits).is_err());
+    let looked_up = EntryFilter::parse(&[("filter", "plan:pro")], &limits).unwrap_err().to_string();
+    assert!(looked_up.contains("`plan` is no column of an entry"), "{looked_up}");
     let own = store.engine.ledger_entries(&only("acme"), &EntryFilter::all()).await.unwrap().rows;
     assert!(own.iter().all(|entry| entry.tenant.as_deref() == Some("acme") && entry.weight.is_none()));
     let foreign = EntryFilter { tenant: Some("globex".to_owned()), ..EntryFilter::all() };
+    assert!(store.engine.ledger_entries(&only("acme"), &foreign).await.is_err());
+    let foreign = EntryFilter::parse(&[("filter", "tenant:globex")], &limits).unwrap();
     assert!(store.engine.ledger_entries(&only("acme"), &foreign).await.is_err());
 }
 

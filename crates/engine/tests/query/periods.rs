@@ -175,7 +175,7 @@ async fn small_differences_of_a_closed_month_are_noted_and_swept_and_large_ones_
     assert_eq!(named, [("2026-10-05".to_owned(), "shared"), ("2026-10-06".to_owned(), "shared")]);
     let net: i128 = noted[0].consumers.iter().map(|one| one.amount_reporting).sum();
     assert_eq!((net, store.engine.due_days().await.unwrap().due.len()), (0, 0));
-    let listed = store.engine.list_periods_all_tenants().await.unwrap();
+    let listed = store.engine.list_periods_all_tenants(|_| true).await.unwrap();
     let row = listed.iter().find(|row| row.month == month("2026-10")).unwrap();
     assert_eq!((row.state, row.pending_corrections.len(), row.closes), (PeriodState::Closed, 2, 1));
 
@@ -289,7 +289,7 @@ async fn everything_that_stands_against_a_close_is_told_and_can_be_overruled_wit
     assert!(matches!(store.engine.close_period(&silent).await, Err(EngineError::InvalidParameter { .. })));
     let closed = store.engine.close_period(&forced("2026-10")).await.unwrap();
     assert_eq!(closed.forced.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["unattributed"]);
-    let listed = store.engine.list_periods_all_tenants().await.unwrap();
+    let listed = store.engine.list_periods_all_tenants(|_| true).await.unwrap();
     let changed = listed.iter().find(|row| row.month == month("2026-10")).unwrap().changed.clone().unwrap();
     assert_eq!((changed.reason.as_deref(), changed.forced), (Some("agreed with the auditor"), closed.forced));
 }
@@ -298,7 +298,7 @@ async fn everything_that_stands_against_a_close_is_told_and_can_be_overruled_wit
 async fn what_was_entered_of_days_that_no_run_takes_by_itself_is_noted_before_their_month_is_closed() {
     let store = october().await;
     let notes = async || -> Vec<(String, String)> {
-        let months = store.engine.list_periods_all_tenants().await.unwrap();
+        let months = store.engine.list_periods_all_tenants(|_| true).await.unwrap();
         let row = months.into_iter().find(|row| row.is_next).unwrap();
         row.checklist.notes.into_iter().map(|note| (note.code, note.about)).collect()
     };
@@ -399,7 +399,7 @@ async fn l_a_quarter_of_restatements_closes_and_reopens_keeps_every_closed_month
     for step in 0..60 {
         match random.below(6) {
             0 | 1 => {
-                let next = store.engine.list_periods_all_tenants().await.unwrap().into_iter().find(|row| row.is_next);
+                let next = store.engine.list_periods_all_tenants(|_| true).await.unwrap().into_iter().find(|row| row.is_next);
                 let Some(row) = next else { continue };
                 store.engine.close_period(&forced(&row.month.to_string())).await.unwrap();
                 closed.insert(row.month, cost(&store, &row.month.to_string(), "billed", &[]).await);

@@ -19,6 +19,9 @@ pub struct RefreshRow {
     pub finished_at: Option<i64>,
     /// Why it failed, or who cancelled it.
     pub error: Option<String>,
+    /// How far it is, in words of whoever carries it out; empty while that is not known.
+    #[sqlx(rename = "body")]
+    pub progress: String,
 }
 
 impl Catalog {
@@ -63,6 +66,21 @@ impl Catalog {
         let now = self.now_in(&mut tx).await?;
         enter(&mut tx, refresh).await?;
         take_lease(&mut tx, &lease_of(&refresh.id), &refresh.id, now, micros).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Notes how far a refresh is; of one that was forgotten meanwhile nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_refresh(&self, id: &str, progress: &str) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE jobs SET body = $2 WHERE id = $1 AND kind = 'refresh'")
+            .bind(id)
+            .bind(progress)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -125,7 +143,8 @@ impl Catalog {
         let now = self.now().await?;
         // In one statement: a refresh ends by giving up its lease, too.
         let found: Option<Looked> = sqlx::query_as(
-            "SELECT jobs.id, jobs.target, jobs.status, jobs.run_after, jobs.finished_at, jobs.error, leases.expires_at \
+            "SELECT jobs.id, jobs.target, jobs.status, jobs.run_after, jobs.finished_at, jobs.error, jobs.body, \
+             leases.expires_at \
              FROM jobs LEFT JOIN leases ON leases.name = 'refresh/' || jobs.id \
              WHERE jobs.kind = 'refresh' AND jobs.target = $1 \
              ORDER BY CASE WHEN jobs.status = 'running' AND leases.expires_at > $2 THEN 0 ELSE 1 END, \
@@ -158,7 +177,7 @@ struct Looked {
 async fn enter(tx: &mut Transaction<'static, Any>, refresh: &RefreshRow) -> Result<bool, CatalogError> {
     let done = sqlx::query(
         "INSERT INTO jobs (id, kind, target, status, run_after, attempts, started_at, finished_at, error, body) \
-         VALUES ($1, 'refresh', $2, $3, $4, 1, $4, $5, $6, '') ON CONFLICT (id) DO NOTHING",
+         VALUES ($1, 'refresh', $2, $3, $4, 1, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING",
     )
     .bind(&refresh.id)
     .bind(&refresh.source)
@@ -166,6 +185,7 @@ async fn enter(tx: &mut Transaction<'static, Any>, refresh: &RefreshRow) -> Resu
     .bind(refresh.created_at)
     .bind(refresh.finished_at)
     .bind(&refresh.error)
+    .bind(&refresh.progress)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)

@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{TenantScope, tenant::TenantBook};
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AssertSqlSafe, Transaction};
 
 use super::{
     Catalog, CatalogError, NewTenantAlias, NewTenantFact, TenantAliasRow, TenantFactRow, TenantRow,
@@ -9,6 +9,9 @@ use super::{
     tenant_facts::from_row_tenant_book,
     tenant_ties::{refuse_circle, refuse_taken_alias},
 };
+
+/// Tenants that one query names at most.
+const TENANTS_AT_ONCE: usize = 500;
 
 impl Catalog {
     /// Creates the tenants not known yet, as active and entered by the system; returns those it created.
@@ -193,6 +196,29 @@ impl Catalog {
         }
         let sql = "SELECT * FROM tenant_facts WHERE tenant = $1 AND recorded_at <= $2 ORDER BY seq";
         Ok(sqlx::query_as(sql).bind(tenant).bind(recorded_up_to).fetch_all(&self.read).await?)
+    }
+
+    /// All facts of several tenants, by tenant, in the order they were recorded; none outside the scope.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn facts_of_tenants(
+        &self,
+        scope: &TenantScope,
+        tenants: &[&str],
+    ) -> Result<BTreeMap<String, Vec<TenantFactRow>>, CatalogError> {
+        let wanted: Vec<&str> = tenants.iter().copied().filter(|tenant| scope.allows(tenant)).collect();
+        let mut found: BTreeMap<String, Vec<TenantFactRow>> = BTreeMap::new();
+        for some in wanted.chunks(TENANTS_AT_ONCE) {
+            let places: Vec<String> = (1..=some.len()).map(|at| format!("${at}")).collect();
+            let sql = format!("SELECT * FROM tenant_facts WHERE tenant IN ({}) ORDER BY seq", places.join(", "));
+            let query = some.iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, tenant| query.bind(*tenant));
+            let rows: Vec<TenantFactRow> = query.fetch_all(&self.read).await?;
+            for row in rows {
+                found.entry(row.tenant.clone()).or_default().push(row);
+            }
+        }
+        Ok(found)
     }
 
     /// All aliases recorded up to that instant, in the order they were recorded.

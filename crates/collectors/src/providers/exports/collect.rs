@@ -10,6 +10,7 @@ use crate::cancel::Cancel;
 use crate::error::ImportError;
 use crate::focus::InputFile;
 use crate::import::{self, ImportContext, SpoolRoom, SpooledFile, import_focus_unless};
+use crate::sources::{ProgressUnit, Told};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(in crate::providers) struct ExportWork<'a> {
     pub say: &'a (dyn Fn(String) + Send + Sync),
     /// Whether it shall end early.
     pub cancel: &'a Cancel,
+    /// Told how many periods are read.
+    pub told: &'a Told<'a>,
 }
 
 /// Imports every period whose files changed. One that fails holds no other up.
@@ -73,12 +76,13 @@ impl ExportWork<'_> {
         }
         // The newest first: it matters most.
         sets.sort_by(|one, other| other.label.cmp(&one.label));
-        for set in &sets {
+        for (done, set) in sets.iter().enumerate() {
             if self.asked.dry_run {
                 report.periods.push(PeriodReport { period: set.label.clone(), ..PeriodReport::default() });
                 continue;
             }
             (self.say)(format!("reading {}", set.label));
+            self.told.reached(done as u64, sets.len() as u64, ProgressUnit::BillingPeriod).await;
             match self.import(place, set).await {
                 Ok((period, mut warnings)) => {
                     report.warnings.append(&mut warnings);

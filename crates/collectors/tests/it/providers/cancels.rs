@@ -88,8 +88,14 @@ async fn billing_periods_that_were_stored_before_stay_and_the_others_are_read_la
     let providers = given.patient(&CONTRACT);
     let is_october = |asked: &Asked| asked.param("from") != Some("2026-11-01T07:00:00Z");
     let came = silent_at(&given, is_october, |asked| Wire::Whole(charges(asked, &[10, 20, 30])));
-    let (refused, _) = cancelled(&providers, &providers, "vercel", &came).await;
+    let (refused, told) = cancelled(&providers, &providers, "vercel", &came).await;
     assert!(matches!(refused, Err(SourceError::Cancelled { .. })), "{refused:?}");
+    let counted = told.refresh_progress.expect("it is under way").counted;
+    assert_eq!(
+        (counted.done, counted.total, counted.unit.as_str()),
+        (30, 61, "day"),
+        "November is read, October is not"
+    );
     let lines = given.store.lines().await;
     assert!(lines.len() == 3 && lines.iter().all(|(from, _, _)| from.starts_with("2026-11")), "{lines:?}");
     let found = status(&providers).await;

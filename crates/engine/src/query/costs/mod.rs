@@ -39,6 +39,8 @@ pub struct CostRow {
     pub parts: Option<CostParts>,
     /// Part of the total in millionths; none when the total is not positive.
     pub share: Option<i64>,
+    /// Its place among all rows, of a row that was asked for by its key.
+    pub rank: Option<Rank>,
     /// Cost of the range before and the difference, with `compare=prev`.
     pub previous: Option<Previous>,
     /// First day and cost of every bucket, with a granularity.
@@ -56,6 +58,15 @@ pub struct CostParts {
     pub amortized: i128,
     /// Of status pending.
     pub pending: i128,
+}
+
+/// A place among all rows by cost, those of reserved consumers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// From 1, the largest cost; rows of equal cost by key.
+    pub place: usize,
+    /// How many rows there are.
+    pub of: usize,
 }
 
 /// The range before, in atoms.

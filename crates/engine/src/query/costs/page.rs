@@ -4,9 +4,9 @@ use super::super::cost_query::{CostQuery, Granularity, SortKey};
 use super::super::keys::{Column, GroupKey};
 use super::super::shares::{self, WHOLE};
 use super::fold::{Group, bucket_of};
-use super::{CostRow, CostTotals, Previous, ReservedTotals};
+use super::{CostRow, CostTotals, Previous, Rank, ReservedTotals};
 use attribution::minor_units;
-use domain::tenant::{IDLE, OVERHEAD, UNATTRIBUTED, UNCONSUMED, VARIANCE};
+use domain::tenant::{IDLE, OVERHEAD, RESERVED, UNATTRIBUTED, UNCONSUMED, VARIANCE};
 use domain::{Currency, Day, DayRange};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ pub(super) fn shape(
             cost: group.cost,
             parts: shows_parts.then_some(group.parts),
             share: None,
+            rank: None,
             previous: previous.as_ref().map(|previous| {
                 let cost = previous.get(&key).copied().unwrap_or_default();
                 Previous { cost, change: group.cost - cost }
@@ -49,8 +50,25 @@ pub(super) fn shape(
         .collect();
     set_shares(&mut rows);
     let totals = if query.round_minor { round(&mut rows, totals, currency) } else { totals };
+    if let Some(key) = &query.key {
+        only(&mut rows, key, totals.reserved.is_some());
+    }
     sort(query, &mut rows);
     (rows, totals)
+}
+
+/// Leaves the row of this key; only who sees all rows is told its rank.
+fn only(rows: &mut Vec<CostRow>, key: &str, sees_all: bool) {
+    let has = |row: &CostRow, value: &str| row.key.iter().any(|(_, known)| known == value);
+    let is_reserved = |row: &CostRow| RESERVED.iter().any(|word| has(row, word));
+    let mut ranked: Vec<&CostRow> = rows.iter().filter(|row| !is_reserved(row)).collect();
+    ranked.sort_by(|left, right| right.cost.cmp(&left.cost).then_with(|| left.key.cmp(&right.key)));
+    let place = ranked.iter().position(|row| has(row, key)).filter(|_| sees_all);
+    let rank = place.map(|place| Rank { place: place + 1, of: ranked.len() });
+    rows.retain(|row| has(row, key));
+    for row in rows {
+        row.rank = rank;
+    }
 }
 
 fn buckets(granularity: Granularity, days: DayRange) -> Option<Vec<Day>> {

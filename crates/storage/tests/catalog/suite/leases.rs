@@ -235,6 +235,7 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
         created_at: 100,
         finished_at: None,
         error: None,
+        progress: String::new(),
     };
     assert_eq!(catalog.last_refresh("east").await.unwrap(), None);
     let (first, other) = (refresh("refresh-1", "east"), refresh("refresh-2", "west"));
@@ -251,6 +252,10 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
     let cancelled_by = async |id: &str| catalog.run_cancelled_by(id).await.unwrap();
     assert_eq!(cancelled_by("refresh-1").await.as_deref(), Some("ann"));
     assert_eq!(cancelled_by("refresh-2").await, None, "it is no run, and of another source");
+    assert_eq!(catalog.last_refresh("east").await.unwrap(), Some(first.clone()));
+    catalog.note_refresh("refresh-1", "half").await.unwrap();
+    catalog.note_refresh("none", "half").await.unwrap();
+    let first = RefreshRow { progress: "half".to_owned(), ..first };
     assert_eq!(catalog.last_refresh("east").await.unwrap(), Some(first.clone()));
 
     let ended = RefreshRow {
