@@ -117,6 +117,20 @@ test("clusters, overhead and the overview are of what is filtered, and their lin
   });
 });
 
+test("a row of the leaderboard leads to its tenant with what is filtered", async () => {
+  await on(`/platform/cost?r=7d&f=tenant:${who.largest}`, async (page) => {
+    await settled(page);
+    const row = page.locator("tbody tr.row");
+    assert.equal(await row.count(), 1);
+    await row.locator("button.name").click();
+    const link = page.getByRole("link", { name: /^Cost of / });
+    assert.equal(await link.getAttribute("href"), `tenants/${who.largest}?f=tenant:${who.largest}`);
+    await link.click();
+    await settled(page);
+    assert.deepEqual(await chips(page).locator("code").allInnerTexts(), [`tenant:${who.largest}`]);
+  });
+});
+
 test("entries of the ledger are filtered; what has no filter says so and keeps it", async () => {
   const { rows } = await ask(server, `/ledger/entries?${days}&limit=200&filter=${encodeURIComponent(`pool:${pool} -tenant:${who.largest}`)}`);
   assert.ok(rows.length > 0);
