@@ -2,6 +2,7 @@
 
 import type { Client, Costs, Job, Page, Schema, Tenant } from "./api.ts";
 import { type Days, each, length, plus } from "./days.ts";
+import { type Asked, both, filterOf } from "./explain.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
 import { askPending } from "./marks.ts";
@@ -62,6 +63,17 @@ export class CostPage {
   /** The question whose answer as CSV has the rows of the page: the export of usage knows no filter and no earlier state. */
   exported(view: View, days: Days) {
     return { ...this.query(view, days), group_by: "tenant", limit: ROWS_MAX };
+  }
+
+  /** Returns the explanation of what of a view has these values. */
+  asked(view: View, days: Days, values: Record<string, string> = {}, more: Partial<Asked> = {}): Asked {
+    const { as_of: asof, filter } = this.query(view, days);
+    return { days, asof, view: view === "posted" ? undefined : view, filter: both(filter, filterOf(values)), ...more };
+  }
+
+  /** Returns that of the bill that stands beside current rates: no estimate, of usage from wherever it is. */
+  askedBill(days: Days, currency: string): Asked {
+    return { days, currency, filter: this.filter };
   }
 
   /** Loads both views of the days, then what decorates them. */

@@ -2,6 +2,7 @@
 
 import type { Settings } from "./api.ts";
 import { type Days, plus, range, upTo } from "./days.ts";
+import { type Asked, filterOf } from "./explain.ts";
 import { atState } from "./pages.ts";
 import { router } from "./router.svelte.ts";
 
@@ -38,6 +39,9 @@ export class PageRange {
 
   /** Returns an address of ours that shows the same state of the ledger. */
   at = (path: string): string => atState(path, this.asOf);
+
+  /** Returns the explanation of the cost of these days that has these values. */
+  asked = (values: Parameters<typeof filterOf>[0] = {}, more: Partial<Asked> = {}): Asked => ({ days: this.days, asof: this.asOf, filter: filterOf(values), ...more });
 
   set = (value: string): void => {
     router.set({ r: value === this.fallback ? null : value });
