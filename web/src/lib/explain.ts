@@ -64,6 +64,13 @@ export function without(filter: string | undefined, keys: readonly string[]): st
   return termsOf(filter ?? "").filter(({ key }) => !keys.includes(key)).map(({ text }) => text).join(" ");
 }
 
+/** Returns the filter of the whole that a part with these keys is of: the last term of each named the part. */
+export function beyond(filter: string | undefined, keys: readonly string[]): string {
+  const terms = termsOf(filter ?? "");
+  const own = keys.map((key) => terms.findLast((term) => term.key === key && !term.isNegated));
+  return terms.filter((term) => !own.includes(term)).map(({ text }) => text).join(" ");
+}
+
 /** Returns the filter of what of it has this value. */
 export function narrowed(filter: string | undefined, key: string, value: string): string {
   return both(without(filter, [key]), filterOf({ [key]: value }));

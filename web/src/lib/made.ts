@@ -3,7 +3,7 @@
 import type { Client, Costs, Query, Schema } from "./api.ts";
 import { length, shifted } from "./days.ts";
 import { compare, divide, minus, negate, sign, sum } from "./decimal.ts";
-import { type Asked, filterOf, isCell, only, partOf, questionOf, termsOf, waysOf, without } from "./explain.ts";
+import { type Asked, beyond, filterOf, isCell, only, partOf, questionOf, termsOf, waysOf, without } from "./explain.ts";
 import { spoken, term } from "./words.ts";
 
 /** Most parts that are read; what is beyond them is one part. */
@@ -137,7 +137,7 @@ async function changedBy(client: Client, asked: Asked, way: string, signal: Abor
 async function shareOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
   const keys = (asked.over ?? "tenant").split(",");
   const { of: _, over: __, ...part } = asked;
-  const rest = { ...part, filter: without(asked.filter, keys) };
+  const rest = { ...part, filter: beyond(asked.filter, keys) };
   const answer = await costs(client, rest, { group_by: keys.join(","), limit: PARTS_MAX }, signal);
   const row = answer.rows.find(({ key }) => keys.every((name) => key[name] === only(asked.filter, name)));
   const unit = answer.meta.currency;

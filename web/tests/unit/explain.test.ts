@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Asked, both, filterOf, isCell, narrowed, only, parsed, partOf, printed, questionOf, termsOf, wayOf, waysOf, without } from "../../src/lib/explain.ts";
+import { type Asked, beyond, both, filterOf, isCell, narrowed, only, parsed, partOf, printed, questionOf, termsOf, wayOf, waysOf, without } from "../../src/lib/explain.ts";
 
 const DAYS = { from: "2026-11-01", to: "2026-11-28" };
 const DAY = { from: "2026-11-05", to: "2026-11-05" };
@@ -37,6 +37,7 @@ test("a key has one value only where the filter leaves one", () => {
 test("a part is asked for in place of what held all of them", () => {
   expect(narrowed("tenant:a,b pool:x", "tenant", "b")).toBe("pool:x tenant:b");
   expect(without("-tenant:a plan:team tenant:*", ["tenant"])).toBe("plan:team");
+  expect(beyond("origin:snapshot -tenant:b tenant:a* tenant:acme", ["tenant"])).toBe("origin:snapshot -tenant:b tenant:a*");
   expect(both("", undefined, "a:b")).toBe("a:b");
   const asked: Asked = { days: DAYS, by: "day", filter: "tenant:acme" };
   expect(partOf(asked, "day", "2026-11-05")).toEqual({ days: DAY, filter: "tenant:acme" });
