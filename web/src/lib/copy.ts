@@ -25,6 +25,25 @@ function textOf(part: DocumentFragment): string {
   return text;
 }
 
+/** Puts a text and what a part of the page says, with every digit and all that is folded, into the clipboard; returns whether it could. */
+export async function copied(head: string, part: Element): Promise<boolean> {
+  const content = document.createRange();
+  content.selectNodeContents(part);
+  const clone = content.cloneContents();
+  for (const out of clone.querySelectorAll(":not(tr)[data-skip]")) out.remove();
+  for (const fold of clone.querySelectorAll("details")) fold.open = true;
+  for (const figure of clone.querySelectorAll<HTMLElement>(EXACT)) figure.textContent = figure.dataset.exact || figure.textContent;
+  const text = `${head}${textOf(clone).trim()}\n`;
+  // A page that came without TLS has no clipboard of its own; what the browser copies can be set there too.
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  addEventListener("copy", (event) => {
+    event.clipboardData?.setData("text/plain", text);
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, { once: true, capture: true });
+  return document.execCommand("copy");
+}
+
 /** Puts exact figures into the clipboard where the selection holds figures that are rounded. */
 export function copyExact(event: ClipboardEvent): void {
   const selection = getSelection();

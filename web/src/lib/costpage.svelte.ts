@@ -2,7 +2,8 @@
 
 import type { Client, Costs, Job, Page, Query, Schema } from "./api.ts";
 import { type Days, each, length, plus } from "./days.ts";
-import { joined } from "./filter.ts";
+import type { Asked } from "./explain.ts";
+import { both, filterOf, joined } from "./filter.ts";
 import type { SnapshotRow } from "./metrics.ts";
 import { type Series, layersOf, type Layer } from "./chart.ts";
 import { askPending } from "./marks.ts";
@@ -66,6 +67,17 @@ export class CostPage {
 
   private query(view: View, days: Days) {
     return question(view, days, this.filter, this.asOf);
+  }
+
+  /** Returns the explanation of what of a view has these values. */
+  asked(view: View, days: Days, values: Record<string, string> = {}, more: Partial<Asked> = {}): Asked {
+    const { as_of: asof, filter } = this.query(view, days);
+    return { days, asof, view: view === "posted" ? undefined : view, filter: both(filter, filterOf(values)), ...more };
+  }
+
+  /** Returns that of the bill that stands beside current rates: no estimate, of usage from wherever it is. */
+  askedBill(days: Days, currency: string): Asked {
+    return { days, currency, filter: this.filter };
   }
 
   /** Loads both views of the days, then what decorates them. */

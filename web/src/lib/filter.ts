@@ -1,21 +1,76 @@
 // The filter of an address, `f=cluster:x -tier:overhead`: terms separated by spaces, as the API's `filter` takes them.
 
-/** Returns the terms; a space inside quotes separates nothing. */
-export function termsOf(filter: string): string[] {
-  return filter.match(/(?:"(?:[^"\\]|\\.)*"?|[^\s"])+/g) ?? [];
+export interface Term {
+  isNegated: boolean;
+  key: string;
+  /** Texts as they are meant; null stands for one with `*` for any text. */
+  values: (string | null)[];
+  text: string;
+}
+
+const QUOTED = String.raw`"(?:\\.|[^"\\])*"`;
+const TOKEN = new RegExp(String.raw`(?:${QUOTED}?|[^\s"])+`, "gs");
+const TERM = new RegExp(String.raw`^(-?)((?:label:)?(?:${QUOTED}|[^:"]+)):(.*)$`, "s");
+const VALUE = new RegExp(String.raw`${QUOTED}|[^,]+`, "gs");
+/** Without its escapes a star is any text. */
+const meant = (value: string) => (/(?<!\\)\*/.test(value) ? null : value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/gs, "$1") : value);
+
+/** Returns the terms as they are written; a space inside quotes separates nothing. */
+export function textsOf(filter: string): string[] {
+  return filter.match(TOKEN) ?? [];
+}
+
+/** Returns the terms of a filter. */
+export function termsOf(filter: string): Term[] {
+  return textsOf(filter).flatMap((text) => {
+    const [, minus, key = "", values = ""] = TERM.exec(text) ?? [];
+    return key === "" ? [] : [{ isNegated: minus === "-", key, values: (values.match(VALUE) ?? []).map(meant), text }];
+  });
+}
+
+/** Returns the value as it is written, whatever letters it has. */
+export const quoted = (value: string) => (/^[\w.@/-]+$/.test(value) ? value : `"${value.replace(/["\\*]/g, String.raw`\$&`)}"`);
+
+/** Returns the filter of what has all these values; of a list, any of them. */
+export function filterOf(values: Record<string, string | readonly string[] | null | undefined>): string {
+  const known = Object.entries(values).filter(([, value]) => value != null);
+  return known.map(([key, value]) => `${key}:${[value ?? ""].flat().map(quoted).join(",")}`).join(" ");
+}
+
+/** Returns both filters as one. */
+export function both(...filters: (string | undefined)[]): string {
+  return filters.filter(Boolean).join(" ");
+}
+
+/** The same for a question: none asks for none. */
+export function joined(...filters: (string | undefined)[]): string | undefined {
+  return both(...filters) || undefined;
 }
 
 /** Returns the filter without one of its terms. */
-export function without(filter: string, at: number): string {
-  return termsOf(filter).filter((_, index) => index !== at).join(" ");
+export function cut(filter: string, at: number): string {
+  return textsOf(filter).filter((_, index) => index !== at).join(" ");
 }
 
-/** Returns terms that must all hold, as one filter; undefined for none. */
-export function joined(...filters: readonly string[]): string | undefined {
-  return filters.filter((filter) => filter !== "").join(" ") || undefined;
+/** Returns the one value that a filter leaves of a key, or null. */
+export function only(filter: string | undefined, key: string): string | null {
+  const term = termsOf(filter ?? "").find((one) => one.key === key && !one.isNegated && one.values.length === 1);
+  return term?.values[0] ?? null;
 }
 
-/** Returns the term that names these values, whatever letters they have. */
-export function term(key: string, ...values: readonly string[]): string {
-  return `${key}:${values.map((value) => `"${value.replace(/[\\"*]/g, "\\$&")}"`).join(",")}`;
+/** Returns the filter without its terms of these keys. */
+export function without(filter: string | undefined, keys: readonly string[]): string {
+  return termsOf(filter ?? "").filter(({ key }) => !keys.includes(key)).map(({ text }) => text).join(" ");
+}
+
+/** Returns the filter of the whole that a part with these keys is of: the last term of each named the part. */
+export function beyond(filter: string | undefined, keys: readonly string[]): string {
+  const terms = termsOf(filter ?? "");
+  const own = keys.map((key) => terms.findLast((term) => term.key === key && !term.isNegated));
+  return terms.filter((term) => !own.includes(term)).map(({ text }) => text).join(" ");
+}
+
+/** Returns the filter of what of it has this value. */
+export function narrowed(filter: string | undefined, key: string, value: string): string {
+  return both(without(filter, [key]), filterOf({ [key]: value }));
 }

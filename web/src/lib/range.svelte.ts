@@ -2,6 +2,8 @@
 
 import type { Settings } from "./api.ts";
 import { type Days, plus, range, upTo } from "./days.ts";
+import type { Asked } from "./explain.ts";
+import { both, filterOf } from "./filter.ts";
 import { atState } from "./pages.ts";
 import { router } from "./router.svelte.ts";
 
@@ -41,6 +43,9 @@ export class PageRange {
 
   /** Returns an address of ours that shows the same state of the ledger, and only what is filtered here. */
   at = (path: string): string => atState(path, this.asOf, this.filter);
+
+  /** Returns the explanation of what of the cost of these days, filtered as the page is, has these values. */
+  asked = (values: Parameters<typeof filterOf>[0] = {}, more: Partial<Asked> = {}): Asked => ({ days: this.days, asof: this.asOf, filter: both(this.filter, filterOf(values)), ...more });
 
   set = (value: string): void => {
     router.set({ r: value === this.fallback ? null : value });

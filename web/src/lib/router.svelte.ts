@@ -19,18 +19,19 @@ class Router {
     scrollTo(0, 0);
   }
 
-  /** Changes parameters of the address; null removes one. */
-  set(changes: Record<string, string | null>, replace = false): void {
+  /** Changes parameters of the address; null removes one, a list sets one for each of its texts. `state` is kept with the entry. */
+  set(changes: Record<string, string | string[] | null>, replace = false, state: unknown = null): void {
     const url = new URL(location.href);
     for (const [name, value] of Object.entries(changes)) {
-      if (value === null) url.searchParams.delete(name);
-      else url.searchParams.set(name, value);
+      if (typeof value === "string") url.searchParams.set(name, value);
+      else url.searchParams.delete(name);
+      if (Array.isArray(value)) for (const text of value) url.searchParams.append(name, text);
     }
     // Readable: what may stand in a query as it is, stays as it is.
     url.search = url.searchParams.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
     if (url.href === location.href) return;
-    if (replace) history.replaceState(null, "", url);
-    else history.pushState(null, "", url);
+    if (replace) history.replaceState(state, "", url);
+    else history.pushState(state, "", url);
     this.read();
   }
 

@@ -1,0 +1,295 @@
+// What a figure is made of, as the API tells it: its parts, which add up to it, or the two figures that it comes from.
+
+import type { Client, Costs, Query, Schema } from "./api.ts";
+import { length, shifted } from "./days.ts";
+import { compare, divide, minus, negate, sign, sum } from "./decimal.ts";
+import { type Asked, isCell, partOf, questionOf, waysOf } from "./explain.ts";
+import { beyond, filterOf, only, termsOf, without } from "./filter.ts";
+import { spoken, term } from "./words.ts";
+
+/** Most parts that are read; what is beyond them is one part. */
+const PARTS_MAX = 10_000;
+const UNITS_PAGES = 10;
+
+export interface Part {
+  /** Its value of what is listed: a day, a pool, a tenant. */
+  value: string;
+  /** What it is called, where that does not follow from its value. */
+  name?: string;
+  amount: string;
+  /** Of a change: what it was before, and what it is. */
+  previous?: string | null;
+  cost?: string;
+  /** Of usage at current rates: how much of which meter. */
+  used?: string;
+  /** What explains it. */
+  asked: Asked | null;
+}
+
+/** A list of parts, whose sum is the total. */
+export interface Made {
+  parts: Part[];
+  total: string;
+  /** A currency, or the unit of a quantity. */
+  unit: string;
+  isMoney: boolean;
+}
+
+/** A number of a formula; without a unit it is a count. */
+export interface Figure {
+  words: string;
+  value: string;
+  unit?: string;
+  isMoney?: boolean;
+  asked?: Asked | null;
+}
+
+export interface Formula {
+  left: Figure;
+  sign: "÷" | "−" | "+";
+  right: Figure;
+  /** What comes out; null when nothing does. */
+  result: Figure | { words: string; value: null };
+  /** Whether the result is a part of one. */
+  isPart?: boolean;
+}
+
+export interface Answer {
+  made: Made | null;
+  formula: Formula | null;
+  /** The state of the ledger that is shown. */
+  posting: number | null;
+  /** The rate card of a view at current rates. */
+  card?: string | undefined;
+}
+
+const bare = (amount: string) => (sign(amount) < 0 ? negate(amount) : amount);
+const largestFirst = (parts: readonly Part[]) => parts.toSorted((a, b) => compare(bare(b.amount), bare(a.amount)) || (a.value < b.value ? -1 : 1));
+/** A part that is explained by nothing more has no explanation. */
+const opens = (asked: Asked) => (isCell(asked) || waysOf(asked).length > 0 ? asked : null);
+const costs = (client: Client, asked: Asked, more: Query, signal: AbortSignal) => client.costs({ ...questionOf(asked), ...more }, signal);
+/** A key of which cost has few values, so that its rows are the whole. */
+const whole = ({ view }: Asked) => (view === undefined ? "status" : "origin");
+const about = ({ meta }: Costs) => ({ posting: meta.posting ?? null, card: meta.rate_card_version ?? undefined });
+const money = (words: string, value: string, unit: string, asked: Asked | null = null): Figure => ({ words, value, unit, isMoney: true, asked });
+
+/** Returns what explains it: parts by `way`, a formula, or both. */
+export async function ask(client: Client, asked: Asked, way: string | null, signal: AbortSignal): Promise<Answer> {
+  switch (asked.of ?? "cost") {
+    case "cost": return costOf(client, asked, way ?? "meter", signal);
+    case "change": return changeOf(client, asked, way ?? "pool", signal);
+    case "share": return shareOf(client, asked, signal);
+    case "coverage": return coverageOf(client, asked, signal);
+    case "unit": return unitOf(client, asked, signal);
+    case "unitcost": return unitCostOf(client, asked, way ?? "week", signal);
+    case "price": return priceOf(client, asked, signal);
+    case "average": return averageOf(client, asked, signal);
+    case "usage": return usageOf(client, asked, signal);
+    case "factor": return factorOf(client, asked, signal);
+    case "statement": return statementOf(client, asked, signal);
+    case "flow": return flowOf(client, asked, signal);
+  }
+}
+
+async function costOf(client: Client, asked: Asked, way: string, signal: AbortSignal): Promise<Answer> {
+  const isByDay = way === "day";
+  const answer = await costs(client, asked, isByDay ? { group_by: whole(asked), granularity: "day", limit: 100 } : { group_by: way, limit: PARTS_MAX }, signal);
+  const found = isByDay ? byDay(answer) : answer.rows.map((row) => ({ value: row.key[way] ?? "", amount: row.cost, ...usedOf(row.usage, way, row.key) }));
+  const parts = found.filter(({ amount }) => sign(amount) !== 0).map((part): Part => ({ ...part, asked: opens(partOf(asked, way, part.value)) }));
+  const rest = answer.next_cursor == null ? "0" : minus(answer.totals.cost, sum(found.map(({ amount }) => amount)));
+  if (sign(rest) !== 0) parts.push({ value: "", name: "All others", amount: rest, asked: null });
+  return { made: { parts: largestFirst(parts), total: answer.totals.cost, unit: answer.meta.currency, isMoney: true }, formula: null, ...about(answer) };
+}
+
+function byDay({ rows }: Costs): { value: string; amount: string }[] {
+  const days = new Map<string, string>();
+  for (const [day = "", cost] of rows.flatMap(({ series }) => series ?? [])) days.set(day, sum([days.get(day), cost]));
+  return [...days].map(([value, amount]) => ({ value, amount }));
+}
+
+const usedOf = (usage: Record<string, string> | null | undefined, way: string, key: Record<string, string>) => (way === "meter" && usage?.[key.meter ?? ""] !== undefined ? { used: usage[key.meter ?? ""] ?? "" } : {});
+
+async function changeOf(client: Client, asked: Asked, way: string, signal: AbortSignal): Promise<Answer> {
+  const [all, found] = await Promise.all([costs(client, asked, { group_by: whole(asked), compare: "prev", limit: 100 }, signal), changedBy(client, asked, way, signal)]);
+  const unit = all.meta.currency;
+  const before = sum(all.rows.map(({ previous }) => previous));
+  const total = minus(all.totals.cost, before);
+  const rest = minus(total, sum(found.map(({ amount }) => amount)));
+  if (sign(rest) !== 0) found.push({ value: "", name: "All others", amount: rest, asked: null });
+  const { of: _, by: __, ...now } = asked;
+  const formula: Formula = {
+    left: money("In these days", all.totals.cost, unit, now), sign: "−",
+    right: money("As many days before", before, unit, { ...now, days: shifted(asked.days, -1) }), result: money("Change", total, unit),
+  };
+  return { made: { parts: largestFirst(found.filter(({ amount }) => sign(amount) !== 0)), total, unit, isMoney: true }, formula, ...about(all) };
+}
+
+async function changedBy(client: Client, asked: Asked, way: string, signal: AbortSignal): Promise<Part[]> {
+  if (way !== "reason") {
+    const { rows } = await costs(client, asked, { group_by: way, compare: "prev", limit: PARTS_MAX }, signal);
+    return rows.map((row) => ({ value: row.key[way] ?? "", amount: row.change ?? "0", previous: row.previous ?? null, cost: row.cost, asked: opens(partOf(asked, way, row.key[way] ?? "")) }));
+  }
+  const [tenant, pool] = [only(asked.filter, "tenant") ?? "", only(asked.filter, "pool")];
+  const found = await client.get<Schema<"CostChangesBody">>("/costs/changes", { ...asked.days, tenant, as_of: asked.asof, compare: "prev" }, signal);
+  const terms = pool === null ? found.terms : (found.pools.find((one) => one.pool === pool)?.terms ?? []);
+  return terms.map((one) => ({ value: one.term, name: spoken(term(one.term)), amount: one.amount, asked: null }));
+}
+
+async function shareOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const keys = (asked.over ?? "tenant").split(",");
+  const { of: _, over: __, ...part } = asked;
+  const rest = { ...part, filter: beyond(asked.filter, keys) };
+  const answer = await costs(client, rest, { group_by: keys.join(","), limit: PARTS_MAX }, signal);
+  const row = answer.rows.find(({ key }) => keys.every((name) => key[name] === only(asked.filter, name)));
+  const unit = answer.meta.currency;
+  // What is below 0 weighs nothing in a share.
+  const back = sum(answer.rows.map(({ cost }) => cost).filter((cost) => sign(cost) < 0));
+  const formula: Formula = {
+    left: money("This part", row?.cost ?? "0", unit, part), sign: "÷",
+    right: sign(back) === 0 ? money("The whole", answer.totals.cost, unit, rest) : money(`The whole, without what was given back (${back} ${unit})`, minus(answer.totals.cost, back), unit, rest),
+    result: { words: "Share", value: row?.share ?? null }, isPart: true,
+  };
+  return { made: null, formula, ...about(answer) };
+}
+
+/** Consumers that stand for a kind of coverage. */
+const RESERVED: Record<string, string[]> = { idle: ["__idle__"], overhead: ["__overhead__"], variance: ["__variance__"], unattributed: ["__unattributed__", "__unconsumed__"] };
+
+async function coverageOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { days, asof } = asked;
+  const found = await client.get<Schema<"CoverageAnswerBody">>("/coverage", { ...days, as_of: asof, limit: 100 }, signal);
+  const part = (kind: string): Asked | null => (RESERVED[kind] === undefined ? null : { days, asof, filter: filterOf({ tenant: RESERVED[kind] }) });
+  const shown = found.rows.find(({ kind }) => kind === asked.figure);
+  const parts = found.rows.filter(({ amount }) => sign(amount) !== 0).map(({ kind, amount }): Part => ({ value: kind, name: spoken(kind), amount, asked: part(kind) }));
+  const formula: Formula | null = shown === undefined ? null : {
+    left: money(spoken(shown.kind), shown.amount, found.currency, part(shown.kind)), sign: "÷", right: money("All cost", found.total, found.currency, { days, asof }),
+    result: { words: "Part", value: shown.share }, isPart: true,
+  };
+  return { made: { parts: largestFirst(parts), total: found.total, unit: found.currency, isMoney: true }, formula, posting: found.posting ?? null };
+}
+
+type Units = Schema<"UnitCostsBody">;
+type Figures = Schema<"UnitFiguresBody"> & { series?: Schema<"UnitWeekBody">[] };
+
+/** The figures of a row of unit costs, or of all of them. */
+async function figuresOf(client: Client, { days, asof, unit = "workflow", cohort, filter }: Asked, signal: AbortSignal) {
+  const row = only(filter, unit);
+  const query = { ...days, as_of: asof, by: unit, cohort, limit: 1000 };
+  const first = await client.get<Units>("/unit-costs", query, signal);
+  const rows = [...first.rows];
+  let cursor = first.next_cursor;
+  for (let page = 1; page < UNITS_PAGES && cursor != null; page += 1) {
+    const more: Units = await client.get("/unit-costs", { ...query, cursor }, signal);
+    rows.push(...more.rows);
+    cursor = more.next_cursor;
+  }
+  const own: Figures | undefined = row === null ? first.totals : rows.find(({ key }) => key[unit] === row);
+  return { rows, own, totals: first.totals, unit: first.meta.currency, posting: first.meta.posting ?? null };
+}
+
+async function unitOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const found = await figuresOf(client, asked, signal);
+  const isMerged = asked.figure !== "completed";
+  const [count, each] = [isMerged ? found.own?.n : found.own?.workflows_completed, isMerged ? found.own?.cost_per_merged_pr : found.own?.cost_per_completed_workflow];
+  const formula: Formula = {
+    left: money("Direct and amortized cost", found.own?.cost ?? "0", found.unit, { ...asked, of: "unitcost", figure: "cost" }), sign: "÷",
+    right: { words: isMerged ? "Pull requests merged" : "Workflows completed", value: String(count ?? 0) },
+    result: each == null ? { words: "", value: null } : money(isMerged ? "Cost per merged PR" : "Cost per completed workflow", each, found.unit),
+  };
+  return { made: null, formula, posting: found.posting };
+}
+
+/** The cost of a row of unit costs; entries that do not name its key themselves are told apart from those that do. */
+async function unitCostOf(client: Client, asked: Asked, way: string, signal: AbortSignal): Promise<Answer> {
+  const found = await figuresOf(client, asked, signal);
+  const figure = asked.figure ?? "cost";
+  const total = amountOf(figure === "overhead" || figure === "without_workflow" ? found.totals : found.own, figure);
+  const made = (parts: Part[]): Answer => ({ made: { parts: largestFirst(parts.filter(({ amount }) => sign(amount) !== 0)), total, unit: found.unit, isMoney: true }, formula: null, posting: found.posting });
+  const rest = (parts: readonly Part[]): Part => ({ value: "", name: "Of entries that do not name it themselves", amount: minus(total, sum(parts.map(({ amount }) => amount))), asked: null });
+  if (way === "week") {
+    const weeks = found.own?.series ?? found.rows.flatMap(({ series }) => series);
+    const sums = new Map<string, string>();
+    for (const week of weeks) sums.set(week.week, sum([sums.get(week.week), amountOf(week, figure)]));
+    return made([...sums].map(([value, amount]) => ({ value, amount, asked: null })));
+  }
+  const { of: _, figure: __, unit: ___, ...plain } = asked;
+  if (figure === "failed_cost" || figure === "in_progress_cost") {
+    const { rows } = asked.unit === "workflow" ? found : await figuresOf(client, { ...asked, unit: "workflow", filter: "" }, signal);
+    const those = new Set(rows.filter((row) => sign(row[figure]) !== 0).map(({ key }) => key.workflow ?? ""));
+    const { made: by } = await costOf(client, plain, "workflow", signal);
+    const parts = (by?.parts ?? []).filter(({ value }) => those.has(value));
+    return made([...parts, rest(parts)]);
+  }
+  const parts = (await costOf(client, plain, way, signal)).made?.parts ?? [];
+  return made([...parts, rest(parts)]);
+}
+
+const amountOf = (figures: object | undefined, figure: string): string => ((figures as Record<string, unknown> | undefined)?.[figure] as string | undefined) ?? "0";
+
+async function priceOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { of: _, ...cost } = asked;
+  const [answer, used] = await Promise.all([costs(client, cost, { group_by: "status", limit: 10 }, signal), quantityOf(client, asked, undefined, signal)]);
+  const quantity = sum(used.map((row) => row.quantity));
+  const price = divide(answer.totals.cost, quantity, 9);
+  const formula: Formula = {
+    left: money("Cost", answer.totals.cost, answer.meta.currency, cost), sign: "÷",
+    right: { words: "Quantity", value: quantity, unit: used[0]?.unit ?? "", asked: { ...cost, of: "usage" } },
+    result: price === null ? { words: "", value: null } : { words: "Effective price", value: price, unit: answer.meta.currency },
+  };
+  return { made: null, formula, ...about(answer) };
+}
+
+async function averageOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { of: _, ...cost } = asked;
+  const answer = await costs(client, cost, { group_by: "status", limit: 10 }, signal);
+  const days = String(length(asked.days));
+  const average = divide(answer.totals.cost, days, 6) ?? "0";
+  return { made: null, formula: { left: money("Cost", answer.totals.cost, answer.meta.currency, cost), sign: "÷", right: { words: "Days", value: days }, result: money("A day", average, answer.meta.currency) }, ...about(answer) };
+}
+
+const quantityOf = (client: Client, { days, filter }: Asked, granularity: string | undefined, signal: AbortSignal) =>
+  client.all<Schema<"UsageRowBody">>("/usage", { ...days, meter: only(filter, "meter") ?? "", group_by: "tenant", granularity, filter: without(filter, ["meter"]) }, 4, signal);
+
+async function usageOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const rows = await quantityOf(client, asked, "day", signal);
+  const parts = rows.map(({ start, quantity }): Part => ({ value: start, amount: quantity, asked: null })).filter(({ amount }) => sign(amount) !== 0);
+  return { made: { parts: largestFirst(parts), total: sum(rows.map(({ quantity }) => quantity)), unit: rows[0]?.unit ?? "", isMoney: false }, formula: null, posting: null };
+}
+
+async function factorOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { of: _, ...estimate } = asked;
+  const answer = await costs(client, estimate, { group_by: whole(asked), limit: 1 }, signal);
+  const unit = answer.meta.currency;
+  const bill: Asked = { days: asked.days, filter: without(asked.filter, ["origin"]), currency: unit };
+  const formula: Formula = {
+    left: money("Bill of the same days", answer.meta.posted ?? "0", unit, bill), sign: "÷", right: money("At current rates", answer.totals.cost, unit, estimate),
+    result: answer.meta.calibration == null ? { words: "", value: null } : { words: "Calibration factor", value: answer.meta.calibration },
+  };
+  return { made: null, formula, ...about(answer) };
+}
+
+/** What a statement prints: the exact amount of the entries, and what rounding to minor units added. */
+async function statementOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { of: _, version, ...rest } = asked;
+  const found = await client.get<Schema<"StatementBody">>(`/statements/${asked.days.from.slice(0, 7)}.json`, { version }, signal);
+  const keys: Record<string, (row: Schema<"StatementRowBody">) => string> = { tenant: (row) => row.consumer, pool: (row) => row.pool, category: (row) => row.category, charge_category: (row) => row.charge_category };
+  const terms = termsOf(asked.filter ?? "");
+  const rows = found.rows.filter((row) => row.currency === asked.currency && terms.every(({ key, values }) => values.includes(keys[key]?.(row) ?? "")));
+  const unit = asked.currency ?? "";
+  const exact: Asked = { ...rest, clock: "billed", asof: `posting:${found.posting}` };
+  const formula: Formula = {
+    left: money("Exact amount", sum(rows.map((row) => row.exact)), unit, exact), sign: "+", right: money("Rounding to minor units", sum(rows.map((row) => row.rounding)), unit),
+    result: money("Printed", sum(rows.map(({ amount }) => amount)), unit),
+  };
+  return { made: null, formula, posting: found.posting };
+}
+
+/** What reaches a pool, by provider: as much as leaves it. */
+async function flowOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { of: _, ...cost } = asked;
+  const found = await client.get<Schema<"FlowsBody">>("/flows", { ...asked.days, as_of: asked.asof }, signal);
+  const into = found.links.filter(({ column, to }) => column === "provider" && to === only(asked.filter, "pool"));
+  const parts = into.map(({ from, amount }): Part => ({ value: from, amount, asked: into.length === 1 ? cost : null }));
+  const total = sum(parts.map(({ amount }) => amount));
+  return { made: { parts: largestFirst(parts), total, unit: found.currency, isMoney: true }, formula: null, posting: found.posting ?? null };
+}
