@@ -1,7 +1,7 @@
 // The days of a page, as its address says them. Another part of the address that changes asks nothing again.
 
 import type { Settings } from "./api.ts";
-import { type Days, plus, range, upTo } from "./days.ts";
+import { type Days, length, ofBar, plus, range, text, upTo } from "./days.ts";
 import { atState } from "./pages.ts";
 import { router } from "./router.svelte.ts";
 
@@ -38,6 +38,9 @@ export class PageRange {
 
   /** Returns an address of ours that shows the same state of the ledger. */
   at = (path: string): string => atState(path, this.asOf);
+
+  /** Shows the days of a bar alone; undefined where the bar is all that is shown. */
+  bar = (count: number): ((first: string) => void) | undefined => (length(this.days) > count ? (first) => this.set(text(ofBar(this.days, first, count))) : undefined);
 
   set = (value: string): void => {
     router.set({ r: value === this.fallback ? null : value });

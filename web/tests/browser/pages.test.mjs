@@ -138,6 +138,25 @@ test("jobs: the most expensive tenant and whether it grows, one click; which met
   });
 });
 
+test("jobs: which metric made a day jump, two clicks from the leaderboard too", async () => {
+  await on("/platform/cost?view=posted", async (page) => {
+    await settled(page);
+    await page.locator("g.bar").nth(-5).locator(".catch").click();
+    await queried(page, /^\?view=posted&r=(\d{4}-\d\d-\d\d)\.\.\1$/);
+    await settled(page);
+    const day = new URL(page.url()).searchParams.get("r").slice(0, 10);
+    const { rows: [first] } = await ask(server, `/costs?from=${day}&to=${day}&filter=memo:true&compare=final&group_by=tenant`);
+    const row = page.locator("tbody tr.row").first();
+    assert.equal(await row.locator("td.change").getAttribute("data-exact"), first.change, "what it changed by against the day before");
+    await row.locator("td.cost button").click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/^Posted$/).waitFor();
+    await settled(page);
+    assert.equal(await dialog.getByLabel("Day", { exact: true }).inputValue(), day);
+    assert.match(await dialog.locator(".cells").first().innerText(), / × /, "quantity and price of each metric");
+  });
+});
+
 test("jobs: change a price and see the effect per tenant, in two clicks and the typing", async () => {
   await on("/rates", async (page) => {
     await settled(page);
@@ -176,12 +195,42 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
   });
 });
 
+test("changes leave out days that may still change, as the API does, and say through which day they compare", async () => {
+  const short = (day) => new Date(day).toLocaleDateString("en-US", { timeZone: "UTC", month: "short", day: "numeric" });
+  const whole = await ask(server, "/costs?range=30d&group_by=status&compare=final");
+  const { range, compared } = whole.meta;
+  assert.ok(compared.range.to < range.to, "the demo's last day may still change");
+  const change = whole.rows.reduce((sum, row) => sum + atoms(row.change), 0n);
+  await on("/", async (page) => {
+    await settled(page);
+    const note = await page.locator(".facts .first .soft").innerText();
+    assert.ok(note.endsWith(` vs the days before, compared through ${short(compared.range.to)}`), note);
+    const { rows } = await ask(server, "/costs?range=30d&group_by=tenant&compare=final&limit=12");
+    assert.deepEqual((await cells(page, "Largest workspaces", "Change")).map(([exact]) => exact), rows.map((row) => row.change));
+    const { rows: all } = await ask(server, "/costs?range=30d&group_by=tenant&compare=final&limit=10000");
+    assert.equal(all.reduce((sum, row) => sum + atoms(row.change), 0n), change, "rows add up to what the tile says");
+  });
+  for (const [address, by, caption] of [["/clusters", "pool", "Clusters"], ["/tenants/{largest}", "pool,tier", "Cost by pool"]]) {
+    const asked = [];
+    await on(address, async (page) => {
+      await settled(page);
+      const answer = asked.find(({ by: found, rows }) => found === by && rows[0]?.change !== undefined);
+      const shown = (await cells(page, caption, "Change")).map(([exact]) => exact).filter((exact) => exact !== "");
+      assert.deepEqual(shown.toSorted(), answer.rows.map((row) => row.change).toSorted(), address);
+      const said = await page.getByRole("region", { name: `${caption}, table` }).getByRole("columnheader", { name: "Change" }).getAttribute("title");
+      assert.match(said, / against /, address);
+    }, { before: (page) => page.on("response", async (response) => {
+      if (/\/costs\?.*compare=final/.test(response.url())) asked.push({ by: new URL(response.url()).searchParams.get("group_by"), rows: (await response.json()).rows });
+    }) });
+  }
+});
+
 test("why a cost changed stands in one sentence, and its parts add up", async () => {
   await on("/tenants/{largest}?r=7d", async (page) => {
     await settled(page);
     // A day that is not over is not compared: a rolling range of the page has the days that it has in the API.
-    const changes = await ask(server, `/costs/changes?range=7d&tenant=${largest}&compare=prev`);
-    const { rows: [own] } = await ask(server, `/costs?range=7d&compare=prev&group_by=tenant&filter=tenant:${largest}`);
+    const { rows: [own], meta: { compared } } = await ask(server, `/costs?range=7d&compare=final&group_by=tenant&filter=tenant:${largest}`);
+    const changes = await ask(server, `/costs/changes?from=${compared.range.from}&to=${compared.range.to}&tenant=${largest}&compare=prev`);
     assert.equal(own.change, changes.change);
     await page.locator("p.why > strong").first().waitFor();
     const [change, ...parts] = await page.locator("p.why > strong").evaluateAll((all) => all.map(({ title, innerText }) => [title.replace(" USD", ""), innerText]));
@@ -240,6 +289,46 @@ test("the palette finds pages and names by keyboard alone", async () => {
     await page.keyboard.press("Enter");
     await page.waitForURL(`**/tenants/${largest}`);
   });
+});
+
+test("on systems of Apple the palette is said to open with ⌘K, and does", async () => {
+  await on("/", async (page) => {
+    await settled(page);
+    assert.equal(await page.locator("header .find kbd").innerText(), "⌘K");
+    await page.keyboard.press("?");
+    assert.equal(await page.getByRole("dialog").locator("kbd").first().innerText(), "⌘K");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Meta+k");
+    await page.getByRole("combobox").waitFor();
+  }, { before: (page) => page.addInitScript(() => Object.defineProperty(navigator, "platform", { get: () => "MacIntel" })) });
+});
+
+test("a cluster and a workspace without figures say which job brings them, when it runs next, and offer to run it", async () => {
+  const next = (job) => new RegExp(`${job}: it runs at \\d\\d:\\d\\d UTC, next \\w+ \\d+, \\d\\d:\\d\\d\\.`);
+  await on("/clusters/shared-west-us?d=2020-01-01", async (page) => {
+    await settled(page);
+    const ranking = page.getByRole("region", { name: /^Ranking/ });
+    assert.match(await ranking.innerText(), next("The attribution job posts the days that are over"));
+    const asking = page.waitForRequest((request) => request.method() === "POST");
+    await ranking.getByRole("button", { name: "Run now" }).click();
+    assert.deepEqual((await asking).postDataJSON(), { from: "2020-01-01", to: "2020-01-01", pools: ["shared-west-us"] });
+    await settled(page);
+  }, { before: (page) => page.route(/\/api\/v1\/runs$/, (route) => (route.request().method() === "POST" ? route.fulfill({ json: { id: "run-x", status: "succeeded", from: "2020-01-01", to: "2020-01-01", posting: null, entries: 0, warnings: [], error: null, created_at: "2026-11-28T00:00:00Z" } }) : route.fallback())) });
+  await on("/tenants/{largest}", async (page) => {
+    await settled(page);
+    const metrics = page.getByRole("region", { name: "90 days of each metric" });
+    assert.match(await metrics.innerText(), next("The snapshot job measures every workspace"));
+    assert.equal(await metrics.getByRole("button", { name: "Run now" }).count(), 1);
+    await expectAccessible(page, "no snapshot");
+    await picture(page, "no-snapshot");
+  }, { before: (page) => page.route(/\/api\/v1\/snapshots\?/, (route) => route.fulfill({ json: { rows: [], next_cursor: null } })) });
+  const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "tenant_owner", name: "own", tenants: [largest] } });
+  await on("/tenants/{largest}", async (page) => {
+    await settled(page);
+    const metrics = page.getByRole("region", { name: "90 days of each metric" });
+    assert.match(await metrics.innerText(), /The snapshot job measures every workspace: it runs at \d\d:\d\d UTC\./);
+    assert.equal(await metrics.getByRole("button", { name: "Run now" }).count(), 0);
+  }, { token, before: (page) => page.route(/\/api\/v1\/snapshots\?/, (route) => route.fulfill({ json: { rows: [], next_cursor: null } })) });
 });
 
 test("rows, period, search and pages are reached by keys", async () => {
