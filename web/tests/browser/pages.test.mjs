@@ -138,10 +138,10 @@ test("jobs: the most expensive tenant and whether it grows, one click; which met
   });
 });
 
-test("jobs: which metric made a day jump, two clicks from the leaderboard too", async () => {
+test("jobs: why a day is dear, two clicks from the leaderboard", async () => {
   await on("/platform/cost?view=posted", async (page) => {
     await settled(page);
-    await page.locator("g.bar").nth(-5).locator(".catch").click();
+    await page.locator("g.bar").nth(-5).click();
     await queried(page, /^\?view=posted&r=(\d{4}-\d\d-\d\d)\.\.\1$/);
     await settled(page);
     const day = new URL(page.url()).searchParams.get("r").slice(0, 10);
@@ -153,7 +153,8 @@ test("jobs: which metric made a day jump, two clicks from the leaderboard too", 
     await dialog.getByText(/^Posted$/).waitFor();
     await settled(page);
     assert.equal(await dialog.getByLabel("Day", { exact: true }).inputValue(), day);
-    assert.match(await dialog.locator(".cells").first().innerText(), / × /, "quantity and price of each metric");
+    const explained = await ask(server, `/explain?tenant=${first.key.tenant}&date=${day}`);
+    assert.equal(await dialog.locator(".sums dd").nth(1).getAttribute("title"), `${explained.memo} USD`);
   });
 });
 
@@ -195,34 +196,41 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
   });
 });
 
-test("changes leave out days that may still change, as the API does, and say through which day they compare", async () => {
-  const short = (day) => new Date(day).toLocaleDateString("en-US", { timeZone: "UTC", month: "short", day: "numeric" });
-  const whole = await ask(server, "/costs?range=30d&group_by=status&compare=final");
-  const { range, compared } = whole.meta;
-  assert.ok(compared.range.to < range.to, "the demo's last day may still change");
-  const change = whole.rows.reduce((sum, row) => sum + atoms(row.change), 0n);
+test("a change is that of the days which the API compares, and every page says through which day that was", async () => {
+  const before = new Date(Date.parse(last) - 3 * 86_400_000).toISOString().slice(0, 10);
+  const short = new Date(before).toLocaleDateString("en-US", { timeZone: "UTC", month: "short", day: "numeric" });
+  const asked = [];
+  const compare = (page) => page.route(/\/api\/v1\/costs(\/changes)?\?.*compare=/, async (route) => {
+    const url = new URL(route.request().url());
+    asked.push(url.pathname.endsWith("/changes") ? url.searchParams.get("to") : url.searchParams.get("compare"));
+    if (url.pathname.endsWith("/changes")) return route.fallback();
+    const answer = await (await route.fetch()).json();
+    for (const row of answer.rows) Object.assign(row, { previous: "100.00", change: "12.34" });
+    answer.meta.compared.range.to = before;
+    return route.fulfill({ json: answer });
+  });
+  const note = (page) => page.locator(".facts .first .soft").innerText();
   await on("/", async (page) => {
     await settled(page);
-    const note = await page.locator(".facts .first .soft").innerText();
-    assert.ok(note.endsWith(` vs the days before, compared through ${short(compared.range.to)}`), note);
-    const { rows } = await ask(server, "/costs?range=30d&group_by=tenant&compare=final&limit=12");
-    assert.deepEqual((await cells(page, "Largest workspaces", "Change")).map(([exact]) => exact), rows.map((row) => row.change));
-    const { rows: all } = await ask(server, "/costs?range=30d&group_by=tenant&compare=final&limit=10000");
-    assert.equal(all.reduce((sum, row) => sum + atoms(row.change), 0n), change, "rows add up to what the tile says");
-  });
-  for (const [address, by, caption] of [["/clusters", "pool", "Clusters"], ["/tenants/{largest}", "pool,tier", "Cost by pool"]]) {
-    const asked = [];
-    await on(address, async (page) => {
-      await settled(page);
-      const answer = asked.find(({ by: found, rows }) => found === by && rows[0]?.change !== undefined);
-      const shown = (await cells(page, caption, "Change")).map(([exact]) => exact).filter((exact) => exact !== "");
-      assert.deepEqual(shown.toSorted(), answer.rows.map((row) => row.change).toSorted(), address);
-      const said = await page.getByRole("region", { name: `${caption}, table` }).getByRole("columnheader", { name: "Change" }).getAttribute("title");
-      assert.match(said, / against /, address);
-    }, { before: (page) => page.on("response", async (response) => {
-      if (/\/costs\?.*compare=final/.test(response.url())) asked.push({ by: new URL(response.url()).searchParams.get("group_by"), rows: (await response.json()).rows });
-    }) });
-  }
+    assert.match(await note(page), new RegExp(`^\\+\\$[\\d.]+ \\(\\+12\\.3%\\) vs the days before, compared through ${short}$`));
+    assert.deepEqual(new Set((await cells(page, "Largest workspaces", "Change")).map(([, text]) => text)), new Set(["+$12.34 +12.3%"]));
+    assert.match(await page.getByRole("region", { name: "Largest pools, table" }).getByRole("columnheader", { name: "Change" }).getAttribute("title"), / against /);
+  }, { before: compare });
+  await on("/overhead", async (page) => {
+    await settled(page);
+    assert.equal(await note(page), `+12.3% vs the days before, compared through ${short}`);
+  }, { before: compare });
+  await on("/clusters", async (page) => {
+    await settled(page);
+    assert.ok((await cells(page, "Clusters", "Change")).every(([, text]) => text === "+$12.34 +12.3%"));
+    assert.match(await page.getByRole("region", { name: "Clusters, table" }).getByRole("columnheader", { name: "Change" }).getAttribute("title"), / against /);
+  }, { before: compare });
+  await on("/tenants/{largest}", async (page) => {
+    await settled(page);
+    assert.equal(await note(page), `+$12.34 +12.3% vs the days before, compared through ${short}`);
+    for (const table of ["Cost by pool", "Cost by meter"]) assert.ok((await cells(page, table, "Change")).every(([, text]) => text === "+$12.34 +12.3%"), table);
+  }, { before: compare });
+  assert.deepEqual(new Set(asked), new Set(["final", before]), "the sentence of the change is of the same days");
 });
 
 test("why a cost changed stands in one sentence, and its parts add up", async () => {
@@ -305,15 +313,24 @@ test("on systems of Apple the palette is said to open with ⌘K, and does", asyn
 
 test("a cluster and a workspace without figures say which job brings them, when it runs next, and offer to run it", async () => {
   const next = (job) => new RegExp(`${job}: it runs at \\d\\d:\\d\\d UTC, next \\w+ \\d+, \\d\\d:\\d\\d\\.`);
-  await on("/clusters/shared-west-us?d=2020-01-01", async (page) => {
+  const day = new Date(Date.parse(last) - 86_400_000).toISOString().slice(0, 10);
+  const run = { id: "run-x", status: "succeeded", from: day, to: day, posting: null, entries: 0, warnings: [], error: null, created_at: `${day}T00:00:00Z` };
+  await on(`/clusters/shared-west-us?d=${day}`, async (page) => {
     await settled(page);
     const ranking = page.getByRole("region", { name: /^Ranking/ });
     assert.match(await ranking.innerText(), next("The attribution job posts the days that are over"));
     const asking = page.waitForRequest((request) => request.method() === "POST");
     await ranking.getByRole("button", { name: "Run now" }).click();
-    assert.deepEqual((await asking).postDataJSON(), { from: "2020-01-01", to: "2020-01-01", pools: ["shared-west-us"] });
+    assert.deepEqual((await asking).postDataJSON(), { from: day, to: day, pools: ["shared-west-us"] });
     await settled(page);
-  }, { before: (page) => page.route(/\/api\/v1\/runs$/, (route) => (route.request().method() === "POST" ? route.fulfill({ json: { id: "run-x", status: "succeeded", from: "2020-01-01", to: "2020-01-01", posting: null, entries: 0, warnings: [], error: null, created_at: "2026-11-28T00:00:00Z" } }) : route.fallback())) });
+  }, {
+    before: async (page) => {
+      await page.route(/\/comparison\?/, (route) => route.fulfill({ status: 404, contentType: "application/problem+json", body: JSON.stringify({ type: "not_attributed", code: "not_attributed", title: "Not attributed", status: 404, request_id: "req-1" }) }));
+      await page.route(/\/api\/v1\/runs$/, (route) => (route.request().method() === "POST" ? route.fulfill({ json: run }) : route.fallback()));
+    },
+  });
+  const nothing = (page) => page.route(/\/api\/v1\/snapshots\?/, (route) => route.fulfill({ json: { rows: [], next_cursor: null } }));
+  const job = { job: "snapshot", at: "00:10", timezone: "UTC", next_run_at: `${day}T00:10:00Z`, attempts: 0 };
   await on("/tenants/{largest}", async (page) => {
     await settled(page);
     const metrics = page.getByRole("region", { name: "90 days of each metric" });
@@ -321,14 +338,14 @@ test("a cluster and a workspace without figures say which job brings them, when 
     assert.equal(await metrics.getByRole("button", { name: "Run now" }).count(), 1);
     await expectAccessible(page, "no snapshot");
     await picture(page, "no-snapshot");
-  }, { before: (page) => page.route(/\/api\/v1\/snapshots\?/, (route) => route.fulfill({ json: { rows: [], next_cursor: null } })) });
+  }, { before: async (page) => { await nothing(page); await page.route(/\/api\/v1\/schedule/, (route) => route.fulfill({ json: { rows: [job], next_cursor: null } })); } });
   const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "tenant_owner", name: "own", tenants: [largest] } });
   await on("/tenants/{largest}", async (page) => {
     await settled(page);
     const metrics = page.getByRole("region", { name: "90 days of each metric" });
     assert.match(await metrics.innerText(), /The snapshot job measures every workspace: it runs at \d\d:\d\d UTC\./);
     assert.equal(await metrics.getByRole("button", { name: "Run now" }).count(), 0);
-  }, { token, before: (page) => page.route(/\/api\/v1\/snapshots\?/, (route) => route.fulfill({ json: { rows: [], next_cursor: null } })) });
+  }, { token, before: nothing });
 });
 
 test("rows, period, search and pages are reached by keys", async () => {

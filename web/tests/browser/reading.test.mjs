@@ -104,11 +104,11 @@ test("a row of unit costs rings its own restated weeks and hatches its own that 
   const [restated, pending] = [back(9), back(2)];
   const before = changed("/costs", (answer, query) => {
     if (query.get("group_by") !== "status") return;
-    const isRow = /^workflow:".+" tier:direct,amortized memo:\*$/.test(query.get("filter") ?? "");
+    const isRow = /^repo:".+" tier:direct,amortized memo:\*$/.test(query.get("filter") ?? "");
     answer.rows = [{ key: { status: "pending" }, cost: "1.00", series: [[isRow ? pending : back(25), "1.00"]] }];
     answer.meta.restated = isRow ? [{ date: restated, times: 1, postings: [2] }] : [];
   });
-  await on("/unit-costs?r=30d", async (page) => {
+  await on("/unit-costs?r=30d&by=repo", async (page) => {
     await page.locator("tbody button.expand").first().click();
     await settled(page);
     const [cost, trend] = [page.locator("tr.detail").getByRole("region", { name: /: cost per week/ }), page.locator("tr.detail").getByRole("region", { name: /in each week/ })];
@@ -132,7 +132,7 @@ test("a day or a week of a chart is shown alone when it is chosen, by pointer an
   for (const [address, title, from, to] of [["/", shown(day), day, day], ["/clusters", shown(day), day, day], ["/platform/cost", shown(day), day, day], ["/overhead", `Week of ${shown(first)}`, first, sunday], ["/unit-costs", `Week of ${shown(first)}`, first, sunday]]) {
     await on(address, async (page) => {
       const chart = page.locator("section.panel").filter({ has: page.locator("g.bar") }).first();
-      await chart.locator("g.bar").filter({ has: page.locator("title", { hasText: `${title}:` }) }).first().locator(".catch").click();
+      await chart.locator("g.bar").filter({ has: page.locator("title", { hasText: `${title}:` }) }).first().click();
       await queried(page, `?r=${from}..${to}`);
       await settled(page);
       assert.equal(await chart.locator("g.bar").count(), 1, address);
@@ -333,10 +333,10 @@ const copied = (page, selector) => page.evaluate((wanted) => {
 test("a tile, a legend, a cell of a chart's table and a page are copied with every digit; what has none is left alone", async () => {
   const fixture = new Fixture();
   await on("/platform/cost?r=7d", async (page) => {
-    const answer = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", compare: "prev" });
+    const answer = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", compare: "final" });
     const { totals, rows } = answer;
     assert.equal(await copied(page, ".views [aria-pressed=true] strong"), `${totals.cost} USD`);
-    assert.equal(await copied(page, ".legend [data-exact]"), `${rows[0].cost} USD`);
+    assert.equal(await copied(page, '.legend [data-layer="0"] [data-exact]'), `${rows[0].cost} USD`);
     await page.getByText("Show as a table").click();
     const series = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", granularity: "day" }).rows[0].series;
     assert.equal(await copied(page, "details tbody td"), series[0][1]);
