@@ -308,7 +308,7 @@ pub struct CostsArgs {
     /// none, day, week or month
     #[arg(long, value_name = "STEP")]
     pub granularity: Option<String>,
-    /// Compare with the range before (`prev`)
+    /// Compare with the range before: `prev`, or `final` up to the last complete, final day
     #[arg(long, value_name = "WITH")]
     pub compare: Option<String>,
     /// posted or current_rates

@@ -49,6 +49,23 @@ export function heights(layers: readonly Layer[], days: readonly string[]): stri
   return days.map((_, at) => sum(layers.map((layer) => layer.values[at])));
 }
 
+/** Returns heights for labels that want these, from above to below: each at least so far from the next, all within the bounds, and together as near to what they want as can be. */
+export function spread(wanted: readonly number[], apart: number, low: number, high: number): number[] {
+  // Labels that would overlap stand in one block, whose middle is where its labels want to be on average.
+  const blocks: { sum: number; count: number }[] = [];
+  for (const [at, y] of wanted.entries()) {
+    let block = { sum: y - at * apart, count: 1 };
+    for (let above = blocks.at(-1); above && block.sum / block.count < above.sum / above.count; above = blocks.at(-1)) {
+      block = { sum: above.sum + block.sum, count: above.count + block.count };
+      blocks.pop();
+    }
+    blocks.push(block);
+  }
+  const last = high - (wanted.length - 1) * apart;
+  const tops = blocks.flatMap(({ sum, count }) => Array.from({ length: count }, () => Math.max(low, Math.min(last, sum / count))));
+  return tops.map((top, at) => top + at * apart);
+}
+
 /** Returns the points of a line in a box, 0 at its foot; days without a value are gaps. */
 export function line(values: readonly (string | null)[], width: number, height: number): string {
   const top = largest(values.filter((value): value is string => value !== null)) ?? "1";

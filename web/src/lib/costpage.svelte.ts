@@ -89,7 +89,7 @@ export class CostPage {
     this.isBusy = true;
     [this.error, this.estimateError, this.postedError] = [null, null, null];
     const ask = (of: View) =>
-      this.client.costs({ ...this.query(of, days), group_by: "tenant", names: "true", compare: "prev", limit: ROWS_MAX }, stop.signal);
+      this.client.costs({ ...this.query(of, days), group_by: "tenant", names: "true", compare: "final", limit: ROWS_MAX }, stop.signal);
     const [estimate, posted] = await Promise.allSettled([ask("current_rates"), ask("posted")]);
     if (stop.signal.aborted) return;
     this.estimate = estimate.status === "fulfilled" ? estimate.value : null;

@@ -62,6 +62,13 @@ export function upTo(days: Days, last: string): Days {
   return last < days.to && days.from <= last ? { from: days.from, to: last } : days;
 }
 
+/** Returns the days of a bar of a chart, which begins with a day and has so many, as far as they lie in the range. */
+export function ofBar({ from, to }: Days, first: string, count: number): Days {
+  const last = plus(first, count - 1);
+  if (last < from || to < first) return { from: first, to: last };
+  return { from: first < from ? from : first, to: to < last ? to : last };
+}
+
 /** Returns the range as the address shows it. */
 export function text({ from, to }: Days): string {
   return `${from}..${to}`;

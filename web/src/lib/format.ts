@@ -1,6 +1,6 @@
 // Numbers and days as people of this locale write them. Decimal text is handed on as text, so no digit is lost.
 
-import { type Decimal, compareParsed, divide, minus, parse, print, sign } from "./decimal.ts";
+import { type Decimal, compareParsed, divide, parse, print, sign } from "./decimal.ts";
 
 /** What `Intl` prints exactly: the type of its argument names only numbers and numeric literals. */
 type Exact = Intl.StringNumericLiteral;
@@ -113,13 +113,13 @@ export function percent(text: string | null | undefined, of?: string): string {
   return formatter("percent", options, of).format(text as Exact);
 }
 
-/** Returns how much more `now` is than `before` as percent with its sign; null when there was nothing before. */
-export function growth(now: string, before: string | null | undefined, of?: string): string | null {
-  if (before == null || sign(before) <= 0) return null;
-  const part = divide(now, before, 6);
+/** Returns a change as percent, with its sign, of what there was before; null when that was nothing. */
+export function growth(change: string | null | undefined, before: string | null | undefined, of?: string): string | null {
+  if (change == null || before == null || sign(before) <= 0) return null;
+  const part = divide(change, before, 6);
   if (part === null) return null;
   const options = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" } as const;
-  return formatter("growth", options, of).format(minus(part, "1") as Exact).replace(/^-/, "−");
+  return formatter("growth", options, of).format(part as Exact).replace(/^-/, "−");
 }
 
 /** Returns the day, such as `Nov 27, 2026`, or `Nov 27` in short. */

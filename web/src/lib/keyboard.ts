@@ -1,5 +1,10 @@
 // Keys that every page has. A page says by attributes what they act on: `data-search`, `data-row`, `data-export`.
 
+/** Returns what opens the palette, as the keyboards of the reader's system are labelled. */
+export function paletteKey(platform = navigator.platform): string {
+  return /^(Mac|iP)/.test(platform) ? "⌘K" : "Ctrl K";
+}
+
 const inField = (event: KeyboardEvent) => event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
 
 /** Does what a key of a page stands for; `find` searches everywhere, from a page that has no search of its own. */

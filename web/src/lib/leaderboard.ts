@@ -90,7 +90,7 @@ export function metricsOf(estimate: Costs | null, snapshots: readonly SnapshotRo
 }
 
 /** Returns the columns; share of total is the last one. */
-export function columnsOf(metrics: readonly string[], word: string, currency: string, before: string): Column[] {
+export function columnsOf(metrics: readonly string[], word: string, currency: string, compared: string): Column[] {
   return [
     { id: "workspace", head: format.capital(word), about: "", kind: "name", isText: true, value: (row) => row.name },
     ...metrics.map((metric): Column => ({
@@ -102,7 +102,7 @@ export function columnsOf(metrics: readonly string[], word: string, currency: st
       value: (row) => row.metrics[metric]?.value,
     })),
     { id: "cost", head: `Cost (${currency})`, about: "", kind: "cost", isText: false, value: (row) => row.cost },
-    { id: "change", head: "Change vs previous period", about: `Compared with ${before}`, kind: "change", isText: false, value: (row) => row.change },
+    { id: "change", head: "Change vs previous period", about: compared, kind: "change", isText: false, value: (row) => row.change },
     { id: "share", head: "% of total", about: "Part of the organisation's total", kind: "share", isText: false, value: (row) => row.share },
   ];
 }
@@ -157,7 +157,7 @@ export function cellOf(row: Row, { id, kind }: Column, currency: string): Cell {
       return { ...EMPTY, text: format.money(row.cost, currency), exact: row.cost ?? "", title: format.exact(row.cost, currency) };
     case "change": {
       const tone = sign(row.change) > 0 ? "bad" : sign(row.change) < 0 ? "good" : "soft";
-      const part = row.cost === null ? "" : (format.growth(row.cost, row.previous) ?? (sign(row.cost) > 0 ? "new" : ""));
+      const part = format.growth(row.change, row.previous) ?? (sign(row.change) > 0 ? "new" : "");
       return { ...EMPTY, text: format.change(row.change, currency), exact: row.change ?? "", title: format.exact(row.change, currency), part, tone };
     }
     case "share":

@@ -19,6 +19,8 @@ export interface Key {
   colour: string;
   name: string;
   total?: string;
+  /** Where in the drawing it stands beside its layer, by the middle of its line; above the drawing if nowhere. */
+  at?: { x: number; y: number; width: number } | undefined;
 }
 
 /** What stands above the chart. */
@@ -60,7 +62,7 @@ export function placed(keys: readonly Key[], width: number, measure: (text: stri
 /** Draws title, period and keys, and returns how high they are. Without a pen they are only measured. */
 export function drawHead(pen: Pen, { title, period, keys = [] }: Head, width: number, look: Look, isDrawn = true): number {
   pen.font = `12px ${look.font}`;
-  const found = placed(keys, width, (text) => pen.measureText(text).width);
+  const found = placed(keys.filter(({ at }) => at === undefined), width, (text) => pen.measureText(text).width);
   const height = TITLE + LINE + (found.length === 0 ? 0 : ((found.at(-1)?.line ?? 0) + 1) * LINE) + NEAR;
   if (!isDrawn) return height;
   pen.fillStyle = look.soft;
@@ -76,7 +78,22 @@ export function drawHead(pen: Pen, { title, period, keys = [] }: Head, width: nu
   return height;
 }
 
-function swatch(pen: Pen, { kind, colour, x }: Placed, y: number, look: Look): void {
+/** Draws the keys that stand beside their layers: the name, cut where there is no room for it, and at the right the total. */
+export function drawLabels(pen: Pen, keys: readonly Key[], look: Look): void {
+  for (const { at, total = "", ...key } of keys) {
+    if (at === undefined) continue;
+    pen.font = `12px ${look.font}`;
+    const measure = (text: string) => pen.measureText(text).width;
+    const left = at.x + SWATCH + NEAR;
+    swatch(pen, { ...key, x: at.x }, at.y - SWATCH / 2, look);
+    pen.fillStyle = look.text;
+    pen.fillText(fitted(key.name, at.x + at.width - left - NEAR - measure(total), measure), left, at.y + 4);
+    pen.fillStyle = look.soft;
+    pen.fillText(total, at.x + at.width - measure(total), at.y + 4);
+  }
+}
+
+function swatch(pen: Pen, { kind, colour, x }: Key & { x: number }, y: number, look: Look): void {
   if (kind === "hatch") hatch(pen, { x, y, width: SWATCH, height: SWATCH }, colour, look.surface);
   else if (kind === "fill") {
     pen.fillStyle = colour;
@@ -138,6 +155,7 @@ export async function picture(svg: SVGSVGElement, head: Head): Promise<Blob> {
   for (const shape of svg.querySelectorAll<SVGGraphicsElement>(":is(rect, line, path, text, circle):not(defs *)")) {
     draw(pen, shape, own, (box) => hatch(pen, box, ink ? getComputedStyle(ink).stroke : look.text, look.surface));
   }
+  drawLabels(pen, head.keys ?? [], look);
   return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture is empty"))), "image/png"));
 }
 

@@ -1,7 +1,7 @@
 // The days of a page, as its address says them. Another part of the address that changes asks nothing again.
 
 import type { Settings } from "./api.ts";
-import { type Days, plus, range, upTo } from "./days.ts";
+import { type Days, length, ofBar, plus, range, text, upTo } from "./days.ts";
 import type { Asked } from "./explain.ts";
 import { both, filterOf } from "./filter.ts";
 import { atState } from "./pages.ts";
@@ -46,6 +46,9 @@ export class PageRange {
 
   /** Returns the explanation of what of the cost of these days, filtered as the page is, has these values. */
   asked = (values: Parameters<typeof filterOf>[0] = {}, more: Partial<Asked> = {}): Asked => ({ days: this.days, asof: this.asOf, filter: both(this.filter, filterOf(values)), ...more });
+
+  /** Shows the days of a bar alone; undefined where the bar is all that is shown. */
+  bar = (count: number): ((first: string) => void) | undefined => (length(this.days) > count ? (first) => this.set(text(ofBar(this.days, first, count))) : undefined);
 
   set = (value: string): void => {
     router.set({ r: value === this.fallback ? null : value });

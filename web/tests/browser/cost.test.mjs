@@ -169,6 +169,22 @@ test("a row expands to a line per metric, with its step and the workspace's link
   });
 });
 
+test("which metric made a day jump: the day's bar, and the row of the workspace, two clicks", async () => {
+  const fixture = new Fixture();
+  await on(fixture, "/platform/cost", async (page) => {
+    await loaded(page);
+    const day = new Date(fixture.runawayDay).toLocaleDateString("en-US", { timeZone: "UTC", month: "short", day: "numeric" });
+    await page.locator("g.bar").filter({ has: page.locator("title", { hasText: new RegExp(`^${day}, `) }) }).click();
+    await queried(page, `?r=${fixture.runawayDay}..${fixture.runawayDay}`);
+    const row = rows(page).filter({ has: page.getByRole("button", { name: "Initech", exact: true }) });
+    await row.getByRole("img", { name: `step on ${day}` }).waitFor();
+    assert.equal(await row.locator("td:has([role=img][aria-label^=step])").first().getAttribute("data-label"), "API calls / 24h");
+    assert.match(await row.locator("td.change").innerText(), /^\+/, "against the day before");
+    await row.getByRole("button", { name: "Initech", exact: true }).click();
+    await page.locator("figure", { hasText: "API calls / 24h" }).getByText(`step ${day}`).waitFor();
+  });
+});
+
 test("counters say average and peak, degraded values are marked, names stay text", async () => {
   await on(new Fixture(), "/platform/cost", async (page) => {
     await loaded(page);

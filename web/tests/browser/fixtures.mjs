@@ -27,8 +27,9 @@ function text(units) {
 export const RUNAWAY = { id: "initech", metric: "api_call_count_24h" };
 
 export class Fixture {
-  constructor({ today = "2026-11-28", tenants = 24, role = "platform_admin", own = null, withToday = true, isEmpty = false } = {}) {
-    Object.assign(this, { today, role, own, withToday, isEmpty });
+  constructor({ today = "2026-11-28", tenants = 24, role = "platform_admin", own = null, withToday = true, isEmpty = false, through = plus(today, -1), pending = null } = {}) {
+    // The ledger ends with `through` and has a day that may change.
+    Object.assign(this, { today, role, own, withToday, isEmpty, through, pending });
     this.runawayDay = plus(today, -9);
     this.tenants = Array.from({ length: tenants }, (_, index) => {
       const name = NAMES[index] ?? `Workspace ${index + 1}`;
@@ -86,10 +87,15 @@ export class Fixture {
 
   costs(query) {
     const { from, to, view = "posted", group_by: by = "tenant", granularity, compare, names, limit = "100" } = query;
-    const last = view === "posted" && to >= this.today ? plus(this.today, -1) : to;
-    const length = at(to) - at(from) + 1;
+    const isPosted = view === "posted";
+    const last = isPosted && this.through < to ? this.through : to;
+    const pending = isPosted && this.pending !== null && from <= this.pending && this.pending <= to ? [this.pending] : [];
+    // What is not over, not posted or not final is left out of a change.
+    const end = compare === "final" ? [last, plus(this.today, -1), ...pending.map((day) => plus(day, -1))].toSorted()[0] : to;
+    const before = compare && from <= end ? { from: plus(from, at(from) - at(end) - 1), to: plus(from, -1) } : null;
     const only = /tenant:"?([\w-]+)"?/.exec(query.filter ?? "")?.[1] ?? null;
     const chosen = this.tenants.map((_, index) => index).filter((index) => (this.own === null || this.own.includes(this.tenants[index].id)) && (only === null || this.tenants[index].id === only));
+    if (by === "status" && pending.length > 0) return { rows: [{ key: { status: "pending" }, cost: "1.00", series: [[this.pending, "1.00"], [plus(this.pending, 1), "0.00"]] }] };
     const groups = by === "tenant" ? chosen.map((index) => [this.tenants[index].id, [index]]) : [[by === "memo" ? "true" : "snapshot", chosen]];
     const sumOf = (indexes, first, end) => indexes.reduce((sum, index) => sum + this.sum(index, first, end, view), 0n);
     const total = sumOf(chosen, from, last);
@@ -97,9 +103,9 @@ export class Fixture {
       const cost = sumOf(indexes, from, last);
       const row = { key: { [by]: key }, cost: text(cost), pending: "0.00", share: total > 0n ? text(((cost * 1_000_000n) / total) * 1_000_000_000_000n).padEnd(8, "0") : null };
       if (names === "true" && by === "tenant") Object.assign(row, { name: this.tenants[indexes[0]].name, slug: this.tenants[indexes[0]].slug });
-      if (compare) {
-        const before = sumOf(indexes, plus(from, -length), plus(from, -1));
-        Object.assign(row, { previous: text(before), change: text(cost - before) });
+      if (before) {
+        const previous = sumOf(indexes, before.from, before.to);
+        Object.assign(row, { previous: text(previous), change: text(sumOf(indexes, from, end < last ? end : last) - previous) });
       }
       if (granularity === "day") row.series = this.days(from, last).map((day) => [day, text(indexes.reduce((sum, index) => sum + this.cost(index, day, view), 0n))]);
       if (view === "current_rates") row.usage = Object.fromEntries(METRICS.map((metric) => [metric, String(this.usage(indexes, metric, from, to))]));
@@ -109,7 +115,7 @@ export class Fixture {
     return {
       rows: rows.slice(0, Number(limit)).map(({ row }) => row),
       totals: { cost: text(total), memo: "0.00" },
-      meta: { range: { from, to, timezone: "UTC" }, currency: "USD", view, as_of: null, data_through: view === "posted" ? last : to, pending_days: 0, policy_versions: ["default"], posting: 41, ...(view === "posted" ? {} : { rate_card_version: "starter", posted: text((total * 98n) / 100n), posted_memo: text((total * 104n) / 100n), calibration: "0.98", price_warnings: [], unknown_keys: [] }), unpriced_metrics: view === "posted" ? [] : ["change_count_24h", "incident_count_24h", "audit_event_count_24h"] },
+      meta: { range: { from, to, timezone: "UTC" }, ...(before ? { compared: { range: { from, to: end, timezone: "UTC" }, previous: { ...before, timezone: "UTC" } } } : {}), currency: "USD", view, as_of: null, data_through: isPosted ? last : to, pending_days: pending.length, policy_versions: ["default"], posting: 41, ...(isPosted ? {} : { rate_card_version: "starter", posted: text((total * 98n) / 100n), posted_memo: text((total * 104n) / 100n), calibration: "0.98", price_warnings: [], unknown_keys: [] }), unpriced_metrics: isPosted ? [] : ["change_count_24h", "incident_count_24h", "audit_event_count_24h"] },
       next_cursor: null,
     };
   }

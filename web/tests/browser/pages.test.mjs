@@ -138,6 +138,26 @@ test("jobs: the most expensive tenant and whether it grows, one click; which met
   });
 });
 
+test("jobs: why a day is dear, two clicks from the leaderboard", async () => {
+  await on("/platform/cost?view=posted", async (page) => {
+    await settled(page);
+    await page.locator("g.bar").nth(-5).click();
+    await queried(page, /^\?view=posted&r=(\d{4}-\d\d-\d\d)\.\.\1$/);
+    await settled(page);
+    const day = new URL(page.url()).searchParams.get("r").slice(0, 10);
+    const { rows: [first] } = await ask(server, `/costs?from=${day}&to=${day}&filter=memo:true&compare=final&group_by=tenant`);
+    const row = page.locator("tbody tr.row").first();
+    assert.equal(await row.locator("td.change").getAttribute("data-exact"), first.change, "what it changed by against the day before");
+    await row.locator("td.cost button").click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(/^Posted$/).waitFor();
+    await settled(page);
+    assert.equal(await dialog.getByLabel("Day", { exact: true }).inputValue(), day);
+    const explained = await ask(server, `/explain?tenant=${first.key.tenant}&date=${day}`);
+    assert.equal(await dialog.locator(".sums dd").nth(1).getAttribute("title"), `${explained.memo} USD`);
+  });
+});
+
 test("jobs: change a price and see the effect per tenant, in two clicks and the typing", async () => {
   await on("/rates", async (page) => {
     await settled(page);
@@ -176,12 +196,49 @@ test("jobs: change a price and see the effect per tenant, in two clicks and the 
   });
 });
 
+test("a change is that of the days which the API compares, and every page says through which day that was", async () => {
+  const before = new Date(Date.parse(last) - 3 * 86_400_000).toISOString().slice(0, 10);
+  const short = new Date(before).toLocaleDateString("en-US", { timeZone: "UTC", month: "short", day: "numeric" });
+  const asked = [];
+  const compare = (page) => page.route(/\/api\/v1\/costs(\/changes)?\?.*compare=/, async (route) => {
+    const url = new URL(route.request().url());
+    asked.push(url.pathname.endsWith("/changes") ? url.searchParams.get("to") : url.searchParams.get("compare"));
+    if (url.pathname.endsWith("/changes")) return route.fallback();
+    const answer = await (await route.fetch()).json();
+    for (const row of answer.rows) Object.assign(row, { previous: "100.00", change: "12.34" });
+    answer.meta.compared.range.to = before;
+    return route.fulfill({ json: answer });
+  });
+  const note = (page) => page.locator(".facts .first .soft").innerText();
+  await on("/", async (page) => {
+    await settled(page);
+    assert.match(await note(page), new RegExp(`^\\+\\$[\\d.]+ \\(\\+12\\.3%\\) vs the days before, compared through ${short}$`));
+    assert.deepEqual(new Set((await cells(page, "Largest workspaces", "Change")).map(([, text]) => text)), new Set(["+$12.34 +12.3%"]));
+    assert.match(await page.getByRole("region", { name: "Largest pools, table" }).getByRole("columnheader", { name: "Change" }).getAttribute("title"), / against /);
+  }, { before: compare });
+  await on("/overhead", async (page) => {
+    await settled(page);
+    assert.equal(await note(page), `+12.3% vs the days before, compared through ${short}`);
+  }, { before: compare });
+  await on("/clusters", async (page) => {
+    await settled(page);
+    assert.ok((await cells(page, "Clusters", "Change")).every(([, text]) => text === "+$12.34 +12.3%"));
+    assert.match(await page.getByRole("region", { name: "Clusters, table" }).getByRole("columnheader", { name: "Change" }).getAttribute("title"), / against /);
+  }, { before: compare });
+  await on("/tenants/{largest}", async (page) => {
+    await settled(page);
+    assert.equal(await note(page), `+$12.34 +12.3% vs the days before, compared through ${short}`);
+    for (const table of ["Cost by pool", "Cost by meter"]) assert.ok((await cells(page, table, "Change")).every(([, text]) => text === "+$12.34 +12.3%"), table);
+  }, { before: compare });
+  assert.deepEqual(new Set(asked), new Set(["final", before]), "the sentence of the change is of the same days");
+});
+
 test("why a cost changed stands in one sentence, and its parts add up", async () => {
   await on("/tenants/{largest}?r=7d", async (page) => {
     await settled(page);
     // A day that is not over is not compared: a rolling range of the page has the days that it has in the API.
-    const changes = await ask(server, `/costs/changes?range=7d&tenant=${largest}&compare=prev`);
-    const { rows: [own] } = await ask(server, `/costs?range=7d&compare=prev&group_by=tenant&filter=tenant:${largest}`);
+    const { rows: [own], meta: { compared } } = await ask(server, `/costs?range=7d&compare=final&group_by=tenant&filter=tenant:${largest}`);
+    const changes = await ask(server, `/costs/changes?from=${compared.range.from}&to=${compared.range.to}&tenant=${largest}&compare=prev`);
     assert.equal(own.change, changes.change);
     await page.locator("p.why > strong").first().waitFor();
     const [change, ...parts] = await page.locator("p.why > strong").evaluateAll((all) => all.map(({ title, innerText }) => [title.replace(" USD", ""), innerText]));
@@ -240,6 +297,55 @@ test("the palette finds pages and names by keyboard alone", async () => {
     await page.keyboard.press("Enter");
     await page.waitForURL(`**/tenants/${largest}`);
   });
+});
+
+test("on systems of Apple the palette is said to open with ⌘K, and does", async () => {
+  await on("/", async (page) => {
+    await settled(page);
+    assert.equal(await page.locator("header .find kbd").innerText(), "⌘K");
+    await page.keyboard.press("?");
+    assert.equal(await page.getByRole("dialog").locator("kbd").first().innerText(), "⌘K");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Meta+k");
+    await page.getByRole("combobox").waitFor();
+  }, { before: (page) => page.addInitScript(() => Object.defineProperty(navigator, "platform", { get: () => "MacIntel" })) });
+});
+
+test("a cluster and a workspace without figures say which job brings them, when it runs next, and offer to run it", async () => {
+  const next = (job) => new RegExp(`${job}: it runs at \\d\\d:\\d\\d UTC, next \\w+ \\d+, \\d\\d:\\d\\d\\.`);
+  const day = new Date(Date.parse(last) - 86_400_000).toISOString().slice(0, 10);
+  const run = { id: "run-x", status: "succeeded", from: day, to: day, posting: null, entries: 0, warnings: [], error: null, created_at: `${day}T00:00:00Z` };
+  await on(`/clusters/shared-west-us?d=${day}`, async (page) => {
+    await settled(page);
+    const ranking = page.getByRole("region", { name: /^Ranking/ });
+    assert.match(await ranking.innerText(), next("The attribution job posts the days that are over"));
+    const asking = page.waitForRequest((request) => request.method() === "POST");
+    await ranking.getByRole("button", { name: "Run now" }).click();
+    assert.deepEqual((await asking).postDataJSON(), { from: day, to: day, pools: ["shared-west-us"] });
+    await settled(page);
+  }, {
+    before: async (page) => {
+      await page.route(/\/comparison\?/, (route) => route.fulfill({ status: 404, contentType: "application/problem+json", body: JSON.stringify({ type: "not_attributed", code: "not_attributed", title: "Not attributed", status: 404, request_id: "req-1" }) }));
+      await page.route(/\/api\/v1\/runs$/, (route) => (route.request().method() === "POST" ? route.fulfill({ json: run }) : route.fallback()));
+    },
+  });
+  const nothing = (page) => page.route(/\/api\/v1\/snapshots\?/, (route) => route.fulfill({ json: { rows: [], next_cursor: null } }));
+  const job = { job: "snapshot", at: "00:10", timezone: "UTC", next_run_at: `${day}T00:10:00Z`, attempts: 0 };
+  await on("/tenants/{largest}", async (page) => {
+    await settled(page);
+    const metrics = page.getByRole("region", { name: "90 days of each metric" });
+    assert.match(await metrics.innerText(), next("The snapshot job measures every workspace"));
+    assert.equal(await metrics.getByRole("button", { name: "Run now" }).count(), 1);
+    await expectAccessible(page, "no snapshot");
+    await picture(page, "no-snapshot");
+  }, { before: async (page) => { await nothing(page); await page.route(/\/api\/v1\/schedule/, (route) => route.fulfill({ json: { rows: [job], next_cursor: null } })); } });
+  const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "tenant_owner", name: "own", tenants: [largest] } });
+  await on("/tenants/{largest}", async (page) => {
+    await settled(page);
+    const metrics = page.getByRole("region", { name: "90 days of each metric" });
+    assert.match(await metrics.innerText(), /The snapshot job measures every workspace: it runs at \d\d:\d\d UTC\./);
+    assert.equal(await metrics.getByRole("button", { name: "Run now" }).count(), 0);
+  }, { token, before: nothing });
 });
 
 test("rows, period, search and pages are reached by keys", async () => {

@@ -2,7 +2,7 @@
 // rows on paper; and keys.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, launch, open, settled } from "./browser.mjs";
+import { expectAccessible, launch, open, picture, queried, settled } from "./browser.mjs";
 import { Fixture } from "./fixtures.mjs";
 import { ask, readDemo } from "./server.mjs";
 
@@ -49,17 +49,7 @@ const shown = (day) => new Date(day).toLocaleDateString("en-US", { timeZone: "UT
 const hatched = (page) => page.locator("svg[role=img]").first().locator("g.bar:has(rect[fill^=url])").evaluateAll((bars) => bars.map((bar) => bar.querySelector("title").textContent.split("\n")[0]));
 
 /** A fixture whose ledger ends three days before today and holds a day that may change. */
-function lagging() {
-  const fixture = new Fixture();
-  const costs = fixture.costs.bind(fixture);
-  fixture.costs = (query) => {
-    const answer = costs(query);
-    if (query.view === "posted") Object.assign(answer.meta, { data_through: "2026-11-25", pending_days: 1 });
-    if (query.group_by === "status") answer.rows = [{ key: { status: "pending" }, cost: "1.00", series: [["2026-11-20", "1.00"], ["2026-11-21", "0.00"]] }];
-    return answer;
-  };
-  return fixture;
-}
+const lagging = () => new Fixture({ through: "2026-11-25", pending: "2026-11-20" });
 
 test("days after the last posted one, today, and days that may change are hatched on the page of costs", async () => {
   await on("/platform/cost?view=posted", async (page) => {
@@ -86,6 +76,75 @@ test("so they are by cluster, and weeks with such a day in overhead and unit cos
       assert.ok(weeks.includes(`Week of ${shown(monday(day))}`), `${address}: ${weeks.join()}`);
       assert.ok(!weeks.includes(`Week of ${shown(monday(back(23)))}`), `${address}: ${weeks.join()}`);
     }, { before });
+  }
+});
+
+test("days that are hatched are left out of changes, and the page says through which day it compared", async () => {
+  const fixture = lagging();
+  const days = { from: "2026-10-30", to: "2026-11-28", view: "posted", limit: "10000" };
+  const [left, whole] = ["final", "prev"].map((compare) => fixture.costs({ ...days, compare }));
+  await on("/platform/cost?view=posted", async (page) => {
+    const changes = await page.locator("tbody td.change").evaluateAll((cells) => cells.map((cell) => cell.dataset.exact));
+    assert.deepEqual(changes, left.rows.map(({ change }) => change));
+    assert.notDeepEqual(changes, whole.rows.map(({ change }) => change));
+    const tile = page.locator(".facts div", { hasText: "Change vs the days before" });
+    assert.match(await tile.innerText(), /compared through Nov 19/);
+    assert.match((await tile.getAttribute("title")).replace(/\s/g, " "), /^Oct 30 – Nov 19, 2026 against Oct 9 – 29, 2026: -?[\d.]+ USD/);
+    assert.match((await page.locator("thead th.change").getAttribute("title")).replace(/\s/g, " "), /^Oct 30 – Nov 19, 2026 against Oct 9 – 29, 2026$/);
+    await page.getByRole("button", { name: /^At current rates/ }).click();
+    await tile.getByText("compared through Nov 27").waitFor();
+    await page.goto(`${server.url}/platform/cost?view=posted&r=2026-11-20..2026-11-22`);
+    await settled(page);
+    assert.match(await tile.innerText(), /–\s+not compared: not final yet/);
+    assert.deepEqual(new Set(await page.locator("tbody td.change").allInnerTexts()), new Set(["–"]));
+  }, { fixture });
+});
+
+test("a row of unit costs rings its own restated weeks and hatches its own that may change", async () => {
+  const [restated, pending] = [back(9), back(2)];
+  const before = changed("/costs", (answer, query) => {
+    if (query.get("group_by") !== "status") return;
+    const isRow = /^repo:".+" tier:direct,amortized memo:\*$/.test(query.get("filter") ?? "");
+    answer.rows = [{ key: { status: "pending" }, cost: "1.00", series: [[isRow ? pending : back(25), "1.00"]] }];
+    answer.meta.restated = isRow ? [{ date: restated, times: 1, postings: [2] }] : [];
+  });
+  await on("/unit-costs?r=30d&by=repo", async (page) => {
+    await page.locator("tbody button.expand").first().click();
+    await settled(page);
+    const [cost, trend] = [page.locator("tr.detail").getByRole("region", { name: /: cost per week/ }), page.locator("tr.detail").getByRole("region", { name: /in each week/ })];
+    const weeks = async (chart, mark) => (await chart.locator(`g.bar:has(${mark}) > title`).allTextContents()).map((text) => /^Week of ([^:]+):/.exec(text)[1]);
+    assert.deepEqual(await weeks(cost, "circle.ring"), [shown(monday(restated))]);
+    assert.match(await cost.locator("p.restated").innerText(), /^Restated: .+ by posting 2\.$/);
+    for (const chart of [cost, trend]) {
+      const hatched = await weeks(chart, "rect[fill^=url]");
+      assert.ok(hatched.includes(shown(monday(pending))), hatched.join());
+      assert.ok(!hatched.includes(shown(monday(back(25)))), `the page's days are not the row's: ${hatched.join()}`);
+    }
+    await expectAccessible(page, "a row of unit costs");
+    await picture(page, "unit-costs-row");
+  }, { before });
+});
+
+test("a day or a week of a chart is shown alone when it is chosen, by pointer and by keyboard", async () => {
+  const day = back(5);
+  const first = monday(back(10));
+  const sunday = new Date(Date.parse(first) + 6 * DAY_MS).toISOString().slice(0, 10);
+  for (const [address, title, from, to] of [["/", shown(day), day, day], ["/clusters", shown(day), day, day], ["/platform/cost", shown(day), day, day], ["/overhead", `Week of ${shown(first)}`, first, sunday], ["/unit-costs", `Week of ${shown(first)}`, first, sunday]]) {
+    await on(address, async (page) => {
+      const chart = page.locator("section.panel").filter({ has: page.locator("g.bar") }).first();
+      await chart.locator("g.bar").filter({ has: page.locator("title", { hasText: `${title}:` }) }).first().click();
+      await queried(page, `?r=${from}..${to}`);
+      await settled(page);
+      assert.equal(await chart.locator("g.bar").count(), 1, address);
+      assert.equal(await chart.locator("g.bar.pressable").count(), 0, `${address}: what is alone already does nothing`);
+      await page.goBack();
+      await settled(page);
+      await chart.locator("summary").focus();
+      await page.keyboard.press("Enter");
+      await chart.locator("details").getByRole("button", { name: title.replace("Week of ", ""), exact: true }).press("Enter");
+      await queried(page, `?r=${from}..${to}`);
+      await settled(page);
+    });
   }
 });
 
@@ -129,15 +188,43 @@ test("a picture of a chart has the colour of each layer in its legend, and its h
       };
       const colours = [...document.querySelectorAll(".legend .swatch")].map((swatch) => getComputedStyle(swatch).backgroundColor);
       const ink = getComputedStyle(svg.querySelector("pattern .ink")).stroke;
-      const step = (svg.clientWidth - 72) / 7;
+      const step = Number(svg.querySelector(".catch").getAttribute("width"));
       const column = (day) => many(ink, (16 + 64 + step * day) * 2, head + 40, step * 2, 100);
-      return { head, swatches: colours.map((colour) => many(colour, 0, 0, image.width, head)), open: column(6), final: column(1) };
+      // A layer is named at the right of the drawing; there the colour has its swatch and nothing else.
+      const names = document.querySelector(".legend.direct").getBoundingClientRect().left - svg.getBoundingClientRect().left;
+      const text = getComputedStyle(document.querySelector(".panel")).color;
+      return {
+        head, open: column(6), final: column(1),
+        swatches: colours.map((colour) => many(colour, (16 + names) * 2, head, 24, image.height - head)),
+        letters: many(text, (16 + names + 14) * 2, head, 120, image.height - head),
+      };
     }, Buffer.concat(chunks).toString("base64"));
     assert.ok(found.head > 2 * 60, JSON.stringify(found));
     assert.equal(found.swatches.length, 6);
-    assert.ok(found.swatches.every((count) => count >= 300), JSON.stringify(found));
+    assert.ok(found.swatches.every((count) => count >= 300) && found.letters > 300, JSON.stringify(found));
     assert.ok(found.open > 200 && found.final === 0, JSON.stringify(found));
   }, { fixture: lagging() });
+});
+
+test("layers are named beside the last bar, each on a line of its own; on a phone a legend names them", async () => {
+  await on("/platform/cost", async (page) => {
+    const labels = () => page.locator(".legend.direct li").evaluateAll((all) => all.map((label) => {
+      const { top, bottom, left, right } = label.getBoundingClientRect();
+      const svg = document.querySelector("svg[role=img]").getBoundingClientRect();
+      const bars = Math.max(...[...document.querySelectorAll(".piece")].map((piece) => piece.getBoundingClientRect().right));
+      return { name: label.querySelector(".name").textContent, top, bottom, isBeside: bars < left && right <= svg.right && svg.top - 1 <= top && bottom <= svg.bottom };
+    }));
+    const found = await labels();
+    assert.deepEqual(found.map(({ name }) => name), ["Other", "Hooli", "Umbrella", "Initech", "Globex", "Acme"], "as the layers lie, from above to below");
+    assert.ok(found.every(({ isBeside }) => isBeside), JSON.stringify(found));
+    for (const [at, { top }] of found.entries()) assert.ok(at === 0 || found[at - 1].bottom <= top + 0.1, JSON.stringify(found));
+    assert.equal(await page.locator(".leader").count(), 6);
+    await page.setViewportSize({ width: 320, height: 900 });
+    await page.locator(".head .legend .layer").first().waitFor();
+    assert.deepEqual(await page.locator(".head .legend .layer .name").allInnerTexts(), ["Acme", "Globex", "Initech", "Umbrella", "Hooli", "Other"]);
+    assert.deepEqual(await labels(), []);
+    assert.equal(await page.locator(".leader").count(), 0);
+  }, { fixture: new Fixture() });
 });
 
 test("the legend tells a layer from the others, by pointer and by keyboard; marks stand out in both themes", async () => {
@@ -246,10 +333,10 @@ const copied = (page, selector) => page.evaluate((wanted) => {
 test("a tile, a legend, a cell of a chart's table and a page are copied with every digit; what has none is left alone", async () => {
   const fixture = new Fixture();
   await on("/platform/cost?r=7d", async (page) => {
-    const answer = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", compare: "prev" });
+    const answer = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", compare: "final" });
     const { totals, rows } = answer;
     assert.equal(await copied(page, ".views [aria-pressed=true] strong"), `${totals.cost} USD`);
-    assert.equal(await copied(page, ".legend [data-exact]"), `${rows[0].cost} USD`);
+    assert.equal(await copied(page, '.legend [data-layer="0"] [data-exact]'), `${rows[0].cost} USD`);
     await page.getByText("Show as a table").click();
     const series = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", granularity: "day" }).rows[0].series;
     assert.equal(await copied(page, "details tbody td"), series[0][1]);

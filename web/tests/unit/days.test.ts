@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { each, isDay, length, monday, moved, plus, range, shifted, text, upTo } from "../../src/lib/days.ts";
+import { each, isDay, length, monday, moved, ofBar, plus, range, shifted, text, upTo } from "../../src/lib/days.ts";
 
 const TODAY = "2026-11-28";
 
@@ -61,4 +61,13 @@ test("a range is cut at the last day it may have, unless it begins later", () =>
   expect(upTo({ from: "2026-11-01", to: "2026-11-30" }, "2026-11-27")).toEqual({ from: "2026-11-01", to: "2026-11-27" });
   expect(upTo({ from: TODAY, to: TODAY }, "2026-11-27")).toEqual({ from: TODAY, to: TODAY });
   expect(upTo({ from: "2026-10-01", to: "2026-10-31" }, "2026-11-27")).toEqual({ from: "2026-10-01", to: "2026-10-31" });
+});
+
+test("a bar stands for its days, as far as they lie in the range", () => {
+  const days = { from: "2026-11-11", to: "2026-11-25" };
+  expect(ofBar(days, "2026-11-12", 1)).toEqual({ from: "2026-11-12", to: "2026-11-12" });
+  expect(ofBar(days, "2026-11-09", 7)).toEqual({ from: "2026-11-11", to: "2026-11-15" });
+  expect(ofBar(days, "2026-11-23", 7)).toEqual({ from: "2026-11-23", to: "2026-11-25" });
+  // What was merged in these days was charged before them as well.
+  expect(ofBar(days, "2026-10-05", 7)).toEqual({ from: "2026-10-05", to: "2026-10-11" });
 });

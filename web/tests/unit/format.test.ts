@@ -24,9 +24,10 @@ test("changes carry their sign", () => {
   expect(format.change("3436.56", "USD", EN)).toBe("+$3,436.56");
   expect(format.change("-0.5", "USD", EN)).toBe("−$0.50");
   expect(format.change("0.00", "USD", EN)).toBe("$0.00");
-  expect(format.growth("12480.11", "9043.55", EN)).toBe("+38.0%");
-  expect(format.growth("50", "100", EN)).toBe("−50.0%");
+  expect(format.growth("3436.56", "9043.55", EN)).toBe("+38.0%");
+  expect(format.growth("-50", "100", EN)).toBe("−50.0%");
   expect(format.growth("5", "0.00", EN)).toBeNull();
+  expect(format.growth(null, "5", EN)).toBeNull();
 });
 
 test("quantities are whole below a million and short above", () => {

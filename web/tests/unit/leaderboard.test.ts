@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Costs } from "../../src/lib/api.ts";
-import { layersOf, line, ticks } from "../../src/lib/chart.ts";
+import { layersOf, line, spread, ticks } from "../../src/lib/chart.ts";
 import { type Row, cellOf, columnsOf, linksOf, matching, rowsOf } from "../../src/lib/leaderboard.ts";
 
 const costs = (rows: object[]): Costs => ({ rows } as unknown as Costs);
@@ -63,4 +63,14 @@ test("marks of an axis are round, begin at zero and cover the top", () => {
 
 test("a line has gaps where nothing was measured", () => {
   expect(line(["0", "10", null, "5"], 30, 10)).toBe("M0.0 10.0L10.0 0.0M30.0 5.0");
+});
+
+test("labels keep their distance and their order, near to what they stand for and within the bounds", () => {
+  expect(spread([10, 60, 150], 24, 4, 168)).toEqual([10, 60, 150]);
+  expect(spread([20, 22, 100, 130, 142], 24, 4, 168)).toEqual([9, 33, 100, 124, 148]);
+  expect(spread([10, 12, 150, 167], 24, 4, 168)).toEqual([4, 28, 144, 168]);
+  const crowded = spread([160, 161, 162, 163, 164, 165], 24, 4, 168);
+  expect(crowded).toEqual([48, 72, 96, 120, 144, 168]);
+  expect(spread([-5], 24, 4, 168)).toEqual([4]);
+  expect(spread([], 24, 4, 168)).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import ts from "typescript";
 import { expect, test } from "vitest";
-import { type Key, type Look, drawHead, hatch, placed } from "../../src/lib/png.ts";
+import { type Key, type Look, drawHead, drawLabels, hatch, placed } from "../../src/lib/png.ts";
 
 const LOOK: Look = { font: "serif", text: "black", soft: "grey", surface: "white" };
 const KEYS: Key[] = [
@@ -45,6 +45,16 @@ test("keys take another line where there is no room, and a long name is cut befo
   expect(found.map(({ line, x }) => [line, x])).toEqual([[0, 0], [0, 104], [1, 0], [1, 79], [2, 0]]);
   expect(found.at(-1)?.text).toMatch(/^n+… {2}\$1\.00$/);
   for (const { x, text } of found) expect(x + 16 + measure(text)).toBeLessThanOrEqual(220);
+});
+
+test("a key that stands beside its layer is drawn there and not above: name, cut before the total, and the total at the right", () => {
+  const { pen, drawn } = fakePen();
+  const keys: Key[] = [{ kind: "fill", colour: "blue", name: "Compute of everybody", total: "$7.00", at: { x: 500, y: 40, width: 100 } }, { kind: "hatch", colour: "grey", name: "not final" }];
+  drawHead(pen, { title: "title", period: "period", keys }, 800, LOOK);
+  expect(drawn.filter((line) => line.startsWith("fillText")).map((line) => line.split(" ")[1])).toEqual(["period", "not", "title"]);
+  drawn.length = 0;
+  drawLabels(pen, keys, LOOK);
+  expect(drawn).toEqual(["fillRect 500 35 10 10 blue", "fillText Compute o… 516 44 black", "fillText $7.00 575 44 grey"]);
 });
 
 test("the hatch covers its box with diagonals, in the surface's colour and then in ink", () => {

@@ -34,7 +34,8 @@ pub struct CostParams {
     pub granularity: Option<String>,
     /// Terms ANDed, separated by spaces: `[-]key:value[,value…]`, `*` globs, "quoted" values.
     pub filter: Option<String>,
-    /// `prev` adds the range before.
+    /// `prev` adds the range before; `final` compares only up to the last day that is complete and final, with as many
+    /// days before.
     pub compare: Option<String>,
     /// `posted`, or `current_rates`: all usage at the prices in force, an estimate; rolling ranges then end with today.
     pub view: Option<String>,
@@ -97,10 +98,10 @@ pub struct CostRowBody {
     /// Its place, with `key`; absent for tenants and reserved consumers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<RankBody>,
-    /// Cost of the range before, with `compare=prev`.
+    /// Cost of the days before, with `compare`: those of `meta.compared.previous`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Cost less that.
+    /// Cost of the days of `meta.compared.range` less that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// First day and cost of every bucket, with a granularity.
@@ -189,6 +190,15 @@ pub struct RestatedDayBody {
     pub postings: Vec<i64>,
 }
 
+/// The days that changes are measured by.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ComparedBody {
+    /// The later days: the range, or with `compare=final` its part up to the last day that is complete and final.
+    pub range: RangeBody,
+    /// As many days before the range.
+    pub previous: RangeBody,
+}
+
 /// How much of the cost was measured; parts of one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CoverageBody {
@@ -241,6 +251,9 @@ pub struct CostMetaBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ledger_head: Option<Option<String>>,
+    /// Which days were compared; absent without `compare`, and with `final` when no day is complete and final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<ComparedBody>,
     /// Days of these rows that were corrected after they were posted; empty without `granularity` or at current rates.
     pub restated: Vec<RestatedDayBody>,
     /// Usage without a price.
@@ -392,8 +405,13 @@ const ESTIMATE: &str = "at current rates: estimate, not a bill";
 
 fn to_api_meta(meta: CostMeta, is_full: bool) -> CostMetaBody {
     let current = meta.current.as_ref();
+    let range_of =
+        |range: DayRange| RangeBody { from: day(range.from()), to: day(range.to()), timezone: meta.timezone.clone() };
     CostMetaBody {
-        range: RangeBody { from: day(meta.range.from()), to: day(meta.range.to()), timezone: meta.timezone },
+        range: range_of(meta.range),
+        compared: meta
+            .compared
+            .map(|found| ComparedBody { range: range_of(found.range), previous: range_of(found.previous) }),
         currency: meta.currency.to_string(),
         view: match meta.view {
             View::Posted => "posted".to_owned(),

@@ -87,6 +87,13 @@ async fn estimates_are_grouped_split_over_days_compared_and_paged() {
     let rows = compared.expect(200).json()["rows"].clone();
     assert_eq!((&rows[0]["previous"], &rows[0]["change"]), (&json!("17.25"), &json!("6.75")));
     assert_eq!((&rows[1]["key"]["tenant"], &rows[1]["change"]), (&json!("globex"), &json!("-5.001")));
+    let unfinished = "/costs?view=current_rates&from=2026-11-19&to=2026-11-20&filter=origin:snapshot";
+    let last = app.get(&format!("{unfinished}&compare=final")).await.expect(200).json();
+    assert_eq!((&last["rows"][0]["previous"], &last["rows"][0]["change"]), (&json!("17.25"), &json!("6.75")));
+    assert_eq!(
+        (&last["meta"]["compared"]["range"]["to"], &last["meta"]["compared"]["previous"]["from"]),
+        (&json!("2026-11-19"), &json!("2026-11-18"))
+    );
 
     let first = current(&app, "&limit=1").await;
     let next = format!("&limit=1&cursor={}", first["next_cursor"].as_str().unwrap());

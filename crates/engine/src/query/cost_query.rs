@@ -36,6 +36,18 @@ pub enum Granularity {
     Month,
 }
 
+/// What a row's cost is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// Nothing.
+    #[default]
+    None,
+    /// The range of equal length just before.
+    Prev,
+    /// As many days just before, for the days up to the last one that is complete and final.
+    Final,
+}
+
 /// Where the amounts come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
@@ -119,8 +131,8 @@ pub struct CostQuery {
     pub granularity: Granularity,
     /// Which entries count.
     pub filter: Filter,
-    /// Whether the range before is shown beside.
-    pub compare_prev: bool,
+    /// What is shown beside.
+    pub compare: Compare,
     /// Where the amounts come from.
     pub view: View,
     /// Which measure is summed.
@@ -151,7 +163,7 @@ impl CostQuery {
             group_by: vec![GroupKey::TENANT],
             granularity: Granularity::None,
             filter: Filter::default(),
-            compare_prev: false,
+            compare: Compare::None,
             view: View::Posted,
             measure: Measure::Amount,
             currency: None,
@@ -184,7 +196,7 @@ impl CostQuery {
             },
             granularity: params.word("granularity", &GRANULARITIES)?,
             filter: Filter::parse(&params.text("filter").unwrap_or_default())?,
-            compare_prev: params.word("compare", &[("none", false), ("prev", true)])?,
+            compare: params.word("compare", &COMPARISONS)?,
             view,
             measure: params
                 .word("measure", &[("amount", Measure::Amount), ("billed_amount", Measure::BilledAmount)])?,
@@ -210,8 +222,12 @@ impl CostQuery {
             return Err(EngineError::parameter("key", "`key` names a value of the one key that rows are grouped by"));
         }
         let needs_previous = matches!(self.sort.key, SortKey::Previous | SortKey::Change);
-        if needs_previous && !self.compare_prev {
-            return Err(EngineError::parameter("sort", "sorting by the range before needs compare=prev"));
+        if needs_previous && self.compare == Compare::None {
+            return Err(EngineError::parameter("sort", "sorting by the range before needs compare=prev or final"));
+        }
+        if self.compare == Compare::Final && self.clock == Clock::Billed {
+            let detail = "statements are compared by whole months; use compare=prev, or clock=charged";
+            return Err(EngineError::parameter("compare", detail));
         }
         Ok(())
     }
@@ -226,10 +242,9 @@ impl CostQuery {
         }
     }
 
-    /// Returns the range of equal length just before; by billing month, as many whole months before.
+    /// Returns the range of equal length just before such days; by billing month, as many whole months before.
     #[must_use]
-    pub fn previous_days(&self) -> DayRange {
-        let days = self.selected_days();
+    pub fn days_before(&self, days: DayRange) -> DayRange {
         let to = days.from().plus(-1);
         let from = match self.clock {
             Clock::Charged => days.from().plus(-days.len()),
@@ -250,6 +265,7 @@ impl CostQuery {
     }
 }
 
+const COMPARISONS: [(&str, Compare); 3] = [("none", Compare::None), ("prev", Compare::Prev), ("final", Compare::Final)];
 const GRANULARITIES: [(&str, Granularity); 4] = [
     ("none", Granularity::None),
     ("day", Granularity::Day),
@@ -304,6 +320,7 @@ mod tests {
         assert!(refused(&[("view", "current_rates"), ("as_of", "posting:1")]).contains("as_of"));
         assert!(refused(&[("view", "draft")]).contains("posted, current_rates"));
         assert!(refused(&[("sort", "-change")]).contains("compare=prev"));
+        assert!(refused(&[("compare", "final"), ("clock", "billed")]).contains("whole months"));
         assert!(refused(&[("sort", "size")]).starts_with("cannot sort by `size`"));
         assert!(refused(&[("clock", "wall")]).contains("charged, billed"));
         assert!(refused(&[("currency", "usd")]).contains("currency code"));
@@ -314,7 +331,10 @@ mod tests {
 
     #[test]
     fn the_range_before_has_the_same_length() {
-        let previous = |given: &[(&str, &str)]| parse(given).expect("a query").previous_days().to_string_pair();
+        let previous = |given: &[(&str, &str)]| {
+            let query = parse(given).expect("a query");
+            query.days_before(query.selected_days()).to_string_pair()
+        };
         assert_eq!(previous(&[("range", "30d")]), "2026-09-21 2026-10-20");
         assert_eq!(previous(&[("range", "2026-10")]), "2026-08-31 2026-09-30");
         assert_eq!(previous(&[("range", "2026-10"), ("clock", "billed")]), "2026-09-01 2026-09-30");

@@ -3,6 +3,7 @@ use domain::policy::{Method, Tier};
 use domain::tenant::{IDLE, OVERHEAD};
 use domain::{Currency, TenantScope};
 use engine::query::CostTable;
+use ledger::Status;
 use storage::catalog::NewTenantFact;
 
 const ALL: TenantScope = TenantScope::All;
@@ -247,4 +248,47 @@ async fn series_cover_every_bucket_and_rounded_rows_add_up() {
     let later = store.costs(&ALL, days("2026-11-04", "2026-11-08"), &[("compare", "prev")]).await.unwrap();
     assert_eq!(printed(&later)[0], "acme 0.00");
     assert_eq!(domain::money::format_atoms(later.rows[0].previous.unwrap().change), "-0.6666");
+}
+
+#[tokio::test]
+async fn a_change_leaves_out_days_that_are_not_complete_or_not_final() {
+    let mut store = Store::new().await;
+    let entries = [
+        given("2026-11-12", "west", "acme", "10.005"),
+        given("2026-11-13", "west", "acme", "20.00"),
+        given("2026-11-14", "west", "acme", "30.00"),
+        given("2026-11-15", "west", "acme", "50.00"),
+        Given { status: Status::Pending, ..given("2026-11-16", "gather", "globex", "7.00") },
+        given("2026-11-17", "west", "acme", "1.00"),
+    ];
+    store.post(&entries, &entries).await;
+    let asked = async |from: &str, to: &str, more: &[(&str, &str)]| {
+        let params: Vec<(&str, &str)> = [("compare", "final")].into_iter().chain(more.iter().copied()).collect();
+        let table = store.costs(&ALL, days(from, to), &params).await.unwrap();
+        let text = domain::money::format_atoms;
+        let row = |row: &engine::query::CostRow| {
+            let compared = row.previous.map(|found| format!("{} {}", text(found.cost), text(found.change)));
+            format!("{} {}", text(row.cost), compared.unwrap_or_default())
+        };
+        let compared = table.meta.compared.map(|found| {
+            format!("{} {} {} {}", found.range.from(), found.range.to(), found.previous.from(), found.previous.to())
+        });
+        (table.rows.iter().map(row).collect::<Vec<_>>(), compared.unwrap_or_default())
+    };
+    // The first day that is not final ends what is compared, whoever has it; the cost is that of all days.
+    let whole = asked("2026-11-14", "2026-11-17", &[]).await;
+    let expected = vec!["81.00 30.005 49.995".to_owned(), "7.00 0.00 0.00".to_owned()];
+    assert_eq!(whole, (expected, "2026-11-14 2026-11-15 2026-11-12 2026-11-13".to_owned()));
+    // Rows without it are compared through the last day that has entries.
+    let acme = asked("2026-11-14", "2026-11-19", &[("filter", "tenant:acme")]).await;
+    assert_eq!(
+        acme,
+        (vec!["81.00 30.005 50.995".to_owned()], "2026-11-14 2026-11-17 2026-11-10 2026-11-13".to_owned())
+    );
+    let rounded = asked("2026-11-14", "2026-11-17", &[("filter", "tenant:acme"), ("round", "minor")]).await;
+    assert_eq!(rounded.0, ["81.00 30.00 51.00"]);
+    assert_eq!(
+        asked("2026-11-16", "2026-11-17", &[]).await,
+        (vec!["7.00 ".to_owned(), "1.00 ".to_owned()], String::new())
+    );
 }

@@ -5,6 +5,7 @@ use super::super::current::{Asked, CurrentCard, PricedCell, days_with_rows, stat
 use super::super::cursor;
 use super::super::filter::Filter;
 use super::super::keys::{Column, GroupKey};
+use super::compared::{Compared, Known, Sides};
 use super::fold::{Group, bucket_of};
 use super::{CostMeta, CostRow, CostTable, CostTotals, ReservedTotals, page};
 use crate::books::Books;
@@ -103,9 +104,12 @@ impl Engine {
             card: &card,
         };
         let current = estimator.of(query.range, true).await?;
-        let previous = match query.compare_prev {
-            true => Some(estimator.of(query.previous_days(), false).await?.groups),
-            false => None,
+        let measured = days_with_rows(&now.pinned, "usage_date", query.range).last().copied();
+        let through = measured.max(days_with_rows(&now.snapshots, "snapshot_date", query.range).last().copied());
+        let compared = Compared::of(&query, query.range, Known { through, today: self.today(), pending: None });
+        let sides = match compared {
+            Some(compared) => Some(estimator.sides(compared).await?),
+            None => None,
         };
         let posted = self.posted_costs(scope, &posted_beside(&query, currency)).await?;
         let shows_gaps = *scope == TenantScope::All && reads_snapshots(&query.filter);
@@ -117,18 +121,13 @@ impl Engine {
         let cost = groups.values().map(|group| group.cost).sum();
         let reserved = (*scope == TenantScope::All).then(ReservedTotals::default);
         let totals = CostTotals { cost, reserved, memo: 0 };
-        let (rows, totals) = page::shape(&query, query.range, currency, groups, previous, totals);
+        let (rows, totals) = page::shape(&query, query.range, currency, groups, sides, totals);
         let meta = CostMeta {
             range: query.range,
             currency,
             view: View::CurrentRates,
-            data_through: [
-                days_with_rows(&now.pinned, "usage_date", query.range).last().copied(),
-                days_with_rows(&now.snapshots, "snapshot_date", query.range).last().copied(),
-            ]
-            .into_iter()
-            .flatten()
-            .max(),
+            data_through: through,
+            compared,
             pending_days: 0,
             conservation: None,
             coverage: None,
@@ -148,6 +147,11 @@ impl Engine {
 }
 
 impl Estimator<'_> {
+    async fn sides(&self, Compared { range, previous }: Compared) -> Result<Sides, EngineError> {
+        let later = if range == self.query.range { None } else { Some(self.of(range, false).await?.groups) };
+        Ok(Sides { later, previous: self.of(previous, false).await?.groups })
+    }
+
     /// Prices a range; quantities are told only where the answer shows them.
     async fn of(&self, range: DayRange, with_usage: bool) -> Result<Estimate, EngineError> {
         let asked = Asked {

@@ -6,6 +6,7 @@ use super::super::coverage::{Coverage, CoverageAmounts, CoverageKind};
 use super::super::restated::RestatedDay;
 use super::super::select::{self, all_of};
 use super::super::{View, pool_days};
+use super::compared::Compared;
 use super::current::CurrentRates;
 use super::scan::Scan;
 use crate::books::Books;
@@ -65,6 +66,8 @@ pub struct CostMeta {
     /// Billing periods of the range that are open at their provider: amounts of their lines are estimates. None in a state
     /// that is asked for, which says the same for ever.
     pub estimated: Vec<SourcePeriod>,
+    /// The days that rows are compared by; none without a comparison, or when no day is complete and final.
+    pub compared: Option<Compared>,
     /// Days that were corrected after they were posted, by day; of posted answers with a series only.
     pub restated: Vec<RestatedDay>,
     /// Usage without a price; only current rates have any.
@@ -113,6 +116,7 @@ impl Engine {
             posting: scan.head.posting,
             ledger_head: scan.head.hash.clone().filter(|_| is_full),
             estimated: Vec::new(),
+            compared: None,
             restated,
             unpriced_metrics: Vec::new(),
             current: None,

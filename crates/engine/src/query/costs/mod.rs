@@ -1,10 +1,11 @@
 //! Cost by any dimension: the answer to [`CostQuery`].
 
 use super::as_of::{AsOf, Head};
-use super::cost_query::{CostQuery, Measure, View};
+use super::cost_query::{Compare, CostQuery, Measure, View};
 use super::params::QueryLimits;
 use super::{cost_query, cursor};
 use crate::{Engine, EngineError};
+use compared::{Known, Sides};
 use domain::tenant::TenantBook;
 use domain::{Currency, Day, DayRange, TenantScope};
 use fold::Folded;
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::lake::Table;
 
+/// The days that a change is measured by.
+mod compared;
 /// The view at current rates.
 mod current;
 /// Adding up what DataFusion grouped.
@@ -25,6 +28,7 @@ mod page;
 /// The query that DataFusion runs.
 mod scan;
 
+pub use compared::Compared;
 pub use current::CurrentRates;
 pub use meta::{Conservation, CostMeta};
 
@@ -41,7 +45,7 @@ pub struct CostRow {
     pub share: Option<i64>,
     /// Its place among all rows, of a row that was asked for by its key.
     pub rank: Option<Rank>,
-    /// Cost of the range before and the difference, with `compare=prev`.
+    /// Cost of the days before and the difference, where the question compares.
     pub previous: Option<Previous>,
     /// First day and cost of every bucket, with a granularity.
     pub series: Option<Vec<(Day, i128)>>,
@@ -69,12 +73,14 @@ pub struct Rank {
     pub of: usize,
 }
 
-/// The range before, in atoms.
+/// The days before, in atoms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Previous {
-    /// Its cost.
+    /// Their cost.
     pub cost: i128,
-    /// The row's cost less that.
+    /// The row's cost of the days that are compared.
+    pub later: i128,
+    /// That, less the cost before.
     pub change: i128,
 }
 
@@ -174,21 +180,28 @@ impl Engine {
 
         let scan = scan::Scan { scope, query: &query, summed, head: &head };
         let current = fold::fold(&query, &book, &scan.groups(&session, days, true).await?)?;
-        let previous = match query.compare_prev {
-            true => {
-                let groups = scan.groups(&session, query.previous_days(), false).await?;
-                Some(fold::fold(&query, &book, &groups)?.rows)
-            }
-            false => None,
-        };
         let mut meta = self.cost_meta(&session, &scan, days).await?;
+        let pending = match query.compare {
+            Compare::Final => scan.first_pending(&session, days).await?,
+            Compare::None | Compare::Prev => None,
+        };
+        let known = Known { through: meta.data_through, today: self.today(), pending };
+        meta.compared = Compared::of(&query, days, known);
+        let rows_of = async |days: DayRange| fold::fold(&query, &book, &scan.groups(&session, days, false).await?);
+        let sides = match meta.compared {
+            Some(Compared { range, previous }) => Some(Sides {
+                later: if range == days { None } else { Some(rows_of(range).await?.rows) },
+                previous: rows_of(previous).await?.rows,
+            }),
+            None => None,
+        };
         if head.is_now {
             meta.estimated = self.estimated_in(pinned.table(Table::CostLines), days).await?;
         }
         let Folded { rows, reserved, memo } = current;
         let reserved = (*scope == TenantScope::All).then_some(reserved);
         let totals = CostTotals { cost: rows.values().map(|group| group.cost).sum(), reserved, memo };
-        let (rows, totals) = page::shape(&query, days, summed.shown, rows, previous, totals);
+        let (rows, totals) = page::shape(&query, days, summed.shown, rows, sides, totals);
 
         let count = rows.len();
         let rows: Vec<CostRow> = rows.into_iter().skip(offset).take(query.limit).collect();

@@ -3,6 +3,7 @@
 use super::super::cost_query::{CostQuery, Granularity, SortKey};
 use super::super::keys::{Column, GroupKey};
 use super::super::shares::{self, WHOLE};
+use super::compared::Sides;
 use super::fold::{Group, bucket_of};
 use super::{CostRow, CostTotals, Previous, Rank, ReservedTotals};
 use attribution::minor_units;
@@ -17,12 +18,10 @@ pub(super) fn shape(
     days: DayRange,
     currency: Currency,
     mut groups: BTreeMap<Vec<String>, Group>,
-    previous: Option<BTreeMap<Vec<String>, Group>>,
+    sides: Option<Sides>,
     totals: CostTotals,
 ) -> (Vec<CostRow>, CostTotals) {
-    let previous: Option<BTreeMap<Vec<String>, i128>> =
-        previous.map(|groups| groups.into_iter().map(|(key, group)| (key, group.cost)).collect());
-    for key in previous.iter().flatten().map(|(key, _)| key) {
+    for key in sides.iter().flat_map(|sides| sides.previous.keys()) {
         if !groups.contains_key(key) {
             groups.insert(key.clone(), Group::default());
         }
@@ -37,9 +36,10 @@ pub(super) fn shape(
             parts: shows_parts.then_some(group.parts),
             share: None,
             rank: None,
-            previous: previous.as_ref().map(|previous| {
-                let cost = previous.get(&key).copied().unwrap_or_default();
-                Previous { cost, change: group.cost - cost }
+            previous: sides.as_ref().map(|sides| {
+                let cost_in = |groups: &BTreeMap<Vec<String>, Group>| groups.get(&key).map_or(0, |group| group.cost);
+                let (cost, later) = (cost_in(&sides.previous), sides.later.as_ref().map_or(group.cost, cost_in));
+                Previous { cost, later, change: later - cost }
             }),
             series: buckets.as_ref().map(|buckets| {
                 buckets.iter().map(|day| (*day, group.series.get(day).copied().unwrap_or_default())).collect()
@@ -103,9 +103,10 @@ fn round(rows: &mut [CostRow], totals: CostTotals, currency: Currency) -> CostTo
     column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.amortized));
     column(rows, currency, |row| row.parts.as_mut().map(|parts| &mut parts.pending));
     column(rows, currency, |row| row.previous.as_mut().map(|previous| &mut previous.cost));
+    column(rows, currency, |row| row.previous.as_mut().map(|previous| &mut previous.later));
     for row in rows.iter_mut() {
         if let Some(previous) = &mut row.previous {
-            previous.change = row.cost - previous.cost;
+            previous.change = previous.later - previous.cost;
         }
         if let Some(series) = &mut row.series {
             let exact: Vec<i128> = series.iter().map(|(_, atoms)| *atoms).collect();

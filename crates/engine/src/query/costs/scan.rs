@@ -2,7 +2,7 @@
 
 use super::super::as_of::Head;
 use super::super::columns::rows;
-use super::super::cost_query::{CostQuery, Granularity};
+use super::super::cost_query::{Compare, CostQuery, Granularity};
 use super::super::filter::Term;
 use super::super::keys::GroupKey;
 use super::super::restated::{RestatedDay, restated_days};
@@ -13,7 +13,7 @@ use crate::EngineError;
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use domain::dimension::Dimension;
-use domain::{Currency, DayRange, TenantScope};
+use domain::{Currency, Day, DayRange, TenantScope};
 use storage::lake::Table;
 
 /// A question and the state it is asked of.
@@ -71,6 +71,12 @@ impl Scan<'_> {
         all_of(self.base().into_iter().chain([select::selected_by(self.query.clock, days)]).chain(terms))
     }
 
+    /// Entries of the rows: estimates only where the question names them.
+    fn counted(&self, days: DayRange) -> Expr {
+        let money = (!self.query.shows_memo()).then(|| Expr::IsNotTrue(Box::new(ident("memo"))));
+        all_of([self.conditions(days)].into_iter().chain(money))
+    }
+
     /// Sums by everything that the answer distinguishes.
     pub(super) async fn groups(
         &self,
@@ -109,14 +115,33 @@ impl Scan<'_> {
         session: &SessionContext,
         days: DayRange,
     ) -> Result<Vec<RestatedDay>, EngineError> {
-        let money = (!self.query.shows_memo()).then(|| Expr::IsNotTrue(Box::new(ident("memo"))));
-        restated_days(session, all_of([self.conditions(days)].into_iter().chain(money))).await
+        restated_days(session, self.counted(days)).await
+    }
+
+    /// The first of the days on which the rows have cost that is not final. Terms of the filter that no column answers are
+    /// left out here as well.
+    pub(super) async fn first_pending(
+        &self,
+        session: &SessionContext,
+        days: DayRange,
+    ) -> Result<Option<Day>, EngineError> {
+        let batches = session
+            .table(Table::Ledger.name())
+            .await?
+            .filter(self.counted(days).and(ident("status").eq(lit("pending"))))?
+            .aggregate(vec![ident("charge_date")], vec![sum(ident(self.summed.column)).alias("total")])?
+            .collect()
+            .await?;
+        Ok(rows(&batches).filter(|row| row.atoms(1) != 0).filter_map(|row| row.day(0)).min())
     }
 
     /// The currencies in which the entries in question are booked, in order.
     pub(super) async fn currencies(&self, session: &SessionContext) -> Result<Vec<Currency>, EngineError> {
         let days = self.query.selected_days();
-        let first = if self.query.compare_prev { self.query.previous_days().from() } else { days.from() };
+        let first = match self.query.compare {
+            Compare::None => days.from(),
+            Compare::Prev | Compare::Final => self.query.days_before(days).from(),
+        };
         let days = DayRange::new(first, days.to()).expect("the range before lies before");
         let batches = session
             .table(Table::Ledger.name())
