@@ -92,17 +92,17 @@ class Ended:
 
 def measure(command: list[str], environment: dict[str, str] | None = None) -> Ended:
     """Runs one process to its end; a failure of it ends everything."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        begun = time.monotonic()
-        process = subprocess.Popen(command, stdout=out, stderr=errors, text=True, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0), errors.seek(0)
-        printed, complaints = out.read(), errors.read()
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(command[:6])} … ended with {process.returncode}\n{complaints}{printed}")
-    return Ended(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed)
+    report, write = os.pipe()
+    environment = {**(os.environ if environment is None else environment), "REPORT_FD": str(write)}
+    starter = [sys.executable, "-S", Path(__file__).parent / "measured.py"]
+    ended = subprocess.run([*starter, *command], capture_output=True, text=True, env=environment, pass_fds=[write])
+    os.close(write)
+    with os.fdopen(report) as took:
+        told = took.read()
+    if ended.returncode != 0 or not told:
+        command_text = " ".join(map(str, command[:6]))
+        sys.exit(f"{command_text} … ended with {ended.returncode}\n{ended.stderr}{ended.stdout}")
+    return Ended(*json.loads(told), ended.stdout)
 
 
 def run_job(name: str, job: Callable[[Path, list], None]) -> None:

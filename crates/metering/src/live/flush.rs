@@ -9,7 +9,6 @@ use super::take_back::Retraction;
 use super::{EventLog, Inner};
 use crate::error::MeteringError;
 use crate::event::Retracted;
-use crate::rollup::Rollup;
 use crate::rows::{BATCH_ROWS, EventColumns, usage_batch};
 use ahash::RandomState;
 use arrow::array::RecordBatch;
@@ -21,8 +20,6 @@ use storage::failpoint;
 use storage::lake::{Commit, LakeError, NewFile, Table};
 use tokio::sync::mpsc;
 
-/// Keys of the roll-up kept in memory before they are written; rows of one key add up.
-const ROLLUP_KEYS_MAX: usize = 512 * 1024;
 /// Batches on their way between the two sides.
 const BATCHES_WAITING_MAX: usize = 4;
 /// How often a commit is tried again because somebody else committed first.
@@ -78,7 +75,6 @@ impl EventLog {
             in_events: segment_of(in_events),
             in_usage: segment_of(in_usage),
             events: EventColumns::default(),
-            rollup: Rollup::default(),
             found: Found::default(),
         };
         let last = *segments.end();
@@ -163,7 +159,6 @@ struct Reading {
     in_events: u64,
     in_usage: u64,
     events: EventColumns,
-    rollup: Rollup,
     found: Found,
 }
 
@@ -171,7 +166,7 @@ impl Reading {
     fn run(mut self, segments: RangeInclusive<u64>) -> Result<Found, MeteringError> {
         let inner = Arc::clone(&self.inner);
         let wal = inner.wal.get().expect("a complete segment has a log");
-        for segment in segments {
+        for segment in segments.clone() {
             let mut reader = wal.read_segment(segment)?;
             while let Some(frame) = reader.next_frame()? {
                 for bytes in frame.records() {
@@ -180,7 +175,7 @@ impl Reading {
             }
         }
         self.send_events()?;
-        self.send_usage()?;
+        self.send_usage(segments)?;
         Ok(self.found)
     }
 
@@ -194,23 +189,12 @@ impl Reading {
             let (tenant, came_before) = (tenant.into(), verdict.fate == Fate::Retracts);
             self.found.retractions.push(Retraction { tenant, retracted, came_before });
         }
-        if self.in_usage < segment {
-            let Found { days, meters, .. } = &mut self.found;
-            record.add_to(&mut self.rollup, &verdict, |meter| {
-                days.insert(Day::from_epoch_days(record.day));
-                insert(meters, meter.text()?);
-                Ok(())
-            })?;
-        }
         if self.in_events < segment {
             let placed = record.placed().map_err(RecordError::from)?;
             self.events.push(&placed, Instant::from_micros(record.received_at))?;
         }
         if self.events.is_full() {
             self.send_events()?;
-        }
-        if ROLLUP_KEYS_MAX <= self.rollup.len() {
-            self.send_usage()?;
         }
         Ok(())
     }
@@ -222,9 +206,19 @@ impl Reading {
         Ok(())
     }
 
-    fn send_usage(&mut self) -> Result<(), MeteringError> {
-        for rows in self.rollup.drain_sorted().chunks(BATCH_ROWS) {
-            self.send(Rows::Usage(usage_batch(rows)?));
+    /// Sends the usage as it was seen since the events came: it is not summed up again. Rows of one key add up.
+    fn send_usage(&mut self, segments: RangeInclusive<u64>) -> Result<(), MeteringError> {
+        let (first, last) = (*segments.start().max(&(self.in_usage + 1)), *segments.end());
+        let rollups = if first <= last { self.inner.hot.complete(first..=last) } else { Vec::new() };
+        for rollup in rollups {
+            let rows = rollup.sorted();
+            for (key, _) in &rows {
+                self.found.days.insert(key.day);
+                insert(&mut self.found.meters, &key.meter);
+            }
+            for rows in rows.chunks(BATCH_ROWS) {
+                self.send(Rows::Usage(usage_batch(rows)?));
+            }
         }
         Ok(())
     }

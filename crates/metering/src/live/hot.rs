@@ -6,6 +6,7 @@ use crate::rollup::Rollup;
 use crate::rows::usage_batch;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use storage::lake::{HotSnapshot, LakeError};
@@ -22,7 +23,8 @@ pub(crate) struct Hot {
 
 #[derive(Debug, Default)]
 struct Segment {
-    rollup: Rollup,
+    /// Shared once the segment is complete, when nothing is added any more.
+    rollup: Arc<Rollup>,
     events: u64,
     /// Rows of the roll-up as it stands.
     rows: Option<Arc<RecordBatch>>,
@@ -36,14 +38,20 @@ impl Hot {
     pub fn add<'r>(&self, segment: u64, records: impl IntoIterator<Item = &'r [u8]>) -> Result<(), RecordError> {
         let mut segments = self.write();
         let into = segments.entry(segment).or_default();
+        let rollup = Arc::get_mut(&mut into.rollup).expect("nothing is added to a segment that is complete");
         into.rows = None;
         for bytes in records {
             let (record, verdict) = record::decode(bytes)?;
-            record.add_to(&mut into.rollup, &verdict, |_| Ok(()))?;
+            record.add_to(rollup, &verdict)?;
             into.events += 1;
         }
         self.additions.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Returns the usage of segments that are complete, in their order.
+    pub fn complete(&self, segments: RangeInclusive<u64>) -> Vec<Arc<Rollup>> {
+        self.read().range(segments).map(|(_, segment)| Arc::clone(&segment.rollup)).collect()
     }
 
     /// Forgets the segments up to this one; their usage is in the lake.

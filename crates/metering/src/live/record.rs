@@ -312,16 +312,10 @@ impl<'a> Record<'a> {
         self.values().map(value).collect()
     }
 
-    /// Adds what counts of it to a roll-up, and tells of the meter of each value that does.
+    /// Adds what counts of it to a roll-up.
     ///
-    /// This is the one way from the log to usage: of events as they happen, on the way to the lake, and when the log is
-    /// opened again.
-    pub fn add_to(
-        &self,
-        rollup: &mut Rollup,
-        verdict: &Verdict,
-        mut tell: impl FnMut(RawText<'a>) -> Result<(), Malformed>,
-    ) -> Result<(), RecordError> {
+    /// This is the one way from the log to usage: of events as they happen, and when the log is opened again.
+    pub fn add_to(&self, rollup: &mut Rollup, verdict: &Verdict) -> Result<(), RecordError> {
         let event = EventPart {
             day: Day::from_epoch_days(self.day),
             hour: Instant::from_micros(self.hour),
@@ -340,7 +334,6 @@ impl<'a> Record<'a> {
                 let labels = value.labels.unwrap_or(self.labels);
                 let (meter, unit, kind) = (value.meter.bytes(), value.unit.bytes(), value.kind());
                 rollup.add_part(&event, &ValuePart { meter, unit, kind, atoms, labels, is_daily })?;
-                tell(value.meter)?;
             }
         }
         Ok(())
