@@ -5,6 +5,14 @@ export function termsOf(filter: string): string[] {
   return filter.match(/(?:"(?:[^"\\]|\\.)*"?|[^\s"])+/g) ?? [];
 }
 
+/** What entries of the ledger have and usage has not. */
+const OF_ENTRIES: ReadonlySet<string> = new Set(["pool", "tier", "status", "basis", "memo", "charge_category"]);
+
+/** Returns those of the terms that usage does not know. */
+export function notOfUsage(filter: string): string[] {
+  return termsOf(filter).filter((term) => OF_ENTRIES.has(/^-?"?([^":]*)/.exec(term)?.[1] ?? ""));
+}
+
 /** Returns the filter without one of its terms. */
 export function without(filter: string, at: number): string {
   return termsOf(filter).filter((_, index) => index !== at).join(" ");

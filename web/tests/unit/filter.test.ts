@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { joined, term, termsOf, without } from "../../src/lib/filter.ts";
+import { joined, notOfUsage, term, termsOf, without } from "../../src/lib/filter.ts";
 
 test("terms are separated by spaces, but not by those inside quotes", () => {
   expect(termsOf("")).toEqual([]);
@@ -22,4 +22,8 @@ test("a value is meant letter by letter", () => {
   expect(term("tenant", "acme")).toBe('tenant:"acme"');
   expect(term("pool", "a b", "c")).toBe('pool:"a b","c"');
   expect(term("tenant", 'a*b"c\\d')).toBe('tenant:"a\\*b\\"c\\\\d"');
+});
+
+test("what only entries have is told from what usage has, too", () => {
+  expect(notOfUsage('-pool:a tenant:b "tier":x label:pool:c meter:d')).toEqual(["-pool:a", '"tier":x']);
 });
