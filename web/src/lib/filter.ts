@@ -47,6 +47,14 @@ export function joined(...filters: (string | undefined)[]): string | undefined {
   return both(...filters) || undefined;
 }
 
+/** What entries of the ledger have and usage has not. */
+const OF_ENTRIES: ReadonlySet<string> = new Set(["pool", "tier", "status", "basis", "memo", "charge_category"]);
+
+/** Returns those of the terms that usage does not know. */
+export function notOfUsage(filter: string): string[] {
+  return textsOf(filter).filter((term) => OF_ENTRIES.has(/^-?"?([^":]*)/.exec(term)?.[1] ?? ""));
+}
+
 /** Returns the filter without one of its terms. */
 export function cut(filter: string, at: number): string {
   return textsOf(filter).filter((_, index) => index !== at).join(" ");

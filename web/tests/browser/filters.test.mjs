@@ -47,6 +47,7 @@ test("a tenant's page is of what is filtered; a chip takes one of the terms away
     const { place, of: all } = ranked.rows[0].rank;
     await page.getByText(`${place} of ${all}`, { exact: true }).waitFor();
     assert.deepEqual([...new Set(await heads(page, "Cost by pool"))], [pool]);
+    await page.getByText(`Usage has no pool:${pool}, so meters show no quantity.`).waitFor();
     await expectWholeEverywhere(page, "tenant-filtered");
     await page.getByRole("button", { name: `Remove the filter pool:${pool}` }).click();
     await queried(page, "");
@@ -132,7 +133,9 @@ test("a row of the leaderboard leads to its tenant with what is filtered", async
 });
 
 test("entries of the ledger are filtered; what has no filter says so and keeps it", async () => {
-  const { rows } = await ask(server, `/ledger/entries?${days}&limit=200&filter=${encodeURIComponent(`pool:${pool} -tenant:${who.largest}`)}`);
+  const { today } = await ask(server, "/settings");
+  const first = new Date(Date.parse(today) - 29 * 86_400_000).toISOString().slice(0, 10);
+  const { rows } = await ask(server, `/ledger/entries?from=${first}&to=${today}&limit=200&filter=${encodeURIComponent(`pool:${pool} -tenant:${who.largest}`)}`);
   assert.ok(rows.length > 0);
   await on(`/ledger?t=entries&f=pool:${pool}+-tenant:${who.largest}`, async (page) => {
     await settled(page);

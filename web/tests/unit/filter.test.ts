@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { beyond, both, cut, filterOf, joined, narrowed, only, termsOf, textsOf, without } from "../../src/lib/filter.ts";
+import { beyond, both, cut, filterOf, joined, narrowed, notOfUsage, only, termsOf, textsOf, without } from "../../src/lib/filter.ts";
 
 test("terms are separated by spaces, but not by those inside quotes", () => {
   expect(textsOf("")).toEqual([]);
@@ -42,4 +42,8 @@ test("a value is meant letter by letter", () => {
   expect(filterOf({ tenant: "acme" })).toBe("tenant:acme");
   expect(filterOf({ pool: ["a b", "c"] })).toBe('pool:"a b",c');
   expect(filterOf({ tenant: 'a*b"c\\d' })).toBe('tenant:"a\\*b\\"c\\\\d"');
+});
+
+test("what only entries have is told from what usage has, too", () => {
+  expect(notOfUsage('-pool:a tenant:b "tier":x label:pool:c meter:d')).toEqual(["-pool:a", '"tier":x']);
 });
