@@ -109,7 +109,7 @@ test("a row of unit costs rings its own restated weeks and hatches its own that 
     answer.meta.restated = isRow ? [{ date: restated, times: 1, postings: [2] }] : [];
   });
   await on("/unit-costs?r=30d&by=repo", async (page) => {
-    await page.locator("tbody button.expand").first().click();
+    await page.locator("tbody button.expand").filter({ hasNotText: "No repository" }).first().click();
     await settled(page);
     const [cost, trend] = [page.locator("tr.detail").getByRole("region", { name: /: cost per week/ }), page.locator("tr.detail").getByRole("region", { name: /in each week/ })];
     const weeks = async (chart, mark) => (await chart.locator(`g.bar:has(${mark}) > title`).allTextContents()).map((text) => /^Week of ([^:]+):/.exec(text)[1]);
