@@ -120,7 +120,7 @@ for (const view of ["current_rates", "posted"]) {
       const { page, faults, close } = await open(browser, server);
       await page.goto(`${server.url}/platform/cost?r=${r}${view === "posted" ? "&view=posted" : ""}${terms ? `&f=${terms}` : ""}`);
       assert.deepEqual([...(await ofPage(page))], [...expected], `${r}: rows of the page, in their order`);
-      const total = page.locator(".views [aria-pressed=true] strong");
+      const total = page.locator(".views .on strong");
       assert.equal(await total.getAttribute("title"), `${answer.totals.cost} USD`, r);
       const saving = page.waitForEvent("download");
       await page.getByRole("button", { name: "Export CSV" }).click();

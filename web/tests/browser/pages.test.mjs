@@ -240,8 +240,8 @@ test("why a cost changed stands in one sentence, and its parts add up", async ()
     const { rows: [own], meta: { compared } } = await ask(server, `/costs?range=7d&compare=final&group_by=tenant&filter=tenant:${largest}`);
     const changes = await ask(server, `/costs/changes?from=${compared.range.from}&to=${compared.range.to}&tenant=${largest}&compare=prev`);
     assert.equal(own.change, changes.change);
-    await page.locator("p.why > strong").first().waitFor();
-    const [change, ...parts] = await page.locator("p.why > strong").evaluateAll((all) => all.map(({ title, innerText }) => [title.replace(" USD", ""), innerText]));
+    await page.locator("p.why > :is(strong, .press)").first().waitFor();
+    const [change, ...parts] = await page.locator("p.why > :is(strong, .press)").evaluateAll((all) => all.map(({ title, innerText }) => [title.replace(" USD", ""), innerText]));
     assert.equal(change[0], changes.change);
     assert.equal(change[1].replace(/^[+−-]/, ""), money(changes.change, "USD").replace(/^-/, ""));
     assert.equal(parts.reduce((sum, [exact]) => sum + atoms(exact), 0n), atoms(changes.change));

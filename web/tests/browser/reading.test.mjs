@@ -335,7 +335,7 @@ test("a tile, a legend, a cell of a chart's table and a page are copied with eve
   await on("/platform/cost?r=7d", async (page) => {
     const answer = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", compare: "final" });
     const { totals, rows } = answer;
-    assert.equal(await copied(page, ".views [aria-pressed=true] strong"), `${totals.cost} USD`);
+    assert.equal(await copied(page, ".views .on strong"), `${totals.cost} USD`);
     assert.equal(await copied(page, '.legend [data-layer="0"] [data-exact]'), `${rows[0].cost} USD`);
     await page.getByText("Show as a table").click();
     const series = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", granularity: "day" }).rows[0].series;

@@ -219,7 +219,7 @@ test("overview, flow and posted cost as they were known before: what was posted 
   }
   assert.notEqual(own[0], own[1], "the adjustment is not known before it was posted");
   await saved("/platform/cost", { ...stateOf("30d", "posting:0"), view: "posted" }, async ({ page, address }) => {
-    const posted = page.locator(".views button", { hasText: "Posted" }).locator("strong");
+    const posted = page.locator(".views > div", { hasText: "Posted" }).locator("strong");
     assert.match(await posted.getAttribute("title"), /^0\.00 /, address);
     assert.equal(await page.getByText("As the ledger stood at posting 0.").count(), 1);
   });

@@ -69,7 +69,7 @@ test("the page shows the API's posted total and rows, to the last digit", async 
   const from = new Date(Date.parse(today) - 29 * 86_400_000).toISOString().slice(0, 10);
   const answer = await ask(server, `/costs?from=${from}&to=${today}&view=posted&filter=memo:true&group_by=tenant&limit=10000`);
   assert.ok(answer.rows.length > 5);
-  assert.equal(await page.locator(".views button", { hasText: "Posted" }).locator("strong").getAttribute("title"), `${answer.totals.cost} USD`);
+  assert.equal(await page.locator(".views > div", { hasText: "Posted" }).locator("strong").getAttribute("title"), `${answer.totals.cost} USD`);
   const shown = await page.locator("td.cost").evaluateAll((cells) => cells.map((cell) => cell.dataset.exact));
   assert.deepEqual(shown.slice(0, answer.rows.length), answer.rows.map((row) => row.cost));
   assert.deepEqual(faults, []);
