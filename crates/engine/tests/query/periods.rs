@@ -399,7 +399,8 @@ async fn l_a_quarter_of_restatements_closes_and_reopens_keeps_every_closed_month
     for step in 0..60 {
         match random.below(6) {
             0 | 1 => {
-                let next = store.engine.list_periods_all_tenants(|_| true).await.unwrap().into_iter().find(|row| row.is_next);
+                let next =
+                    store.engine.list_periods_all_tenants(|_| true).await.unwrap().into_iter().find(|row| row.is_next);
                 let Some(row) = next else { continue };
                 store.engine.close_period(&forced(&row.month.to_string())).await.unwrap();
                 closed.insert(row.month, cost(&store, &row.month.to_string(), "billed", &[]).await);
