@@ -153,7 +153,7 @@ test("a row expands to a line per metric, with its step and the workspace's link
     await loaded(page);
     const mark = page.locator("tr.row", { hasText: "Initech" }).getByRole("img", { name: /^step on / });
     await mark.first().waitFor();
-    await page.locator("tr.row").getByRole("button", { name: "Initech" }).click();
+    await page.locator("tr.row").getByRole("button", { name: "Initech", exact: true }).click();
     await queried(page, /x=initech/);
     const lines = page.locator(".detail figure");
     await lines.nth(8).waitFor();
@@ -164,7 +164,7 @@ test("a row expands to a line per metric, with its step and the workspace's link
     assert.equal(await links.count(), 1);
     assert.equal(await links.first().getAttribute("href"), "https://app.example/initech/integrations");
     assert.equal(await links.first().getAttribute("rel"), "noopener noreferrer");
-    await page.locator("tr.row").getByRole("button", { name: "Initech" }).click();
+    await page.locator("tr.row").getByRole("button", { name: "Initech", exact: true }).click();
     assert.equal(await page.locator(".detail").count(), 0);
   });
 });
