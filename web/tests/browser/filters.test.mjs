@@ -150,7 +150,7 @@ test("entries of the ledger are filtered; what has no filter says so and keeps i
   await on(`/unit-costs?r=30d&f=pool:${pool}`, async (page) => {
     await settled(page);
     await page.getByRole("group", { name: "Filter" }).getByText("Not filtered here:").waitFor();
-    assert.equal(await page.getByRole("link", { name: /^\$/ }).first().getAttribute("href"), `overhead?f=pool:${pool}`);
+    assert.equal(await page.getByRole("link", { name: "Overhead: its page" }).getAttribute("href"), `overhead?f=pool:${pool}`);
   });
 });
 

@@ -216,7 +216,7 @@ async fn a_cancelled_refresh_keeps_the_hours_that_it_took_and_says_nothing_of_th
     assert_eq!(report.taken.accepted, 10, "what was taken is told");
     assert_eq!((told.refresh, is_told), (Some(RunState::Running), true));
     let counted = told.refresh_progress.expect("it is under way").counted;
-    assert_eq!((counted.done, counted.total, counted.unit), (10, 24, super::ProgressUnit::Hour));
+    assert_eq!((counted.done, counted.total, counted.unit), (10, 24, ProgressUnit::Hour));
     assert_eq!(given.status().await.refresh_progress, None, "what is over has none");
     let error = refreshed.expect_err("the second piece never comes");
     assert!(matches!(&error, SourceError::Cancelled { by, .. } if by == "ann"), "{error}");

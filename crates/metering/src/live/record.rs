@@ -417,7 +417,7 @@ mod tests {
         let (record, verdict) = decode(&bytes).unwrap();
         assert!(record.tenant.text().is_err() && record.placed().is_err());
         let mut rollup = Rollup::default();
-        assert!(matches!(record.add_to(&mut rollup, &verdict, |_| Ok(())), Err(RecordError::Broken(_))));
+        assert!(matches!(record.add_to(&mut rollup, &verdict), Err(RecordError::Broken(_))));
         assert!(rollup.is_empty());
     }
 
@@ -435,10 +435,8 @@ mod tests {
             Verdict { fate, firsts: vec![first] }.append_to(&mut bytes);
             let (record, verdict) = decode(&bytes).unwrap();
             assert_eq!(record.measured().unwrap(), values);
-            let (mut rollup, mut found) = (Rollup::default(), Vec::new());
-            let tell = |meter: RawText<'_>| meter.text().map(|meter| found.push(meter.to_owned()));
-            record.add_to(&mut rollup, &verdict, tell).unwrap();
-            assert_eq!(found, expected);
+            let mut rollup = Rollup::default();
+            record.add_to(&mut rollup, &verdict).unwrap();
             let mut retained = values.clone();
             verdict.retain_counted(&mut retained);
             assert_eq!(retained.iter().map(|value| value.meter.name).collect::<Vec<_>>(), expected);
@@ -540,7 +538,7 @@ mod tests {
             prop_assert_eq!(&back.event.retracts, &placed.event.retracts);
             prop_assert_eq!((back.time, back.day, back.hour), (placed.time, placed.day, placed.hour));
             let (mut of_record, mut of_values) = (Rollup::default(), Rollup::default());
-            record.add_to(&mut of_record, &verdict, |_| Ok(())).unwrap();
+            record.add_to(&mut of_record, &verdict).unwrap();
             of_values.add(&placed, &measured);
             prop_assert_eq!(of_record.drain_sorted(), of_values.drain_sorted());
             for cut in 0..bytes.len() {
