@@ -150,11 +150,12 @@ test("jobs: why a day is dear, two clicks from the leaderboard", async () => {
     assert.equal(await row.locator("td.change").getAttribute("data-exact"), first.change, "what it changed by against the day before");
     await row.locator("td.cost button").click();
     const dialog = page.getByRole("dialog");
-    await dialog.getByText(/^Posted$/).waitFor();
+    const estimates = dialog.locator(".sums div", { hasText: "Estimates beside it" });
+    await estimates.waitFor();
     await settled(page);
     assert.equal(await dialog.getByLabel("Day", { exact: true }).inputValue(), day);
     const explained = await ask(server, `/explain?tenant=${first.key.tenant}&date=${day}`);
-    assert.equal(await dialog.locator(".sums dd").nth(1).getAttribute("title"), `${explained.memo} USD`);
+    assert.equal(await estimates.locator("dd").getAttribute("title"), `${explained.memo} USD`);
   });
 });
 
