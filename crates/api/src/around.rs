@@ -21,11 +21,8 @@ use http_body_util::BodyExt as _;
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -199,37 +196,15 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
     tokio::time::timeout(wait, run).await.map_err(late)
 }
 
-/// Runs a write to its end: when the caller goes away, nothing stays half done.
-fn to_its_end<F>(write: F) -> ToItsEnd<F>
+/// Runs a write in a task of its own: when the caller goes away, nothing stays half done.
+async fn to_its_end<F>(write: F) -> Result<Response, ApiError>
 where
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
-    ToItsEnd(Some(Box::pin(write)))
-}
-
-/// A write that the task of its caller runs, which costs least, and that goes on in a task of its own if it is dropped.
-struct ToItsEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
-
-impl<F: Future<Output: Send> + Send + 'static> Future for ToItsEnd<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // Taken out meanwhile: a write that panics does not go on.
-        let mut write = self.0.take().expect("it is not polled after its end");
-        let polled = write.as_mut().poll(context);
-        if polled.is_pending() {
-            self.0 = Some(write);
-        }
-        polled
-    }
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Drop for ToItsEnd<F> {
-    fn drop(&mut self) {
-        // Without a runtime the process is ending, and with it every write.
-        if let (Some(write), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(write.in_current_span());
-        }
+    match tokio::spawn(write.in_current_span()).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(ApiError::Internal(format!("a write was stopped: {error}"))),
     }
 }
 
@@ -282,25 +257,6 @@ mod tests {
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("\"code\":\"internal\"") && !text.contains("secret"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_write_goes_on_when_its_caller_is_gone_and_not_when_it_panicked() {
-        let (begin, begun) = tokio::sync::oneshot::channel();
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let mut write = to_its_end(async move {
-            begun.await.expect("it is told to begin");
-            tell.send(()).expect("somebody waits");
-            Ok(Response::default())
-        });
-        assert!(futures::poll!(&mut write).is_pending());
-        drop(write);
-        begin.send(()).expect("the write waits");
-        told.await.expect("the write has ended");
-
-        let mut broken = to_its_end(async { panic!("a bug") });
-        assert!(AssertUnwindSafe(&mut broken).catch_unwind().await.is_err());
-        assert!(broken.0.is_none(), "nothing is left to go on");
     }
 
     #[test]
