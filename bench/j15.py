@@ -32,8 +32,9 @@ def job(folder: Path, opened: list) -> None:
     print_table(f"J15, {TENANTS:,} tenants × {DAYS} days: ms of a frame", ["median", "p95", "slowest", "% over 20"], rows)
     met = verdict(found["frame_p95_ms"] < FRAME_MS_MAX, found["hand_p95_ms"] < FRAME_MS_MAX)
     print(
-        f"\nfirst rows after {found['first_rows_ms']:.0f} ms, sorted in {found['sort_ms']:.0f} ms, found in "
-        f"{found['search_ms']:.0f} ms, {found['rows_drawn_max']} rows drawn at most; p95 of frames < {FRAME_MS_MAX:.0f} ms: {met}"
+        f"\nfirst rows after {found['first_rows_ms']:.0f} ms, the last answer after {found['last_answer_ms']:.0f} ms, sorted in "
+        f"{found['sort_ms']:.0f} ms, found in {found['search_ms']:.0f} ms, {found['rows_drawn_max']} rows drawn at "
+        f"most; p95 of frames < {FRAME_MS_MAX:.0f} ms: {met}"
     )
     append_result("J15", {"tenants": TENANTS, "days": DAYS, **found, "target": met})
 

@@ -9,6 +9,8 @@ const FRAMES = 600;
 /** Pixels of a frame when somebody reads along: a wheel that turns fast, 7,200 pixels in a second. */
 const HAND_PIXELS = 120;
 const HAND_FRAMES = 240;
+/** How long the last answer of a year of many tenants may take. */
+const ANSWERS_MS_MAX = 600_000;
 /** A frame that takes longer is seen. */
 const FRAME_MS_MAX = 20;
 
@@ -112,6 +114,9 @@ function framesOf(times, name) {
 export async function figures(page, { head, words, frames = FRAMES }) {
   const first = await page.waitForFunction(() => globalThis.firstRows);
   const found = { first_rows_ms: whole(await first.jsonValue()) };
+  // The chart's answer comes after the rows, and a server that computes it on the same cores takes them from the browser.
+  await page.waitForLoadState("networkidle", { timeout: ANSWERS_MS_MAX });
+  found.last_answer_ms = whole(await page.evaluate(() => performance.now()));
   const { times, rows } = await scrollAll(page, frames);
   const by = await scrollAll(page, Math.min(frames, HAND_FRAMES), HAND_PIXELS);
   Object.assign(found, { frames: times.length, ...framesOf(times, "frame"), rows_drawn_max: rows, ...framesOf(by.times, "hand") });
