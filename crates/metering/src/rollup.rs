@@ -103,6 +103,21 @@ pub(crate) struct ValuePart<'v> {
     pub is_daily: bool,
 }
 
+/// A value on its way to its row. Its texts are in the roll-up already; of it are borrowed only those that few values need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arriving<'v> {
+    key: RowKey,
+    hash: u64,
+    time: Instant,
+    id: &'v [u8],
+    unit: &'v [u8],
+    kind: MeterKind,
+    atoms: i128,
+}
+
+/// Values that are added together: so many rows are brought near at a time.
+pub(crate) const ARRIVING: usize = 64;
+
 /// Sums of usage per clock hour and full key.
 ///
 /// Rows of several roll-ups of one key add up: sum and count by sum, min and max by themselves, last
@@ -111,6 +126,7 @@ pub(crate) struct ValuePart<'v> {
 pub struct Rollup {
     /// In the order in which their keys came.
     rows: Vec<Row>,
+    ids: Ids,
     /// Hash of each key, and where the row is that takes its values.
     places: HashTable<(u64, usize)>,
     hashing: RandomState,
@@ -151,26 +167,63 @@ struct Sums {
     last: i128,
     count: i64,
     last_at: Instant,
-    last_id: Vec<u8>,
+    last_id: IdPlace,
 }
 
 impl Sums {
-    fn of(atoms: i128, event: &EventPart<'_>) -> Self {
-        let last_id = event.id.to_owned();
-        Self { sum: atoms, min: atoms, max: atoms, last: atoms, count: 1, last_at: event.time, last_id }
+    fn of(Arriving { atoms, time, id, .. }: &Arriving<'_>, ids: &mut Ids) -> Self {
+        let last_id = ids.push(id);
+        Self { sum: *atoms, min: *atoms, max: *atoms, last: *atoms, count: 1, last_at: *time, last_id }
     }
 
-    fn add(&mut self, atoms: i128, event: &EventPart<'_>) {
+    fn add(&mut self, Arriving { atoms, time, id, .. }: &Arriving<'_>, ids: &mut Ids) {
         self.sum += atoms;
         self.count += 1;
-        self.min = self.min.min(atoms);
-        self.max = self.max.max(atoms);
+        self.min = self.min.min(*atoms);
+        self.max = self.max.max(*atoms);
         // Texts order as their bytes do.
-        if (self.last_at, &*self.last_id) < (event.time, event.id) {
-            self.last = atoms;
-            self.last_at = event.time;
-            self.last_id.clear();
-            self.last_id.extend_from_slice(event.id);
+        if self.last_at < *time || self.last_at == *time && ids.get(self.last_id) < *id {
+            self.last = *atoms;
+            self.last_at = *time;
+            ids.replace(&mut self.last_id, id);
+        }
+    }
+}
+
+/// Ids of the events that were the last of their rows, one behind the other: memory of its own for each would be as many
+/// distant places.
+#[derive(Debug, Default)]
+struct Ids(Vec<u8>);
+
+#[derive(Clone, Copy, Debug)]
+struct IdPlace {
+    at: usize,
+    len: u32,
+    room: u32,
+}
+
+impl Ids {
+    fn push(&mut self, id: &[u8]) -> IdPlace {
+        let (at, len) = (self.0.len(), u32::try_from(id.len()).expect("an id is far shorter than 4 GiB"));
+        self.0.extend_from_slice(id);
+        IdPlace { at, len, room: len }
+    }
+
+    fn get(&self, IdPlace { at, len, .. }: IdPlace) -> &[u8] {
+        &self.0[at..at + len as usize]
+    }
+
+    /// Puts another id in the place of one. A longer one gets a new place with room to grow, so that however ids grow, what is
+    /// left behind is no more than the longest of them.
+    fn replace(&mut self, place: &mut IdPlace, id: &[u8]) {
+        if id.len() <= place.room as usize {
+            self.0[place.at..place.at + id.len()].copy_from_slice(id);
+            place.len = id.len() as u32;
+        } else {
+            let room = place.room.saturating_mul(2);
+            *place = self.push(id);
+            place.room = place.len.max(room);
+            self.0.resize(place.at + place.room as usize, 0);
         }
     }
 }
@@ -296,26 +349,58 @@ impl Rollup {
             let (meter, unit) = (name.as_bytes(), unit.as_bytes());
             let (atoms, is_daily) = (value.quantity.atoms(), value.unique.is_some());
             let part = ValuePart { meter, unit, kind, atoms, labels, is_daily };
-            self.add_part(&event, &part).expect("all of its texts are texts");
+            let readable = "all of its texts are texts";
+            let arriving = self.arriving(&event, &part).expect(readable);
+            self.add_one(&arriving).expect(readable);
         }
         self.buffer = buffer;
     }
 
-    /// The same for one value.
+    /// Returns the value as it is added, with its texts in the roll-up.
     ///
     /// # Errors
     /// If bytes that are new to the roll-up are no text.
-    pub(crate) fn add_part(&mut self, event: &EventPart<'_>, value: &ValuePart<'_>) -> Result<(), Malformed> {
+    pub(crate) fn arriving<'v>(
+        &mut self,
+        event: &EventPart<'v>,
+        value: &ValuePart<'v>,
+    ) -> Result<Arriving<'v>, Malformed> {
         let key = self.key_of(event, value)?;
-        let Self { rows, places, hashing, texts, .. } = self;
-        let hash = hashing.hash_one(key);
+        let (hash, EventPart { time, id, .. }) = (self.hashing.hash_one(key), *event);
+        Ok(Arriving { key, hash, time, id, unit: value.unit, kind: value.kind, atoms: value.atoms })
+    }
+
+    /// Adds the values, best some [`ARRIVING`] at a time.
+    ///
+    /// # Errors
+    /// If the unit of a new row is no text.
+    pub(crate) fn add_all(&mut self, values: &[Arriving<'_>]) -> Result<(), Malformed> {
+        self.warm(values);
+        values.iter().try_for_each(|value| self.add_one(value))
+    }
+
+    /// Brings the rows of these values into the processor's caches. Nothing depends on it but time: one value after the other
+    /// would wait for its place and then for its row, here many are under way at once.
+    fn warm(&self, values: &[Arriving<'_>]) {
+        let row_of = |value: &Arriving<'_>| {
+            let place = self.places.find(value.hash, |(other, _)| *other == value.hash);
+            place.map(|(_, at)| &self.rows[*at])
+        };
+        let touched = values.iter().filter_map(row_of).fold(0, |touched, row| touched ^ row.sums.count);
+        // Or else the reads would be left out.
+        std::hint::black_box(touched);
+    }
+
+    fn add_one(&mut self, value: &Arriving<'_>) -> Result<(), Malformed> {
+        let Self { rows, ids, places, hashing, texts, .. } = self;
+        let Arriving { key, hash, .. } = *value;
         let is_same = |(other, at): &(u64, usize)| *other == hash && rows[*at].key == key;
         let new = rows.len();
         let unit = match places.entry(hash, is_same, |(hash, _)| *hash) {
             Entry::Occupied(mut place) => {
                 let sums = &mut rows[place.get().1].sums;
                 if Quantity::from_atoms(sums.sum + value.atoms).is_some() {
-                    sums.add(value.atoms, event);
+                    sums.add(value, ids);
                     return Ok(());
                 }
                 let unit = texts.place(value.unit, hashing)?;
@@ -328,7 +413,7 @@ impl Rollup {
                 unit
             }
         };
-        rows.push(Row { key, unit, kind: value.kind, sums: Sums::of(value.atoms, event) });
+        rows.push(Row { key, unit, kind: value.kind, sums: Sums::of(value, ids) });
         Ok(())
     }
 

@@ -290,6 +290,38 @@ async fn the_csv_is_whole_and_in_order_however_many_workspaces_there_are() {
     assert_eq!((differing, csv.text.len()), (None, expected.len()));
 }
 
+/// Whoever does not ask whose usage it is gets what the tenants have together, and a tenant that is named has what it has
+/// among all of them: total and days.
+async fn check_sums_over_tenants(app: &TestApp, range: &str) {
+    let ask = async |more: &str| {
+        let path = format!("/costs?view=current_rates&{range}&granularity=day{more}");
+        app.get(&path).await.expect(200).json()["rows"].as_array().unwrap().clone()
+    };
+    let atoms = |value: &Value| domain::money::parse_atoms(value.as_str().unwrap()).unwrap().atoms;
+    let figures = |row: &Value| {
+        let days = row["series"].as_array().unwrap().iter().map(|day| (day[0].to_string(), atoms(&day[1])));
+        let quantities = row["usage"].as_object().unwrap().iter().map(|(meter, value)| (meter.clone(), atoms(value)));
+        let cost = [("cost".to_owned(), atoms(&row["cost"]))];
+        cost.into_iter().chain(days).chain(quantities).filter(|(_, value)| *value != 0).collect::<Vec<_>>()
+    };
+    let apart = ask("&group_by=meter,tenant").await;
+    let together = ask("&group_by=meter").await;
+    assert!(together.len() == 5 && apart.len() == 10, "{together:?}");
+    for row in &together {
+        let mut sums: BTreeMap<String, i128> = BTreeMap::new();
+        for (what, value) in apart.iter().filter(|of| of["key"]["meter"] == row["key"]["meter"]).flat_map(figures) {
+            *sums.entry(what).or_default() += value;
+        }
+        assert_eq!(BTreeMap::from_iter(figures(row)), sums, "{row}");
+    }
+    let all = ask("").await;
+    for row in &all {
+        let tenant = row["key"]["tenant"].as_str().unwrap();
+        let alone = ask(&format!("&filter=tenant:{tenant},nobody")).await;
+        assert_eq!(alone.iter().map(figures).collect::<Vec<_>>(), [figures(row)], "{tenant}");
+    }
+}
+
 /// Prices that are rounded by the day, that depend on the day, and a quantity in parts of a unit.
 #[tokio::test]
 async fn the_days_add_up_to_the_range_whatever_is_rounded() {
@@ -323,6 +355,7 @@ async fn the_days_add_up_to_the_range_whatever_is_rounded() {
         assert_eq!(atoms(&whole["cost"]), days, "{whole}");
     }
     assert_eq!(whole["rows"].as_array().unwrap().len(), 2, "the alias is its tenant");
+    check_sums_over_tenants(&app, range).await;
     app.given_run("2026-10-31", "2026-11-02").await;
     let posted = app.get(&format!("/costs?{range}&filter=memo:true")).await.expect(200).json();
     assert_eq!(costs(&posted, "tenant"), costs(&whole, "tenant"), "as the ledger rounds");

@@ -2,7 +2,7 @@
 
 use super::record::{self, RecordError};
 use crate::error::MeteringError;
-use crate::rollup::Rollup;
+use crate::rollup::{ARRIVING, Rollup};
 use crate::rows::usage_batch;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
@@ -40,11 +40,17 @@ impl Hot {
         let into = segments.entry(segment).or_default();
         let rollup = Arc::get_mut(&mut into.rollup).expect("nothing is added to a segment that is complete");
         into.rows = None;
+        let mut arriving = Vec::with_capacity(ARRIVING);
         for bytes in records {
             let (record, verdict) = record::decode(bytes)?;
-            record.add_to(rollup, &verdict)?;
+            record.arrive(rollup, &verdict, &mut arriving)?;
             into.events += 1;
+            if ARRIVING <= arriving.len() {
+                rollup.add_all(&arriving)?;
+                arriving.clear();
+            }
         }
+        rollup.add_all(&arriving)?;
         self.additions.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::event::{Event, EventDimensions, Retracted};
 use crate::ids::{IdContent, IdKey};
 use crate::labels::LabelList;
 use crate::meters::{MeterTag, MeteredValue};
-use crate::rollup::{EventPart, Rollup, ValuePart};
+use crate::rollup::{Arriving, EventPart, Rollup, ValuePart};
 use crate::rules::{Origin, PlacedEvent};
 use crate::wire::{Malformed, RawText, Reader, put_number, put_option, put_signed, put_text, put_wide};
 use domain::meter::MeterKind;
@@ -312,10 +312,15 @@ impl<'a> Record<'a> {
         self.values().map(value).collect()
     }
 
-    /// Adds what counts of it to a roll-up.
+    /// Makes what counts of it ready to be added to a roll-up.
     ///
     /// This is the one way from the log to usage: of events as they happen, and when the log is opened again.
-    pub fn add_to(&self, rollup: &mut Rollup, verdict: &Verdict) -> Result<(), RecordError> {
+    pub fn arrive(
+        &self,
+        rollup: &mut Rollup,
+        verdict: &Verdict,
+        arriving: &mut Vec<Arriving<'a>>,
+    ) -> Result<(), RecordError> {
         let event = EventPart {
             day: Day::from_epoch_days(self.day),
             hour: Instant::from_micros(self.hour),
@@ -333,7 +338,7 @@ impl<'a> Record<'a> {
             if counts(is_daily) {
                 let labels = value.labels.unwrap_or(self.labels);
                 let (meter, unit, kind) = (value.meter.bytes(), value.unit.bytes(), value.kind());
-                rollup.add_part(&event, &ValuePart { meter, unit, kind, atoms, labels, is_daily })?;
+                arriving.push(rollup.arriving(&event, &ValuePart { meter, unit, kind, atoms, labels, is_daily })?);
             }
         }
         Ok(())
@@ -351,6 +356,12 @@ mod tests {
     use domain::meter::builtin;
     use proptest::prelude::*;
     use serde::Serialize;
+
+    fn add_to(record: &Record<'_>, rollup: &mut Rollup, verdict: &Verdict) -> Result<(), RecordError> {
+        let mut arriving = Vec::new();
+        record.arrive(rollup, verdict, &mut arriving)?;
+        Ok(rollup.add_all(&arriving)?)
+    }
 
     #[test]
     fn a_record_gives_back_event_and_values() {
@@ -417,7 +428,7 @@ mod tests {
         let (record, verdict) = decode(&bytes).unwrap();
         assert!(record.tenant.text().is_err() && record.placed().is_err());
         let mut rollup = Rollup::default();
-        assert!(matches!(record.add_to(&mut rollup, &verdict), Err(RecordError::Broken(_))));
+        assert!(matches!(add_to(&record, &mut rollup, &verdict), Err(RecordError::Broken(_))));
         assert!(rollup.is_empty());
     }
 
@@ -436,7 +447,7 @@ mod tests {
             let (record, verdict) = decode(&bytes).unwrap();
             assert_eq!(record.measured().unwrap(), values);
             let mut rollup = Rollup::default();
-            record.add_to(&mut rollup, &verdict).unwrap();
+            add_to(&record, &mut rollup, &verdict).unwrap();
             let mut retained = values.clone();
             verdict.retain_counted(&mut retained);
             assert_eq!(retained.iter().map(|value| value.meter.name).collect::<Vec<_>>(), expected);
@@ -538,7 +549,7 @@ mod tests {
             prop_assert_eq!(&back.event.retracts, &placed.event.retracts);
             prop_assert_eq!((back.time, back.day, back.hour), (placed.time, placed.day, placed.hour));
             let (mut of_record, mut of_values) = (Rollup::default(), Rollup::default());
-            record.add_to(&mut of_record, &verdict).unwrap();
+            add_to(&record, &mut of_record, &verdict).unwrap();
             of_values.add(&placed, &measured);
             prop_assert_eq!(of_record.drain_sorted(), of_values.drain_sorted());
             for cut in 0..bytes.len() {

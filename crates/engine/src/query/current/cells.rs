@@ -29,7 +29,7 @@ const KEPT_MAX: usize = 4;
 pub(super) struct UsedCell {
     /// None for a sum over the days of the range.
     pub day: Option<Day>,
-    /// As it came in; it is resolved by its day.
+    /// As it came in; it is resolved by its day. Empty for a sum over all tenants.
     pub tenant: Arc<str>,
     pub meter: Arc<str>,
     pub kind: MeterKind,
@@ -54,6 +54,8 @@ pub(super) struct Wanted<'w> {
     pub meters: Meters,
     /// Whether every day stands alone; otherwise only those of tenants that may mean another one.
     pub by_day: bool,
+    /// Whether tenants are told apart; otherwise a cell is of all of them.
+    pub by_tenant: bool,
     /// Meters whose products are exact for whole units only.
     pub whole: &'w BTreeSet<String>,
     pub dimensions: &'w [Dimension],
@@ -230,10 +232,35 @@ impl Wanted<'_> {
             return day.to_owned();
         }
         let moving: Vec<String> = self.books.tenants.moving().map(|tenant| literal(tenant)).collect();
-        match moving.is_empty() {
+        match moving.is_empty() || !self.by_tenant {
             true => NO_DAY.to_owned(),
             false => format!("CASE WHEN tenant IN ({}) THEN {day} END", moving.join(", ")),
         }
+    }
+
+    /// What is read as the tenant.
+    fn tenant(&self) -> &'static str {
+        if self.by_tenant { "tenant" } else { "''" }
+    }
+
+    /// The columns to group by: the day, the tenant, and these.
+    fn grouped(&self, day: &str, others: &str) -> String {
+        let day = if day == NO_DAY { String::new() } else { format!("{day}, ") };
+        let tenant = if self.by_tenant { "tenant, " } else { "" };
+        format!("{day}{tenant}{others}")
+    }
+
+    /// Leaves out incoming tenants that mean none of those that the filter names.
+    fn tenants(&self) -> String {
+        let named = |term: &Term| -> Option<Vec<String>> {
+            let is_named = term.key == GroupKey::TENANT && !term.negated;
+            is_named.then(|| term.values.iter().map(|value| value.literal().map(literal)).collect()).flatten()
+        };
+        let condition = |named: Vec<String>| {
+            let moving = self.books.tenants.moving().map(|tenant| literal(tenant));
+            format!(" AND tenant IN ({})", named.into_iter().chain(moving).collect::<Vec<_>>().join(", "))
+        };
+        self.filter.terms.iter().filter_map(named).map(condition).collect()
     }
 
     fn conditions(&self, day: &str, meter: &str) -> String {
@@ -248,7 +275,7 @@ impl Wanted<'_> {
             (_, false) => format!(" AND {meter} {word} ({})", names.join(", ")),
         };
         let (from, to) = (self.range.from(), self.range.to());
-        format!("{day} >= DATE '{from}' AND {day} <= DATE '{to}'{meters}")
+        format!("{day} >= DATE '{from}' AND {day} <= DATE '{to}'{meters}{}", self.tenants())
     }
 
     /// Whether no row is below 0, nor in parts of a unit where those would be rounded.
@@ -279,11 +306,12 @@ impl Wanted<'_> {
         let day = self.day("snapshot_date");
         let bounds = if self.has_bounds() { ", min(quantity) AS \"min\", max(quantity) AS \"max\"" } else { "" };
         Some(format!(
-            "SELECT {day} AS day, tenant, metric AS meter, sum(quantity) AS \"sum\", count(quantity) AS \"count\"{bounds}, \
-             bool_and({}) AS is_plain FROM snapshots WHERE {} AND quantity IS NOT NULL GROUP BY {}tenant, metric",
+            "SELECT {day} AS day, {} AS tenant, metric AS meter, sum(quantity) AS \"sum\", count(quantity) AS \"count\"{bounds}, \
+             bool_and({}) AS is_plain FROM snapshots WHERE {} AND quantity IS NOT NULL GROUP BY {}",
+            self.tenant(),
             self.plain("metric", "quantity"),
             self.conditions("snapshot_date", "metric"),
-            grouped(&day),
+            self.grouped(&day, "metric"),
         ))
     }
 
@@ -301,12 +329,13 @@ impl Wanted<'_> {
         let named: String = self.dimensions.iter().enumerate().map(named).collect();
         let values: String = self.dimensions.iter().map(|dimension| format!(", {}", column(dimension))).collect();
         Some(format!(
-            "SELECT {day} AS day, tenant, meter, kind, origin{named}, sum(\"sum\") AS \"sum\", \
+            "SELECT {day} AS day, {} AS tenant, meter, kind, origin{named}, sum(\"sum\") AS \"sum\", \
              sum(\"count\") AS \"count\", min(\"min\") AS \"min\", max(\"max\") AS \"max\", bool_and({}) AS is_plain \
-             FROM usage WHERE {} GROUP BY {}tenant, meter, kind, origin{values}",
+             FROM usage WHERE {} GROUP BY {}",
+            self.tenant(),
             self.plain("meter", "\"sum\""),
             self.conditions("usage_date", "meter"),
-            grouped(&day),
+            self.grouped(&day, &format!("meter, kind, origin{values}")),
         ))
     }
 
@@ -339,15 +368,16 @@ impl Wanted<'_> {
         let names: Vec<String> = levels.iter().map(|name| literal(name)).collect();
         let day = self.day("usage_date");
         format!(
-            "SELECT {day} AS day, tenant, meter, kind, origin{values}, sum(\"last\") AS \"sum\", bool_and({}) AS is_plain \
+            "SELECT {day} AS day, {} AS tenant, meter, kind, origin{values}, sum(\"last\") AS \"sum\", bool_and({}) AS is_plain \
              FROM (SELECT usage_date, tenant, meter, kind, origin{inner}, \
              last_value(\"last\" ORDER BY last_at, \"last\") AS \"last\" FROM usage \
              WHERE {} AND meter IN ({}) AND \"last\" IS NOT NULL \
-             GROUP BY usage_date, {FULL_KEY}) GROUP BY {}tenant, meter, kind, origin{values}",
+             GROUP BY usage_date, {FULL_KEY}) GROUP BY {}",
+            self.tenant(),
             self.plain("meter", "\"last\""),
             self.conditions("usage_date", "meter"),
             names.join(", "),
-            grouped(&day),
+            self.grouped(&day, &format!("meter, kind, origin{values}")),
         )
     }
 }
@@ -360,8 +390,3 @@ const NO_DAY: &str = "CAST(NULL AS DATE)";
 
 /// No quantity, of the type of quantities.
 const ZERO: &str = "CAST(0 AS DECIMAL(38, 9))";
-
-/// The day as the first key of a grouping, if it is one.
-fn grouped(day: &str) -> String {
-    if day == NO_DAY { String::new() } else { format!("{day}, ") }
-}

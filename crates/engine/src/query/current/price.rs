@@ -91,9 +91,17 @@ impl Asked<'_> {
         holds.then(|| self.group_by.iter().map(|key| text(key).to_string()).collect())
     }
 
+    fn looks_at(&self, is_meant: impl Fn(&GroupKey) -> bool) -> bool {
+        self.group_by.iter().any(&is_meant) || self.filter.terms.iter().any(|term| is_meant(&term.key))
+    }
+
     fn is_by_fact(&self) -> bool {
-        let by_fact = |key: &GroupKey| matches!(key, GroupKey::Plan | GroupKey::Parent);
-        self.group_by.iter().any(by_fact) || self.filter.terms.iter().any(|term| by_fact(&term.key))
+        self.looks_at(|key| matches!(key, GroupKey::Plan | GroupKey::Parent))
+    }
+
+    /// Whether it does not matter whose usage it is.
+    fn is_of_everybody(&self) -> bool {
+        *self.scope == TenantScope::All && !self.is_by_fact() && !self.looks_at(|key| *key == GroupKey::TENANT)
     }
 }
 
@@ -103,8 +111,8 @@ type OfTenant = Vec<(usize, i128)>;
 impl Engine {
     /// Hands over every cell of the question that the caller may see, with its price.
     ///
-    /// Quantities are summed over days where pricing the sum gives what pricing the days gives; `state` names the
-    /// versions of the tables in the session.
+    /// Quantities are summed over days and over tenants that the answer does not tell apart, where pricing the sum gives
+    /// what pricing its parts gives; `state` names the versions of the tables in the session.
     pub(in crate::query) async fn each_priced(
         &self,
         session: &SessionContext,
@@ -115,20 +123,22 @@ impl Engine {
         let mut repricer = Repricer::new(Arc::clone(asked.card));
         let dimensions = asked.dimensions();
         let whole = of_additive(&repricer, Additive::WholeUnits);
-        let wanted = |range, meters, by_day| Wanted {
+        let wanted = |range, meters, by_day, by_tenant| Wanted {
             range,
             meters,
             by_day,
+            by_tenant,
             whole: &whole,
             dimensions: &dimensions,
             filter: asked.filter,
             books: asked.books,
         };
         let mut by_day = None;
-        if !asked.by_day && !asked.is_by_fact() {
+        let is_of_everybody = asked.is_of_everybody();
+        if is_of_everybody || (!asked.by_day && !asked.is_by_fact()) {
             let mut alone = of_additive(&repricer, Additive::Never);
             alone.extend(not_summed(asked.books));
-            let sums = wanted(asked.range, Meters::Except(alone.clone()), false);
+            let sums = wanted(asked.range, Meters::Except(alone.clone()), asked.by_day, !is_of_everybody);
             let cells = self.used_cells(session, state, &sums).await?;
             let uneven = cells.iter().filter(|cell| !cell.is_plain);
             alone.extend(uneven.map(|cell| cell.meter.to_string()));
@@ -148,7 +158,7 @@ impl Engine {
             let to = from.plus(DAYS_AT_ONCE - 1).min(asked.range.to());
             let days = DayRange::new(from, to).expect("a piece has days");
             let meters = by_day.clone().map_or_else(|| Meters::Except(BTreeSet::new()), Meters::Only);
-            let cells = self.used_cells(session, state, &wanted(days, meters, true)).await?;
+            let cells = self.used_cells(session, state, &wanted(days, meters, true, true)).await?;
             self.price(asked, &dimensions, &mut repricer, cells.iter(), &mut take)?;
             from = to.plus(1);
         }
@@ -169,6 +179,7 @@ impl Engine {
             range: asked.range,
             meters: Meters::Only(levels.iter().map(ToString::to_string).collect()),
             by_day: true,
+            by_tenant: true,
             whole: &whole,
             dimensions: &dimensions,
             filter: asked.filter,
