@@ -1,18 +1,12 @@
 // `/platform/cost` with answers of the API as the interface describes them, in front of the real binary's pages.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { expectAccessible, expectWholeEverywhere, launch, open, queried } from "./browser.mjs";
+import { expectAccessible, expectWholeEverywhere, open, prepared, queried } from "./browser.mjs";
 import { Fixture, RUNAWAY } from "./fixtures.mjs";
 import { readDemo } from "./server.mjs";
 
-let server;
-let browser;
-before(async () => ([server, browser] = await Promise.all([readDemo(), launch()])));
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await prepared(readDemo);
 
 /** Opens the page over a fixture, waits for its rows, runs, and expects no fault. */
 async function on(fixture, address, run, options = {}) {

@@ -1,21 +1,11 @@
 // Long work on the pages: it shows how far it is, survives a reload, and can be given up.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectWholeEverywhere, launch, settled } from "./browser.mjs";
-import { people, visit } from "./every.mjs";
+import { expectAccessible, expectWholeEverywhere, prepared, settled } from "./browser.mjs";
+import { visit, withPeople } from "./every.mjs";
 import { readDemo } from "./server.mjs";
 
-let server;
-let browser;
-let who;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  who = await people(server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, who } = await prepared(readDemo, withPeople);
 
 const on = (at, run, options) => visit(browser, server, who, { at }, run, options);
 const progressOf = (page, name) => page.getByRole("progressbar", { name, exact: true }).evaluate((bar) => [bar.getAttribute("value"), bar.max]);
