@@ -5,7 +5,7 @@ import { type Days, length, range, text as textOfDays } from "./days.ts";
 import { both, filterOf, narrowed, only, quoted, termsOf, without } from "./filter.ts";
 
 /** What is asked: a cost, a quantity, a change, or a figure that is made of two others. */
-const QUESTIONS = ["cost", "change", "share", "coverage", "unit", "unitcost", "price", "average", "usage", "factor", "statement", "flow"] as const;
+const QUESTIONS = ["cost", "change", "share", "coverage", "unit", "unitcost", "price", "average", "usage", "used", "factor", "statement", "flow"] as const;
 /** What stands beside the terms of the filter. Each has one value, and no key of a filter has its name. */
 const WORDS = ["by", "view", "asof", "clock", "currency", "over", "unit", "figure", "cohort", "version"] as const;
 type Word = (typeof WORDS)[number];
@@ -71,6 +71,7 @@ export function waysOf({ of = "cost", filter, days, view, unit, figure, cohort }
       return [...keys.filter((key) => !has(key) && (view === undefined || key !== "pool")), ...(isOfTenant ? ["reason"] : [])];
     }
     case "usage": return ["day"];
+    case "used": return ["tenant"];
     case "coverage": return ["kind"];
     case "flow": return ["provider"];
     default: return [];

@@ -102,10 +102,15 @@ test("periods, a month, a custom range and the arrows choose the days; wrong day
 
 test("both totals stand side by side with the factor between them; posted is one click away", async () => {
   const fixture = new Fixture();
+  const costs = fixture.costs.bind(fixture);
+  const asked = [];
+  fixture.costs = (query) => asked.push(query) && costs(query);
+  const rowsAsked = (view) => asked.filter((query) => query.view === view && query.limit === "10000").length;
   await on(fixture, "/platform/cost", async (page) => {
     await loaded(page);
     const days = { from: "2026-10-30", to: "2026-11-28", limit: "10000" };
-    const [estimate, posted] = ["current_rates", "posted"].map((view) => fixture.costs({ ...days, view }));
+    const [estimate, posted] = ["current_rates", "posted"].map((view) => costs({ ...days, view }));
+    assert.deepEqual([rowsAsked("current_rates"), rowsAsked("posted")], [1, 0], "of what is not shown only the total is asked for");
     const titles = await page.locator(".views strong").evaluateAll((all) => all.map((strong) => strong.title));
     assert.deepEqual(titles, [`${estimate.totals.cost} USD`, `${posted.totals.cost} USD`]);
     const facts = await page.locator(".facts dd").allInnerTexts();
@@ -113,7 +118,12 @@ test("both totals stand side by side with the factor between them; posted is one
     assert.equal(await page.getByText("estimate, not a bill").count(), 2);
     await page.getByRole("button", { name: /^Posted/ }).click();
     await queried(page, "?view=posted");
+    await page.getByRole("button", { name: /^Posted/, pressed: true }).waitFor();
     assert.deepEqual(await exact(page, "cost"), posted.rows.map((row) => row.cost));
+    await page.getByRole("button", { name: /^At current rates/ }).click();
+    await page.getByRole("button", { name: /^At current rates/, pressed: true }).waitFor();
+    assert.deepEqual(await exact(page, "cost"), estimate.rows.map((row) => row.cost));
+    assert.deepEqual([rowsAsked("current_rates"), rowsAsked("posted")], [1, 1], "what was shown once is not asked for again");
   });
 });
 

@@ -34,6 +34,21 @@ test("a refresh of a source says how far it is, how fast, and when it ends, also
   }, { before });
 });
 
+test("a refresh that somebody else begins later shows its progress too", async () => {
+  const source = { name: "bills", kind: "vercel", state: "ok", rows: 0, refresh: null, refresh_progress: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] };
+  const before = async (page) => {
+    await page.clock.install();
+    await page.route(/\/api\/v1\/sources[?/]/, (route) => route.fulfill({ json: { rows: [source], next_cursor: null } }));
+  };
+  await on("/data?r=7d", async (page) => {
+    await settled(page, "Data");
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+    Object.assign(source, { refresh: "running", refresh_progress: { done: 1, total: 3, unit: "day", started_at: new Date().toISOString() } });
+    await page.clock.fastForward("00:30");
+    await page.getByText(/^1 of 3 days/).waitFor();
+  }, { before });
+});
+
 /** Writes a draft of a rate card whose effect is not nothing. */
 async function writeDraft(page, version) {
   await settled(page);
