@@ -52,7 +52,11 @@ test(`${TENANTS} workspaces x ${DAYS} days: rows out of sight are not drawn, and
   assert.ok(asked.filter((call) => call === "GET /snapshots").length <= 1, "snapshots of all rows are too many to be read");
 
   const rows = page.locator("tbody tr.row");
-  const values = () => rows.locator('td[data-label="Members"]').evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.exact)));
+  const values = async () => {
+    // What stands behind a figure comes when rows rest.
+    await page.waitForFunction(() => [...document.querySelectorAll('tbody tr.row td[data-label="Members"]')].every((cell) => cell.dataset.exact && cell.title));
+    return rows.locator('td[data-label="Members"]').evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.exact)));
+  };
   const matching = fixture.tenants.map(({ name, id }, index) => ({ text: `${name} ${id}`.toLowerCase(), value: members(index) })).filter(({ text }) => text.includes("workspace") && text.includes("99"));
   const shown = await values();
   assert.deepEqual(shown, matching.map(({ value }) => value).toSorted((a, b) => b - a).slice(0, shown.length));
