@@ -1,4 +1,4 @@
-// What the page of costs has loaded. One bounded request for each view; the chart and the snapshots follow.
+// What the page of costs has loaded: the rows of the view that is shown and the total of the other one; the chart and the snapshots follow.
 
 import type { Client, Costs, Job, Page, Query, Schema } from "./api.ts";
 import { type Days, each, length, plus } from "./days.ts";
@@ -51,6 +51,8 @@ export class CostPage {
   /** The nightly snapshot job, as the schedule tells of it. */
   job = $state.raw<Job | null>(null);
   loaded = $state.raw<Days | null>(null);
+  /** Whether `posted` has its rows, or its total only. */
+  hasPosted = $state(false);
   /** Terms of the address that come to the view's own filter. */
   private filter = "";
   /** The state of the ledger that the posted view shows; now if it is none. Current rates have no earlier one. */
@@ -61,6 +63,9 @@ export class CostPage {
   postedError = $state<unknown>(null);
   chartError = $state<unknown>(null);
   measureError = $state<unknown>(null);
+  /** The view that was asked for last, maybe while rows were on their way. */
+  private wanted: View = "current_rates";
+  private isLoading = false;
   private stop = new AbortController();
 
   constructor(private readonly client: Client) {}
@@ -80,30 +85,57 @@ export class CostPage {
     return { days, currency, filter: this.filter };
   }
 
-  /** Loads both views of the days, then what decorates them. */
+  /** Of the posted view that is not shown only the total is asked for; the other one has the quantities of both. */
+  private ask(of: View, days: Days, isWhole: boolean): Promise<Costs> {
+    const query = this.query(of, days);
+    if (isWhole) return this.client.costs({ ...query, group_by: WHOLE[of], limit: 1 }, this.stop.signal).then((answer) => ({ ...answer, rows: [] }));
+    return this.client.costs({ ...query, group_by: "tenant", names: "true", compare: "final", limit: ROWS_MAX }, this.stop.signal);
+  }
+
+  /** Loads the days, then what decorates them. */
   async load(days: Days, view: View, today: string, filter: string, asOf?: string): Promise<void> {
-    [this.filter, this.asOf] = [filter, asOf];
+    [this.filter, this.asOf, this.wanted, this.isLoading] = [filter, asOf, view, true];
     this.stop.abort();
     const stop = new AbortController();
     this.stop = stop;
     this.isBusy = true;
     [this.error, this.estimateError, this.postedError] = [null, null, null];
-    const ask = (of: View) =>
-      this.client.costs({ ...this.query(of, days), group_by: "tenant", names: "true", compare: "final", limit: ROWS_MAX }, stop.signal);
-    const [estimate, posted] = await Promise.allSettled([ask("current_rates"), ask("posted")]);
+    const isTotal = view !== "posted";
+    const [estimate, first] = await Promise.allSettled([this.ask("current_rates", days, false), this.ask("posted", days, isTotal)]);
+    // Without rates of today the page shows what was posted.
+    const isInstead = isTotal && estimate.status === "rejected" && !stop.signal.aborted;
+    const [posted] = isInstead ? await Promise.allSettled([this.ask("posted", days, false)]) : [first];
     if (stop.signal.aborted) return;
     this.estimate = estimate.status === "fulfilled" ? estimate.value : null;
-    this.posted = posted.status === "fulfilled" ? posted.value : null;
+    this.took(posted, !isTotal || isInstead);
     // One view alone is still worth showing; without both there is nothing.
     if (estimate.status === "rejected") this.estimateError = estimate.reason;
-    if (posted.status === "rejected") this.postedError = posted.reason;
     if (estimate.status === "rejected" && posted.status === "rejected") this.error = estimate.reason;
     this.snapshots = null;
     this.loaded = days;
-    this.isBusy = false;
-    // Without rates of today the page shows what was posted.
-    const shown = estimate.status === "rejected" && posted.status === "fulfilled" ? "posted" : view;
-    await Promise.all([this.chart(days, shown), this.measure(days, stop.signal), this.lookForToday(today, stop.signal)]);
+    [this.isBusy, this.isLoading] = [false, false];
+    await Promise.all([this.show(days, isInstead && this.posted !== null ? "posted" : this.wanted), this.measure(days, stop.signal), this.lookForToday(today, stop.signal)]);
+  }
+
+  private took(posted: PromiseSettledResult<Costs>, hasRows: boolean): void {
+    this.posted = posted.status === "fulfilled" ? posted.value : null;
+    this.postedError = posted.status === "rejected" ? posted.reason : null;
+    this.hasPosted = hasRows && this.posted !== null;
+  }
+
+  /** Shows a view of the days: its rows, unless they are here, and its chart. What is being loaded is shown then. */
+  async show(days: Days, view: View): Promise<void> {
+    this.wanted = view;
+    if (this.isLoading) return;
+    const stop = this.stop;
+    if (view === "posted" && !this.hasPosted && this.postedError === null) {
+      this.isBusy = true;
+      const [posted] = await Promise.allSettled([this.ask("posted", days, false)]);
+      if (stop.signal.aborted) return;
+      this.took(posted, true);
+      this.isBusy = false;
+    }
+    await this.chart(days, view);
   }
 
   /** Loads the daily series of the largest rows and of the total. */

@@ -2,10 +2,10 @@
 
 import type { Query } from "./api.ts";
 import { type Days, length, range, text as textOfDays } from "./days.ts";
-import { both, narrowed, only, quoted, termsOf, without } from "./filter.ts";
+import { both, filterOf, narrowed, only, quoted, termsOf, without } from "./filter.ts";
 
 /** What is asked: a cost, a quantity, a change, or a figure that is made of two others. */
-const QUESTIONS = ["cost", "change", "share", "coverage", "unit", "unitcost", "price", "average", "usage", "factor", "statement", "flow"] as const;
+const QUESTIONS = ["cost", "change", "share", "coverage", "unit", "unitcost", "price", "average", "usage", "used", "factor", "statement", "flow"] as const;
 /** What stands beside the terms of the filter. Each has one value, and no key of a filter has its name. */
 const WORDS = ["by", "view", "asof", "clock", "currency", "over", "unit", "figure", "cohort", "version"] as const;
 type Word = (typeof WORDS)[number];
@@ -37,9 +37,19 @@ export function parsed(text: string): Asked | null {
   return { ...Object.fromEntries(words), of, days, filter: without(text, ["of", "day", ...WORDS]) };
 }
 
+/** What the ledger tells apart when it explains a day; of a category or a workflow it explains only the whole that has it. */
+const OF_CELL = ["tenant", "pool", "tier", "memo", "meter"];
+
 /** Returns whether it is what one tenant pays on one day, which the ledger explains by itself. */
-export function isCell({ of = "cost", filter, days, view }: Asked): boolean {
-  return of === "cost" && view === undefined && only(filter, "tenant") !== null && length(days) === 1;
+export function isCell(asked: Asked): boolean {
+  return wholeOf(asked) !== null && without(asked.filter, OF_CELL) === "";
+}
+
+/** Returns the tenant's day, in its pool if it names one, that it is or is a part of; null of anything else. */
+export function wholeOf({ of = "cost", filter, days, view, asof }: Asked): Asked | null {
+  const tenant = only(filter, "tenant");
+  if (of !== "cost" || view !== undefined || tenant === null || length(days) !== 1) return null;
+  return { days, asof, filter: filterOf({ tenant, pool: only(filter, "pool") }) };
 }
 
 /** Returns by what its parts can be listed, what tells most first. */
@@ -56,11 +66,12 @@ export function waysOf({ of = "cost", filter, days, view, unit, figure, cohort }
       return known.filter((way) => way !== "category" || !has("meter"));
     }
     case "change": {
-      const isOfTenant = has("tenant") && view === undefined && termsOf(filter ?? "").every(({ key }) => ["tenant", "pool"].includes(key));
+      const isOfTenant = has("tenant") && view === undefined && termsOf(filter ?? "").every(({ key, isNegated }) => !isNegated && ["tenant", "pool"].includes(key));
       const keys = has("tenant") ? ["pool", "meter", "category"] : ["pool", "tenant", "meter", "category"];
       return [...keys.filter((key) => !has(key) && (view === undefined || key !== "pool")), ...(isOfTenant ? ["reason"] : [])];
     }
     case "usage": return ["day"];
+    case "used": return ["tenant"];
     case "coverage": return ["kind"];
     case "flow": return ["provider"];
     default: return [];

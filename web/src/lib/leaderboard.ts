@@ -7,6 +7,7 @@ import { groupBy } from "./group.ts";
 import { type MetricTotal, type SnapshotRow, inOrder, isBytes, label, total } from "./metrics.ts";
 import { plus } from "./days.ts";
 import type { SortColumn } from "./sort.ts";
+import { isolated } from "./words.ts";
 
 export type View = "current_rates" | "posted";
 
@@ -137,24 +138,31 @@ export interface Cell {
   tone: "good" | "bad" | "soft" | "";
   /** Of a share: the length of its bar in percent. */
   length: number;
+  /** Whether it is wider than its column where that has one width for all rows. */
+  isLong: boolean;
 }
 
-const EMPTY: Cell = { text: "", exact: "", title: "", step: "", flawed: "", part: "", tone: "", length: 0 };
+const EMPTY: Cell = { text: "", exact: "", title: "", step: "", flawed: "", part: "", tone: "", length: 0, isLong: false };
+/** Most characters that a column has room for. */
+const LONG = { metric: 11, cost: 14 };
 
 /** Returns what a row shows in a column. */
 export function cellOf(row: Row, { id, kind }: Column, currency: string): Cell {
   switch (kind) {
     case "name":
-      return { ...EMPTY, text: row.name };
+      return { ...EMPTY, text: row.name, title: row.isReserved || row.name === row.id ? row.name : `${isolated(row.name)} (${row.id})` };
     case "metric": {
       const totals = row.metrics[id];
       if (totals === undefined) return { ...EMPTY, text: shown(id, null) };
       const step = totals.steps.length > 0 ? `step on ${totals.steps.map((day) => format.day(day, true)).join(", ")}` : "";
       const flawed = totals.flawed > 0 ? `${totals.flawed} days degraded or missing` : "";
-      return { ...EMPTY, text: shown(id, totals.value), exact: totals.value ?? "", title: behind(id, totals), step, flawed };
+      const text = shown(id, totals.value);
+      return { ...EMPTY, text, exact: totals.value ?? "", title: behind(id, totals), step, flawed, isLong: text.length > LONG.metric || step !== "" || flawed !== "" };
     }
-    case "cost":
-      return { ...EMPTY, text: format.money(row.cost, currency), exact: row.cost ?? "", title: format.exact(row.cost, currency) };
+    case "cost": {
+      const text = format.money(row.cost, currency);
+      return { ...EMPTY, text, exact: row.cost ?? "", title: format.exact(row.cost, currency), isLong: text.length > LONG.cost };
+    }
     case "change": {
       const tone = sign(row.change) > 0 ? "bad" : sign(row.change) < 0 ? "good" : "soft";
       const part = format.growth(row.change, row.previous) ?? (sign(row.change) > 0 ? "new" : "");

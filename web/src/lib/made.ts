@@ -85,6 +85,7 @@ export async function ask(client: Client, asked: Asked, way: string | null, sign
     case "price": return priceOf(client, asked, signal);
     case "average": return averageOf(client, asked, signal);
     case "usage": return usageOf(client, asked, signal);
+    case "used": return partUsedOf(client, asked, signal);
     case "factor": return factorOf(client, asked, signal);
     case "statement": return statementOf(client, asked, signal);
     case "flow": return flowOf(client, asked, signal);
@@ -254,6 +255,19 @@ async function usageOf(client: Client, asked: Asked, signal: AbortSignal): Promi
   const rows = await quantityOf(client, asked, "day", signal);
   const parts = rows.map(({ start, quantity }): Part => ({ value: start, amount: quantity, asked: null })).filter(({ amount }) => sign(amount) !== 0);
   return { made: { parts: largestFirst(parts), total: sum(rows.map(({ quantity }) => quantity)), unit: rows[0]?.unit ?? "", isMoney: false }, formula: null, posting: null };
+}
+
+/** What one used as a part of what all did. */
+async function partUsedOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
+  const { of: _, ...own } = asked;
+  const rows = await quantityOf(client, { ...own, filter: beyond(asked.filter, ["tenant"]) }, undefined, signal);
+  const parts = rows.map(({ key, quantity }): Part => ({ value: key.tenant ?? "", amount: quantity, asked: null })).filter(({ amount }) => sign(amount) !== 0);
+  const [part, total, unit] = [parts.find(({ value }) => value === only(asked.filter, "tenant"))?.amount ?? "0", sum(rows.map(({ quantity }) => quantity)), rows[0]?.unit ?? ""];
+  const formula: Formula = {
+    left: { words: "Used by it", value: part, unit, asked: { ...own, of: "usage" } }, sign: "÷", right: { words: "Used by all", value: total, unit },
+    result: { words: "Part", value: divide(part, total, 8) }, isPart: true,
+  };
+  return { made: { parts: largestFirst(parts), total, unit, isMoney: false }, formula, posting: null };
 }
 
 async function factorOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {

@@ -1,9 +1,9 @@
 // Page, CSV, API and command line say the same on the leaderboard: rows and totals of fourteen saved queries, to the last digit.
 // Those of the other pages are in `saved.test.mjs`.
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { launch, open } from "./browser.mjs";
+import { open, prepared } from "./browser.mjs";
 import { ask, command, startEmpty } from "./server.mjs";
 import { atoms, money } from "./shown.mjs";
 
@@ -14,18 +14,8 @@ const METRICS = ["member_count", "api_call_count_24h", "storage_bytes", "monitor
 const FILTERS = { current_rates: "origin:snapshot", posted: "memo:true" };
 const SEED = 7;
 
-let server;
-let browser;
-let today;
-before(async () => {
-  [server, browser] = await Promise.all([startEmpty("/"), launch()]);
-  ({ today } = await ask(server, "/settings"));
-  await measure();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, today } = await prepared(() => startEmpty("/"), (begun) => ask(begun, "/settings"));
+before(measure);
 
 const day = (back) => new Date(Date.parse(today) - back * 86_400_000).toISOString().slice(0, 10);
 

@@ -1,9 +1,9 @@
 // Ten thousand workspaces over a year: what is asked for is bounded, only rows in sight are drawn, and their order is right.
 // How fast that is, is printed; `make bench JOB=J15` measures it.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import { countWhileScrolling, figures, noteFirstRows, searchFor, sortBy } from "./board.mjs";
-import { launch, open } from "./browser.mjs";
+import { open, prepared } from "./browser.mjs";
 import { Fixture } from "./fixtures.mjs";
 import { startEmpty } from "./server.mjs";
 
@@ -14,13 +14,7 @@ const ROWS_DRAWN_MAX = 100;
 /** Of a row with nine metrics, its cells and what is in them. */
 const ELEMENTS_OF_ROW_MAX = 40;
 
-let server;
-let browser;
-before(async () => ([server, browser] = await Promise.all([startEmpty("/costs"), launch()])));
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await prepared(() => startEmpty("/costs"));
 
 const members = (index) => (index * 7919) % 10_007;
 /** Answers as large as the server's: every metric of every tenant, summed over the year; of the largest a series. */
@@ -58,7 +52,11 @@ test(`${TENANTS} workspaces x ${DAYS} days: rows out of sight are not drawn, and
   assert.ok(asked.filter((call) => call === "GET /snapshots").length <= 1, "snapshots of all rows are too many to be read");
 
   const rows = page.locator("tbody tr.row");
-  const values = () => rows.locator('td[data-label="Members"]').evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.exact)));
+  const values = async () => {
+    // What stands behind a figure comes when rows rest.
+    await page.waitForFunction(() => [...document.querySelectorAll('tbody tr.row td[data-label="Members"]')].every((cell) => cell.dataset.exact && cell.title));
+    return rows.locator('td[data-label="Members"]').evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.exact)));
+  };
   const matching = fixture.tenants.map(({ name, id }, index) => ({ text: `${name} ${id}`.toLowerCase(), value: members(index) })).filter(({ text }) => text.includes("workspace") && text.includes("99"));
   const shown = await values();
   assert.deepEqual(shown, matching.map(({ value }) => value).toSorted((a, b) => b - a).slice(0, shown.length));

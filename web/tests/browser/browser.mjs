@@ -3,6 +3,7 @@ import { chromium } from "playwright-core";
 import { EventEmitter, once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { after } from "node:test";
 import assert from "node:assert/strict";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -15,6 +16,23 @@ const WAIT_MS_MAX = SLOW_MS > 0 ? 180_000 : 60_000;
 
 export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+}
+
+/** Starts a server and a browser for the tests of a file and ends both after them; returns them, and what `more` makes of the server. */
+export async function prepared(start, more = () => ({})) {
+  const [server, browser] = await Promise.all([start(), launch()]);
+  const end = async () => {
+    await browser.close();
+    await server.stop();
+  };
+  try {
+    const found = await more(server);
+    after(end);
+    return { server, browser, ...found };
+  } catch (error) {
+    await end();
+    throw error;
+  }
 }
 
 /** Returns a new page; `faults` gathers what must not happen: errors, refused loads, requests to anybody else. */

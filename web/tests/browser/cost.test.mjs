@@ -1,18 +1,12 @@
 // `/platform/cost` with answers of the API as the interface describes them, in front of the real binary's pages.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { expectAccessible, expectWholeEverywhere, launch, open, queried } from "./browser.mjs";
+import { expectAccessible, expectWholeEverywhere, open, prepared, queried } from "./browser.mjs";
 import { Fixture, RUNAWAY } from "./fixtures.mjs";
 import { readDemo } from "./server.mjs";
 
-let server;
-let browser;
-before(async () => ([server, browser] = await Promise.all([readDemo(), launch()])));
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await prepared(readDemo);
 
 /** Opens the page over a fixture, waits for its rows, runs, and expects no fault. */
 async function on(fixture, address, run, options = {}) {
@@ -46,7 +40,7 @@ test("the leaderboard is the API's answer: most expensive first, every digit kep
     assert.ok(heads.some((text) => text.replace(/\s+/g, " ").includes("API calls / 24h")), heads.join());
     assert.ok(heads.some((text) => text.includes("Cost (USD)")));
     assert.equal(await head(page, "Cost (USD)").getAttribute("aria-sort"), "descending");
-    const widths = await page.locator("td.share .fill").evaluateAll((bars) => bars.map((bar) => bar.getBoundingClientRect().width));
+    const widths = await page.locator("td.share").evaluateAll((cells) => cells.map((cell) => Number(/([\d.]+)%/.exec(getComputedStyle(cell).backgroundSize)[1])));
     assert.ok(widths[0] > widths[1] && widths.at(-1) > 0, widths.join());
     const shown = Number(answer.totals.cost).toLocaleString("en-US", { style: "currency", currency: "USD" });
     assert.equal(await page.locator(".views .on strong").innerText(), shown);
@@ -108,10 +102,15 @@ test("periods, a month, a custom range and the arrows choose the days; wrong day
 
 test("both totals stand side by side with the factor between them; posted is one click away", async () => {
   const fixture = new Fixture();
+  const costs = fixture.costs.bind(fixture);
+  const asked = [];
+  fixture.costs = (query) => asked.push(query) && costs(query);
+  const rowsAsked = (view) => asked.filter((query) => query.view === view && query.limit === "10000").length;
   await on(fixture, "/platform/cost", async (page) => {
     await loaded(page);
     const days = { from: "2026-10-30", to: "2026-11-28", limit: "10000" };
-    const [estimate, posted] = ["current_rates", "posted"].map((view) => fixture.costs({ ...days, view }));
+    const [estimate, posted] = ["current_rates", "posted"].map((view) => costs({ ...days, view }));
+    assert.deepEqual([rowsAsked("current_rates"), rowsAsked("posted")], [1, 0], "of what is not shown only the total is asked for");
     const titles = await page.locator(".views strong").evaluateAll((all) => all.map((strong) => strong.title));
     assert.deepEqual(titles, [`${estimate.totals.cost} USD`, `${posted.totals.cost} USD`]);
     const facts = await page.locator(".facts dd").allInnerTexts();
@@ -119,7 +118,12 @@ test("both totals stand side by side with the factor between them; posted is one
     assert.equal(await page.getByText("estimate, not a bill").count(), 2);
     await page.getByRole("button", { name: /^Posted/ }).click();
     await queried(page, "?view=posted");
+    await page.getByRole("button", { name: /^Posted/, pressed: true }).waitFor();
     assert.deepEqual(await exact(page, "cost"), posted.rows.map((row) => row.cost));
+    await page.getByRole("button", { name: /^At current rates/ }).click();
+    await page.getByRole("button", { name: /^At current rates/, pressed: true }).waitFor();
+    assert.deepEqual(await exact(page, "cost"), estimate.rows.map((row) => row.cost));
+    assert.deepEqual([rowsAsked("current_rates"), rowsAsked("posted")], [1, 1], "what was shown once is not asked for again");
   });
 });
 

@@ -37,6 +37,9 @@ export async function people(server) {
   return { largest, owner: token };
 }
 
+/** The same for the tests of a file that `prepared` begins. */
+export const withPeople = async (server) => ({ who: await people(server) });
+
 /** Opens a page of `EVERY` after `before`, runs, and expects no fault. */
 export async function visit(browser, server, { largest, owner }, { at, own }, run, { before = () => undefined, ...options } = {}) {
   const opened = await open(browser, server, { ...(own ? { token: owner } : {}), ...options });

@@ -1,8 +1,8 @@
 // Every figure explains itself: what stands in the panel adds up to what stands on the page, to the last digit.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectWholeEverywhere, launch, queried, settled } from "./browser.mjs";
-import { EVERY, people, visit } from "./every.mjs";
+import { expectWholeEverywhere, prepared, queried, settled } from "./browser.mjs";
+import { EVERY, visit, withPeople } from "./every.mjs";
 import { asked, startMonth } from "./month.mjs";
 import { ask, readDemo } from "./server.mjs";
 import { atoms } from "./shown.mjs";
@@ -11,17 +11,7 @@ const RESERVED = ["Idle", "Unattributed", "Unconsumed", "Variance", "Overhead"];
 /** Figures of one kind that are opened on a page. */
 const OF_EACH_KIND = 2;
 
-let server;
-let browser;
-let who;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  who = await people(server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, who } = await prepared(readDemo, withPeople);
 
 const number = (exact) => /^-?\d+(?:\.\d+)?/.exec(exact)?.[0] ?? assert.fail(`no number: ${exact}`);
 const dialogOf = (page) => page.getByRole("dialog", { name: /^(What|Why|How|Where) / });
@@ -74,15 +64,16 @@ function figureOf({ parts, sum, wrong, formula, pools, facts }, name) {
 }
 
 /** Fails unless what is explained is the figure of the page. */
-function compared(said, { kind, exact }, place) {
+function compared(said, { kind, exact, name }, place) {
   const figure = figureOf(said, place);
   if (exact === null || exact === "") return;
   const shown = atoms(number(exact));
   // One reason of a change stands among all of them.
   if (place.includes("by:reason")) assert.ok(said.parts.some((part) => atoms(part) === shown), place);
+  else if (kind === "Rank") assert.equal(said.names.filter((one) => !RESERVED.includes(one)).indexOf(/, Rank of (.*)$/.exec(name)[1]) + 1, Number(exact), place);
   else if (kind === "Workspaces") assert.equal(said.names.filter((name) => !RESERVED.includes(name)).length, Number(exact), place);
-  // A share has six digits, the percentage of a cluster eight; both are rounded so that all of them add up.
-  else if (kind === "Cost %") assert.ok((atoms(number(figure)) * 100n - shown) ** 2n <= 10n ** 22n, place);
+  // A share has six digits, percentages of a cluster eight; both are rounded so that all of them add up.
+  else if (kind.endsWith(" %")) assert.ok((atoms(number(figure)) * 100n - shown) ** 2n <= 10n ** 22n, place);
   else assert.equal(atoms(number(figure)), shown, place);
 }
 
@@ -101,7 +92,7 @@ async function walk(page, place, { least, most = OF_EACH_KIND }) {
   }
 }
 
-for (const [name, least] of Object.entries({ overview: 11, cost: 8, tenant: 14, clusters: 4, cluster: 6, "unit-costs": 9, overhead: 2 })) {
+for (const [name, least] of Object.entries({ overview: 11, cost: 8, tenant: 15, clusters: 4, cluster: 11, "unit-costs": 9, overhead: 2 })) {
   test(`${name}: each kind of figure is what it is made of`, async () => {
     await visit(browser, server, who, EVERY[name], async (page) => {
       await settled(page, EVERY[name].heading);
@@ -216,6 +207,26 @@ test("other parts of the same figure add up to it too, and stand in the address"
     }
     await page.keyboard.press("Escape");
     await queried(page, "?r=7d");
+  });
+});
+
+test("a category's cost of a day explains that category, and leads to the whole day", async () => {
+  await visit(browser, server, who, { at: "/tenants/{largest}?r=7d" }, async (page) => {
+    await settled(page);
+    await page.getByRole("button", { name: /^Explain .*, Cost$/ }).first().click();
+    await explained(page);
+    await dialogOf(page).getByRole("button", { name: "Category", exact: true }).click();
+    await queried(page, /by:category/);
+    await explained(page);
+    const category = await down(page);
+    assert.equal(atoms(number(figureOf(await explained(page), "category"))), atoms(number(category)));
+    const day = await down(page);
+    const said = await explained(page);
+    assert.equal(atoms(number(figureOf(said, "a day of it"))), atoms(number(day)));
+    assert.deepEqual(said.pools, [], "no pool of the whole day stands for it");
+    await dialogOf(page).getByRole("button", { name: "The whole day, computed again from its inputs" }).click();
+    const whole = await explained(page);
+    assert.ok(atoms(number(whole.facts.Posted)) >= atoms(number(day)), "the whole has the part");
   });
 });
 

@@ -1,26 +1,16 @@
 // What each page does when the server fails, is gone, is slow, has no data, or does not know the token any more: it says
 // what is wrong and what to do, and is whole again without a reload.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, launch, open, picture, queried, settled } from "./browser.mjs";
-import { EVERY, people, visit } from "./every.mjs";
+import { expectAccessible, open, picture, prepared, queried, settled } from "./browser.mjs";
+import { EVERY, visit, withPeople } from "./every.mjs";
 import { ask, readDemo, startEmpty } from "./server.mjs";
 
 const DATA = /\/api\/v1\/(?!settings)/;
 const ALLOW = /status of (500|503)|ERR_FAILED|ERR_CONNECTION|Failed to fetch/;
 const problem = (status, code, title) => ({ status, contentType: "application/problem+json", body: JSON.stringify({ type: "about:blank", code, title, status, detail: `${title} on purpose`, request_id: "req-x", instance: "/", errors: [] }) });
 
-let server;
-let browser;
-let who;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  who = await people(server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, who } = await prepared(readDemo, withPeople);
 
 /** Presses every "Try again" until none is left. */
 async function tryAgain(page) {

@@ -1,28 +1,17 @@
 // What the address filters is what the pages show: the API's answer to the same filter, said in chips that can be removed.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectWholeEverywhere, launch, queried, settled } from "./browser.mjs";
-import { people, visit } from "./every.mjs";
+import { expectWholeEverywhere, prepared, queried, settled } from "./browser.mjs";
+import { visit, withPeople } from "./every.mjs";
 import { ask, readDemo } from "./server.mjs";
 import { cells, heads, money } from "./shown.mjs";
 
-let server;
-let browser;
-let who;
 /** A pool of which the largest tenant has a part, and not all of its cost. */
-let pool;
-let days;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  who = await people(server);
-  const { rows, meta } = await ask(server, `/costs?range=30d&group_by=pool&filter=tenant:${who.largest}&limit=100`);
-  pool = rows.at(0).key.pool;
+const { server, browser, who, pool, days } = await prepared(readDemo, async (begun) => {
+  const { who: found } = await withPeople(begun);
+  const { rows, meta } = await ask(begun, `/costs?range=30d&group_by=pool&filter=tenant:${found.largest}&limit=100`);
   assert.ok(rows.length > 1, "the filter leaves something out");
-  days = `from=${meta.range.from}&to=${meta.range.to}`;
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
+  return { who: found, pool: rows.at(0).key.pool, days: `from=${meta.range.from}&to=${meta.range.to}` };
 });
 
 const on = (at, run, options) => visit(browser, server, who, { at }, run, options);

@@ -1,22 +1,14 @@
 // What is entered on the pages: adjustments, invoices, which bills are final. By the real server, roles and refusals too.
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectNoSidewaysScroll, launch, picture, settled } from "./browser.mjs";
-import { people, visit } from "./every.mjs";
+import { expectAccessible, expectNoSidewaysScroll, picture, prepared, settled } from "./browser.mjs";
+import { visit, withPeople } from "./every.mjs";
 import { ask, startDemo } from "./server.mjs";
 
-let server;
-let browser;
-let who;
+const { server, browser, who } = await prepared(startDemo, withPeople);
 const tokens = {};
 before(async () => {
-  [server, browser] = await Promise.all([startDemo(), launch()]);
-  who = await people(server);
   for (const role of ["finance", "admin"]) tokens[role] = (await ask(server, "/tokens", { method: "POST", body: { role, name: role } })).token;
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
 });
 
 const on = (at, run, options) => visit(browser, server, who, { at }, async (page) => { await settled(page); await run(page); }, options);

@@ -1,24 +1,16 @@
 // Month-end against the real server, one story in this order: what stands against a close, the close, late bills, the second close.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { expectAccessible, expectWhole, expectWholeEverywhere, launch, open, picture, settled } from "./browser.mjs";
+import { expectAccessible, expectWhole, expectWholeEverywhere, open, picture, prepared, settled } from "./browser.mjs";
 import { adjust, asked, enterInvoices, fileOf, monthOf, restate, say, startMonth } from "./month.mjs";
 import { command } from "./server.mjs";
 import { atoms, cells, heads, money, month as named } from "./shown.mjs";
 
-let server;
-let browser;
-let adjustment;
-before(async () => {
-  [server, browser] = await Promise.all([startMonth(), launch()]);
-  await say(server, "google", "open");
-  await enterInvoices(server);
-  adjustment = await adjust(server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
+const { server, browser, adjustment } = await prepared(startMonth, async (begun) => {
+  await say(begun, "google", "open");
+  await enterInvoices(begun);
+  return { adjustment: await adjust(begun) };
 });
 
 /** Opens a page, runs, and expects no fault. */

@@ -1,10 +1,10 @@
 // Text from outside is text on every page. The server's own answers are shown with other names in them: what a page
 // is given, also where the server would refuse such a name today.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { expectNoSidewaysScroll, launch, picture, settled } from "./browser.mjs";
-import { EVERY, people, visit } from "./every.mjs";
+import { expectNoSidewaysScroll, picture, prepared, settled } from "./browser.mjs";
+import { EVERY, visit, withPeople } from "./every.mjs";
 import { ask, startDemo } from "./server.mjs";
 
 const NAMES = [
@@ -19,17 +19,7 @@ const FIELDS = /^(name|slug|tenants?|(from|to)_tenant|consumers?|pools?|service|
 /** Words of the interface itself, which pages go by. */
 const OWN_WORDS = /^(__.*|active|archived|system|local|admin|\d{4}-\d\d(-\d\d)?)$/;
 
-let server;
-let browser;
-let who;
-before(async () => {
-  [server, browser] = await Promise.all([startDemo(), launch()]);
-  who = await people(server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, who } = await prepared(startDemo, withPeople);
 
 /** Gives names of the server other names, always the same, and knows the way back for the pages' questions. */
 class Disguise {

@@ -1,24 +1,14 @@
 // Every page against the real server with demo data: it loads, is accessible in both themes and widths, and does its job.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectWholeEverywhere, launch, open, picture, queried, settled } from "./browser.mjs";
+import { expectAccessible, expectWholeEverywhere, open, picture, prepared, queried, settled } from "./browser.mjs";
 import { ask, readDemo } from "./server.mjs";
 import { atoms, cells, heads, money } from "./shown.mjs";
 
-let server;
-let browser;
-let largest;
-/** The last day that is posted: yesterday, unless it is past midnight meanwhile. */
-let last;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  const { rows, meta } = await ask(server, "/costs?range=30d&group_by=tenant&limit=20");
-  last = meta.data_through;
-  largest = rows.find(({ key }) => !key.tenant.startsWith("__")).key.tenant;
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
+/** The last day that is posted is yesterday, unless it is past midnight meanwhile. */
+const { server, browser, largest, last } = await prepared(readDemo, async (begun) => {
+  const { rows, meta } = await ask(begun, "/costs?range=30d&group_by=tenant&limit=20");
+  return { last: meta.data_through, largest: rows.find(({ key }) => !key.tenant.startsWith("__")).key.tenant };
 });
 
 /** Each page: its address and its heading. */

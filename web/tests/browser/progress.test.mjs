@@ -1,21 +1,11 @@
 // Long work on the pages: it shows how far it is, survives a reload, and can be given up.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectWholeEverywhere, launch, settled } from "./browser.mjs";
-import { people, visit } from "./every.mjs";
+import { expectAccessible, expectWholeEverywhere, prepared, settled } from "./browser.mjs";
+import { visit, withPeople } from "./every.mjs";
 import { readDemo } from "./server.mjs";
 
-let server;
-let browser;
-let who;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  who = await people(server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, who } = await prepared(readDemo, withPeople);
 
 const on = (at, run, options) => visit(browser, server, who, { at }, run, options);
 const progressOf = (page, name) => page.getByRole("progressbar", { name, exact: true }).evaluate((bar) => [bar.getAttribute("value"), bar.max]);
@@ -41,6 +31,21 @@ test("a refresh of a source says how far it is, how fast, and when it ends, also
     [refresh, refresh_progress] = ["succeeded", null];
     await page.getByRole("progressbar").waitFor({ state: "detached" });
     await page.getByRole("region", { name: "Sources, table", exact: true }).getByRole("button", { name: "Run now", exact: true }).waitFor();
+  }, { before });
+});
+
+test("a refresh that somebody else begins later shows its progress too", async () => {
+  const source = { name: "bills", kind: "vercel", state: "ok", rows: 0, refresh: null, refresh_progress: null, every_seconds: 86_400, settle_seconds: 0, changed_later: 0, rejected: 0, skipped_values: 0, warnings: [] };
+  const before = async (page) => {
+    await page.clock.install();
+    await page.route(/\/api\/v1\/sources[?/]/, (route) => route.fulfill({ json: { rows: [source], next_cursor: null } }));
+  };
+  await on("/data?r=7d", async (page) => {
+    await settled(page, "Data");
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+    Object.assign(source, { refresh: "running", refresh_progress: { done: 1, total: 3, unit: "day", started_at: new Date().toISOString() } });
+    await page.clock.fastForward("00:30");
+    await page.getByText(/^1 of 3 days/).waitFor();
   }, { before });
 });
 

@@ -1,24 +1,14 @@
 // What a page says of its figures beside showing them: which are not final, what a colour means, every digit on copy, all
 // rows on paper; and keys.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, launch, open, picture, queried, settled } from "./browser.mjs";
+import { expectAccessible, open, picture, prepared, queried, settled } from "./browser.mjs";
 import { Fixture } from "./fixtures.mjs";
 import { ask, readDemo } from "./server.mjs";
 
 const DAY_MS = 86_400_000;
 
-let server;
-let browser;
-let today;
-before(async () => {
-  [server, browser] = await Promise.all([readDemo(), launch()]);
-  ({ today } = await ask(server, "/settings"));
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser, today } = await prepared(readDemo, (begun) => ask(begun, "/settings"));
 
 /** Opens a page, with answers of the API that a fixture or `before` changes, runs, and expects no fault. */
 async function on(address, run, { fixture, before: prepare, ...options } = {}) {

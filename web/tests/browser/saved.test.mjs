@@ -1,30 +1,20 @@
 // One number on the pages beyond the leaderboard, whose saved queries are in `agreement.test.mjs`: what a page shows for an
 // address is what the API, the file behind its button and the command line say, to the last digit.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { launch, open, settled } from "./browser.mjs";
+import { open, prepared, settled } from "./browser.mjs";
 import { asked, startMonth } from "./month.mjs";
 import { command } from "./server.mjs";
 import { atoms, cells, heads, money } from "./shown.mjs";
 
-let server;
-let browser;
-let largest;
-/** The posting before an adjustment, which moves a day's cost of the largest tenant: an earlier state that is another one. */
-let earlier;
-before(async () => {
-  [server, browser] = await Promise.all([startMonth(), launch()]);
-  const { rows, meta } = await asked(server, "/costs?range=30d&group_by=tenant&limit=20");
-  const tenants = rows.map(({ key }) => key.tenant).filter((id) => !id.startsWith("__"));
-  [largest] = tenants;
-  earlier = `posting:${meta.posting}`;
-  const body = { charge_date: meta.data_through, from_tenant: largest, to_tenant: tenants[1], amount: "41.07", currency: "USD", reason: "a shared test", reference: "FIN-7" };
-  await asked(server, "/adjustments", { method: "POST", body });
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
+/** The posting before an adjustment, which moves a day's cost of the largest tenant, is `earlier`: a state that is another one. */
+const { server, browser, largest, earlier } = await prepared(startMonth, async (begun) => {
+  const { rows, meta } = await asked(begun, "/costs?range=30d&group_by=tenant&limit=20");
+  const [first, second] = rows.map(({ key }) => key.tenant).filter((id) => !id.startsWith("__"));
+  const body = { charge_date: meta.data_through, from_tenant: first, to_tenant: second, amount: "41.07", currency: "USD", reason: "a shared test", reference: "FIN-7" };
+  await asked(begun, "/adjustments", { method: "POST", body });
+  return { largest: first, earlier: `posting:${meta.posting}` };
 });
 
 /** The days of an address, as a page of posted cost reads them: a rolling range ends with the last complete day. */

@@ -1,18 +1,11 @@
 // The real server and its real answers: how pages are served, signing in, one number, the page of the API.
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectNoSidewaysScroll, launch, open, picture, queried } from "./browser.mjs";
+import { expectAccessible, expectNoSidewaysScroll, open, picture, prepared, queried } from "./browser.mjs";
 import { ask, readDemo, startEmpty } from "./server.mjs";
 
-let server;
-let below;
-let browser;
-before(async () => ([server, below, browser] = await Promise.all([readDemo(), startEmpty("/costs"), launch()])));
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-  await below?.stop();
-});
+const { server, browser, below } = await prepared(readDemo, async () => ({ below: await startEmpty("/costs") }));
+after(() => below.stop());
 
 test("pages are served with a strict policy, an ETag and the base path; other addresses stay 404", async () => {
   for (const [{ url }, base] of [[server, "/"], [below, "/costs/"]]) {

@@ -1,17 +1,11 @@
 // `/settings/usage`: what a tenant sees of itself.
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
-import { expectAccessible, expectWholeEverywhere, launch, open, queried, settled } from "./browser.mjs";
+import { expectAccessible, expectWholeEverywhere, open, prepared, queried, settled } from "./browser.mjs";
 import { Fixture } from "./fixtures.mjs";
 import { readDemo } from "./server.mjs";
 
-let server;
-let browser;
-before(async () => ([server, browser] = await Promise.all([readDemo(), launch()])));
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await prepared(readDemo);
 
 async function on(fixture, address, run, options = {}) {
   const opened = await open(browser, server, options);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Asked, isCell, parsed, partOf, printed, questionOf, wayOf, waysOf } from "../../src/lib/explain.ts";
+import { type Asked, isCell, parsed, partOf, printed, questionOf, wayOf, waysOf, wholeOf } from "../../src/lib/explain.ts";
 import { filterOf } from "../../src/lib/filter.ts";
 
 const DAYS = { from: "2026-11-01", to: "2026-11-28" };
@@ -40,6 +40,12 @@ test("the way down ends with a tenant's day, which the ledger explains", () => {
   expect(isCell(asked)).toBe(true);
   expect(isCell({ ...asked, view: "current_rates" })).toBe(false);
   expect(isCell({ ...asked, of: "change" })).toBe(false);
+  // Of a category the ledger explains only the day that has it.
+  const part: Asked = { ...asked, filter: `${asked.filter} category:compute`, asof: "posting:3" };
+  expect(isCell(part)).toBe(false);
+  expect(wholeOf(part)).toEqual({ days: part.days, asof: "posting:3", filter: "tenant:acme pool:west" });
+  expect(isCell(wholeOf(part) as Asked)).toBe(true);
+  expect(wholeOf({ days: DAYS, filter: "tenant:acme" })).toBeNull();
   expect(wayOf({ days: DAYS, by: "meter" })).toBe("meter");
   expect(wayOf({ days: DAYS, by: "pool", filter: "pool:x" })).toBe("tenant");
 });
@@ -49,6 +55,7 @@ test("parts are listed by what can be asked of the view", () => {
   expect(waysOf({ days: DAY, view: "current_rates", filter: "tenant:acme meter:x" })).toEqual([]);
   expect(waysOf({ of: "change", days: DAYS, filter: "tenant:acme pool:x" })).toEqual(["meter", "category", "reason"]);
   expect(waysOf({ of: "change", days: DAYS, filter: "tenant:acme meter:x" })).not.toContain("reason");
+  expect(waysOf({ of: "change", days: DAYS, filter: "tenant:acme -pool:x" })).toEqual(["pool", "meter", "category"]);
   expect(waysOf({ of: "unitcost", cohort: "merged", days: DAYS })).toEqual(["week"]);
   expect(waysOf({ of: "share", days: DAYS })).toEqual([]);
 });
