@@ -143,12 +143,19 @@ export class CostPage {
     const signal = this.stop.signal;
     this.chartError = null;
     const query = { ...this.query(view, days), granularity: "day" };
+    // By name: days of everybody would be asked for to show those of a few.
+    const largest = (view === "posted" ? this.posted : this.estimate)?.rows.slice(0, TOP) ?? [];
+    const named = filterOf({ tenant: largest.map((row) => row.key.tenant ?? "") });
     try {
       const [top, whole] = await Promise.all([
-        this.client.costs({ ...query, group_by: "tenant", names: "true", limit: TOP }, signal),
+        largest.length === 0 ? null : this.client.costs({ ...query, filter: joined(query.filter, named), group_by: "tenant", limit: TOP }, signal),
         this.client.costs({ ...query, group_by: WHOLE[view], limit: 1 }, signal),
       ]);
-      const series = top.rows.map((row) => ({ id: row.key.tenant ?? "", name: row.name ?? row.key.tenant ?? "", series: (row.series ?? []) as Series }));
+      const series = largest.map((row) => {
+        const id = row.key.tenant ?? "";
+        const found = top?.rows.find(({ key }) => key.tenant === id);
+        return { id, name: row.name ?? id, series: (found?.series ?? []) as Series };
+      });
       const pending = await askPending(this.client, whole, this.query(view, days), signal);
       this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series, restated: whole.meta.restated, through: whole.meta.data_through ?? null, pending };
     } catch (error) {
