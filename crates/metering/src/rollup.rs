@@ -1,13 +1,20 @@
+/// Which event was the last of each row.
+mod last_ids;
+/// Texts and labels that rows have in common.
+mod texts;
+
 use crate::labels::{LabelList, Labels};
 use crate::meters::{MeterTag, MeteredValue};
 use crate::rules::{Origin, PlacedEvent};
-use crate::wire::{Malformed, RawText};
+use crate::wire::Malformed;
 use ahash::RandomState;
 use domain::meter::MeterKind;
 use domain::{Day, Instant, Quantity};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use last_ids::{IdPlace, LastIds};
 use std::sync::Arc;
+use texts::{LabelSets, NO_TEXT, Place, Texts};
 
 /// What usage is kept apart by. Orders as the table is sorted: day, tenant, meter, hour.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +133,7 @@ pub(crate) const ARRIVING: usize = 64;
 pub struct Rollup {
     /// In the order in which their keys came.
     rows: Vec<Row>,
-    ids: Ids,
+    ids: LastIds,
     /// Hash of each key, and where the row is that takes its values.
     places: HashTable<(u64, usize)>,
     hashing: RandomState,
@@ -144,9 +151,6 @@ struct Row {
     kind: MeterKind,
     sums: Sums,
 }
-
-/// Where a text or a set of labels stands.
-type Place = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct RowKey {
@@ -171,12 +175,12 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(Arriving { atoms, time, id, .. }: &Arriving<'_>, ids: &mut Ids) -> Self {
+    fn of(Arriving { atoms, time, id, .. }: &Arriving<'_>, ids: &mut LastIds) -> Self {
         let last_id = ids.push(id);
         Self { sum: *atoms, min: *atoms, max: *atoms, last: *atoms, count: 1, last_at: *time, last_id }
     }
 
-    fn add(&mut self, Arriving { atoms, time, id, .. }: &Arriving<'_>, ids: &mut Ids) {
+    fn add(&mut self, Arriving { atoms, time, id, .. }: &Arriving<'_>, ids: &mut LastIds) {
         self.sum += atoms;
         self.count += 1;
         self.min = self.min.min(*atoms);
@@ -188,141 +192,6 @@ impl Sums {
             ids.replace(&mut self.last_id, id);
         }
     }
-}
-
-/// Ids of the events that were the last of their rows, one behind the other: memory of its own for each would be as many
-/// distant places.
-#[derive(Debug, Default)]
-struct Ids(Vec<u8>);
-
-#[derive(Clone, Copy, Debug)]
-struct IdPlace {
-    at: usize,
-    len: u32,
-    room: u32,
-}
-
-impl Ids {
-    fn push(&mut self, id: &[u8]) -> IdPlace {
-        let (at, len) = (self.0.len(), u32::try_from(id.len()).expect("an id is far shorter than 4 GiB"));
-        self.0.extend_from_slice(id);
-        IdPlace { at, len, room: len }
-    }
-
-    fn get(&self, IdPlace { at, len, .. }: IdPlace) -> &[u8] {
-        &self.0[at..at + len as usize]
-    }
-
-    /// Puts another id in the place of one. A longer one gets a new place with room to grow, so that however ids grow, what is
-    /// left behind is no more than the longest of them.
-    fn replace(&mut self, place: &mut IdPlace, id: &[u8]) {
-        if id.len() <= place.room as usize {
-            self.0[place.at..place.at + id.len()].copy_from_slice(id);
-            place.len = id.len() as u32;
-        } else {
-            let room = place.room.saturating_mul(2);
-            *place = self.push(id);
-            place.room = place.len.max(room);
-            self.0.resize(place.at + place.room as usize, 0);
-        }
-    }
-}
-
-/// Texts that rows have in common, each once. The first place is that of no text.
-#[derive(Debug)]
-struct Texts {
-    list: Vec<Arc<str>>,
-    places: HashTable<(u64, Place)>,
-}
-
-const NO_TEXT: Place = 0;
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self { list: vec!["".into()], places: HashTable::new() }
-    }
-}
-
-impl Texts {
-    /// Returns where the text stands, or says that the bytes are none.
-    fn place(&mut self, text: &[u8], hashing: &RandomState) -> Result<Place, Malformed> {
-        let Self { list, places } = self;
-        let hash = hashing.hash_one(text);
-        let is_same = |(other, at): &(u64, Place)| *other == hash && *list[*at as usize].as_bytes() == *text;
-        Ok(match places.entry(hash, is_same, |(hash, _)| *hash) {
-            Entry::Occupied(place) => place.get().1,
-            Entry::Vacant(vacant) => {
-                let text = RawText::new(text).text()?;
-                let place = place_of(list.len());
-                vacant.insert((hash, place));
-                list.push(text.into());
-                place
-            }
-        })
-    }
-
-    fn shared(&self, place: Place) -> Arc<str> {
-        Arc::clone(&self.list[place as usize])
-    }
-
-    fn optional(&self, place: Place) -> Option<Arc<str>> {
-        (place != NO_TEXT).then(|| self.shared(place))
-    }
-
-    /// Returns of each place how many texts come before its text in byte order; no text comes before all.
-    fn ranks(&self) -> Vec<u32> {
-        let mut order: Vec<usize> = (1..self.list.len()).collect();
-        order.sort_unstable_by(|left, right| self.list[*left].cmp(&self.list[*right]));
-        let mut ranks = vec![0; self.list.len()];
-        for (rank, at) in (1..).zip(order) {
-            ranks[at] = rank;
-        }
-        ranks
-    }
-}
-
-/// Labels that rows have in common, each set once.
-#[derive(Debug, Default)]
-struct LabelSets {
-    sets: Vec<LabelSet>,
-    places: HashTable<(u64, Place)>,
-    /// The one that was asked for last: neighbours often have the same.
-    last: Place,
-}
-
-#[derive(Debug)]
-struct LabelSet {
-    list: Box<[u8]>,
-    /// Where the canonical JSON stands among the texts.
-    key: Place,
-    labels: Arc<Labels<'static>>,
-}
-
-impl LabelSets {
-    fn place(&mut self, list: LabelList<'_>, texts: &mut Texts, hashing: &RandomState) -> Result<Place, Malformed> {
-        let Self { sets, places, last } = self;
-        if sets.get(*last as usize).is_some_and(|set| *set.list == *list.bytes()) {
-            return Ok(*last);
-        }
-        let hash = hashing.hash_one(list.bytes());
-        let is_same = |(other, at): &(u64, Place)| *other == hash && *sets[*at as usize].list == *list.bytes();
-        *last = match places.entry(hash, is_same, |(hash, _)| *hash) {
-            Entry::Occupied(place) => place.get().1,
-            Entry::Vacant(vacant) => {
-                let labels = list.labels()?.to_static();
-                let key = texts.place(labels.key().as_bytes(), hashing)?;
-                let place = place_of(sets.len());
-                vacant.insert((hash, place));
-                sets.push(LabelSet { list: list.bytes().into(), key, labels: Arc::new(labels) });
-                place
-            }
-        };
-        Ok(*last)
-    }
-}
-
-fn place_of(position: usize) -> Place {
-    Place::try_from(position).expect("a roll-up has far fewer than 4 billion texts")
 }
 
 impl Rollup {
