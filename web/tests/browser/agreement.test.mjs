@@ -15,7 +15,6 @@ const FILTERS = { current_rates: "origin:snapshot", posted: "memo:true" };
 const SEED = 7;
 
 const { server, browser, today } = await prepared(() => startEmpty("/"), (begun) => ask(begun, "/settings"));
-before(measure);
 
 const day = (back) => new Date(Date.parse(today) - back * 86_400_000).toISOString().slice(0, 10);
 
@@ -84,6 +83,8 @@ async function ofPage(page) {
 }
 
 const sorted = (costs) => [...costs].sort(([one], [other]) => (one < other ? -1 : 1));
+
+before(measure);
 
 for (const view of ["current_rates", "posted"]) {
   test(`page, CSV, API and command line agree on every saved query: ${view}`, async () => {
