@@ -133,21 +133,17 @@ impl Engine {
             filter: asked.filter,
             books: asked.books,
         };
-        let mut by_day = None;
+        let mut alone = of_additive(&repricer, Additive::Never);
+        alone.extend(not_summed(asked.books));
         let is_of_everybody = asked.is_of_everybody();
-        if is_of_everybody || (!asked.by_day && !asked.is_by_fact()) {
-            let mut alone = of_additive(&repricer, Additive::Never);
-            alone.extend(not_summed(asked.books));
-            let sums = wanted(asked.range, Meters::Except(alone.clone()), asked.by_day, !is_of_everybody);
-            let cells = self.used_cells(session, state, &sums).await?;
-            let uneven = cells.iter().filter(|cell| !cell.is_plain);
-            alone.extend(uneven.map(|cell| cell.meter.to_string()));
-            let summed = cells.iter().filter(|cell| !alone.contains(&*cell.meter));
-            self.price(asked, &dimensions, &mut repricer, summed, &mut take)?;
-            by_day = Some(alone);
-        }
-        if by_day.as_ref().is_some_and(BTreeSet::is_empty) {
-            return Ok(());
+        let sums = |range| wanted(range, Meters::Except(alone.clone()), asked.by_day, !is_of_everybody);
+        let mut by_day = None;
+        if !asked.by_day && !asked.is_by_fact() {
+            let left = self.price_sums(session, state, asked, &sums(asked.range), &mut repricer, &mut take).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            by_day = Some(left);
         }
         let first = match repricer.card().has_tiers() {
             true => asked.range.from().month().first_day(),
@@ -157,12 +153,43 @@ impl Engine {
         while from <= asked.range.to() {
             let to = from.plus(DAYS_AT_ONCE - 1).min(asked.range.to());
             let days = DayRange::new(from, to).expect("a piece has days");
-            let meters = by_day.clone().map_or_else(|| Meters::Except(BTreeSet::new()), Meters::Only);
-            let cells = self.used_cells(session, state, &wanted(days, meters, true, true)).await?;
-            self.price(asked, &dimensions, &mut repricer, cells.iter(), &mut take)?;
+            let meters = match &by_day {
+                Some(left) => Meters::Only(left.clone()),
+                None if is_of_everybody => {
+                    Meters::Only(self.price_sums(session, state, asked, &sums(days), &mut repricer, &mut take).await?)
+                }
+                None => Meters::Except(BTreeSet::new()),
+            };
+            let is_none = matches!(&meters, Meters::Only(left) if left.is_empty());
+            if !is_none {
+                let cells = self.used_cells(session, state, &wanted(days, meters, true, true)).await?;
+                self.price(asked, &dimensions, &mut repricer, cells.iter(), &mut take)?;
+            }
             from = to.plus(1);
         }
         Ok(())
+    }
+
+    /// Hands over the cells of these sums where pricing them gives what pricing their parts gives; returns the meters of
+    /// which it does not, those left out of the sums among them.
+    async fn price_sums(
+        &self,
+        session: &SessionContext,
+        state: &str,
+        asked: &Asked<'_>,
+        sums: &Wanted<'_>,
+        repricer: &mut Repricer,
+        take: &mut impl FnMut(PricedCell) -> Result<(), EngineError>,
+    ) -> Result<BTreeSet<String>, EngineError> {
+        let cells = self.used_cells(session, state, sums).await?;
+        let mut alone = match &sums.meters {
+            Meters::Except(alone) => alone.clone(),
+            Meters::Only(_) => BTreeSet::new(),
+        };
+        alone.extend(cells.iter().filter(|cell| !cell.is_plain).map(|cell| cell.meter.to_string()));
+        let summed = cells.iter().filter(|cell| !alone.contains(&*cell.meter));
+        self.price(asked, sums.dimensions, repricer, summed, take)?;
+        Ok(alone)
     }
 
     /// Hands over the newest value of each level in the range, with the key of its row.
