@@ -1,7 +1,8 @@
-"""J15: the page of costs in a browser, with 10,000 tenants and 365 days of snapshots, against a box without rows.
+"""J15: the page of costs in a browser, with 10,000 tenants and 365 days of snapshots, against boxes without a page.
 
 Chromium opens the page as somebody would: from the address to the first rows, then all rows are scrolled by, sorted and
-searched. The same browser scrolls an empty box as far; its frames are the fastest that there are on this machine.
+searched. The same browser scrolls an empty box as far, whose frames are the fastest that there are on this machine, and one
+with as many rows and cells of plain text, which is the browser's own share.
 """
 
 import json
@@ -27,7 +28,12 @@ def job(folder: Path, opened: list) -> None:
     found = board(f"http://{server.address}")
     rows = [
         (name, found[f"{key}_p50_ms"], found[f"{key}_p95_ms"], found[f"{key}_max_ms"], 100 * found[f"{key}_over_20ms"])
-        for name, key in [("all rows in ten seconds", "frame"), ("as fast as a hand", "hand"), ("a box without rows", "bare")]
+        for name, key in [
+            ("all rows in ten seconds", "frame"),
+            ("as fast as a hand", "hand"),
+            ("a box without rows", "bare"),
+            ("as many rows of plain text", "static"),
+        ]
     ]
     print_table(f"J15, {TENANTS:,} tenants × {DAYS} days: ms of a frame", ["median", "p95", "slowest", "% over 20"], rows)
     met = verdict(found["frame_p95_ms"] < FRAME_MS_MAX, found["hand_p95_ms"] < FRAME_MS_MAX)
