@@ -2,7 +2,7 @@
 // asserted here. By itself, `npm run board -- URL TOKEN [RANGE]` measures a server that runs, with whatever it holds, and
 // beside it, in the same browser, a box without rows, than which no frame is faster, and one with as many rows and cells of
 // text without any script, which is the browser's own share. `make bench JOB=J15` does so with 10,000 tenants and 365 days.
-import { launch, open } from "./browser.mjs";
+import { launch, open, settled } from "./browser.mjs";
 
 /** Frames in which the whole board passes; at sixty in a second, ten seconds. */
 const FRAMES = 600;
@@ -115,7 +115,7 @@ export async function figures(page, { head, words, frames = FRAMES }) {
   const first = await page.waitForFunction(() => globalThis.firstRows);
   const found = { first_rows_ms: whole(await first.jsonValue()) };
   // The chart's answer comes after the rows, and a server that computes it on the same cores takes them from the browser.
-  await page.waitForLoadState("networkidle", { timeout: ANSWERS_MS_MAX });
+  await settled(page, undefined, ANSWERS_MS_MAX);
   found.last_answer_ms = whole(await page.evaluate(() => performance.now()));
   const { times, rows } = await scrollAll(page, frames);
   const by = await scrollAll(page, Math.min(frames, HAND_FRAMES), HAND_PIXELS);

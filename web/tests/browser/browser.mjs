@@ -90,13 +90,13 @@ function follow(page) {
 }
 
 /** Waits until nothing of the page is on its way: no question, no outline, nothing dimmed; and what came is drawn. */
-export async function settled(page, heading) {
+export async function settled(page, heading, wait = WAIT_MS_MAX) {
   await page.getByRole("heading", { level: 1, ...(heading ? { name: heading, exact: true } : {}) }).first().waitFor();
   const asked = questions.get(page);
   for (let total = null; total !== asked.total || asked.open.size > 0; ) {
     total = asked.total;
     if (asked.open.size > 0) {
-      const waiting = once(asked, "quiet", { signal: AbortSignal.timeout(WAIT_MS_MAX) });
+      const waiting = once(asked, "quiet", { signal: AbortSignal.timeout(wait) });
       await waiting.catch(() => assert.fail(`no answer yet: ${[...asked.open].map((request) => request.url()).join(", ")}`));
     }
     await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));

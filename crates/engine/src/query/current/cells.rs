@@ -117,7 +117,10 @@ impl Engine {
             }
         }
         let cells = Arc::new(cells);
-        self.kept_cells.keep(key, &cells);
+        // Days come in many pieces, each of which would take the place of a whole question.
+        if !wanted.by_day {
+            self.kept_cells.keep(key, &cells);
+        }
         Ok(cells)
     }
 
