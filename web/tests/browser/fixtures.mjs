@@ -93,8 +93,8 @@ export class Fixture {
     // What is not over, not posted or not final is left out of a change.
     const end = compare === "final" ? [last, plus(this.today, -1), ...pending.map((day) => plus(day, -1))].toSorted()[0] : to;
     const before = compare && from <= end ? { from: plus(from, at(from) - at(end) - 1), to: plus(from, -1) } : null;
-    const only = /tenant:"?([\w-]+)"?/.exec(query.filter ?? "")?.[1] ?? null;
-    const chosen = this.tenants.map((_, index) => index).filter((index) => (this.own === null || this.own.includes(this.tenants[index].id)) && (only === null || this.tenants[index].id === only));
+    const named = /(?:^| )tenant:(\S+)/.exec(query.filter ?? "")?.[1].replaceAll('"', "").split(",") ?? null;
+    const chosen = this.tenants.map((_, index) => index).filter((index) => (this.own === null || this.own.includes(this.tenants[index].id)) && (named?.includes(this.tenants[index].id) ?? true));
     if (by === "status" && pending.length > 0) return { rows: [{ key: { status: "pending" }, cost: "1.00", series: [[this.pending, "1.00"], [plus(this.pending, 1), "0.00"]] }] };
     const groups = by === "tenant" ? chosen.map((index) => [this.tenants[index].id, [index]]) : [[by === "memo" ? "true" : "snapshot", chosen]];
     const sumOf = (indexes, first, end) => indexes.reduce((sum, index) => sum + this.sum(index, first, end, view), 0n);
