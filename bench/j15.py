@@ -36,8 +36,10 @@ def job(folder: Path, opened: list) -> None:
         ]
     ]
     print_table(f"J15, {TENANTS:,} tenants × {DAYS} days: ms of a frame", ["median", "p95", "slowest", "% over 20"], rows)
-    # What the browser cannot do with plain text no page can do.
-    met = verdict(found["hand_p95_ms"] < FRAME_MS_MAX, found["frame_p95_ms"] <= max(FRAME_MS_MAX, found["static_p95_ms"]))
+    # What the browser cannot do with plain text no page can do. It draws 60 times in a second: its clock says 33.3 or 33.4 ms
+    # of two such turns.
+    turns, turns_of_text = (round(found[f"{key}_p95_ms"] * 60 / 1000) for key in ("frame", "static"))
+    met = verdict(found["hand_p95_ms"] < FRAME_MS_MAX, turns <= max(1, turns_of_text))
     print(
         f"\nfirst rows after {found['first_rows_ms']:.0f} ms, the last answer after {found['last_answer_ms']:.0f} ms, sorted in "
         f"{found['sort_ms']:.0f} ms, found in {found['search_ms']:.0f} ms, {found['rows_drawn_max']} rows drawn at "
