@@ -66,6 +66,8 @@ export class CostPage {
   /** The view that was asked for last, maybe while rows were on their way. */
   private wanted: View = "current_rates";
   private isLoading = false;
+  /** The view whose chart was asked for last. */
+  private charting: View | null = null;
   private stop = new AbortController();
 
   constructor(private readonly client: Client) {}
@@ -135,13 +137,15 @@ export class CostPage {
       this.took(posted, true);
       this.isBusy = false;
     }
-    await this.chart(days, view);
+    // Who went back meanwhile has the other chart.
+    if (this.wanted === view) await this.chart(days, view);
   }
 
   /** Loads the daily series of the largest rows and of the total. */
   async chart(days: Days, view: View): Promise<void> {
     const signal = this.stop.signal;
-    this.chartError = null;
+    [this.chartError, this.charting] = [null, view];
+    const isStale = () => signal.aborted || this.charting !== view;
     const query = { ...this.query(view, days), granularity: "day" };
     // By name: days of everybody would be asked for to show those of a few.
     const largest = (view === "posted" ? this.posted : this.estimate)?.rows.slice(0, TOP) ?? [];
@@ -157,9 +161,10 @@ export class CostPage {
         return { id, name: row.name ?? id, series: (found?.series ?? []) as Series };
       });
       const pending = await askPending(this.client, whole, this.query(view, days), signal);
+      if (isStale()) return;
       this.charted = { view, days, top: series, total: (whole.rows[0]?.series ?? []) as Series, restated: whole.meta.restated, through: whole.meta.data_through ?? null, pending };
     } catch (error) {
-      if (!signal.aborted) this.chartError = error;
+      if (!isStale()) this.chartError = error;
     }
   }
 

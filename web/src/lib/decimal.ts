@@ -41,7 +41,10 @@ export function compareParsed(a: Decimal, b: Decimal): number {
   return x < y ? -1 : x > y ? 1 : 0;
 }
 
-/** Returns the exact sum; what is no decimal counts as 0. */
+/** Zeros behind the second digit, which the API leaves out. */
+const ZEROS = /(\.\d\d\d*?)0+$/;
+
+/** Returns the exact sum, as the API prints an amount; what is no decimal counts as 0. */
 export function sum(texts: Iterable<string | null | undefined>): string {
   let total: Decimal = { units: 0n, scale: 0 };
   for (const text of texts) {
@@ -50,7 +53,7 @@ export function sum(texts: Iterable<string | null | undefined>): string {
     const [x, y, scale] = aligned(total, next);
     total = { units: x + y, scale };
   }
-  return print(total);
+  return print(total).replace(ZEROS, "$1");
 }
 
 /** Returns the exact difference `a - b`. */

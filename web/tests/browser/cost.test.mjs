@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { expectAccessible, expectWholeEverywhere, open, prepared, queried } from "./browser.mjs";
+import { expectAccessible, expectWholeEverywhere, open, prepared, queried, settled } from "./browser.mjs";
 import { Fixture, RUNAWAY } from "./fixtures.mjs";
 import { readDemo } from "./server.mjs";
 
@@ -124,6 +124,29 @@ test("both totals stand side by side with the factor between them; posted is one
     await page.getByRole("button", { name: /^At current rates/, pressed: true }).waitFor();
     assert.deepEqual(await exact(page, "cost"), estimate.rows.map((row) => row.cost));
     assert.deepEqual([rowsAsked("current_rates"), rowsAsked("posted")], [1, 1], "what was shown once is not asked for again");
+  });
+});
+
+test("who goes back before the rows of the other view have come has the chart of what is shown", async () => {
+  const [fixture, held] = [new Fixture(), Promise.withResolvers()];
+  await on(fixture, "/platform/cost?r=7d", async (page) => {
+    await loaded(page);
+    await page.getByText("Cost per day (USD), at current rates").first().waitFor();
+    const { promise: isAsked, resolve: ask } = Promise.withResolvers();
+    await page.route(/\/api\/v1\/costs\?(?=.*view=posted)(?=.*limit=10000)/, async (route) => {
+      ask();
+      await held.promise;
+      await route.fallback();
+    });
+    await page.getByRole("button", { name: /^Posted/ }).click();
+    await isAsked;
+    await page.getByRole("button", { name: /^At current rates/ }).click();
+    await queried(page, "?r=7d");
+    held.resolve();
+    await settled(page);
+    const [{ cost }] = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates" }).rows;
+    assert.equal(await page.locator('.legend [data-layer="0"] [data-exact]').first().getAttribute("data-exact"), `${cost} USD`);
+    assert.equal(await page.getByText("Cost per day (USD), posted").count(), 0);
   });
 });
 

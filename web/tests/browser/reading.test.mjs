@@ -326,11 +326,7 @@ test("a tile, a legend, a cell of a chart's table and a page are copied with eve
     const answer = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", compare: "final" });
     const { totals, rows } = answer;
     assert.equal(await copied(page, ".views .on strong"), `${totals.cost} USD`);
-    for (const layer of [0, 1, 2, 3, 4]) {
-      // A sum of days has the digits of its longest part, zeros among them.
-      const text = await copied(page, `.legend [data-layer="${layer}"] [data-exact]`);
-      assert.equal(text.replace(/(\.\d\d+?)0* USD$/, "$1 USD"), `${rows[layer].cost} USD`);
-    }
+    for (const layer of [0, 1, 2, 3, 4]) assert.equal(await copied(page, `.legend [data-layer="${layer}"] [data-exact]`), `${rows[layer].cost} USD`);
     await page.getByText("Show as a table").click();
     const series = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates", granularity: "day" }).rows[0].series;
     assert.equal(await copied(page, "details tbody td"), series[0][1]);

@@ -5,6 +5,7 @@ test("sums keep every digit, also those a float would lose", () => {
   expect(sum(["0.1", "0.2"])).toBe("0.3");
   expect(sum(["9007199254740993", "0.000000000000001"])).toBe("9007199254740993.000000000000001");
   expect(sum(["-1.5", "1.50", null, "x", undefined])).toBe("0.00");
+  expect([["1.125", "2.875"], ["0.1230", "0.10"], ["5", "5"], ["1.5", "1.5"]].map((texts) => sum(texts))).toEqual(["4.00", "0.223", "10", "3.0"]);
   expect(minus("0.30", "0.1")).toBe("0.20");
   expect(minus("1", "2.05")).toBe("-1.05");
 });

@@ -291,8 +291,8 @@ async fn the_csv_is_whole_and_in_order_however_many_workspaces_there_are() {
 }
 
 /// Whoever does not ask whose usage it is gets what the tenants have together, and a tenant that is named has what it has
-/// among all of them: total and days.
-async fn check_sums_over_tenants(app: &TestApp, range: &str) {
+/// among all of them: total, days and quantities of so many meters of two tenants.
+async fn check_sums_over_tenants(app: &TestApp, range: &str, meters: usize) {
     let ask = async |more: &str| {
         let path = format!("/costs?view=current_rates&{range}&granularity=day{more}");
         app.get(&path).await.expect(200).json()["rows"].as_array().unwrap().clone()
@@ -306,7 +306,7 @@ async fn check_sums_over_tenants(app: &TestApp, range: &str) {
     };
     let apart = ask("&group_by=meter,tenant").await;
     let together = ask("&group_by=meter").await;
-    assert!(together.len() == 5 && apart.len() == 10, "{together:?}");
+    assert_eq!((together.len(), apart.len()), (meters, 2 * meters), "{together:?}");
     for row in &together {
         let mut sums: BTreeMap<String, i128> = BTreeMap::new();
         for (what, value) in apart.iter().filter(|of| of["key"]["meter"] == row["key"]["meter"]).flat_map(figures) {
@@ -355,7 +355,7 @@ async fn the_days_add_up_to_the_range_whatever_is_rounded() {
         assert_eq!(atoms(&whole["cost"]), days, "{whole}");
     }
     assert_eq!(whole["rows"].as_array().unwrap().len(), 2, "the alias is its tenant");
-    check_sums_over_tenants(&app, range).await;
+    check_sums_over_tenants(&app, range, 5).await;
     app.given_run("2026-10-31", "2026-11-02").await;
     let posted = app.get(&format!("/costs?{range}&filter=memo:true")).await.expect(200).json();
     assert_eq!(costs(&posted, "tenant"), costs(&whole, "tenant"), "as the ledger rounds");
@@ -364,6 +364,37 @@ async fn the_days_add_up_to_the_range_whatever_is_rounded() {
     let cost = |line: &str| atoms(&json!(line.split(',').nth(at).unwrap()));
     let exported: i128 = csv.lines().skip(1).map(cost).sum();
     assert_eq!(exported, atoms(&whole["totals"]["cost"]));
+}
+
+/// Counters and levels, of hours and users, beside a snapshot; before and after they are in the tables.
+#[tokio::test]
+async fn usage_of_events_is_summed_over_tenants_too() {
+    let app = TestApp::start().await;
+    app.put("/tenants/acme", &json!({ "aliases": ["acme-old"] })).await.expect(201);
+    let price = |meter: &str, price: &str| json!({ "meter": meter, "price": price, "per": "unit" });
+    let prices = [price("log_queries", "0.002"), price("member_count", "5"), price("part", "0.000000000000007")];
+    let card = json!({ "version": "odd", "currency": "USD", "valid_from": "2026-01-01", "price": prices });
+    app.post("/rate-cards?confirm=true", &card).await.expect(201);
+    let mut events = Vec::new();
+    for (at, tenant) in ["acme", "acme-old", "globex"].into_iter().enumerate() {
+        for (kind, time, user) in
+            [("log_queries", "18T10", "u"), ("log_queries", "18T11", "v"), ("log_queries", "19T10", "u")]
+                .into_iter()
+                .chain([("member_count", "18T10", "u"), ("member_count", "18T12", "u"), ("member_count", "19T09", "v")])
+        {
+            let id = events.len();
+            events.push(json!({
+                "specversion": "1.0", "id": id.to_string(), "source": "/s", "type": kind, "tenant": tenant,
+                "time": format!("2026-11-{time}:00:00Z"), "data": { "value": 7 * id + at + 1, "user": user }
+            }));
+        }
+    }
+    app.post("/events", &json!(events)).await.expect(200);
+    let row = |tenant: &str, part: &str| json!({ "tenant": tenant, "metrics": { "member_count": 2, "part": part } });
+    put(&app, "2026-11-18", json!([row("acme", "1.123456789"), row("globex", "0.2")])).await;
+    check_sums_over_tenants(&app, DAYS, 3).await;
+    app.app.events.flush_all().await.unwrap();
+    check_sums_over_tenants(&app, DAYS, 3).await;
 }
 
 #[tokio::test]
