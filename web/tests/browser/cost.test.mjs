@@ -128,21 +128,21 @@ test("both totals stand side by side with the factor between them; posted is one
 });
 
 test("who goes back before the rows of the other view have come has the chart of what is shown", async () => {
-  const [fixture, held] = [new Fixture(), Promise.withResolvers()];
+  const fixture = new Fixture();
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
   await on(fixture, "/platform/cost?r=7d", async (page) => {
     await loaded(page);
     await page.getByText("Cost per day (USD), at current rates").first().waitFor();
-    const { promise: isAsked, resolve: ask } = Promise.withResolvers();
-    await page.route(/\/api\/v1\/costs\?(?=.*view=posted)(?=.*limit=10000)/, async (route) => {
-      ask();
-      await held.promise;
+    const rowsOfPosted = /\/api\/v1\/costs\?(?=.*view=posted)(?=.*limit=10000)/;
+    await page.route(rowsOfPosted, async (route) => {
+      await held;
       await route.fallback();
     });
-    await page.getByRole("button", { name: /^Posted/ }).click();
-    await isAsked;
+    await Promise.all([page.waitForRequest(rowsOfPosted), page.getByRole("button", { name: /^Posted/ }).click()]);
     await page.getByRole("button", { name: /^At current rates/ }).click();
     await queried(page, "?r=7d");
-    held.resolve();
+    release();
     await settled(page);
     const [{ cost }] = fixture.costs({ from: "2026-11-22", to: "2026-11-28", view: "current_rates" }).rows;
     assert.equal(await page.locator('.legend [data-layer="0"] [data-exact]').first().getAttribute("data-exact"), `${cost} USD`);
