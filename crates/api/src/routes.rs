@@ -189,6 +189,7 @@ fn statements() -> Vec<Route> {
         route(StatementReader, routes!(statements::show_statement)),
         route(FinanceWriter, routes!(statements::show_journal)),
         route(AdminReader, routes!(reconciliation::show_reconciliation)),
+        route(AdminReader, routes!(reconciliation::show_reconciliation_parts)),
     ]
 }
 

@@ -50,6 +50,31 @@ pub struct ReconciliationRow {
     pub effective: i128,
     /// Whether the provider's billing period is still open: then the amounts are estimates.
     pub estimated: bool,
+    /// What of it falls on each day and pool, in their order; it adds up to `billed`, `attributed` and `not_yet_due`.
+    pub parts: Vec<ReconciliationPart>,
+}
+
+/// What of a bill falls on one day and pool. Money in atoms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconciliationPart {
+    /// The day.
+    pub day: Day,
+    /// The pool that takes the lines by the policy of the day; `unattributed` for those that none takes.
+    pub pool: String,
+    /// BilledCost of the lines.
+    pub billed: i128,
+    /// What of it the ledger has attributed.
+    pub attributed: i128,
+    /// What of it is not attributed yet, because the day is not over.
+    pub not_yet_due: i128,
+}
+
+impl ReconciliationPart {
+    /// Returns what the lines say more than the ledger, of what is due.
+    #[must_use]
+    pub fn attribution_difference(&self) -> i128 {
+        self.billed - self.not_yet_due - self.attributed
+    }
 }
 
 /// What a comparison came to.
@@ -156,6 +181,21 @@ impl Engine {
         Ok(Reconciliation { rows: found.into_values().filter(wanted).collect(), posting: head.posting })
     }
 
+    /// Returns what of a bill falls on each day and pool, as [`Self::reconciliation_all_tenants`] adds it up.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for a bill that no row of the reconciliation is about, or when a store fails.
+    pub async fn reconciliation_parts_all_tenants(
+        &self,
+        key: &InvoiceKey,
+    ) -> Result<Vec<ReconciliationPart>, EngineError> {
+        let month = DayRange::single(key.month.first_day());
+        let found = self.reconciliation_all_tenants(month, Some(&key.source)).await?;
+        let row = found.rows.into_iter().find(|row| row.key == *key);
+        let missing = || format!("{} {} {} {}", key.source, key.month, key.invoice_id, key.currency);
+        Ok(row.ok_or_else(|| EngineError::NotFound { kind: "bill", name: missing() })?.parts)
+    }
+
     /// Adds what is attributed and what is not yet due of the billing period's lines.
     async fn add_attributed(
         &self,
@@ -180,18 +220,21 @@ impl Engine {
         let booked = booked(session, posting, range).await?;
         let today = self.today();
         for (cell, origins) in &ours {
-            let (day, _, currency) = cell;
+            let (day, pool, currency) = cell;
             let lines = all.get(cell).unwrap_or(origins);
             let attributed = attributed(origins, lines, booked.get(cell).copied().unwrap_or_default());
             for ((source, invoice_id), billed) in origins {
                 let key =
                     InvoiceKey { month, source: source.clone(), invoice_id: invoice_id.clone(), currency: *currency };
                 let Some(row) = found.get_mut(&key) else { continue };
-                if today <= *day {
-                    row.not_yet_due += billed;
-                } else {
-                    row.attributed += attributed[&(source.clone(), invoice_id.clone())];
-                }
+                let (attributed, not_yet_due) = match today <= *day {
+                    true => (0, *billed),
+                    false => (attributed[&(source.clone(), invoice_id.clone())], 0),
+                };
+                row.attributed += attributed;
+                row.not_yet_due += not_yet_due;
+                let (day, pool, billed) = (*day, pool.clone(), *billed);
+                row.parts.push(ReconciliationPart { day, pool, billed, attributed, not_yet_due });
             }
         }
         Ok(())
@@ -285,6 +328,7 @@ fn blank(key: InvoiceKey) -> ReconciliationRow {
         not_yet_due: 0,
         effective: 0,
         estimated: false,
+        parts: Vec::new(),
     }
 }
 

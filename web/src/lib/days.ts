@@ -31,6 +31,11 @@ export function monday(day: string): string {
   return plus(day, -((((number(day) + 3) % 7) + 7) % 7));
 }
 
+/** Returns the day that a clock of this zone shows at an instant. */
+export function dayAt(instant: number, timeZone: string): string {
+  return new Intl.DateTimeFormat("en-CA", { timeZone, year: "numeric", month: "2-digit", day: "2-digit" }).format(instant);
+}
+
 /** Returns how many days the range has. */
 export function length({ from, to }: Days): number {
   return number(to) - number(from) + 1;

@@ -5,9 +5,9 @@ import { type Days, length, range, text as textOfDays } from "./days.ts";
 import { both, filterOf, narrowed, only, quoted, termsOf, without } from "./filter.ts";
 
 /** What is asked: a cost, a quantity, a change, or a figure that is made of two others. */
-const QUESTIONS = ["cost", "change", "share", "coverage", "unit", "unitcost", "price", "average", "usage", "used", "factor", "statement", "flow"] as const;
+const QUESTIONS = ["cost", "change", "share", "coverage", "unit", "unitcost", "price", "average", "usage", "used", "factor", "statement", "flow", "bill", "nobody", "posting", "line"] as const;
 /** What stands beside the terms of the filter. Each has one value, and no key of a filter has its name. */
-const WORDS = ["by", "view", "asof", "clock", "currency", "over", "unit", "figure", "cohort", "version"] as const;
+const WORDS = ["by", "view", "asof", "clock", "measure", "currency", "over", "unit", "figure", "cohort", "version"] as const;
 type Word = (typeof WORDS)[number];
 
 /** One explanation. */
@@ -74,6 +74,9 @@ export function waysOf({ of = "cost", filter, days, view, unit, figure, cohort }
     case "used": return ["tenant"];
     case "coverage": return ["kind"];
     case "flow": return ["provider"];
+    // An invoice is compared as a whole; what its lines say has its days and pools.
+    case "bill": return figure?.startsWith("invoice") ? [] : ["pool", "charge_date"].filter((way) => !has(way));
+    case "posting": return ["entry"];
     default: return [];
   }
 }
@@ -91,6 +94,11 @@ export function partOf(asked: Asked, way: string, value: string): Asked {
 }
 
 /** Returns what `/costs` is asked of it. */
-export function questionOf({ filter, days, view, asof, clock, currency }: Asked): Query {
-  return { ...days, view, clock, currency, as_of: asof, filter: filter || undefined };
+export function questionOf({ filter, days, view, asof, clock, measure, currency }: Asked): Query {
+  return { ...days, view, clock, measure, currency, as_of: asof, filter: filter || undefined };
+}
+
+/** Returns the explanation of a figure of a bill, as the reconciliation names it. */
+export function billed({ source, billing_period: month, invoice_id: invoice, currency }: { source: string; billing_period: string; invoice_id?: string | null; currency: string }, figure: string): Asked {
+  return { of: "bill", figure, currency, days: range(month, "") ?? { from: "", to: "" }, filter: filterOf({ source, invoice }) };
 }

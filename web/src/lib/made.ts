@@ -1,77 +1,13 @@
-// What a figure is made of, as the API tells it: its parts, which add up to it, or the two figures that it comes from.
+// What a figure is made of, as the API tells it.
 
-import type { Client, Costs, Query, Schema } from "./api.ts";
+import type { Client, Costs, Schema } from "./api.ts";
+import { billOf, lineOf, nobodyOf, postingOf, statementOf } from "./books.ts";
 import { length, shifted } from "./days.ts";
-import { compare, divide, minus, negate, sign, sum } from "./decimal.ts";
-import { type Asked, isCell, partOf, questionOf, waysOf } from "./explain.ts";
-import { beyond, filterOf, only, termsOf, without } from "./filter.ts";
+import { divide, minus, sign, sum } from "./decimal.ts";
+import { type Asked, partOf } from "./explain.ts";
+import { beyond, filterOf, only, without } from "./filter.ts";
+import { type Answer, type Formula, PAGES_MAX, PARTS_MAX, type Part, about, costs, largestFirst, money, opens, whole } from "./part.ts";
 import { spoken, term } from "./words.ts";
-
-/** Most parts that are read; what is beyond them is one part. */
-const PARTS_MAX = 10_000;
-const UNITS_PAGES = 10;
-
-export interface Part {
-  /** Its value of what is listed: a day, a pool, a tenant. */
-  value: string;
-  /** What it is called, where that does not follow from its value. */
-  name?: string;
-  amount: string;
-  /** Of a change: what it was before, and what it is. */
-  previous?: string | null;
-  cost?: string;
-  /** Of usage at current rates: how much of which meter. */
-  used?: string;
-  /** What explains it. */
-  asked: Asked | null;
-}
-
-/** A list of parts, whose sum is the total. */
-export interface Made {
-  parts: Part[];
-  total: string;
-  /** A currency, or the unit of a quantity. */
-  unit: string;
-  isMoney: boolean;
-}
-
-/** A number of a formula; without a unit it is a count. */
-export interface Figure {
-  words: string;
-  value: string;
-  unit?: string;
-  isMoney?: boolean;
-  asked?: Asked | null;
-}
-
-export interface Formula {
-  left: Figure;
-  sign: "÷" | "−" | "+";
-  right: Figure;
-  /** What comes out; null when nothing does. */
-  result: Figure | { words: string; value: null };
-  /** Whether the result is a part of one. */
-  isPart?: boolean;
-}
-
-export interface Answer {
-  made: Made | null;
-  formula: Formula | null;
-  /** The state of the ledger that is shown. */
-  posting: number | null;
-  /** The rate card of a view at current rates. */
-  card?: string | undefined;
-}
-
-const bare = (amount: string) => (sign(amount) < 0 ? negate(amount) : amount);
-const largestFirst = (parts: readonly Part[]) => parts.toSorted((a, b) => compare(bare(b.amount), bare(a.amount)) || (a.value < b.value ? -1 : 1));
-/** A part that is explained by nothing more has no explanation. */
-const opens = (asked: Asked) => (isCell(asked) || waysOf(asked).length > 0 ? asked : null);
-const costs = (client: Client, asked: Asked, more: Query, signal: AbortSignal) => client.costs({ ...questionOf(asked), ...more }, signal);
-/** A key of which cost has few values, so that its rows are the whole. */
-const whole = ({ view }: Asked) => (view === undefined ? "status" : "origin");
-const about = ({ meta }: Costs) => ({ posting: meta.posting ?? null, card: meta.rate_card_version ?? undefined });
-const money = (words: string, value: string, unit: string, asked: Asked | null = null): Figure => ({ words, value, unit, isMoney: true, asked });
 
 /** Returns what explains it: parts by `way`, a formula, or both. */
 export async function ask(client: Client, asked: Asked, way: string | null, signal: AbortSignal): Promise<Answer> {
@@ -89,6 +25,10 @@ export async function ask(client: Client, asked: Asked, way: string | null, sign
     case "factor": return factorOf(client, asked, signal);
     case "statement": return statementOf(client, asked, signal);
     case "flow": return flowOf(client, asked, signal);
+    case "bill": return billOf(client, asked, way, signal);
+    case "nobody": return nobodyOf(client, asked, signal);
+    case "posting": return postingOf(client, asked, signal);
+    case "line": return lineOf(client, asked, signal);
   }
 }
 
@@ -179,7 +119,7 @@ async function figuresOf(client: Client, { days, asof, unit = "workflow", cohort
   const first = await client.get<Units>("/unit-costs", query, signal);
   const rows = [...first.rows];
   let cursor = first.next_cursor;
-  for (let page = 1; page < UNITS_PAGES && cursor != null; page += 1) {
+  for (let page = 1; page < PAGES_MAX && cursor != null; page += 1) {
     const more: Units = await client.get("/unit-costs", { ...query, cursor }, signal);
     rows.push(...more.rows);
     cursor = more.next_cursor;
@@ -280,22 +220,6 @@ async function factorOf(client: Client, asked: Asked, signal: AbortSignal): Prom
     result: answer.meta.calibration == null ? { words: "", value: null } : { words: "Calibration factor", value: answer.meta.calibration },
   };
   return { made: null, formula, ...about(answer) };
-}
-
-/** What a statement prints: the exact amount of the entries, and what rounding to minor units added. */
-async function statementOf(client: Client, asked: Asked, signal: AbortSignal): Promise<Answer> {
-  const { of: _, version, ...rest } = asked;
-  const found = await client.get<Schema<"StatementBody">>(`/statements/${asked.days.from.slice(0, 7)}.json`, { version }, signal);
-  const keys: Record<string, (row: Schema<"StatementRowBody">) => string> = { tenant: (row) => row.consumer, pool: (row) => row.pool, category: (row) => row.category, charge_category: (row) => row.charge_category };
-  const terms = termsOf(asked.filter ?? "");
-  const rows = found.rows.filter((row) => row.currency === asked.currency && terms.every(({ key, values }) => values.includes(keys[key]?.(row) ?? "")));
-  const unit = asked.currency ?? "";
-  const exact: Asked = { ...rest, clock: "billed", asof: `posting:${found.posting}` };
-  const formula: Formula = {
-    left: money("Exact amount", sum(rows.map((row) => row.exact)), unit, exact), sign: "+", right: money("Rounding to minor units", sum(rows.map((row) => row.rounding)), unit),
-    result: money("Printed", sum(rows.map(({ amount }) => amount)), unit),
-  };
-  return { made: null, formula, posting: found.posting };
 }
 
 /** What reaches a pool, by provider: as much as leaves it. */

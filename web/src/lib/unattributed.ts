@@ -2,6 +2,7 @@
 
 import type { Schema } from "./api.ts";
 import { length } from "./days.ts";
+import { filterOf } from "./filter.ts";
 import { spoken } from "./words.ts";
 
 export type Unattributed = Schema<"UnattributedBody">;
@@ -33,6 +34,11 @@ export function lines(row: UnattributedRow): string | null {
 /** Returns how many days ago a day was, itself and today included; 0 for a day to come. */
 export function age(day: string, today: string): number {
   return today < day ? 0 : length({ from: day, to: today });
+}
+
+/** Returns what tells a row from the others of its currency, as terms of a filter. */
+export function kindOf({ pool, why, provider, billing_account, sub_account, service, service_category }: UnattributedRow): string {
+  return filterOf({ pool, why, provider, billing_account, sub_account, service, service_category });
 }
 
 /** Returns a key of a row that no other row has. */

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { expectWholeEverywhere, prepared, queried, settled } from "./browser.mjs";
 import { EVERY, visit, withPeople } from "./every.mjs";
-import { asked, startMonth } from "./month.mjs";
+import { adjust, asked, enterInvoices, restate, startMonth } from "./month.mjs";
 import { ask, readDemo } from "./server.mjs";
 import { atoms } from "./shown.mjs";
 
@@ -68,10 +68,13 @@ function compared(said, { kind, exact, name }, place) {
   const figure = figureOf(said, place);
   if (exact === null || exact === "") return;
   const shown = atoms(number(exact));
-  // One reason of a change stands among all of them.
-  if (place.includes("by:reason")) assert.ok(said.parts.some((part) => atoms(part) === shown), place);
+  // One reason of a change stands among all of them, as an entry does among those of its posting.
+  if (/by:reason|of:posting/.test(place)) assert.ok(said.parts.some((part) => atoms(part) === shown), place);
   else if (kind === "Rank") assert.equal(said.names.filter((one) => !RESERVED.includes(one)).indexOf(/, Rank of (.*)$/.exec(name)[1]) + 1, Number(exact), place);
   else if (kind === "Workspaces") assert.equal(said.names.filter((name) => !RESERVED.includes(name)).length, Number(exact), place);
+  else if (place.includes("of:statement") && ["Exact", "Rounding"].includes(kind)) assert.equal(atoms(number(said.formula[kind === "Exact" ? 0 : 1])), shown, place);
+  // A line of a bill is spread over days.
+  else if (place.includes("of:line")) assert.equal(atoms(number(said.formula[0])), shown, place);
   // A share has six digits, percentages of a cluster eight; both are rounded so that all of them add up.
   else if (kind.endsWith(" %")) assert.ok((atoms(number(figure)) * 100n - shown) ** 2n <= 10n ** 22n, place);
   else assert.equal(atoms(number(figure)), shown, place);
@@ -300,13 +303,20 @@ test("figures are reached by Tab, opened by Enter, named, and large enough for a
 for (const [name, at, levels] of [
   ["parts", "/", 0], ["tenants", "/", 1], ["a-day", "/", 3],
   ["change", "/tenants/{largest}?r=7d&why={change}", null], ["ratio", "/unit-costs?r=30d&why={ratio}", null], ["current-rates", "/platform/cost?r=7d&why={current}", null],
+  ["bill", "/data?why={bill}", null], ["posting", "/ledger?t=entries&why={posting}", null],
 ]) {
   test(`an open explanation is whole in both themes at both widths: ${name}`, async () => {
     const { today } = await ask(server, "/settings");
     const back = (days) => new Date(Date.parse(today) - days * 86_400_000).toISOString().slice(0, 10);
     const days = `day:${back(7)}..${back(1)}`;
-    const why = { change: `of:change ${days} tenant:${who.largest}`, ratio: `of:unit unit:workflow figure:merged ${days}`, current: `view:current_rates ${days} origin:snapshot tenant:${who.largest} by:meter` };
-    await visit(browser, server, who, { at: at.replace(/\{(change|ratio|current)\}/, (_, one) => encodeURIComponent(why[one])) }, async (page) => {
+    const [bill] = (await ask(server, "/reconciliation?range=90d")).rows;
+    const [entry] = (await ask(server, "/ledger/entries?range=7d&filter=-tier:overhead&limit=1")).rows;
+    const why = {
+      bill: `of:bill currency:${bill.currency} figure:billed by:charge_date day:${bill.billing_period}-01..${bill.billing_period}-28 source:${bill.source}${bill.invoice_id === null ? "" : ` invoice:${bill.invoice_id}`}`,
+      posting: `of:posting currency:${entry.currency} version:${entry.posting} day:${entry.charge_date} tenant:${entry.consumer} pool:${entry.pool}`,
+      change: `of:change ${days} tenant:${who.largest}`, ratio: `of:unit unit:workflow figure:merged ${days}`, current: `view:current_rates ${days} origin:snapshot tenant:${who.largest} by:meter`,
+    };
+    await visit(browser, server, who, { at: at.replace(/\{(change|ratio|current|bill|posting)\}/, (_, one) => encodeURIComponent(why[one])) }, async (page) => {
       await settled(page);
       if (levels !== null) await page.getByRole("button", { name: /^Explain .*, Cost$/ }).first().click();
       for (let level = 0; level < levels; level += 1) {
@@ -332,18 +342,41 @@ test("an explanation that the server refuses says so, and is asked for again", a
   }, { allow: /status of 500/ });
 });
 
-test("a printed line of a statement is its entries and its rounding", async () => {
+const closed = (month, reason) => asked(month, `/periods/${month.month}/close`, { method: "POST", body: { force: true, reason } });
+
+test("bills, postings, the cost of nobody and statements are what they are made of", async () => {
   const month = await startMonth();
   try {
-    await asked(month, `/periods/${month.month}/close`, { method: "POST", body: { force: true, reason: "a statement to explain" } });
+    await enterInvoices(month);
+    const moved = await adjust(month);
+    const { posting } = await restate(month, "77.123456");
+    for (const [name, at, least] of [
+      ["bills", `/data?r=${month.month}`, 5], ["adjustment", `/ledger?t=entries&posting=${moved.posting}`, 2], ["restated", `/ledger?t=entries&posting=${posting}`, 2],
+      ["nobody", `/close?month=${month.month}`, 1], ["overhead", `/overhead?r=${month.month}`, 3],
+    ]) {
+      await visit(browser, month, who, { at }, async (page) => {
+        await settled(page);
+        await walk(page, name, { least, most: 4 });
+      });
+    }
+    await visit(browser, month, who, { at: `/ledger?t=proof&r=${month.month}` }, async (page) => {
+      await settled(page);
+      await page.getByRole("region", { name: "Proof per day, table" }).locator("button.expand").first().click();
+      await walk(page, "proof", { least: 3, most: 6 });
+    });
+
+    await closed(month, "a statement to explain");
+    await asked(month, `/periods/${month.month}/reopen`, { method: "POST", body: { reason: "a bill was restated" } });
+    await restate(month, "99.5");
+    await closed(month, "the second one");
     await visit(browser, month, who, { at: `/close?month=${month.month}` }, async (page) => {
       await settled(page);
       const table = page.getByRole("region", { name: "Statement by workspace, table" });
       await table.locator("button.expand").first().click();
-      await walk(page, "statement", { least: 2 });
+      await walk(page, "statement", { least: 7 });
       const row = table.getByRole("row").filter({ has: page.locator("button.expand") }).first();
       const exact = await row.locator('td[data-label="Exact"]').getAttribute("data-exact");
-      await row.getByRole("button", { name: /^Explain / }).click();
+      await row.getByRole("button", { name: /^Explain .*, Amount of / }).click();
       await explained(page);
       await dialogOf(page).getByRole("button", { name: /^Explain .*, Exact amount$/ }).click();
       assert.equal(atoms(number(figureOf(await explained(page), "entries"))), atoms(exact));

@@ -3,13 +3,13 @@
 use super::costs::RangeBody;
 use crate::access::AdminReader;
 use crate::app::App;
-use crate::convert::money;
+use crate::convert::{day, money};
 use crate::list::{ListAsked, Page};
 use crate::problem::ApiError;
 use crate::query::{PageAsked, QueryPairs};
 use axum::extract::State;
 use axum::response::Response;
-use engine::reconciliation::ReconciliationRow;
+use engine::reconciliation::{InvoiceKey, ReconciliationPart, ReconciliationRow};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,6 +25,24 @@ pub struct ReconciliationParams {
     pub to: Option<String>,
     /// Only this source.
     pub source: Option<String>,
+    /// Rows of a page, 1 to 1000.
+    pub limit: Option<u32>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+/// Which bill.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReconciliationPartsParams {
+    /// Source of the lines.
+    pub source: String,
+    /// Billing period, `2026-10`.
+    pub billing_period: String,
+    /// ISO-4217 code.
+    pub currency: String,
+    /// The invoice, as `/reconciliation` names it; the row without one if left out.
+    pub invoice_id: Option<String>,
     /// Rows of a page, 1 to 1000.
     pub limit: Option<u32>,
     /// Where the page begins.
@@ -64,6 +82,23 @@ pub struct ReconciliationBody {
     pub mark: String,
 }
 
+/// What of a bill falls on one day and pool.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ReconciliationPartBody {
+    /// The day.
+    pub day: String,
+    /// The pool that takes the lines by the policy of the day; `unattributed` for those that none takes.
+    pub pool: String,
+    /// BilledCost of the lines.
+    pub billed: String,
+    /// What of it the ledger has attributed.
+    pub attributed: String,
+    /// What of it is not attributed yet, because the day is not over.
+    pub not_yet_due: String,
+    /// `billed` less `not_yet_due` less `attributed`.
+    pub attribution_difference: String,
+}
+
 /// Returns what each source billed in each billing period and invoice, beside the invoice's total and the ledger.
 #[utoipa::path(get, path = "/api/v1/reconciliation", tag = "periods", params(ReconciliationParams),
     responses((status = 200, body = Page<ReconciliationBody>)))]
@@ -79,6 +114,41 @@ pub async fn show_reconciliation(
     let found = app.engine.reconciliation_all_tenants(range, source.as_deref()).await?;
     let question = format!("reconciliation {range:?} {source:?}");
     Page::of_all(found.rows, &page, &question, to_api_row)?.of_days(Some(RangeBody::of(range, &app))).answer(&asked)
+}
+
+/// Returns what of a bill falls on each day and pool, so that a difference has its place; the rows add up to that of the bill.
+#[utoipa::path(get, path = "/api/v1/reconciliation/parts", tag = "periods", params(ReconciliationPartsParams),
+    responses((status = 200, body = Page<ReconciliationPartBody>)))]
+pub async fn show_reconciliation_parts(
+    _reader: AdminReader,
+    State(app): State<App>,
+    query: QueryPairs,
+    asked: ListAsked,
+) -> Result<Response, ApiError> {
+    let mut params = query.params()?;
+    let missing = |name| move || ApiError::parameter(name, format!("name the `{name}` of the bill"));
+    let key = InvoiceKey {
+        source: params.text("source").ok_or_else(missing("source"))?,
+        month: params.parsed("billing_period")?.ok_or_else(missing("billing_period"))?,
+        currency: params.parsed("currency")?.ok_or_else(missing("currency"))?,
+        invoice_id: params.text("invoice_id").unwrap_or_default(),
+    };
+    let page = PageAsked::take(&mut params, &app.list_limits())?;
+    params.finish()?;
+    let parts = app.engine.reconciliation_parts_all_tenants(&key).await?;
+    let question = format!("reconciliation parts {key:?}");
+    Page::of_all(parts, &page, &question, to_api_part)?.answer(&asked)
+}
+
+fn to_api_part(part: &ReconciliationPart) -> ReconciliationPartBody {
+    ReconciliationPartBody {
+        day: day(part.day),
+        pool: part.pool.clone(),
+        billed: money(part.billed),
+        attributed: money(part.attributed),
+        not_yet_due: money(part.not_yet_due),
+        attribution_difference: money(part.attribution_difference()),
+    }
 }
 
 fn to_api_row(row: &ReconciliationRow) -> ReconciliationBody {

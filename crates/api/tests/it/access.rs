@@ -247,6 +247,9 @@ fn table() -> Vec<Row> {
             send("own", "/api/v1/invoices", JSON, INVOICE, 200), send("malformed", "/api/v1/invoices", JSON, "{}", 400)]),
         Row("GET", "/api/v1/reconciliation", Readers, vec![
             get("own", "/api/v1/reconciliation", 200), get("malformed", "/api/v1/reconciliation?range=x", 400)]),
+        Row("GET", "/api/v1/reconciliation/parts", Readers, vec![
+            get("own", "/api/v1/reconciliation/parts?source=aws&billing_period=2026-11&currency=USD", 200),
+            get("malformed", "/api/v1/reconciliation/parts?source=aws", 400)]),
         Row("GET", "/api/v1/statements", Finance, plain("/api/v1/statements")),
         // No month is closed here, so that nobody has a statement.
         Row("GET", "/api/v1/statements/{month}", Statements, vec![

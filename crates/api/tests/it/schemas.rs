@@ -142,6 +142,7 @@ async fn o1_every_answer_is_what_the_document_says() {
             "costs" => "?group_by=tenant,pool&granularity=day&compare=prev",
             "comparison" => "?date=2026-11-18",
             "reconciliation" => "?range=2026-10",
+            "parts" => "?source=aws&billing_period=2026-11&currency=USD",
             "changes" if facts.path.contains("ledger") => "?from_booked=posting:0",
             "changes" => "?tenant=acme&range=2026-11-18&compare=prev",
             _ => "",

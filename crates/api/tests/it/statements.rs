@@ -272,7 +272,12 @@ async fn a_mark_is_shown_against_an_invoice_only() {
         let path = format!("/reconciliation?source={source}&range={range}");
         let body = app.get(&path).await.expect(200).json();
         assert_eq!(body["rows"].as_array().map(Vec::len), Some(1), "{body}");
-        body["rows"][0].clone()
+        let bill = body["rows"][0].clone();
+        let parts = parts_of(&app, &bill).await;
+        for name in ["billed", "attributed", "not_yet_due", "attribution_difference"] {
+            assert_eq!(sum(parts.iter().map(|part| part[name].as_str().unwrap())), bill[name], "{name} of {parts:?}");
+        }
+        bill
     };
     let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("null").to_owned();
     let found = row("aws", "2026-10").await;
@@ -314,6 +319,27 @@ async fn a_mark_is_shown_against_an_invoice_only() {
     app.given_bill("aws", &[(CLUSTER, DAY, "110.00"), ("elsewhere", DAY, "1.00")]).await;
     let found = row("aws", "2026-10").await;
     assert_eq!(["billed", "attributed", "mark"].map(|name| text(&found, name)), ["111.00", "101.00", "differs"]);
+    let off = parts_of(&app, &found).await;
+    let off: Vec<&Value> = off.iter().filter(|part| part["attribution_difference"] != "0.00").collect();
+    let place = json!({
+        "day": DAY, "pool": CLUSTER, "billed": "110.00", "attributed": "100.00", "not_yet_due": "0.00",
+        "attribution_difference": "10.00",
+    });
+    assert_eq!(off, [&place], "a difference has its day and pool");
+
+    let bill = "/reconciliation/parts?source=aws&billing_period=2026-10";
+    app.get(bill).await.expect_problem(400, "invalid_parameter");
+    app.get(&format!("{bill}&currency=EUR&invoice_id=INV-1")).await.expect_problem(404, "not_found");
+    app.get(&format!("{bill}&currency=USD")).await.expect_problem(404, "not_found");
+}
+
+/// What of a row of the reconciliation falls on each day and pool.
+async fn parts_of(app: &TestApp, bill: &Value) -> Vec<Value> {
+    let names = ["source", "billing_period", "currency", "invoice_id"];
+    let query = names.iter().filter_map(|name| Some(format!("{name}={}", bill[name].as_str()?)));
+    let path = format!("/reconciliation/parts?{}", query.collect::<Vec<_>>().join("&"));
+    let body = app.get(&path).await.expect(200).json();
+    body["rows"].as_array().unwrap().clone()
 }
 
 #[tokio::test]

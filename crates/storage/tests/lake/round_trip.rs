@@ -54,6 +54,25 @@ async fn large_batches_are_cut_into_row_groups_and_days_into_files() {
 }
 
 #[tokio::test]
+async fn rows_go_to_the_file_of_their_day_in_whatever_order_they_come() {
+    let folder = TempDir::new().unwrap();
+    let lake = sample::open(folder.path()).await;
+    // Days as they follow each other: 0 1 0 1 1 0.
+    let parts =
+        [(3, 0), (2, 1), (1, 0), (4, 1), (2, 1), (5, 0)].map(|(rows, day)| sample::rows(Table::Usage, rows, DAY + day));
+    let mixed = concat_batches(&Table::Usage.schema(), &parts).unwrap();
+    sample::append_newest(&lake, Table::Usage, &mixed).await;
+    let pinned = lake.pin_table(Table::Usage).await.unwrap();
+    assert_eq!(pinned.files().len(), 2);
+    for (day, of_day) in [(0, [0, 2, 5]), (1, [1, 3, 4])] {
+        let expected = concat_batches(&Table::Usage.schema(), of_day.map(|at| &parts[at])).unwrap();
+        let date = format!("usage_date = DATE '{}'", domain::Day::from_epoch_days(DAY + day));
+        let found = sample::query(&pinned, &format!("SELECT * FROM usage WHERE {date}")).await;
+        assert_eq!(concat_batches(&Table::Usage.schema(), &found).unwrap(), expected, "{date}");
+    }
+}
+
+#[tokio::test]
 async fn a_null_partition_is_a_partition() {
     let folder = TempDir::new().unwrap();
     let lake = sample::open(folder.path()).await;

@@ -167,9 +167,9 @@ impl DataFileWriter {
     fn check_partition(&self, batch: &RecordBatch) -> Result<(), LakeError> {
         for (name, value) in &self.partition_values {
             let Some(column) = batch.column_by_name(name) else { continue };
-            for row in 0..column.len() {
-                if partitioned::value_text(self.table, column, row)? != *value {
-                    return Err(bad(self.table, format!("row {row} belongs to another {name} than {value:?}")));
+            for run in partitioned::runs(std::slice::from_ref(column), column.len())? {
+                if partitioned::value_text(self.table, column, run.start)? != *value {
+                    return Err(bad(self.table, format!("row {} belongs to another {name} than {value:?}", run.start)));
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! Routes rows to one file per partition.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{partition, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type};
 use object_store::ObjectStore;
 
@@ -37,8 +38,15 @@ impl PartitionedWriter {
     /// # Errors
     /// [`LakeError::BadBatch`] if the columns are not those of the table.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
-        for (values, rows) in split(self.table, batch)? {
-            let part = take_record_batch(batch, &UInt32Array::from(rows))?;
+        for (values, runs) in split(self.table, batch)? {
+            let part = match &*runs {
+                [run] => batch.slice(run.start, run.len()),
+                runs => {
+                    let rows = runs.iter().cloned().flatten().map(u32::try_from).collect::<Result<Vec<_>, _>>();
+                    let rows = rows.map_err(|_| bad(self.table, "a batch has more than 2^32 rows".to_owned()))?;
+                    take_record_batch(batch, &UInt32Array::from(rows))?
+                }
+            };
             self.writer(values).await?.write(&part).await?;
             while 1 < self.open.len() && BUFFERED_BYTES_MAX < self.buffered_bytes() {
                 self.finish_largest().await?;
@@ -83,22 +91,29 @@ impl PartitionedWriter {
 }
 
 /// The rows of each partition.
-fn split(table: Table, batch: &RecordBatch) -> Result<BTreeMap<PartitionValues, Vec<u32>>, LakeError> {
+fn split(table: Table, batch: &RecordBatch) -> Result<BTreeMap<PartitionValues, Vec<Range<usize>>>, LakeError> {
+    let names = table.partition_columns();
     let column = |name: &&'static str| {
-        let column = batch.column_by_name(name).ok_or_else(|| bad(table, format!("column {name} is missing")))?;
-        Ok::<_, LakeError>(((*name).to_owned(), column))
+        batch.column_by_name(name).cloned().ok_or_else(|| bad(table, format!("column {name} is missing")))
     };
-    let columns = table.partition_columns().iter().map(column).collect::<Result<Vec<_>, _>>()?;
-    let mut parts: BTreeMap<PartitionValues, Vec<u32>> = BTreeMap::new();
-    for row in 0..batch.num_rows() {
-        let mut values = PartitionValues::new();
-        for (name, column) in &columns {
-            values.insert(name.clone(), value_text(table, column, row)?);
-        }
-        let row = u32::try_from(row).map_err(|_| bad(table, "a batch has more than 2^32 rows".to_owned()))?;
-        parts.entry(values).or_default().push(row);
+    let columns = names.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let mut parts: BTreeMap<PartitionValues, Vec<Range<usize>>> = BTreeMap::new();
+    for run in runs(&columns, batch.num_rows())? {
+        let value =
+            |(name, column): (&&str, &ArrayRef)| Ok(((*name).to_owned(), value_text(table, column, run.start)?));
+        let values = names.iter().zip(&columns).map(value).collect::<Result<PartitionValues, LakeError>>()?;
+        parts.entry(values).or_default().push(run);
     }
     Ok(parts)
+}
+
+/// Neighbouring rows that have the same values in all of these columns: most batches are one such run, and its value is made
+/// a text once.
+pub(super) fn runs(columns: &[ArrayRef], rows: usize) -> Result<Vec<Range<usize>>, LakeError> {
+    Ok(match columns {
+        [] => Vec::from_iter((0 < rows).then_some(0..rows)),
+        columns => partition(columns)?.ranges(),
+    })
 }
 
 /// A partition value in Delta's text form.
