@@ -63,6 +63,7 @@ pub(crate) fn metering_code(error: &MeteringError) -> &'static str {
         MeteringError::Unreadable(_) => "unreadable_file",
         MeteringError::BrokenList { .. } => "invalid_json",
         MeteringError::MeterInUse { .. } => "meter_in_use",
+        MeteringError::Cancelled => "run_cancelled",
         MeteringError::Catalog(error) => catalog_code(error),
         MeteringError::Log(WalError::DiskFull { .. }) => "disk_full",
         MeteringError::Log(WalError::AppendTooLarge { .. }) => "payload_too_large",

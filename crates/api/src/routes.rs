@@ -166,6 +166,8 @@ fn facts() -> Vec<Route> {
         route(PlatformAdmin, routes!(snapshot_runs::cancel_snapshot_run)),
         stream(PlatformAdminOnly, routes!(snapshot_runs::follow_snapshot_run)),
         route(AdminReader, routes!(imports::list_imports)),
+        route(AdminReader, routes!(imports::list_running_imports)),
+        route(PlatformAdmin, routes!(imports::cancel_import)),
         route(AdminReader, routes!(source_periods::list_source_periods)),
         text(FinanceWriter, routes!(source_periods::put_source_periods)),
         route(AdminReader, routes!(sources::list_sources)),

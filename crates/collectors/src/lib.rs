@@ -11,6 +11,8 @@ pub mod cancel;
 pub mod error;
 /// How much an import may use.
 pub mod limits;
+/// Refreshes and imports that others see and may end.
+pub mod under_way;
 
 /// Lines to data files: keys, hashes, columns, the days they touch.
 pub mod cost_lines;

@@ -37,6 +37,9 @@ pub enum MeteringError {
         /// The first defining field that differs.
         field: &'static str,
     },
+    /// Somebody asked for the end of an import before it was committed.
+    #[error("the import was cancelled; nothing was imported")]
+    Cancelled,
     /// Other meters apply since the events were read; nothing was stored.
     #[error("the meters changed while the events were read; nothing was stored, send them again")]
     MetersChanged,

@@ -1,5 +1,7 @@
 // How fast long work goes and when it ends. Counts and seconds only: no money.
 
+import { bytes } from "./format.ts";
+
 /** Where long work stands. */
 export interface Progress {
   done: number;
@@ -16,20 +18,26 @@ export function begunAt(started: string | null | undefined, now: number): number
   return Number.isNaN(at) ? now : Math.min(at, now);
 }
 
-/** Returns the progress as a line: `30 of 90 days, 60 s, 30 days/min, about 2 min left`. `one` is what is counted. */
-export function paceText({ done, total, begun, now }: Progress, one: string): string {
-  const many = `${one}s`;
+/**
+ * Returns the progress as a line: `30 of 90 days, 60 s, 30 days/min, about 2 min left`. `one` is what is counted; bytes are
+ * said in the unit that fits.
+ */
+export function paceText({ done, total, begun, now }: Progress, one: string, of?: string): string {
   const seconds = Math.max(0, Math.round((now - begun) / 1000));
-  const counted = `${done}${total > 0 ? ` of ${total}` : ""} ${done === 1 && total <= 1 ? one : many}`;
+  const counted = one === "byte" ? `${size(done, of)}${total > 0 ? ` of ${size(total, of)}` : ""}` : `${whole(done, of)}${total > 0 ? ` of ${whole(total, of)}` : ""} ${done === 1 && total <= 1 ? one : `${one}s`}`;
   if (done === 0 || seconds === 0) return `${counted}, ${time(seconds)}`;
   const left = done < total ? `, about ${time(Math.ceil((seconds / done) * (total - done)))} left` : "";
-  return `${counted}, ${time(seconds)}, ${rate(done / seconds, many)}${left}`;
+  return `${counted}, ${time(seconds)}, ${one === "byte" ? `${size(done / seconds, of)}/s` : rate(done / seconds, `${one}s`, of)}${left}`;
 }
 
+const size = (count: number, of?: string) => bytes(String(Math.round(count)), of);
+/** In groups from five digits on. */
+const whole = (count: number, of?: string) => count.toLocaleString(of, { useGrouping: "min2" });
+
 /** Per second from one a second on, per minute below that. */
-function rate(each: number, many: string): string {
+function rate(each: number, many: string, of?: string): string {
   const [value, per] = each >= 1 ? [each, "s"] : [each * 60, "min"];
-  return `${value < 10 ? Math.round(value * 10) / 10 : Math.round(value)} ${many}/${per}`;
+  return `${value < 10 ? Math.round(value * 10) / 10 : whole(Math.round(value), of)} ${many}/${per}`;
 }
 
 /** Returns for how long it has gone on. */

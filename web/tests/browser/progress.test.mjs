@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { expectAccessible, expectWholeEverywhere, prepared, settled } from "./browser.mjs";
 import { visit, withPeople } from "./every.mjs";
-import { readDemo } from "./server.mjs";
+import { ask, readDemo } from "./server.mjs";
 
 const { server, browser, who } = await prepared(readDemo, withPeople);
 
@@ -46,6 +46,130 @@ test("a refresh that somebody else begins later shows its progress too", async (
     Object.assign(source, { refresh: "running", refresh_progress: { done: 1, total: 3, unit: "day", started_at: new Date().toISOString() } });
     await page.clock.fastForward("00:30");
     await page.getByText(/^1 of 3 days/).waitFor();
+  }, { before });
+});
+
+const minutesAgo = (minutes) => new Date(Date.now() - minutes * 60_000).toISOString();
+const underWay = (page, name) => page.getByRole("listitem").filter({ has: page.getByRole("progressbar", { name: `Importing ${name}`, exact: true }) });
+const noSuch = { type: "not_found", code: "not_found", title: "Not found", status: 404, detail: "no such import is under way", request_id: "req-1" };
+
+test("imports that somebody else began say how far they are, also after a reload, and can be cancelled", async () => {
+  const bill = { id: "refresh-0123456789abcdef", kind: "focus", source: "aws", started_at: minutesAgo(10), progress: { done: 1_048_576, total: 4_194_304, unit: "byte" } };
+  const events = { id: "refresh-fedcba9876543210", kind: "events", source: "usage.ndjson", started_at: minutesAgo(10), progress: null };
+  let rows = [bill, events];
+  const posts = [];
+  const asked = { imports: 0, reconciliation: 0 };
+  const before = async (page) => {
+    page.on("request", (request) => {
+      const name = new URL(request.url()).pathname.split("/").at(-1);
+      if (name in asked) asked[name] += 1;
+    });
+    await page.route(/\/api\/v1\/imports\/running/, (route) => {
+      const request = route.request();
+      if (request.method() === "GET") return route.fulfill({ json: { rows, next_cursor: null } });
+      posts.push(`${request.method()} ${new URL(request.url()).pathname}`);
+      return route.fulfill({ status: 202, json: bill });
+    });
+  };
+  const hasFocus = (place) => place.evaluate((element) => element === document.activeElement);
+  await on("/data?r=7d", async (page) => {
+    await settled(page, "Data");
+    const ofBill = /^1\.05 MB of 4\.19 MB, 1\d min, 1\.\d+ kB\/s, about [34]\d min left$/;
+    await underWay(page, "aws").getByText(ofBill).waitFor();
+    await underWay(page, "aws").getByText("aws", { exact: true }).waitFor();
+    assert.deepEqual(await progressOf(page, "Importing aws"), ["1048576", 4_194_304]);
+    await underWay(page, "usage.ndjson").getByText(/^1\d min$/).waitFor();
+    events.progress = { done: 12_345, total: 0, unit: "event" };
+    await underWay(page, "usage.ndjson").getByText(/^12,345 events, 1\d min, [12]\d events\/s$/).waitFor();
+    assert.deepEqual(await progressOf(page, "Importing usage.ndjson"), [null, 1], "nobody knows how many there are");
+    await page.reload();
+    await underWay(page, "aws").getByText(ofBill).waitFor();
+    await underWay(page, "usage.ndjson").getByText(/^12,345 events, /).waitFor();
+    await expectWholeEverywhere(page, "imports-under-way");
+
+    await underWay(page, "aws").getByRole("button", { name: "Cancel", exact: true }).focus();
+    await page.keyboard.press("Enter");
+    const ending = underWay(page, "aws").getByRole("button", { name: "Cancelling …", exact: true });
+    await ending.waitFor();
+    assert.ok(await hasFocus(ending));
+    await page.keyboard.press("Enter");
+    bill.progress.done = 2_097_152;
+    await underWay(page, "aws").getByText(/^2\.1 MB of 4\.19 MB, /).waitFor();
+    assert.ok(await hasFocus(ending), "it is under way until the server says that it is not");
+    assert.deepEqual(posts, ["POST /api/v1/imports/running/refresh-0123456789abcdef/cancel"]);
+    const known = { ...asked };
+    rows = [events];
+    const said = page.getByText("aws: cancelled, unless it had ended before. What was stored of it stands below.");
+    await said.waitFor();
+    await settled(page, "Data");
+    assert.deepEqual(asked, { imports: known.imports + 1, reconciliation: known.reconciliation + 1 });
+    assert.equal(await underWay(page, "aws").count(), 0);
+    assert.ok(await hasFocus(said), "who was at the button is at the line that says what came of it");
+    await underWay(page, "usage.ndjson").getByRole("button", { name: "Cancel", exact: true }).waitFor();
+    rows = [];
+    await page.getByText("usage.ndjson is no longer being imported. What was stored of it stands below.").waitFor();
+    await settled(page, "Data");
+    assert.deepEqual(asked, { imports: known.imports + 2, reconciliation: known.reconciliation + 2 });
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+    await expectAccessible(page, "imports, none under way");
+  }, { before });
+});
+
+test("an import that somebody begins later is shown to who may not cancel it too, without a button", async () => {
+  const { token } = await ask(server, "/tokens", { method: "POST", body: { role: "finance", name: "reader" } });
+  let rows = [];
+  const before = async (page) => {
+    await page.clock.install();
+    await page.route(/\/api\/v1\/imports\/running/, (route) => route.fulfill({ json: { rows, next_cursor: null } }));
+  };
+  await on("/data?r=7d", async (page) => {
+    await settled(page, "Data");
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+    rows = [{ id: "refresh-0123456789abcdef", kind: "focus", source: "aws", started_at: minutesAgo(10), progress: { done: 1_048_576, total: 4_194_304, unit: "byte" } }];
+    await page.clock.fastForward("00:30");
+    await underWay(page, "aws").getByText(/^1\.05 MB of 4\.19 MB, /).waitFor();
+    assert.equal(await underWay(page, "aws").getByRole("button").count(), 0);
+  }, { before, token });
+});
+
+test("an import that is over cannot be cancelled any more, a cancel that fails says so, and a look that fails leaves it in sight", async () => {
+  const bill = { id: "refresh-0123456789abcdef", kind: "focus", source: "aws", started_at: minutesAgo(10), progress: null };
+  const internal = { ...noSuch, type: "internal", code: "internal", title: "Internal error", status: 500, detail: "on purpose" };
+  const refused = (route, problem) => route.fulfill({ status: problem.status, contentType: "application/problem+json", body: JSON.stringify(problem) });
+  let rows = [bill];
+  let fails = null;
+  const before = (page) => page.route(/\/api\/v1\/imports\/running/, (route) => {
+    if (route.request().method() === "GET" && fails === "look") return refused(route, internal);
+    if (route.request().method() === "GET") return route.fulfill({ json: { rows, next_cursor: null } });
+    if (fails === "cancel") return refused(route, internal);
+    rows = [];
+    return refused(route, noSuch);
+  });
+  await on("/data?r=7d", async (page) => {
+    await settled(page, "Data");
+    const cancel = underWay(page, "aws").getByRole("button", { name: "Cancel", exact: true });
+    await cancel.waitFor();
+    fails = "look";
+    await page.getByRole("alert").getByText("on purpose").waitFor();
+    await cancel.waitFor();
+    fails = "cancel";
+    await page.getByRole("alert").waitFor({ state: "detached" });
+    await cancel.click();
+    await page.getByText("aws was not cancelled: on purpose (internal)").waitFor();
+    fails = null;
+    await cancel.click();
+    await page.getByText("aws is no longer being imported. What was stored of it stands below.").waitFor();
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+  }, { before, allow: /status of 500/ });
+});
+
+test("a server that does not know what is imported still has the page", async () => {
+  const before = (page) => page.route(/\/api\/v1\/imports\/running/, (route) => route.fulfill({ status: 404, contentType: "application/problem+json", body: JSON.stringify(noSuch) }));
+  await on("/data?r=7d", async (page) => {
+    await settled(page, "Data");
+    await page.getByRole("region", { name: "Imports, table", exact: true }).waitFor();
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+    assert.deepEqual(await page.getByRole("alert").allInnerTexts(), []);
   }, { before });
 });
 

@@ -10,8 +10,10 @@ use crate::problem::ApiError;
 use crate::query::{QueryPairs, flag};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use collectors::ImportError;
 use collectors::focus::InputFile;
-use collectors::import::{ImportReport, ImportTotal, import_focus};
+use collectors::import::{ImportProgress, ImportReport, ImportTotal, OnProgress, READING, import_focus_unless};
+use collectors::under_way::{Counted, ProgressUnit};
 use domain::decimal::format_scaled;
 use engine::query::Cell;
 use engine::query::cost_lines::CostLineFilter;
@@ -131,7 +133,12 @@ pub async fn import_bills(
         return Err(ApiError::body("", "the body holds no file"));
     }
     let files = uploads.iter().map(|upload| InputFile { name: upload.name.clone(), path: upload.path.to_path_buf() });
-    let report = import_focus(&app.import_context(), &source, files.collect(), confirm, Arc::new(|_| {})).await?;
+    let under_way = app.begin_import("focus", &source).await?;
+    let counter = under_way.counter().clone();
+    let on_progress: OnProgress = Arc::new(move |at| counter.set(counted(at)));
+    let context = app.import_context();
+    let work = import_focus_unless(&context, &source, files.collect(), confirm, on_progress, under_way.cancel());
+    let report = under_way.carry_out(work, |error| matches!(error, ImportError::Cancelled)).await?;
     let body = to_api_report(&report);
     if !report.unchanged {
         let replaced = body.billing_periods.iter().filter(|period| 0 < period.replaced_rows);
@@ -145,6 +152,12 @@ pub async fn import_bills(
         app.record(&admin, "cost_lines.import", &source, before.as_ref(), Some(&body)).await?;
     }
     json(&body)
+}
+
+/// Files are read twice, and each time counts half of their bytes.
+fn counted(at: ImportProgress) -> Counted {
+    let read = if at.phase == READING { at.bytes_read } else { at.bytes_total + at.bytes_read };
+    Counted { done: read / 2, total: at.bytes_total, unit: ProgressUnit::Byte }
 }
 
 /// A file of a request, on disk until it is dropped.

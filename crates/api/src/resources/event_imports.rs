@@ -8,9 +8,12 @@ use crate::problem::ApiError;
 use crate::query::QueryPairs;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use metering::import::{EventImportContext, EventImportReport, import_events};
+use collectors::under_way::{Counted, ProgressUnit};
+use metering::MeteringError;
+use metering::import::{EventImportContext, EventImportReport, Progress, import_events};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -81,7 +84,15 @@ pub async fn import_event_file(
     // On disk first: a sender that is slow or breaks off holds nothing else up.
     let (path, _) = to_file(&app, pieces(&app, request.into_body()), app.limits.upload_bytes_max).await?;
     let file = tokio::fs::File::open(&path).await.map_err(crate::body::disk_failed)?;
-    let report = import_events(&context(&app).await?, &name, file, Arc::new(|_| {})).await?;
+    let under_way = app.begin_import("events", &name).await?;
+    let (counter, cancel) = (under_way.counter().clone(), under_way.cancel().clone());
+    let progress: Progress = Arc::new(move |done| {
+        counter.set(Counted { done, total: 0, unit: ProgressUnit::Event });
+        if cancel.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let context = context(&app).await?;
+    let work = import_events(&context, &name, file, progress);
+    let report = under_way.carry_out(work, |error| matches!(error, MeteringError::Cancelled)).await?;
     let body = to_api_report(&report);
     if report.import_id.is_some() {
         let facts = serde_json::json!({ "import_id": body.import_id, "accepted": body.accepted, "rejected": body.rejected_total });

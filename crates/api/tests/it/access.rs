@@ -207,6 +207,10 @@ fn table() -> Vec<Row> {
             get("foreign", "/api/v1/snapshots?tenant=globex", 200), get("missing", "/api/v1/snapshots?tenant=nobody", 200),
             get("malformed", "/api/v1/snapshots?tenant=%ff", 400)]),
         Row("GET", "/api/v1/imports", Readers, plain("/api/v1/imports")),
+        Row("GET", "/api/v1/imports/running", Readers, plain("/api/v1/imports/running")),
+        Row("POST", "/api/v1/imports/running/{id}/cancel", Platform, vec![
+            send("missing", "/api/v1/imports/running/none/cancel", JSON, "", 404),
+            send("malformed", "/api/v1/imports/running/%ff/cancel", JSON, "", 400)]),
         Row("GET", "/api/v1/periods", Finance, vec![
             get("own", "/api/v1/periods", 200), get("malformed", "/api/v1/periods?x=1", 400)]),
         // The month has not ended and none is closed: who may is told so.

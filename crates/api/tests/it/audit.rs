@@ -394,6 +394,50 @@ async fn a_refresh_under_way_is_told_to_end_wherever_it_is_carried_out() {
 }
 
 #[tokio::test]
+async fn an_import_under_way_is_seen_and_told_to_end_wherever_it_runs() {
+    let app = TestApp::start().await;
+    let catalog = app.app.catalog();
+    let running = async || app.get("/imports/running").await.expect(200).json()["rows"].clone();
+    app.given_bill("aws", &[("shared-west-us", DAY, "100.00")]).await;
+    let refused =
+        app.call("POST", "/api/v1/cost-lines/imports?source=gcp", Some(&app.admin), "text/csv", "x\n1\n").await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    for (name, status) in [("import/focus/aws", "succeeded"), ("import/focus/gcp", "failed")] {
+        assert_eq!(catalog.last_refresh(name).await.unwrap().unwrap().status, status, "{name}");
+    }
+    assert_eq!(running().await, json!([]));
+
+    let refresh = RefreshRow {
+        id: "refresh-elsewhere".to_owned(),
+        source: "import/events/may/2026.ndjson".to_owned(),
+        status: "running".to_owned(),
+        created_at: app.clock.now().micros(),
+        finished_at: None,
+        error: None,
+        progress: r#"{"done":20000,"total":0,"unit":"event"}"#.to_owned(),
+    };
+    catalog.insert_refresh(&refresh, 3_600_000_000).await.unwrap();
+    let row = json!({
+        "id": "refresh-elsewhere", "kind": "events", "source": "may/2026.ndjson",
+        "started_at": app.clock.now().to_string(), "progress": { "done": 20_000, "total": 0, "unit": "event" },
+    });
+    assert_eq!(running().await, json!([row]));
+    let told = app.post("/imports/running/refresh-elsewhere/cancel", &json!({})).await.expect(202).json();
+    assert_eq!(told, row);
+    let asked_by = catalog.run_cancelled_by("refresh-elsewhere").await.unwrap();
+    let newest = log(&app).await.swap_remove(0);
+    assert_eq!((newest["action"].as_str(), newest["actor"].as_str()), (Some("import.cancel"), asked_by.as_deref()));
+    assert_eq!(newest["target"], "refresh-elsewhere");
+
+    let over = RefreshRow { status: "cancelled".to_owned(), finished_at: Some(2), ..refresh };
+    catalog.end_refresh(&over).await.unwrap();
+    assert_eq!(running().await, json!([]));
+    let rows = log(&app).await.len();
+    app.post("/imports/running/refresh-elsewhere/cancel", &json!({})).await.expect_problem(404, "not_found");
+    assert_eq!(log(&app).await.len(), rows);
+}
+
+#[tokio::test]
 async fn what_changes_nothing_leaves_no_row() {
     let app = store().await;
     let same = json!([{ "date": DAY, "from": "EUR", "to": "USD", "rate": "1.05" }]);

@@ -57,7 +57,7 @@ fn analyse_blocking(
     let mut keys = KeyLookup::new(source);
     let mut buffer = Vec::new();
     let mut of_files = vec![RowSetHash::default(); files.len()];
-    read_set(files, zone, limits, "reading", watch, &mut |row| {
+    read_set(files, zone, limits, super::READING, watch, &mut |row| {
         let key = keys.key(row.line);
         if !analysis.keys.contains_key(key) {
             if limits.keys_max <= analysis.keys.len() {

@@ -62,10 +62,13 @@ pub struct ImportContext {
     pub now: Instant,
 }
 
+/// Phase of an import in which mistakes are looked for; the other one writes.
+pub const READING: &str = "reading";
+
 /// How far an import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportProgress {
-    /// `reading`, then `writing`.
+    /// [`READING`], then `writing`.
     pub phase: &'static str,
     /// Bytes of the files read in this phase, as they are stored.
     pub bytes_read: u64,

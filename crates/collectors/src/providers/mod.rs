@@ -77,7 +77,8 @@ pub use report::{CollectAsked, CollectReport, PeriodReport};
 
 use crate::cancel::Cancel;
 use crate::limits::ImportLimits;
-use crate::sources::{SourceError, SourceStatus, Told, UnderWay, UsageSink, last_of};
+use crate::sources::{SourceError, SourceStatus, UsageSink};
+use crate::under_way::{Told, UnderWay, last_of};
 use domain::{Clock, Instant, Zone};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -256,7 +257,7 @@ impl Providers {
         let context = &self.0.context;
         let under_way = UnderWay::begin(&context.catalog, &*context.clock, &entry.source.name).await?;
         let how = (under_way.cancel(), &under_way.told());
-        under_way.carry_out(self.in_turn(entry, asked, how, report)).await
+        under_way.carry_out(self.in_turn(entry, asked, how, report), SourceError::is_cancelled).await
     }
 
     async fn in_turn(

@@ -52,6 +52,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Returns whether somebody asked for the end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled { .. })
+    }
+
     /// Returns the error of a refresh that somebody asked to end.
     pub(crate) fn cancelled(source: &str, cancel: &Cancel) -> Self {
         Self::Cancelled { source_name: source.to_owned(), by: cancel.by().to_owned() }

@@ -16,20 +16,17 @@ mod sink;
 mod status;
 #[cfg(test)]
 mod tests;
-/// Refreshes that others see and may end.
-mod under_way;
 
 pub use error::{SinkError, SourceError};
 pub use refresh::{Asked, QueryReport, RefreshReport};
 pub use sink::{Rejection, Taken, UsagePoint, UsageSink};
 pub(crate) use status::{ERROR_LETTERS_MAX, micros};
 pub use status::{Notes, SourceState, SourceStatus};
-pub use under_way::{Counted, ProgressUnit, RefreshProgress};
-pub(crate) use under_way::{Told, UnderWay, last_of};
 
 use crate::cancel::Cancel;
 use crate::prometheus::PrometheusSource;
 use crate::providers::{CollectorFigures, Figures};
+use crate::under_way::{Told, UnderWay, last_of};
 use domain::{Clock, Instant};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -161,7 +158,7 @@ impl Sources {
         }
         let under_way = UnderWay::begin(&self.catalog, &*self.clock, &entry.source.name).await?;
         let how = (under_way.cancel(), &under_way.told());
-        under_way.carry_out(self.in_turn(entry, asked, how, report)).await
+        under_way.carry_out(self.in_turn(entry, asked, how, report), SourceError::is_cancelled).await
     }
 
     async fn in_turn(

@@ -1,10 +1,10 @@
 use super::error::SourceError;
 use super::sink::Taken;
 use super::status::{self, micros};
-use super::under_way::{ProgressUnit, Told};
 use super::{Source, Sources};
 use crate::cancel::Cancel;
 use crate::prometheus::{HourSpan, POINTS_MAX, UsageQuery, hour_of};
+use crate::under_way::{ProgressUnit, Told};
 use domain::Instant;
 use storage::catalog::SourceRow;
 

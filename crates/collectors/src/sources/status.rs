@@ -1,7 +1,7 @@
 use super::Source;
 use super::error::SourceError;
 use super::refresh::RefreshReport;
-use super::under_way::RefreshProgress;
+use crate::under_way::RefreshProgress;
 use crate::workspaces::RunState;
 use domain::Instant;
 use serde::{Deserialize, Serialize};

@@ -70,8 +70,8 @@ pub struct EventImportContext {
 ///
 /// # Errors
 /// [`MeteringError::Unreadable`] and [`MeteringError::BrokenList`] for a file that cannot be read to
-/// its end, [`MeteringError::MetersChanged`] if other meters apply since it began; then nothing is stored. Otherwise if
-/// lake or catalog fail.
+/// its end, [`MeteringError::MetersChanged`] if other meters apply since it began, [`MeteringError::Cancelled`] if `progress`
+/// says so; then nothing is stored. Otherwise if lake or catalog fail.
 pub async fn import_events(
     ctx: &EventImportContext,
     name: &str,

@@ -16,6 +16,7 @@ use arrow::array::RecordBatch;
 use domain::{Day, Instant};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use storage::lake::{NewFile, Table};
 use tokio::sync::mpsc;
@@ -42,8 +43,8 @@ pub(super) struct Pass {
     pub for_log: Vec<u64>,
 }
 
-/// Told how many events were read so far.
-pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+/// Told how many events were read so far; says whether to read on. Must be quick.
+pub type Progress = Arc<dyn Fn(u64) -> ControlFlow<()> + Send + Sync>;
 
 /// Reads the kept file once; `stored` is what is known of stored events.
 pub(super) async fn run_pass(
@@ -140,10 +141,10 @@ impl Reading {
             }
             read = index + 1;
             if read % PROGRESS_EVENTS == 0 {
-                (self.progress)(read);
+                self.is_at(read)?;
             }
         }
-        (self.progress)(read);
+        self.is_at(read)?;
         self.flush_events()?;
         self.flush_usage()?;
         report.count(&self.intake.counts, &self.meters);
@@ -151,6 +152,11 @@ impl Reading {
         report.days = self.days.iter().copied().collect();
         let keys = self.intake.keys().copied().collect();
         Ok(Done { report, keys, claims: self.intake.claims, meters: self.used_meters, for_log })
+    }
+
+    /// Says how many events were read.
+    fn is_at(&self, read: u64) -> Result<(), MeteringError> {
+        if (self.progress)(read).is_break() { Err(MeteringError::Cancelled) } else { Ok(()) }
     }
 
     fn keep(&mut self, placed: &PlacedEvent<'_>) -> Result<(), MeteringError> {

@@ -8,6 +8,8 @@ use datafusion::prelude::SessionContext;
 use domain::meter::builtin;
 use domain::{FixedClock, TenantScope, Zone};
 use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use storage::catalog::{ALWAYS, NewTenantAlias, NewTenantFact};
 use storage::lake::LakeTable;
 
@@ -40,7 +42,8 @@ impl Store {
     }
 
     async fn try_import(&self, text: impl Into<Vec<u8>>) -> Result<EventImportReport, MeteringError> {
-        import_events(&self.ctx, "events.ndjson", Cursor::new(text.into()), Arc::new(|_| {})).await
+        import_events(&self.ctx, "events.ndjson", Cursor::new(text.into()), Arc::new(|_| ControlFlow::Continue(())))
+            .await
     }
 
     /// Rows, Σ sum in whole units and Σ count of the usage table.
@@ -202,11 +205,29 @@ async fn unknown_tenants_are_refused_if_so_configured_but_aliases_are_known() {
     assert_eq!(report.rejected[0].code, RefusalCode::TenantUnknown);
 }
 
+#[tokio::test]
+async fn an_import_that_is_told_to_end_stores_nothing() {
+    let store = Store::new().await;
+    let text: String = (0..25_000).map(|id| event("acme", id, 1, "1") + "\n").collect();
+    let read = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&read);
+    let progress: Progress = Arc::new(move |read| {
+        seen.store(read, Ordering::Relaxed);
+        if read < 20_000 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let refused = import_events(&store.ctx, "events.ndjson", Cursor::new(text.clone()), progress).await;
+    assert!(matches!(refused, Err(MeteringError::Cancelled)), "{refused:?}");
+    assert_eq!(read.load(Ordering::Relaxed), 20_000, "it reads no further");
+    assert_eq!((store.events().await, store.usage().await), (0, (0, 0, 0)));
+    let report = store.import(text).await;
+    assert_eq!((report.accepted, report.duplicates), (25_000, 0));
+}
+
 /// Does what an import does up to the first commit, then stops as a killed process would.
 async fn import_half(store: &Store, text: String) {
     let ctx = &store.ctx;
     let kept = ctx.imports.keep(ReaderStream::new(Cursor::new(text.into_bytes()))).await.unwrap();
-    let progress: Progress = Arc::new(|_| {});
+    let progress: Progress = Arc::new(|_| ControlFlow::Continue(()));
     let mut pass = run_pass(ctx, &kept.sha256, KnownTenants::default(), Arc::default(), &progress).await.unwrap();
     let pinned = ctx.lake.pin_table(Table::UsageEvents).await.unwrap();
     pass.report.import_id = Some(import_id(&ctx.lake, pinned.version() + 1));

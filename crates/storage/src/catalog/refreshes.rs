@@ -2,7 +2,8 @@ use sqlx::{Any, FromRow, Transaction};
 
 use super::{Catalog, CatalogError, leases::take_lease};
 
-/// A reading of a source: a row of `jobs` of the kind `refresh`. Those under way and the last one of each source are kept.
+/// A reading of a source, or an import: a row of `jobs` of the kind `refresh`. Those under way and the last one of each source
+/// are kept.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct RefreshRow {
     /// Its id.
@@ -109,22 +110,43 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn cancel_refreshes(&self, source: &str, requested_by: &str, at: i64) -> Result<bool, CatalogError> {
+        self.cancel_those(source, "", (requested_by, at)).await
+    }
+
+    /// The same for the one refresh of this id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_refresh(&self, id: &str, requested_by: &str, at: i64) -> Result<bool, CatalogError> {
+        self.cancel_those("", id, (requested_by, at)).await
+    }
+
+    /// Neither a source nor an id is empty.
+    async fn cancel_those(
+        &self,
+        source: &str,
+        id: &str,
+        (requested_by, at): (&str, i64),
+    ) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
         let now = self.now_in(&mut tx).await?;
         let under_way: Option<String> = sqlx::query_scalar(
             "SELECT jobs.id FROM jobs JOIN leases ON leases.name = 'refresh/' || jobs.id WHERE jobs.kind = 'refresh' \
-             AND jobs.target = $1 AND jobs.status = 'running' AND leases.expires_at > $2 LIMIT 1",
+             AND (jobs.target = $1 OR jobs.id = $2) AND jobs.status = 'running' AND leases.expires_at > $3 LIMIT 1",
         )
         .bind(source)
+        .bind(id)
         .bind(now)
         .fetch_optional(&mut *tx)
         .await?;
         sqlx::query(
-            "INSERT INTO run_cancels (run, requested_by, requested_at) SELECT jobs.id, $2, $3 FROM jobs \
-             WHERE jobs.kind = 'refresh' AND jobs.target = $1 AND jobs.status = 'running' AND EXISTS (SELECT 1 FROM leases \
-             WHERE leases.name = 'refresh/' || jobs.id AND leases.expires_at > $4) ON CONFLICT (run) DO NOTHING",
+            "INSERT INTO run_cancels (run, requested_by, requested_at) SELECT jobs.id, $3, $4 FROM jobs \
+             WHERE jobs.kind = 'refresh' AND (jobs.target = $1 OR jobs.id = $2) AND jobs.status = 'running' \
+             AND EXISTS (SELECT 1 FROM leases WHERE leases.name = 'refresh/' || jobs.id AND leases.expires_at > $5) \
+             ON CONFLICT (run) DO NOTHING",
         )
         .bind(source)
+        .bind(id)
         .bind(requested_by)
         .bind(at)
         .bind(now)
@@ -132,6 +154,26 @@ impl Catalog {
         .await?;
         tx.commit().await?;
         Ok(under_way.is_some())
+    }
+
+    /// Returns the refreshes under way whose source begins so, in the order in which they began.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn refreshes_under_way(&self, source_prefix: &str) -> Result<Vec<RefreshRow>, CatalogError> {
+        let now = self.now().await?;
+        let found = sqlx::query_as(
+            "SELECT jobs.id, jobs.target, jobs.status, jobs.run_after, jobs.finished_at, jobs.error, jobs.body \
+             FROM jobs JOIN leases ON leases.name = 'refresh/' || jobs.id WHERE jobs.kind = 'refresh' \
+             AND jobs.status = 'running' AND leases.expires_at > $1 AND substr(jobs.target, 1, $2) = $3 \
+             ORDER BY jobs.run_after, jobs.id",
+        )
+        .bind(now)
+        .bind(i64::try_from(source_prefix.chars().count()).unwrap_or(i64::MAX))
+        .bind(source_prefix)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(found)
     }
 
     /// Returns the refresh of a source that is under way, or else the one that began last; one that nobody carries out any

@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use crate::error::ImportError;
 use crate::focus::InputFile;
 use crate::import::{self, ImportContext, SpoolRoom, SpooledFile, import_focus_unless};
-use crate::sources::{ProgressUnit, Told};
+use crate::under_way::{ProgressUnit, Told};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -247,6 +247,12 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
         let is_told = catalog.cancel_refreshes(source, who, 110).await.unwrap();
         assert_eq!(is_told, source == "east", "{source} by {who}");
     }
+    let under_way = async |prefix: &str| {
+        let found = catalog.refreshes_under_way(prefix).await.unwrap();
+        found.into_iter().map(|refresh| refresh.id).collect::<Vec<_>>()
+    };
+    assert_eq!(under_way("").await, ["refresh-1", "refresh-2"]);
+    assert_eq!((under_way("we").await, under_way("w_").await), (vec!["refresh-2".to_owned()], Vec::new()));
     catalog.cancel_run("refresh-2", "ann", 110).await.unwrap();
     catalog.cancel_snapshot_run("refresh-2", "ann", 110).await.unwrap();
     let cancelled_by = async |id: &str| catalog.run_cancelled_by(id).await.unwrap();
@@ -265,6 +271,7 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
         ..first.clone()
     };
     catalog.end_refresh(&ended).await.unwrap();
+    assert_eq!(under_way("").await, ["refresh-2"], "what is over is not under way");
     assert_eq!(catalog.last_refresh("east").await.unwrap(), Some(ended));
     assert!(!catalog.cancel_refreshes("east", "cleo", 130).await.unwrap());
     assert_eq!(cancelled_by("refresh-1").await.as_deref(), Some("ann"), "it is over");
@@ -275,8 +282,11 @@ async fn refreshes_under_way_are_told_to_end_and_those_that_are_over_are_forgott
     let left = RefreshRow { created_at: 200, ..refresh("refresh-3", "west") };
     catalog.insert_refresh(&left, 0).await.unwrap();
     assert_eq!(catalog.last_refresh("west").await.unwrap(), Some(other.clone()));
-    assert!(catalog.cancel_refreshes("west", "ann", 210).await.unwrap());
-    assert_eq!(cancelled_by("refresh-3").await, None);
+    for (id, is_under_way) in [("none", false), ("refresh-3", false), ("refresh-2", true)] {
+        assert_eq!(catalog.cancel_refresh(id, "ann", 210).await.unwrap(), is_under_way, "{id}");
+    }
+    assert!(catalog.cancel_refreshes("west", "bob", 211).await.unwrap());
+    assert_eq!((cancelled_by("refresh-3").await, under_way("west").await), (None, vec!["refresh-2".to_owned()]));
     assert_eq!(cancelled_by("refresh-2").await.as_deref(), Some("ann"), "that one is under way yet");
     let over = RefreshRow { status: "succeeded".to_owned(), finished_at: Some(220), ..other };
     catalog.end_refresh(&over).await.unwrap();
