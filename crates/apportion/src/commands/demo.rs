@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::demo::{Demo, Plan};
 use crate::exit::{Exit, Failure};
 use crate::output::{plain, rows_of};
+use crate::wiring::ADMIN_TOKEN;
 use anyhow::{Context as _, Result};
 use axum::body::Body;
 use domain::money::{format_atoms, parse_atoms};
@@ -50,7 +51,9 @@ pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     };
     let signals = serve::StopSignals::listen()?;
     context.output.text(&format!("url    {}", serve::url_of(&listener, "/")?))?;
-    context.output.text(&format!("token  {}", token_of(&store, &config)?))?;
+    // The folder was empty, so that there is a first token unless one is given.
+    let given = format!("that of {ADMIN_TOKEN}");
+    context.output.text(&format!("token  {}", store.first_token.as_ref().unwrap_or(&given)))?;
     say("stop with Ctrl-C");
     serve::serve_store(listener, &store, &config, signals).await
 }
@@ -89,13 +92,6 @@ fn config_of(folder: &Path) -> Config {
     config.files.rates = folder.join("rates.toml");
     config.files.meters = folder.join("meters.toml");
     config
-}
-
-fn token_of(store: &crate::wiring::LocalStore, config: &Config) -> Result<String> {
-    match &store.first_token {
-        Some(token) => Ok(token.clone()),
-        None => Ok(std::fs::read_to_string(config.storage.data.join("admin.token"))?.trim().to_owned()),
-    }
 }
 
 /// Hands everything to the API, as a person with the command line would.

@@ -1,8 +1,10 @@
 //! The demo, checked against its own files: what it printed, and the sums of its bills.
 
-use crate::run;
+use crate::{apportion, run};
 use domain::money::{format_atoms, parse_atoms};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 #[test]
 fn the_demo_reconciles_and_its_folder_answers_like_any_other() {
@@ -26,6 +28,22 @@ fn the_demo_reconciles_and_its_folder_answers_like_any_other() {
 
     let (code, _, errors) = run(folder, &line);
     assert_eq!((code, errors.contains("is not empty")), (5, true), "{errors}");
+}
+
+#[test]
+fn a_demo_with_a_token_of_the_environment_serves_and_does_not_print_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = ["demo", "--quiet", "--tenants", "4", "--days", "30", "--folder", "demo", "--listen", "127.0.0.1:0"];
+    let mut serving = apportion(folder.path(), &line)
+        .env("APPORTION_ADMIN_TOKEN", "apn_of_the_environment_0123456789abcdef")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let lines = BufReader::new(serving.stdout.take().expect("it is piped")).lines();
+    let said = lines.map(|line| line.expect("text")).find(|line| line.starts_with("token"));
+    serving.kill().expect("it serves");
+    serving.wait().expect("it has ended");
+    assert_eq!(said.as_deref(), Some("token  that of APPORTION_ADMIN_TOKEN"));
 }
 
 /// Adds the EffectiveCost of every line of the files whose names begin so.
