@@ -36,7 +36,7 @@ use storage::catalog::{Catalog, CatalogError, MetaKey};
 use storage::lake::{CompactionRule, DataFolder, Imports, Lake, LakeError, Table};
 
 /// Variable with the platform admin's token; `APPORTION_ADMIN_TOKEN_FILE` names a file instead.
-pub(crate) const ADMIN_TOKEN: &str = "APPORTION_ADMIN_TOKEN";
+const ADMIN_TOKEN: &str = "APPORTION_ADMIN_TOKEN";
 /// Variable that names a step at which the process kills itself, for tests of crashes.
 const FAILPOINT: &str = "APPORTION_FAILPOINT";
 /// File that holds the first token.

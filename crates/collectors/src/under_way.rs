@@ -74,9 +74,12 @@ pub struct Counted {
 pub struct Counter(Arc<Mutex<Option<Counted>>>);
 
 impl Counter {
-    /// Notes how far the work is. Does not block.
+    /// Notes how far the work is. Does not block. Work that does something again is not behind what it was.
     pub fn set(&self, counted: Counted) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none_or(|known| known.done <= counted.done) {
+            *known = Some(counted);
+        }
     }
 
     fn get(&self) -> Option<Counted> {
@@ -108,6 +111,8 @@ pub struct UnderWay<'a> {
     row: RefreshRow,
     cancel: Cancel,
     counter: Counter,
+    /// Whether how it ended is kept: of an import its report says that.
+    is_kept: bool,
 }
 
 impl<'a> UnderWay<'a> {
@@ -129,7 +134,7 @@ impl<'a> UnderWay<'a> {
             progress: String::new(),
         };
         catalog.insert_refresh(&row, micros(LEASE_HELD)).await?;
-        Ok(Self { catalog, clock, row, cancel: Cancel::default(), counter: Counter::default() })
+        Ok(Self { catalog, clock, row, cancel: Cancel::default(), counter: Counter::default(), is_kept: true })
     }
 
     /// Enters an import of this kind and name.
@@ -141,7 +146,8 @@ impl<'a> UnderWay<'a> {
         clock: &'a dyn Clock,
         (kind, name): (&str, &str),
     ) -> Result<Self, CatalogError> {
-        Self::begin(catalog, clock, &format!("{IMPORT}{kind}/{name}")).await
+        let begun = Self::begin(catalog, clock, &format!("{IMPORT}{kind}/{name}")).await?;
+        Ok(Self { is_kept: false, ..begun })
     }
 
     /// Returns what tells the work to end.
@@ -183,7 +189,11 @@ impl<'a> UnderWay<'a> {
             error: done.as_ref().err().map(|error| error.to_string().chars().take(ERROR_LETTERS_MAX).collect()),
             ..self.row.clone()
         };
-        if let Err(error) = self.catalog.end_refresh(&row).await {
+        let noted = match self.is_kept {
+            true => self.catalog.end_refresh(&row).await,
+            false => self.catalog.forget_refresh(&row.id).await,
+        };
+        if let Err(error) = noted {
             // What was read is stored; it only looks as if it had been interrupted.
             tracing::warn!(refresh.id = row.id, ?error, "how refresh {} ended cannot be noted", row.id);
         }
@@ -284,6 +294,7 @@ mod tests {
 
         let counted = Counted { done: 3, total: 9, unit: ProgressUnit::Byte };
         under_way.counter().set(counted);
+        under_way.counter().set(Counted { done: 2, ..counted });
         let work = async {
             let never: Option<()> = under_way.cancel().unless(pending()).await;
             never.ok_or("cancelled")
@@ -297,7 +308,7 @@ mod tests {
         let (done, ()) = tokio::join!(under_way.carry_out(work, |_| true), asks);
         assert_eq!((done, under_way.cancel().by()), (Err("cancelled"), "ann"));
         assert_eq!(seen().await, []);
-        let row = catalog.last_refresh("import/focus/a/b").await.unwrap().unwrap();
-        assert_eq!((row.status.as_str(), row.finished_at), ("cancelled", Some(1_000)));
+        assert_eq!(catalog.last_refresh("import/focus/a/b").await.unwrap(), None, "nothing of it stays");
+        assert_eq!(catalog.run_cancelled_by(&import.id).await.unwrap(), None);
     }
 }

@@ -33,6 +33,13 @@ pub struct InvoiceKey {
     pub currency: Currency,
 }
 
+impl InvoiceKey {
+    /// Returns the key of the lines of the same bill that name no invoice.
+    fn of_no_invoice(&self) -> Self {
+        Self { invoice_id: String::new(), ..self.clone() }
+    }
+}
+
 /// What a source billed in a billing period under one invoice. Money in atoms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReconciliationRow {
@@ -50,8 +57,9 @@ pub struct ReconciliationRow {
     pub effective: i128,
     /// Whether the provider's billing period is still open: then the amounts are estimates.
     pub estimated: bool,
-    /// What of it falls on each day and pool, in their order; it adds up to `billed`, `attributed` and `not_yet_due`.
-    pub parts: Vec<ReconciliationPart>,
+    /// What of it falls on each day and pool, in their order; it adds up to `billed`, `attributed` and `not_yet_due`. Only where
+    /// it is asked for.
+    parts: Vec<ReconciliationPart>,
 }
 
 /// What of a bill falls on one day and pool. Money in atoms.
@@ -167,13 +175,22 @@ impl Engine {
         days: DayRange,
         source: Option<&str>,
     ) -> Result<Reconciliation, EngineError> {
+        self.reconcile(days, source, None).await
+    }
+
+    async fn reconcile(
+        &self,
+        days: DayRange,
+        source: Option<&str>,
+        parts_of: Option<&InvoiceKey>,
+    ) -> Result<Reconciliation, EngineError> {
         let head = self.head(None).await?;
         let session = self.session(&self.lake.pin().await?)?;
         let months: BTreeSet<Month> = days.days().map(|day| day.month()).collect();
         let (first, last) = (days.from().month(), days.to().month());
         let mut found = billed_rows(&session, first, last).await?;
         for month in months {
-            self.add_attributed(&session, head.number(), month, &mut found).await?;
+            self.add_attributed(&session, head.number(), month, (&mut found, parts_of)).await?;
         }
         self.add_invoices(first, last, &mut found).await?;
         self.mark_invoice_estimates(&mut found).await?;
@@ -190,7 +207,7 @@ impl Engine {
         key: &InvoiceKey,
     ) -> Result<Vec<ReconciliationPart>, EngineError> {
         let month = DayRange::single(key.month.first_day());
-        let found = self.reconciliation_all_tenants(month, Some(&key.source)).await?;
+        let found = self.reconcile(month, Some(&key.source), Some(key)).await?;
         let row = found.rows.into_iter().find(|row| row.key == *key);
         let missing = || format!("{} {} {} {}", key.source, key.month, key.invoice_id, key.currency);
         Ok(row.ok_or_else(|| EngineError::NotFound { kind: "bill", name: missing() })?.parts)
@@ -202,7 +219,7 @@ impl Engine {
         session: &SessionContext,
         posting: i64,
         month: Month,
-        found: &mut BTreeMap<InvoiceKey, ReconciliationRow>,
+        (found, parts_of): (&mut BTreeMap<InvoiceKey, ReconciliationRow>, Option<&InvoiceKey>),
     ) -> Result<(), EngineError> {
         let of_month = self.empty_session()?;
         let lines = session.table(Table::CostLines.name()).await?;
@@ -233,8 +250,11 @@ impl Engine {
                 };
                 row.attributed += attributed;
                 row.not_yet_due += not_yet_due;
-                let (day, pool, billed) = (*day, pool.clone(), *billed);
-                row.parts.push(ReconciliationPart { day, pool, billed, attributed, not_yet_due });
+                // Lines that name no invoice may be those of the only one.
+                if parts_of.is_some_and(|bill| key == *bill || key == bill.of_no_invoice()) {
+                    let (day, pool, billed) = (*day, pool.clone(), *billed);
+                    row.parts.push(ReconciliationPart { day, pool, billed, attributed, not_yet_due });
+                }
             }
         }
         Ok(())
@@ -289,7 +309,7 @@ impl Engine {
             };
             // Many bills name no invoice in their lines. If there is one invoice for them, it is theirs.
             let is_only = invoices.keys().filter(|other| is_same_bill(other)).count() == 1;
-            let nameless = InvoiceKey { invoice_id: String::new(), ..key.clone() };
+            let nameless = key.of_no_invoice();
             let named = found.keys().any(|other| is_same_bill(other) && !other.invoice_id.is_empty());
             if is_only
                 && !named

@@ -42,35 +42,38 @@ async function statementsOf(client: Client, { over: _, ...asked }: Asked, versio
 
 type Bill = Schema<"ReconciliationBody">;
 type BillPart = Schema<"ReconciliationPartBody">;
-/** What a bill and each of its parts say. */
-type BillFigures = Pick<BillPart, "billed" | "attributed" | "not_yet_due" | "attribution_difference">;
+/** What a bill and each of its parts say; `due` is what is billed of days that are over. */
+type BillFigure = "billed" | "attributed" | "not_yet_due" | "attribution_difference" | "due";
+const ofBill = (row: Pick<BillPart, Exclude<BillFigure, "due">>, figure: BillFigure) => (figure === "due" ? minus(row.billed, row.not_yet_due) : row[figure]);
 
 /** What a source billed under an invoice, beside what the invoice and the ledger say; of its lines, by pool and day. */
 export async function billOf(client: Client, asked: Asked, way: string | null, signal: AbortSignal): Promise<Answer> {
   const { days, filter, currency: unit = "", figure = "billed" } = asked;
   const [invoice, pool, day] = [only(filter, "invoice"), only(filter, "pool"), only(filter, "charge_date")];
   const bill = { source: only(filter, "source") ?? "", billing_period: days.from.slice(0, 7) };
+  const isWhole = pool === null && day === null;
   const [bills, all] = await Promise.all([
     client.all<Bill>("/reconciliation", { range: bill.billing_period, source: bill.source }, 2, signal),
-    client.all<BillPart>("/reconciliation/parts", { ...bill, currency: unit, invoice_id: invoice ?? undefined }, PAGES_MAX, signal),
+    way === null && isWhole ? [] : client.all<BillPart>("/reconciliation/parts", { ...bill, currency: unit, invoice_id: invoice ?? undefined }, PAGES_MAX, signal),
   ]);
   const whole = bills.find((one) => (one.invoice_id ?? null) === invoice && one.currency === unit && one.billing_period === bill.billing_period);
   const parts = all.filter((part) => (pool === null || part.pool === pool) && (day === null || part.day === day));
-  const sumOf = (of: readonly BillPart[], name: keyof BillFigures) => sum(of.map((part) => part[name]));
-  const said = (name: keyof BillFigures) => (pool === null && day === null ? (whole?.[name] ?? "0") : sumOf(parts, name));
-  const about = (words: string, value: string | null | undefined, of: string) => money(words, value ?? "0", unit, { ...asked, by: undefined, figure: of });
-  const lines = about("Billed lines", said("billed"), "billed");
+  const sumOf = (of: readonly BillPart[], name: BillFigure) => sum(of.map((part) => ofBill(part, name)));
+  const said = (name: BillFigure) => (isWhole ? (whole === undefined ? "0" : ofBill(whole, name)) : sumOf(parts, name));
+  const opening = (words: string, value: string | null | undefined, of: string) => money(words, value ?? "0", unit, { ...asked, by: undefined, figure: of });
+  const lines = opening("Billed lines", said("billed"), "billed");
   const formulas: Record<string, Formula> = {
-    invoice_total: { left: lines, sign: "+", right: about("Invoice − lines", whole?.invoice_difference, "invoice_difference"), result: money("Invoice", whole?.invoice_total ?? "0", unit) },
-    invoice_difference: { left: about("Invoice", whole?.invoice_total, "invoice_total"), sign: "−", right: lines, result: money("Invoice − lines", whole?.invoice_difference ?? "0", unit) },
+    invoice_total: { left: lines, sign: "+", right: opening("Invoice − lines", whole?.invoice_difference, "invoice_difference"), result: money("Invoice", whole?.invoice_total ?? "0", unit) },
+    invoice_difference: { left: opening("Invoice", whole?.invoice_total, "invoice_total"), sign: "−", right: lines, result: money("Invoice − lines", whole?.invoice_difference ?? "0", unit) },
     attribution_difference: {
-      left: about("Billed lines of days that are over", minus(said("billed"), said("not_yet_due")), "billed"), sign: "−", right: about("In the ledger", said("attributed"), "attributed"),
+      left: opening("Billed lines of days that are over", said("due"), "due"), sign: "−", right: opening("In the ledger", said("attributed"), "attributed"),
       result: money("Lines − ledger", said("attribution_difference"), unit),
     },
+    due: { left: lines, sign: "−", right: opening("Not yet due", said("not_yet_due"), "not_yet_due"), result: money("Billed lines of days that are over", said("due"), unit) },
   };
   const formula = formulas[figure] ?? null;
   if (way === null) return { made: null, formula, posting: null };
-  const name = figure as keyof BillFigures;
+  const name = figure as BillFigure;
   const groups = [...groupBy(parts, (part) => (way === "pool" ? part.pool : part.day))].map(([value, of]) => ({ value, amount: sumOf(of, name) }));
   const shown = groups.filter(({ amount }) => sign(amount) !== 0).map((part): Part => ({ ...part, asked: opens(partOf(asked, way, part.value)) }));
   return { made: { parts: largestFirst(shown), total: said(name), unit, isMoney: true }, formula, posting: null };
@@ -112,11 +115,12 @@ export async function postingOf(client: Client, asked: Asked, signal: AbortSigna
   return { made: { parts: largestFirst(parts), total, unit, isMoney: true }, formula, posting: number };
 }
 
-/** A line of overhead, which is spread over the days of its period. */
-export async function lineOf(client: Client, { days, currency: unit = "", filter, figure: start }: Asked, signal: AbortSignal): Promise<Answer> {
-  const found = await client.all<Schema<"OverheadRow">>("/overhead", { ...days }, PAGES_MAX, signal);
-  const own = found.filter((line) => line.currency === unit && line.start === start && line.source === only(filter, "source") && line.provider === (only(filter, "provider") ?? "") && line.service === (only(filter, "service") ?? ""));
-  const [amount, count] = [sum(own.map((line) => line.amount)), String(length(days))];
-  const formula: Formula = { left: money("Amount of the line", amount, unit), sign: "÷", right: { words: "Days of its period", value: count }, result: money("A day", divide(amount, count, 6) ?? "0", unit) };
+/** A line of overhead, which is spread over the days of its period. `figure` says when that begins and ends. */
+export async function lineOf(client: Client, { days, asof, currency: unit = "", filter, figure: period }: Asked, signal: AbortSignal): Promise<Answer> {
+  const found = await client.all<Schema<"OverheadRow">>("/overhead", { ...days, as_of: asof }, PAGES_MAX, signal);
+  const named = { source: only(filter, "source") ?? "", provider: only(filter, "provider") ?? "", service: only(filter, "service") ?? "" };
+  const own = found.filter((line) => line.currency === unit && `${line.start} ${line.end}` === period && line.source === named.source && line.provider === named.provider && line.service === named.service);
+  const [amount, each] = [sum(own.map((line) => line.amount)), String(length(days))];
+  const formula: Formula = { left: money(own.length === 1 ? "Amount of the line" : `Amount of ${count(own.length, "line")}`, amount, unit), sign: "÷", right: { words: "Days of its period", value: each }, result: money("A day", divide(amount, each, 6) ?? "0", unit) };
   return { made: null, formula, posting: null };
 }

@@ -33,7 +33,8 @@ export function monday(day: string): string {
 
 /** Returns the day that a clock of this zone shows at an instant. */
 export function dayAt(instant: number, timeZone: string): string {
-  return new Intl.DateTimeFormat("en-CA", { timeZone, year: "numeric", month: "2-digit", day: "2-digit" }).format(instant);
+  const parts = new Intl.DateTimeFormat("en-US", { timeZone, year: "numeric", month: "2-digit", day: "2-digit" }).formatToParts(instant);
+  return ["year", "month", "day"].map((name) => parts.find(({ type }) => type === name)?.value).join("-");
 }
 
 /** Returns how many days the range has. */

@@ -37,7 +37,7 @@ async function explained(page) {
     const exact = (selector) => [...panel.querySelectorAll(selector)].map((one) => one.dataset.exact);
     return {
       names: [...panel.querySelectorAll("tbody th")].map((head) => head.innerText.trim()),
-      parts: exact('tbody td:is([data-label="Cost"], [data-label="Quantity"], [data-label="Change"])'),
+      parts: exact('tbody td:is([data-label="Cost"], [data-label="Quantity"], [data-label="Change"], [data-label="Amount"])'),
       sum: exact(".sum strong")[0] ?? null,
       wrong: panel.querySelector(".sum .bad")?.textContent ?? null,
       formula: exact(".formula dd[data-exact]"),

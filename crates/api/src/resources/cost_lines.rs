@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use collectors::ImportError;
 use collectors::focus::InputFile;
-use collectors::import::{ImportProgress, ImportReport, ImportTotal, OnProgress, READING, import_focus_unless};
+use collectors::import::{ImportProgress, ImportReport, ImportTotal, OnProgress, import_focus_unless};
 use collectors::under_way::{Counted, ProgressUnit};
 use domain::decimal::format_scaled;
 use engine::query::Cell;
@@ -154,10 +154,10 @@ pub async fn import_bills(
     json(&body)
 }
 
-/// Files are read twice, and each time counts half of their bytes.
+/// Files are read several times, and each of them counts its part of their bytes.
 fn counted(at: ImportProgress) -> Counted {
-    let read = if at.phase == READING { at.bytes_read } else { at.bytes_total + at.bytes_read };
-    Counted { done: read / 2, total: at.bytes_total, unit: ProgressUnit::Byte }
+    let read = at.before * at.bytes_total + at.bytes_read;
+    Counted { done: read / at.readings, total: at.bytes_total, unit: ProgressUnit::Byte }
 }
 
 /// A file of a request, on disk until it is dropped.

@@ -84,13 +84,13 @@ pub async fn import_event_file(
     // On disk first: a sender that is slow or breaks off holds nothing else up.
     let (path, _) = to_file(&app, pieces(&app, request.into_body()), app.limits.upload_bytes_max).await?;
     let file = tokio::fs::File::open(&path).await.map_err(crate::body::disk_failed)?;
+    let context = context(&app).await?;
     let under_way = app.begin_import("events", &name).await?;
     let (counter, cancel) = (under_way.counter().clone(), under_way.cancel().clone());
     let progress: Progress = Arc::new(move |done| {
         counter.set(Counted { done, total: 0, unit: ProgressUnit::Event });
         if cancel.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let context = context(&app).await?;
     let work = import_events(&context, &name, file, progress);
     let report = under_way.carry_out(work, |error| matches!(error, MeteringError::Cancelled)).await?;
     let body = to_api_report(&report);

@@ -245,8 +245,13 @@ impl TestApp {
 
     /// Imports a bill: cluster tag, day, amount, one line each.
     pub async fn given_bill(&self, source: &str, lines: &[(&str, &str, &str)]) {
+        self.given_bill_unless_refused(source, lines).await.expect(200);
+    }
+
+    /// The same, whatever the answer is.
+    pub async fn given_bill_unless_refused(&self, source: &str, lines: &[(&str, &str, &str)]) -> Answer {
         let path = format!("/api/v1/cost-lines/imports?source={source}&confirm=true");
-        self.call("POST", &path, Some(&self.admin), "text/csv", &bill(lines)).await.expect(200);
+        self.call("POST", &path, Some(&self.admin), "text/csv", &bill(lines)).await
     }
 
     /// Imports usage: cluster, tenant, day, meter, quantity.

@@ -398,14 +398,24 @@ async fn an_import_under_way_is_seen_and_told_to_end_wherever_it_runs() {
     let app = TestApp::start().await;
     let catalog = app.app.catalog();
     let running = async || app.get("/imports/running").await.expect(200).json()["rows"].clone();
-    app.given_bill("aws", &[("shared-west-us", DAY, "100.00")]).await;
-    let refused =
-        app.call("POST", "/api/v1/cost-lines/imports?source=gcp", Some(&app.admin), "text/csv", "x\n1\n").await;
-    assert_eq!(refused.status, 422, "{}", refused.text);
-    for (name, status) in [("import/focus/aws", "succeeded"), ("import/focus/gcp", "failed")] {
-        assert_eq!(catalog.last_refresh(name).await.unwrap().unwrap().status, status, "{name}");
-    }
+    let lines = vec![("shared-west-us", DAY, "100.00"); 200_000];
+    let import = app.given_bill_unless_refused("aws", &lines);
+    let cancels = async {
+        let mut seen = running().await;
+        while seen == json!([]) {
+            tokio::task::yield_now().await;
+            seen = running().await;
+        }
+        assert_eq!((&seen[0]["kind"], &seen[0]["source"]), (&json!("focus"), &json!("aws")));
+        let id = seen[0]["id"].as_str().unwrap();
+        app.post(&format!("/imports/running/{id}/cancel"), &json!({})).await.expect(202);
+    };
+    let (refused, ()) = tokio::join!(import, cancels);
+    refused.expect_problem(409, "run_cancelled");
     assert_eq!(running().await, json!([]));
+    assert_eq!(app.get("/imports").await.expect(200).json()["rows"], json!([]));
+    app.given_bill("aws", &lines[..1]).await;
+    assert_eq!(running().await, json!([]), "what is over is not under way");
 
     let refresh = RefreshRow {
         id: "refresh-elsewhere".to_owned(),

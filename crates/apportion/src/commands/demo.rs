@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::demo::{Demo, Plan};
 use crate::exit::{Exit, Failure};
 use crate::output::{plain, rows_of};
-use crate::wiring::ADMIN_TOKEN;
 use anyhow::{Context as _, Result};
 use axum::body::Body;
 use domain::money::{format_atoms, parse_atoms};
@@ -52,8 +51,8 @@ pub async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     let signals = serve::StopSignals::listen()?;
     context.output.text(&format!("url    {}", serve::url_of(&listener, "/")?))?;
     // The folder was empty, so that there is a first token unless one is given.
-    let given = format!("that of {ADMIN_TOKEN}");
-    context.output.text(&format!("token  {}", store.first_token.as_ref().unwrap_or(&given)))?;
+    let token = store.first_token.as_deref().unwrap_or("the one of the environment");
+    context.output.text(&format!("token  {token}"))?;
     say("stop with Ctrl-C");
     serve::serve_store(listener, &store, &config, signals).await
 }

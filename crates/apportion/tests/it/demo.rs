@@ -43,7 +43,7 @@ fn a_demo_with_a_token_of_the_environment_serves_and_does_not_print_it() {
     let said = lines.map(|line| line.expect("text")).find(|line| line.starts_with("token"));
     serving.kill().expect("it serves");
     serving.wait().expect("it has ended");
-    assert_eq!(said.as_deref(), Some("token  that of APPORTION_ADMIN_TOKEN"));
+    assert_eq!(said.as_deref(), Some("token  the one of the environment"));
 }
 
 /// Adds the EffectiveCost of every line of the files whose names begin so.

@@ -57,7 +57,7 @@ fn analyse_blocking(
     let mut keys = KeyLookup::new(source);
     let mut buffer = Vec::new();
     let mut of_files = vec![RowSetHash::default(); files.len()];
-    read_set(files, zone, limits, super::READING, watch, &mut |row| {
+    read_set(files, zone, limits, watch, &mut |row| {
         let key = keys.key(row.line);
         if !analysis.keys.contains_key(key) {
             if limits.keys_max <= analysis.keys.len() {
@@ -107,13 +107,13 @@ pub(super) fn read_set(
     files: &[InputFile],
     zone: &Zone,
     limits: &ImportLimits,
-    phase: &'static str,
     watch: &Watch,
     sink: &mut dyn FnMut(SetRow<'_>) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let size = |file: &InputFile| std::fs::metadata(&file.path).map_or(0, |facts| facts.len());
     let bytes_total = files.iter().map(size).sum();
     let bytes_read = Arc::new(AtomicU64::new(0));
+    let (before, readings) = watch.reading;
     let mut line_no = 0_u64;
     let mut bytes_before = 0;
     let mut days = DaysLookup::new(zone);
@@ -126,14 +126,14 @@ pub(super) fn read_set(
             }
             if line_no.is_multiple_of(PROGRESS_ROWS) {
                 let bytes_read = bytes_read.load(Ordering::Relaxed);
-                watch.is_at(ImportProgress { phase, bytes_read, bytes_total, rows: line_no })?;
+                watch.is_at(ImportProgress { before, readings, bytes_read, bytes_total, rows: line_no })?;
             }
             sink(SetRow { file: &file.name, file_no, place, line_no, line, days: days.days(line) })
         })?;
         bytes_before += size(file);
         bytes_read.store(bytes_before, Ordering::Relaxed);
     }
-    watch.is_at(ImportProgress { phase, bytes_read: bytes_total, bytes_total, rows: line_no })
+    watch.is_at(ImportProgress { before, readings, bytes_read: bytes_total, bytes_total, rows: line_no })
 }
 
 /// The key of a line. Neighbouring lines mostly have the same.

@@ -62,19 +62,18 @@ pub struct ImportContext {
     pub now: Instant,
 }
 
-/// Phase of an import in which mistakes are looked for; the other one writes.
-pub const READING: &str = "reading";
-
 /// How far an import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportProgress {
-    /// [`READING`], then `writing`.
-    pub phase: &'static str,
-    /// Bytes of the files read in this phase, as they are stored.
+    /// How often the files were read before: the first reading looks for mistakes, each later one writes.
+    pub before: u64,
+    /// How often they will be read, as far as that is known.
+    pub readings: u64,
+    /// Bytes of the files that this reading has read, as they are stored.
     pub bytes_read: u64,
     /// Bytes of all files.
     pub bytes_total: u64,
-    /// Rows read in this phase.
+    /// Rows that this reading has read.
     pub rows: u64,
 }
 
@@ -86,6 +85,8 @@ pub type OnProgress = Arc<dyn Fn(ImportProgress) + Send + Sync>;
 struct Watch {
     on_progress: OnProgress,
     cancel: Cancel,
+    /// Which reading of the files this is, from 0, and of how many.
+    reading: (u64, u64),
 }
 
 impl Watch {
@@ -127,7 +128,7 @@ pub async fn import_focus_unless(
 ) -> Result<ImportReport, ImportError> {
     check_source(source)?;
     let files: Arc<[InputFile]> = files.into();
-    let watch = Watch { on_progress, cancel: cancel.clone() };
+    let watch = Watch { on_progress, cancel: cancel.clone(), reading: (0, 2) };
     let analysis = Arc::new(analysis::analyse(context, source, &files, &watch).await?);
     let import_id = import_id(source, &analysis, context.now);
     let import = Import { context, source, import_id, files, analysis, watch, confirm };

@@ -36,14 +36,16 @@ pub(super) async fn write_keys(
     watch: &Watch,
     written: &mut BTreeMap<ImportKey, Vec<NewFile>>,
 ) -> Result<(), ImportError> {
-    for group in groups(analysis, keys) {
+    let groups = groups(analysis, keys);
+    let readings = 1 + groups.len() as u64;
+    for (group, before) in groups.into_iter().zip(1..) {
         let (sender, receiver) = mpsc::channel(BATCHES_MAX);
         let reader = Reader {
             context: context.clone(),
             import_id: import_id.to_owned(),
             files: Arc::clone(files),
             analysis: Arc::clone(analysis),
-            watch: watch.clone(),
+            watch: Watch { reading: (before, readings), ..watch.clone() },
             sender,
         };
         let reading = tokio::task::spawn_blocking(move || reader.run(&group));
@@ -107,7 +109,7 @@ impl Reader {
         let mut sums: BTreeMap<ImportKey, KeySums> = keys.iter().map(|key| (key.clone(), KeySums::default())).collect();
         let mut buffer = Vec::new();
         let limits: &ImportLimits = &self.context.limits;
-        read_set(&self.files, &self.context.zone, limits, "writing", &self.watch, &mut |row: SetRow<'_>| {
+        read_set(&self.files, &self.context.zone, limits, &self.watch, &mut |row: SetRow<'_>| {
             let key = lookup.key(row.line);
             let Some(sums) = sums.get_mut(key) else { return Ok(()) };
             sums.add(row.line, row.days, &mut buffer);

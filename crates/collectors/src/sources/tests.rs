@@ -4,6 +4,7 @@ use super::*;
 use crate::prometheus::tests::server::{Reply, Server, http, matrix};
 use crate::prometheus::tests::{options, source as prometheus};
 use crate::providers::Cause;
+use crate::under_way::ProgressUnit;
 use crate::workspaces::RunState;
 use domain::{FixedClock, Instant};
 use futures::FutureExt as _;

@@ -87,20 +87,21 @@ pub async fn import_events(
         let stored = Arc::new(known.clone());
         let mut pass = run_pass(ctx, &kept.sha256, tenants.clone(), stored, &progress).await?;
         let for_log = std::mem::take(&mut pass.for_log);
-        if let Some(report) = commit_if_new(ctx, name, &kept, pass, &mut known).await? {
+        if let Some(report) = commit_if_new(ctx, name, &kept, pass, (&mut known, &progress)).await? {
             return through_log::append(ctx, &kept.sha256, &tenants, for_log, report).await;
         }
         // Some of the events came before; read again, knowing which.
     }
 }
 
-/// Commits what the pass wrote, unless the index turns out to know events that the pass took as new.
+/// Commits what the pass wrote, unless the index turns out to know events that the pass took as new, or somebody asks for the
+/// end at the last moment.
 async fn commit_if_new(
     ctx: &EventImportContext,
     name: &str,
     kept: &KeptImport,
     pass: Pass,
-    known: &mut HashMap<IdKey, IdContent>,
+    (known, progress): (&mut HashMap<IdKey, IdContent>, &Progress),
 ) -> Result<Option<EventImportReport>, MeteringError> {
     let _paused = ctx.log.pause().await?;
     if let Err(changed) = ctx.log.check_received(ctx.now) {
@@ -122,6 +123,10 @@ async fn commit_if_new(
         let mut report = pass.report.clone();
         if report.accepted == 0 {
             return Ok(Some(report));
+        }
+        if progress(pass.read).is_break() {
+            discard(&ctx.lake, pass.event_files.iter().chain(&pass.usage_files)).await;
+            return Err(MeteringError::Cancelled);
         }
         report.import_id = Some(import_id(&ctx.lake, pinned.version() + 1));
         ctx.catalog.ensure_tenants(&report.tenants_created, ctx.now.micros()).await?;

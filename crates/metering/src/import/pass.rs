@@ -1,8 +1,8 @@
 //! One reading of an event file: decisions on a thread of their own, data files written beside it.
 
-use super::EventImportContext;
 use super::reader::{EventReader, Item};
 use super::report::EventImportReport;
+use super::{EventImportContext, discard};
 use crate::content::IdSalt;
 use crate::error::MeteringError;
 use crate::event::EVENT_BYTES_MAX;
@@ -31,6 +31,8 @@ const PROGRESS_EVENTS: u64 = 10_000;
 /// What one reading found, and the files that it wrote.
 pub(super) struct Pass {
     pub report: EventImportReport,
+    /// Events of the file.
+    pub read: u64,
     /// Keys of all events, refused ones included.
     pub keys: Vec<IdKey>,
     /// Keys and contents of the accepted events, for the id index.
@@ -69,10 +71,18 @@ pub(super) async fn run_pass(
             Rows::Usage(batch) => usage.write(&batch).await?,
         }
     }
-    let done = reading.await??;
+    let done = match reading.await? {
+        Ok(done) => done,
+        Err(error) => {
+            let written = [events.into_finished(), usage.into_finished()].concat();
+            discard(&ctx.lake, written.iter()).await;
+            return Err(error);
+        }
+    };
     let (event_files, usage_files) = (events.finish().await?, usage.finish().await?);
     Ok(Pass {
         report: done.report,
+        read: done.read,
         keys: done.keys,
         claims: done.claims,
         event_files,
@@ -101,6 +111,7 @@ struct Reading {
 
 struct Done {
     report: EventImportReport,
+    read: u64,
     keys: Vec<IdKey>,
     claims: Vec<(IdKey, IdContent)>,
     meters: BTreeSet<String>,
@@ -151,7 +162,7 @@ impl Reading {
         report.tenants_created = self.intake.tenants.created();
         report.days = self.days.iter().copied().collect();
         let keys = self.intake.keys().copied().collect();
-        Ok(Done { report, keys, claims: self.intake.claims, meters: self.used_meters, for_log })
+        Ok(Done { report, read, keys, claims: self.intake.claims, meters: self.used_meters, for_log })
     }
 
     /// Says how many events were read.

@@ -206,21 +206,26 @@ async fn unknown_tenants_are_refused_if_so_configured_but_aliases_are_known() {
 }
 
 #[tokio::test]
-async fn an_import_that_is_told_to_end_stores_nothing() {
+async fn an_import_that_is_told_to_end_stores_nothing_up_to_its_commit() {
     let store = Store::new().await;
-    let text: String = (0..25_000).map(|id| event("acme", id, 1, "1") + "\n").collect();
-    let read = Arc::new(AtomicU64::new(0));
-    let seen = Arc::clone(&read);
-    let progress: Progress = Arc::new(move |read| {
-        seen.store(read, Ordering::Relaxed);
-        if read < 20_000 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    let refused = import_events(&store.ctx, "events.ndjson", Cursor::new(text.clone()), progress).await;
-    assert!(matches!(refused, Err(MeteringError::Cancelled)), "{refused:?}");
-    assert_eq!(read.load(Ordering::Relaxed), 20_000, "it reads no further");
-    assert_eq!((store.events().await, store.usage().await), (0, (0, 0, 0)));
+    // More days than files are open at a time, and more than are sorted at a time.
+    let text: String = (0..70_000).map(|id| event("acme", id, 1 + id % 28, "1") + "\n").collect();
+    // While it reads, when it has read all, at the last moment before the commit.
+    for (asked_at, asks) in [(20_000, 1), (70_000, 1), (70_000, 2)] {
+        let asked = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&asked);
+        let progress: Progress = Arc::new(move |read| match read == asked_at {
+            true if seen.fetch_add(1, Ordering::Relaxed) + 1 == asks => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        let refused = import_events(&store.ctx, "events.ndjson", Cursor::new(text.clone()), progress).await;
+        assert!(matches!(refused, Err(MeteringError::Cancelled)), "{asked_at}, {asks}: {refused:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), asks, "it goes no further");
+        assert_eq!((store.events().await, store.usage().await), (0, (0, 0, 0)));
+        assert_eq!(data_files(&store), 0, "{asked_at}, {asks}");
+    }
     let report = store.import(text).await;
-    assert_eq!((report.accepted, report.duplicates), (25_000, 0));
+    assert_eq!((report.accepted, report.duplicates), (70_000, 0));
 }
 
 /// Does what an import does up to the first commit, then stops as a killed process would.

@@ -2,8 +2,8 @@ use sqlx::{Any, FromRow, Transaction};
 
 use super::{Catalog, CatalogError, leases::take_lease};
 
-/// A reading of a source, or an import: a row of `jobs` of the kind `refresh`. Those under way and the last one of each source
-/// are kept.
+/// A reading of a source: a row of `jobs` of the kind `refresh`. Those under way and the last one of each source are kept. So
+/// is an import, while it is under way.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct RefreshRow {
     /// Its id.
@@ -100,6 +100,20 @@ impl Catalog {
             .execute(&mut *tx)
             .await?;
         sqlx::query("DELETE FROM leases WHERE name = $1").bind(lease_of(&refresh.id)).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets a refresh, under way or over, and who asked for its end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_refresh(&self, id: &str) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        for sql in ["DELETE FROM jobs WHERE id = $1 AND kind = 'refresh'", "DELETE FROM run_cancels WHERE run = $1"] {
+            sqlx::query(sql).bind(id).execute(&mut *tx).await?;
+        }
+        sqlx::query("DELETE FROM leases WHERE name = $1").bind(lease_of(id)).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }

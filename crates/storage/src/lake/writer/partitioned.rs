@@ -55,6 +55,12 @@ impl PartitionedWriter {
         Ok(())
     }
 
+    /// Returns the files that are complete, which no commit will name; those that are open leave nothing.
+    #[must_use]
+    pub fn into_finished(self) -> Vec<NewFile> {
+        self.finished
+    }
+
     /// Completes and syncs all files, in the order of their partitions.
     ///
     /// # Errors
