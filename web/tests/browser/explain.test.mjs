@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { expectWholeEverywhere, prepared, queried, settled } from "./browser.mjs";
 import { EVERY, visit, withPeople } from "./every.mjs";
-import { adjust, asked, enterInvoices, restate, startMonth } from "./month.mjs";
+import { adjust, asked, billToday, enterInvoices, restate, startMonth } from "./month.mjs";
 import { ask, readDemo } from "./server.mjs";
 import { atoms } from "./shown.mjs";
 
@@ -95,7 +95,7 @@ async function walk(page, place, { least, most = OF_EACH_KIND }) {
   }
 }
 
-for (const [name, least] of Object.entries({ overview: 11, cost: 8, tenant: 15, clusters: 4, cluster: 11, "unit-costs": 9, overhead: 2 })) {
+for (const [name, least] of Object.entries({ overview: 11, cost: 8, tenant: 15, clusters: 4, cluster: 11, "unit-costs": 9, overhead: 2, data: 3 })) {
   test(`${name}: each kind of figure is what it is made of`, async () => {
     await visit(browser, server, who, EVERY[name], async (page) => {
       await settled(page, EVERY[name].heading);
@@ -359,6 +359,19 @@ test("bills, postings, the cost of nobody and statements are what they are made 
         await walk(page, name, { least, most: 4 });
       });
     }
+    await billToday(month);
+    await visit(browser, month, who, { at: "/data?r=7d" }, async (page) => {
+      await settled(page);
+      const row = page.getByRole("region", { name: "Reconciliation of bills, table" }).getByRole("row").filter({ has: page.getByRole("rowheader", { name: "today", exact: true }) });
+      const figure = async (name) => atoms(await row.locator(`td[data-label="${name}"]`).getAttribute("data-exact"));
+      const [billed, later] = [await figure("Billed lines"), await figure("Not yet due")];
+      assert.ok(0n < later && later < billed, `${later} of ${billed}`);
+      await row.getByRole("button", { name: /^Explain .*, Lines − ledger of / }).click();
+      assert.equal(atoms(number(figureOf(await explained(page), "off"))), await figure("Lines − ledger"));
+      await dialogOf(page).getByRole("button", { name: /^Explain .*, Billed lines of days that are over$/ }).click();
+      await queried(page, /figure:due/);
+      assert.equal(atoms(number(figureOf(await explained(page), "due"))), billed - later);
+    });
     await visit(browser, month, who, { at: `/ledger?t=proof&r=${month.month}` }, async (page) => {
       await settled(page);
       await page.getByRole("region", { name: "Proof per day, table" }).locator("button.expand").first().click();

@@ -84,6 +84,25 @@ export async function restate(server, amount) {
   return run;
 }
 
+/** Bills a line of yesterday and one of today, which is not over, to a source of its own. */
+export async function billToday(server) {
+  const { today } = await asked(server, "/settings");
+  const text = await readFile(join(server.folder, "demo", `aws-${server.month}.csv`), "utf8");
+  const [head, ...lines] = text.split("\n");
+  const columns = head.split(",");
+  const day = (offset) => `${new Date(Date.parse(today) + offset * 86_400_000).toISOString().slice(0, 10)}T00:00:00Z`;
+  const month = today.slice(0, 7);
+  const period = { BillingPeriodStart: `${month}-01T00:00:00Z`, BillingPeriodEnd: `${monthsBefore(today, -1)}-01T00:00:00Z` };
+  const line = (at) => {
+    const values = { ...period, ChargePeriodStart: day(at), ChargePeriodEnd: day(at + 1) };
+    return lines[0].split(",").map((cell, place) => values[columns[place]] ?? cell).join(",");
+  };
+  const headers = { authorization: `Bearer ${server.token}`, "content-type": "text/csv" };
+  const body = [head, line(-1), line(0), ""].join("\n");
+  const answer = await fetch(`${server.url}/api/v1/cost-lines/imports?source=today`, { method: "POST", headers, body });
+  assert.equal(answer.status, 200, await answer.clone().text());
+}
+
 /** Returns a file of the API as it travels. */
 export async function fileOf(server, path) {
   const answer = await fetch(`${server.url}/api/v1${path}`, { headers: { authorization: `Bearer ${server.token}`, accept: "text/csv, application/json;q=0.9" } });
