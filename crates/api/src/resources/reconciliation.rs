@@ -126,15 +126,18 @@ pub async fn show_reconciliation_parts(
     asked: ListAsked,
 ) -> Result<Response, ApiError> {
     let mut params = query.params()?;
-    let missing = |name| move || ApiError::parameter(name, format!("name the `{name}` of the bill"));
-    let key = InvoiceKey {
-        source: params.text("source").ok_or_else(missing("source"))?,
-        month: params.parsed("billing_period")?.ok_or_else(missing("billing_period"))?,
-        currency: params.parsed("currency")?.ok_or_else(missing("currency"))?,
-        invoice_id: params.text("invoice_id").unwrap_or_default(),
-    };
+    let (source, month, currency) =
+        (params.text("source"), params.parsed("billing_period")?, params.parsed("currency")?);
+    let invoice_id = params.text("invoice_id").unwrap_or_default();
     let page = PageAsked::take(&mut params, &app.list_limits())?;
     params.finish()?;
+    let missing = |name| move || ApiError::parameter(name, format!("name the `{name}` of the bill"));
+    let key = InvoiceKey {
+        month: month.ok_or_else(missing("billing_period"))?,
+        source: source.ok_or_else(missing("source"))?,
+        invoice_id,
+        currency: currency.ok_or_else(missing("currency"))?,
+    };
     let parts = app.engine.reconciliation_parts_all_tenants(&key).await?;
     let question = format!("reconciliation parts {key:?}");
     Page::of_all(parts, &page, &question, to_api_part)?.answer(&asked)

@@ -120,6 +120,7 @@ fn table() -> Vec<(&'static str, &'static str, Row)> {
         ("POST", "/api/v1/snapshots/run", Idle("no application is configured here")),
         ("POST", "/api/v1/snapshots/runs/{id}/cancel", Idle("no run here is under way; a test below has one")),
         ("POST", "/api/v1/sources/{name}/refresh", Idle("no source is configured here")),
+        ("POST", "/api/v1/imports/running/{id}/cancel", Idle("no import here is under way; a test below has one")),
         ("POST", "/api/v1/sources/{name}/refresh/cancel", Idle("no refresh here is under way; a test below has one")),
         ("POST", "/api/v1/events", Events),
         ("POST", "/api/v1/events/litellm", Events),

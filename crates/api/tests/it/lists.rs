@@ -248,7 +248,12 @@ async fn every_list_has_the_members_of_its_rows_as_columns() {
             continue;
         }
         let path = path.strip_prefix("/api/v1").unwrap();
-        let path = format!("{path}{}", if path == "/ledger/changes" { "?from_booked=posting:0" } else { "" });
+        let needed = match path {
+            "/ledger/changes" => "?from_booked=posting:0",
+            "/reconciliation/parts" => "?source=aws&billing_period=2026-11&currency=USD",
+            _ => "",
+        };
+        let path = format!("{path}{needed}");
         let rows = app.get(&path).await.expect(200).json()["rows"].clone();
         let csv = get(&app, &path, "accept", "text/csv").await.expect(200);
         let columns: Vec<&str> = csv.text.lines().next().unwrap().split(',').collect();

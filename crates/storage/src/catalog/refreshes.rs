@@ -183,7 +183,7 @@ impl Catalog {
              ORDER BY jobs.run_after, jobs.id",
         )
         .bind(now)
-        .bind(i64::try_from(source_prefix.chars().count()).unwrap_or(i64::MAX))
+        .bind(i32::try_from(source_prefix.chars().count()).unwrap_or(i32::MAX))
         .bind(source_prefix)
         .fetch_all(&self.read)
         .await?;
