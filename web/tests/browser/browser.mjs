@@ -151,8 +151,13 @@ export async function expectWholeEverywhere(page, name, widths = [1280, 320]) {
   }
 }
 
-/** Keeps a picture when a folder for pictures is named. */
+/** What a browser draws in one piece. */
+const PICTURE_PIXELS_MAX = 16_000;
+
+/** Keeps a picture when a folder for pictures is named; of a page that is longer, such as the API's, what is in sight. */
 export async function picture(page, name) {
   const folder = process.env.APPORTION_PICTURES;
-  if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+  if (!folder) return;
+  const fullPage = await page.evaluate((most) => document.documentElement.scrollHeight <= most, PICTURE_PIXELS_MAX);
+  await page.screenshot({ path: `${folder}/${name}.png`, fullPage });
 }
