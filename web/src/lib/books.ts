@@ -106,7 +106,7 @@ export async function postingOf(client: Client, asked: Asked, signal: AbortSigna
     stood(number), stood(number - 1),
   ]);
   const own = entries.filter((entry) => entry.currency === unit && (entry.memo === true) === memo);
-  const parts = own.map((entry): Part => ({ value: `${entry.posting}/${entry.line}`, name: [`${entry.posting}/${entry.line}`, entry.meter ?? entry.service, entry.cause === null ? null : spoken(entry.cause ?? "")].filter(Boolean).join(" · "), amount: measure === "billed_amount" ? entry.billed_amount : entry.amount, asked: null }));
+  const parts = own.map((entry): Part => ({ value: `${entry.posting}/${entry.line}`, name: [`${entry.posting}/${entry.line}`, entry.meter ?? entry.service, spoken(entry.cause ?? "")].filter(Boolean).join(" · "), amount: measure === "billed_amount" ? entry.billed_amount : entry.amount, asked: null }));
   const total = minus(after, before);
   const formula: Formula = {
     left: money(`After posting ${version}`, after, unit, at(number)), sign: "−", right: money("Before it", before, unit, number > 1 ? at(number - 1) : null),

@@ -2,6 +2,11 @@
 
 import { bytes } from "./format.ts";
 
+/** How often long work that is under way is looked at, in milliseconds. */
+export const POLL_MS = 2000;
+/** How soon it is noticed that somebody else began some, or the schedule. */
+export const LOOK_MS = 20_000;
+
 /** Where long work stands. */
 export interface Progress {
   done: number;
