@@ -38,6 +38,6 @@ mod unit_costs;
 mod wiring;
 
 fn main() -> std::process::ExitCode {
-    allocator::give_back_soon();
+    allocator::set_up();
     commands::main()
 }
