@@ -1,4 +1,4 @@
-use crate::json::{self, Json, Member};
+use crate::json::{self, Json};
 use crate::labels::Labels;
 use crate::refusal::Refusal;
 use domain::Instant;
@@ -98,11 +98,11 @@ pub fn parse_event(text: &str) -> Result<ParsedEvent<'_>, Refusal> {
     if EVENT_BYTES_MAX < text.len() {
         return Err(Refusal::invalid(format!("longer than {EVENT_BYTES_MAX} bytes")));
     }
-    let members = json::parse_object(text).map_err(|error| Refusal {
+    let mut attributes = Attributes::default();
+    json::read_object(text, |key, value, text| attributes.take(key, value, text)).map_err(|error| Refusal {
         not_json: matches!(error, json::JsonError::Syntax { .. }),
         ..Refusal::invalid(error.to_string())
     })?;
-    let attributes = Attributes::of(members);
     let id = attributes.required(Name::Id)?;
     attributes.event(id.clone()).map_err(|refusal| refusal.of(&id))
 }
@@ -174,21 +174,30 @@ impl Name {
 }
 
 /// The attributes of one event, each of a name of its own.
+#[derive(Default)]
 struct Attributes<'a> {
-    members: Vec<Member<'a>>,
-    /// Where the member of each name stands, so that they are looked through once. Null counts as absent.
-    places: [Option<u16>; Name::COUNT],
+    /// By [`Name`].
+    values: [Option<Json<'a>>; Name::COUNT],
+    /// The data as it was written.
+    data_text: &'a str,
+    /// Names of attributes that nobody reads.
+    others: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Attributes<'a> {
-    fn of(members: Vec<Member<'a>>) -> Self {
-        let mut places = [None; Name::COUNT];
-        for (at, member) in (0..).zip(&members) {
-            if let Some(name) = Name::of(&member.key).filter(|_| !member.value.is_null()) {
-                places[name as usize] = Some(at);
+    /// Takes an attribute, or gives back its name if one of that name was taken before.
+    fn take(&mut self, name: Cow<'a, str>, value: Json<'a>, text: &'a str) -> Result<(), Cow<'a, str>> {
+        let Some(known) = Name::of(&name) else {
+            if self.others.contains(&name) {
+                return Err(name);
             }
+            self.others.push(name);
+            return Ok(());
+        };
+        if known == Name::Data {
+            self.data_text = text;
         }
-        Self { members, places }
+        if self.values[known as usize].replace(value).is_some() { Err(name) } else { Ok(()) }
     }
 
     fn event(mut self, id: Cow<'a, str>) -> Result<ParsedEvent<'a>, Refusal> {
@@ -210,8 +219,8 @@ impl<'a> Attributes<'a> {
         if self.find(Name::DataBase64).is_some() {
             return Err(Refusal::invalid("`data_base64` is not read; send the data as JSON in `data`"));
         }
-        let data = self.places[Name::Data as usize].map(|at| self.members.swap_remove(usize::from(at)));
-        let (data, data_text) = data.map_or((Json::Null, None), |member| (member.value, Some(member.text)));
+        let data = self.values[Name::Data as usize].take().unwrap_or_default();
+        let data_text = (!data.is_null()).then_some(self.data_text);
         let event = Event { id, source, kind, time, dimensions, data_text, retracts };
         Ok(ParsedEvent { event, data })
     }
@@ -227,8 +236,9 @@ impl<'a> Attributes<'a> {
         Ok(Retracted { source: text("source")?.ok_or_else(missing)?, id: text("id")?.ok_or_else(missing)? })
     }
 
+    /// The value of an attribute; null counts as absent.
     fn find(&self, name: Name) -> Option<&Json<'a>> {
-        self.places[name as usize].map(|at| &self.members[usize::from(at)].value)
+        self.values[name as usize].as_ref().filter(|value| !value.is_null())
     }
 
     /// The attribute as text; null and empty text count as absent.
@@ -287,12 +297,13 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The text as a value of an attribute or dimension; empty text counts as absent.
+/// The text of a JSON value, as a value of an attribute or dimension; empty text counts as absent.
 pub(crate) fn checked<'a>(name: &str, text: Cow<'a, str>) -> Result<Option<Cow<'a, str>>, Refusal> {
     if ATTRIBUTE_BYTES_MAX < text.len() {
         return Err(Refusal::invalid(format!("`{name}` is longer than {ATTRIBUTE_BYTES_MAX} bytes")));
     }
-    if text.contains('\0') {
+    // Only an escape can make a control character, and what has none is borrowed.
+    if matches!(&text, Cow::Owned(text) if text.contains('\0')) {
         return Err(Refusal::invalid(format!("`{name}` contains a NUL character")));
     }
     Ok((!text.is_empty()).then_some(text))

@@ -14,11 +14,9 @@ use std::borrow::Cow;
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Most members of the outermost object; they are compared with each other one by one.
 pub const MEMBERS_MAX: usize = 256;
-/// Room for the members of an event as they usually come.
-const USUAL_MEMBERS: usize = 8;
 /// Members of an inner object that are compared with each other one by one; more are sorted first.
 const MEMBERS_COMPARED_MAX: usize = 16;
-/// Most values inside one object that is read by [`parse_object`]: two bytes of text may be one, and each takes many
+/// Most values inside one object that is read by [`read_object`]: two bytes of text may be one, and each takes many
 /// times that in memory.
 pub const VALUES_MAX: usize = 65_536;
 
@@ -48,17 +46,6 @@ pub enum JsonError {
     /// The object has too many values, those of inner objects and lists included.
     #[error("more than {VALUES_MAX} values")]
     TooManyValues,
-}
-
-/// One member of the outermost object: its value, and the text it was written as.
-#[derive(Clone, Debug)]
-pub struct Member<'a> {
-    /// Its key.
-    pub key: Cow<'a, str>,
-    /// Its value.
-    pub value: Json<'a>,
-    /// Its exact text.
-    pub text: &'a str,
 }
 
 /// A JSON value that borrows from its text.
@@ -150,26 +137,26 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Returns the members of the one object that the text is.
+/// Hands over the members of the one object that the text is, in their order: key, value, and the value's exact text. Who
+/// takes them gives back a key that came before; keys of objects within are told apart here.
 ///
 /// # Errors
 /// [`JsonError`]; anything but an object is a syntax error.
-pub fn parse_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
+pub fn read_object<'a>(
+    text: &'a str,
+    mut take: impl FnMut(Cow<'a, str>, Json<'a>, &'a str) -> Result<(), Cow<'a, str>>,
+) -> Result<(), JsonError> {
     let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, values_left: VALUES_MAX };
     parser.skip_space();
-    let mut members: Vec<Member<'_>> = Vec::with_capacity(USUAL_MEMBERS);
+    let mut members = 0;
     parser.object(1, |key, value, text| {
-        if members.iter().any(|member| member.key == key) {
-            return Err(JsonError::DuplicateKey(shorten(&key)));
-        }
-        if MEMBERS_MAX <= members.len() {
+        members += 1;
+        if MEMBERS_MAX < members {
             return Err(JsonError::TooManyMembers);
         }
-        members.push(Member { key, value, text });
-        Ok(())
+        take(key, value, text).map_err(|again| JsonError::DuplicateKey(shorten(&again)))
     })?;
-    parser.end()?;
-    Ok(members)
+    parser.end()
 }
 
 /// Returns the value that the text is.
@@ -497,6 +484,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Keys and texts of the members.
+    fn parse_object(text: &str) -> Result<Vec<(Cow<'_, str>, &str)>, JsonError> {
+        let mut members: Vec<(Cow<'_, str>, &str)> = Vec::new();
+        read_object(text, |key, _, text| {
+            if members.iter().any(|(before, _)| *before == key) {
+                return Err(key);
+            }
+            members.push((key, text));
+            Ok(())
+        })?;
+        Ok(members)
+    }
+
     fn check(text: &str, expected: Option<&str>) {
         let canonical = parse_value(text).ok().map(|value| {
             let mut out = Vec::new();
@@ -586,7 +586,7 @@ mod tests {
     #[test]
     fn members_know_the_text_they_were_written_as() {
         let members = parse_object(r#"{"data": {"b": 1.0,  "a":2} , "id":"x"}"#).unwrap();
-        assert_eq!(members[0].text, r#"{"b": 1.0,  "a":2}"#);
+        assert_eq!(members[0].1, r#"{"b": 1.0,  "a":2}"#);
     }
 
     proptest! {

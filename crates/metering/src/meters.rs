@@ -223,8 +223,10 @@ impl Compiled {
             }
             _ => None,
         };
-        let of_event = of_event.iter().map(|(key, value)| (Cow::Borrowed(&**key), Cow::Borrowed(&**value)));
-        of_event.chain(self.labels.iter().filter_map(read)).collect()
+        let mut labels = Vec::with_capacity(of_event.len() + self.labels.len());
+        labels.extend(of_event.iter().map(|(key, value)| (Cow::Borrowed(&**key), Cow::Borrowed(&**value))));
+        labels.extend(self.labels.iter().filter_map(read));
+        labels
     }
 }
 

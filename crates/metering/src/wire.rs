@@ -13,12 +13,23 @@ const TOO_LARGE: Malformed = Malformed("a number is too large");
 const NOT_UTF8: Malformed = Malformed("a text is not UTF-8");
 const NO_FLAG: Malformed = Malformed("a flag is neither 0 nor 1");
 
-pub(crate) fn put_number(mut value: u64, out: &mut Vec<u8>) {
-    while 0x80 <= value {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+pub(crate) fn put_number(value: u64, out: &mut Vec<u8>) {
+    match value {
+        // Lengths and counts, nearly all of them.
+        0..0x80 => out.push(value as u8),
+        _ => put_long_number(value, out),
     }
-    out.push(value as u8);
+}
+
+fn put_long_number(mut value: u64, out: &mut Vec<u8>) {
+    let (mut bytes, mut last) = ([0; 10], 0);
+    while 0x80 <= value {
+        bytes[last] = value as u8 | 0x80;
+        value >>= 7;
+        last += 1;
+    }
+    bytes[last] = value as u8;
+    out.extend_from_slice(&bytes[..=last]);
 }
 
 pub(crate) fn put_signed(value: i64, out: &mut Vec<u8>) {
@@ -27,11 +38,13 @@ pub(crate) fn put_signed(value: i64, out: &mut Vec<u8>) {
 
 pub(crate) fn put_wide(value: i128, out: &mut Vec<u8>) {
     let mut value = ((value << 1) ^ (value >> 127)) as u128;
-    while 0x80 <= value {
-        out.push(value as u8 | 0x80);
+    loop {
+        match u64::try_from(value) {
+            Ok(rest) => return put_number(rest, out),
+            Err(_) => out.push(value as u8 | 0x80),
+        }
         value >>= 7;
     }
-    out.push(value as u8);
 }
 
 pub(crate) fn put_text(text: &str, out: &mut Vec<u8>) {

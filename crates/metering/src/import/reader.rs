@@ -340,8 +340,9 @@ fn layout_of(head: &[u8]) -> (Layout, usize) {
 
 /// Whether a short file is one object whose first line alone is not.
 fn is_one_object(head: &[u8]) -> bool {
-    let first_line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let parses = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| json::parse_object(text).is_ok());
+    let first_line = memchr::memchr(b'\n', head).map_or(head, |end| &head[..end]);
+    let parses =
+        |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| json::read_object(text, |_, _, _| Ok(())).is_ok());
     head.len() <= EVENT_BYTES_MAX && first_line.len() < head.len() && !parses(first_line) && parses(head)
 }
 

@@ -40,10 +40,9 @@ impl Hot {
         let into = segments.entry(segment).or_default();
         let rollup = Arc::get_mut(&mut into.rollup).expect("nothing is added to a segment that is complete");
         into.rows = None;
-        let mut arriving = Vec::with_capacity(ARRIVING);
+        let (mut arriving, mut values) = (Vec::with_capacity(ARRIVING), Vec::new());
         for bytes in records {
-            let (record, verdict) = record::decode(bytes)?;
-            record.arrive(rollup, &verdict, &mut arriving)?;
+            record::arrive(bytes, rollup, &mut values, &mut arriving)?;
             into.events += 1;
             if ARRIVING <= arriving.len() {
                 rollup.add_all(&arriving)?;

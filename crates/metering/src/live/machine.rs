@@ -5,7 +5,7 @@ use super::prepare::{PreparedEvent, RetractedKeys};
 use super::record::{Fate, Verdict};
 use super::waiting::Waiting;
 use crate::ids::{IdBatch, IdContent, IdIndex, IdKey, IdsError};
-use crate::wal::{Position, RECORD_PREFIX_BYTES, Records, StateMachine, WalError};
+use crate::wal::{Frame, Position, RECORD_PREFIX_BYTES, Records, StateMachine, WalError};
 use ahash::RandomState;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,9 +73,6 @@ pub(crate) struct Machine {
     pub sealed_through: u64,
     /// Ids of the group that is being prepared.
     prepared: HashMap<IdKey, IdContent, RandomState>,
-    /// Records of the group, not visible yet.
-    committed: Vec<Vec<u8>>,
-    segment: Option<u64>,
 }
 
 impl Machine {
@@ -86,20 +83,17 @@ impl Machine {
         ended: watch::Sender<u64>,
         sealed_through: u64,
     ) -> Self {
-        let (prepared, committed) = (HashMap::default(), Vec::new());
-        Self { ids, hot, waiting, ended, sealed_through, prepared, committed, segment: None }
+        Self { ids, hot, waiting, ended, sealed_through, prepared: HashMap::default() }
     }
 
     /// Decides about the events of a batch one after the other, and claims what the accepted ones bring.
     fn decide_all(&mut self, ids: &IdBatch<'_>, batch: &mut Decided) -> Result<(), IdsError> {
-        for events in batch.events.chunks_mut(IDS_WARMED) {
+        for events in batch.events.chunks(IDS_WARMED) {
             ids.warm(events.iter().map(|event| &event.key));
             for event in events {
                 let decision = self.decide(ids, event, None)?;
                 if decision == Decision::Accepted {
-                    let verdict = self.claim(ids, event)?;
-                    verdict.append_to(&mut event.record);
-                    batch.verdicts.push(verdict);
+                    batch.verdicts.push(self.claim(ids, event)?);
                 }
                 batch.decisions.push(decision);
             }
@@ -221,11 +215,12 @@ impl StateMachine for Machine {
             decided.accepted().for_each(|(event, verdict)| self.disclaim(event, verdict));
             return Decided::failed(failure);
         }
-        decided.accepted().for_each(|(event, _)| records.push(&event.record));
+        let accepted = decided.accepted();
+        accepted.for_each(|(event, verdict)| records.push_with(&event.record, |end| verdict.append_to(end)));
         decided
     }
 
-    fn commit(&mut self, mut decided: Decided, position: Option<Position>) -> Self::Answer {
+    fn commit(&mut self, mut decided: Decided, _position: Option<Position>) -> Self::Answer {
         if let Some(failure) = decided.failure.take() {
             return Err(failure);
         }
@@ -237,16 +232,6 @@ impl StateMachine for Machine {
             // A retraction may have been waited for as well: nobody takes it back, and it has come.
             self.waiting.remove(&event.key);
         }
-        drop(ids);
-        if !decided.verdicts.is_empty() {
-            let position = position.expect("an accepted event has a record, and its group a position");
-            self.segment = Some(position.segment);
-        }
-        for (event, decision) in decided.events.iter_mut().zip(&decided.decisions) {
-            if *decision == Decision::Accepted {
-                self.committed.push(std::mem::take(&mut event.record));
-            }
-        }
         Ok(decided.decisions)
     }
 
@@ -254,13 +239,12 @@ impl StateMachine for Machine {
         decided.accepted().for_each(|(event, verdict)| self.disclaim(event, verdict));
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, group: Option<Frame<'_>>) {
         // The index has them now.
         self.prepared.clear();
-        if let Some(segment) = self.segment.take() {
+        if let Some(group) = group {
             let readable = "a record that was written just now can be read";
-            self.hot.add(segment, self.committed.iter().map(Vec::as_slice)).expect(readable);
-            self.committed.clear();
+            self.hot.add(group.position.segment, group.records()).expect(readable);
         }
     }
 

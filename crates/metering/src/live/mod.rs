@@ -55,7 +55,7 @@ use domain::{Clock, Instant, TenantScope};
 use hot::Hot;
 use machine::{Batch, Machine};
 use open::Opening;
-use prepare::Recents;
+use prepare::{Pages, Recents};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -130,7 +130,7 @@ impl EventLog {
     pub(crate) fn preparer_with(&self, setup: Setup, scope: TenantScope, now: Instant) -> Preparer {
         let (ids, recents) = (Arc::clone(&self.inner.ids), Arc::clone(&self.inner.recents));
         let recent = recents.take(&setup.tenants);
-        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent, recents }
+        Preparer { setup, salt: self.inner.salt, ids, scope, now, recent, recents, pages: Pages::default() }
     }
 
     /// Events that were taken back and have not come.
@@ -174,7 +174,11 @@ impl EventLog {
         }
         let batch = Batch { events, atomic };
         let decisions = self.wal().await?.append(batch).await??;
-        self.note_or_owe(newcomers.filter(&decisions)).await;
+        let newcomers = newcomers.filter(&decisions);
+        if !newcomers.is_empty() {
+            // Apart, because every append would carry along the room that few need.
+            Box::pin(self.note_or_owe(newcomers)).await;
+        }
         drop(open);
         if takes_back {
             self.flush_all().await?;

@@ -10,6 +10,7 @@ use crate::meters::{MeterSet, MeteredValue};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::rules::{EventRules, KnownTenants, PlacedEvent, UnknownTenants};
 use ahash::RandomState;
+use bytes::{Bytes, BytesMut};
 use domain::{Day, Instant, TenantId, TenantScope};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct PreparedEvent {
     pub(crate) key: IdKey,
     pub(crate) content: IdContent,
-    /// All that is said of it, as the log keeps it.
-    pub(crate) record: Vec<u8>,
+    /// All that is said of it, as the log keeps it, but for the verdict.
+    pub(crate) record: Bytes,
     /// Where its id stands in the record.
     id: Range<usize>,
     pub(crate) tenant: Arc<str>,
@@ -55,7 +56,7 @@ impl PreparedEvent {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let texts = SHARED_TEXT_BYTES + self.tenant.len() + self.id.len();
-        3 * size_of::<Self>() + 2 * self.record.capacity() + size_of_val(&*self.uniques) + texts
+        3 * size_of::<Self>() + 3 * self.record.len() + size_of_val(&*self.uniques) + texts
     }
 }
 
@@ -166,6 +167,34 @@ pub struct Preparer {
     pub(crate) recent: Recent,
     /// Where that goes in the end.
     pub(crate) recents: Arc<Recents>,
+    pub(crate) pages: Pages,
+}
+
+/// Memory of records: those of a request stand in few pages, which go when the last of their records does.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    /// The record that is being written.
+    record: Vec<u8>,
+    page: BytesMut,
+    page_bytes: usize,
+}
+
+/// Largest page but for one of a record that is longer.
+const PAGE_BYTES_MAX: usize = 64 * 1024;
+
+impl Pages {
+    /// Returns the record that `write` writes, and what it returns.
+    fn keep<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> (Bytes, T) {
+        let written = write(&mut self.record);
+        if self.page.capacity() < self.record.len() {
+            // A request with one event has a page of its record.
+            self.page_bytes = (2 * self.page_bytes).min(PAGE_BYTES_MAX);
+            self.page = BytesMut::with_capacity(self.page_bytes.max(self.record.len()));
+            self.page_bytes = self.page.capacity();
+        }
+        self.page.extend_from_slice(&self.record);
+        (self.page.split().freeze(), written)
+    }
 }
 
 impl Drop for Preparer {
@@ -245,7 +274,7 @@ impl Preparer {
         data: &Json<'_>,
         (key, content): (IdKey, IdContent),
     ) -> Result<PreparedEvent, Refusal> {
-        let Self { setup: Setup { rules, meters, .. }, salt, recent, now, .. } = self;
+        let Self { setup: Setup { rules, meters, .. }, salt, recent, now, pages, .. } = self;
         let received_at = *now;
         rules.check_time(placed, received_at)?;
         let (tenant, is_known) = recent.tenant(&placed.tenant, placed.day);
@@ -254,7 +283,7 @@ impl Preparer {
             return Err(Refusal::new(RefusalCode::TenantUnknown, detail));
         }
         let values = meters.measure(&placed.event, data)?.values;
-        let (record, id) = record::encode(placed, &values, (key, content), received_at);
+        let (record, id) = pages.keep(|out| record::encode(placed, &values, (key, content), received_at, out));
         let retracts = placed.event.retracts.as_ref();
         Ok(PreparedEvent {
             key,

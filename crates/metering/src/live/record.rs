@@ -20,9 +20,6 @@ use std::ops::Range;
 /// Format of the records; a reader refuses others.
 const VERSION: u8 = 2;
 
-/// Room for everything but the data of an event as it usually comes.
-const FIXED_BYTES: usize = 384;
-
 /// What the log's writer found out about an accepted event, in the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -125,7 +122,7 @@ pub(crate) struct Record<'a> {
 
 /// What one meter read from it.
 #[derive(Clone, Copy, Debug)]
-struct ValueRecord<'a> {
+pub(crate) struct ValueRecord<'a> {
     meter: RawText<'a>,
     unit: RawText<'a>,
     is_gauge: bool,
@@ -136,16 +133,16 @@ struct ValueRecord<'a> {
     unique: Option<RawText<'a>>,
 }
 
-/// Returns the bytes of an accepted event, without the writer's verdict, and where its id stands among them.
+/// Writes the record of an accepted event, without the writer's verdict; returns where its id stands in it.
 pub(crate) fn encode(
     placed: &PlacedEvent<'_>,
     values: &[MeteredValue<'_>],
     (key, content): (IdKey, IdContent),
     received_at: Instant,
-) -> (Vec<u8>, Range<usize>) {
+    out: &mut Vec<u8>,
+) -> Range<usize> {
     let event = &placed.event;
-    let mut bytes = Vec::with_capacity(FIXED_BYTES + event.data_text.map_or(0, str::len));
-    let out = &mut bytes;
+    out.clear();
     out.push(VERSION);
     out.extend_from_slice(&key);
     out.extend_from_slice(&content);
@@ -169,7 +166,7 @@ pub(crate) fn encode(
     });
     put_number(values.len() as u64, out);
     values.iter().for_each(|value| put_value(value, event, out));
-    (bytes, id)
+    id
 }
 
 fn put_value(value: &MeteredValue<'_>, event: &Event<'_>, out: &mut Vec<u8>) {
@@ -190,13 +187,27 @@ pub(crate) fn key_of(bytes: &[u8]) -> Option<&IdKey> {
 
 /// Returns the event of a record, and the verdict on it.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Record<'_>, Verdict), RecordError> {
+    decode_with(bytes, |_| {})
+}
+
+/// The same; hands over what the meters read from the event.
+fn decode_with<'a>(
+    bytes: &'a [u8],
+    mut take: impl FnMut(ValueRecord<'a>),
+) -> Result<(Record<'a>, Verdict), RecordError> {
     let rest = match bytes.split_first() {
         Some((&VERSION, rest)) => rest,
         Some((other, _)) => return Err(RecordError::Version(*other)),
         None => return Err(RecordError::Empty),
     };
     let mut reader = Reader::new(rest);
-    let (record, uniques) = Record::read(&mut reader)?;
+    let record = Record::read(&mut reader)?;
+    let mut uniques = 0;
+    for _ in 0..record.values.0 {
+        let value = ValueRecord::read(&mut reader)?;
+        uniques += usize::from(value.unique.is_some());
+        take(value);
+    }
     let (&fate, firsts) = reader.rest().split_first().ok_or(RecordError::Verdict)?;
     let fate = Fate::ALL.into_iter().find(|known| *known as u8 == fate).ok_or(RecordError::Verdict)?;
     if firsts.len() != uniques || firsts.iter().any(|first| 1 < *first) {
@@ -204,6 +215,31 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Record<'_>, Verdict), RecordError>
     }
     let firsts = firsts.iter().map(|first| *first == 1).collect();
     Ok((record, Verdict { fate, firsts }))
+}
+
+/// Makes what counts of a record ready to be added to a roll-up; `values` is room for those of one record.
+///
+/// This is the one way from the log to usage: of events as they happen, and when the log is opened again.
+pub(crate) fn arrive<'a>(
+    bytes: &'a [u8],
+    rollup: &mut Rollup,
+    values: &mut Vec<ValueRecord<'a>>,
+    arriving: &mut Vec<Arriving<'a>>,
+) -> Result<(), RecordError> {
+    values.clear();
+    let (record, verdict) = decode_with(bytes, |value| values.push(value))?;
+    let event = record.part();
+    let mut counts = verdict.counting();
+    for value in &*values {
+        let atoms = value.quantity()?.atoms();
+        let is_daily = value.unique.is_some();
+        if counts(is_daily) {
+            let labels = value.labels.unwrap_or(record.labels);
+            let (meter, unit, kind) = (value.meter.bytes(), value.unit.bytes(), value.kind());
+            arriving.push(rollup.arriving(&event, &ValuePart { meter, unit, kind, atoms, labels, is_daily })?);
+        }
+    }
+    Ok(())
 }
 
 impl<'a> ValueRecord<'a> {
@@ -228,8 +264,8 @@ impl<'a> ValueRecord<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record, and how many of its values count once a day; leaves what follows it.
-    fn read(from: &mut Reader<'a>) -> Result<(Self, usize), Malformed> {
+    /// Reads a record up to its values.
+    fn read(from: &mut Reader<'a>) -> Result<Self, Malformed> {
         let mut record = Self {
             key: from.array()?,
             content: from.array()?,
@@ -254,11 +290,7 @@ impl<'a> Record<'a> {
         record.data = from.option(Reader::raw_text)?;
         record.retracts = from.option(|from| Ok((from.raw_text()?, from.raw_text()?)))?;
         record.values = (from.number()?, *from);
-        let mut uniques = 0;
-        for _ in 0..record.values.0 {
-            uniques += usize::from(ValueRecord::read(from)?.unique.is_some());
-        }
-        Ok((record, uniques))
+        Ok(record)
     }
 
     /// Returns the event as the tables hold it; its data only as text.
@@ -312,16 +344,9 @@ impl<'a> Record<'a> {
         self.values().map(value).collect()
     }
 
-    /// Makes what counts of it ready to be added to a roll-up.
-    ///
-    /// This is the one way from the log to usage: of events as they happen, and when the log is opened again.
-    pub fn arrive(
-        &self,
-        rollup: &mut Rollup,
-        verdict: &Verdict,
-        arriving: &mut Vec<Arriving<'a>>,
-    ) -> Result<(), RecordError> {
-        let event = EventPart {
+    /// What a roll-up takes of it.
+    fn part(&self) -> EventPart<'a> {
+        EventPart {
             day: Day::from_epoch_days(self.day),
             hour: Instant::from_micros(self.hour),
             time: Instant::from_micros(self.time),
@@ -329,19 +354,7 @@ impl<'a> Record<'a> {
             id: self.id.bytes(),
             plain: self.plain.map(|text| text.map(RawText::bytes)),
             origin: Origin::of_source_bytes(self.source.bytes()),
-        };
-        let mut counts = verdict.counting();
-        for value in self.values() {
-            let value = value?;
-            let atoms = value.quantity()?.atoms();
-            let is_daily = value.unique.is_some();
-            if counts(is_daily) {
-                let labels = value.labels.unwrap_or(self.labels);
-                let (meter, unit, kind) = (value.meter.bytes(), value.unit.bytes(), value.kind());
-                arriving.push(rollup.arriving(&event, &ValuePart { meter, unit, kind, atoms, labels, is_daily })?);
-            }
         }
-        Ok(())
     }
 }
 
@@ -357,9 +370,20 @@ mod tests {
     use proptest::prelude::*;
     use serde::Serialize;
 
-    fn add_to(record: &Record<'_>, rollup: &mut Rollup, verdict: &Verdict) -> Result<(), RecordError> {
+    fn encoded(
+        placed: &PlacedEvent<'_>,
+        values: &[MeteredValue<'_>],
+        ids: (IdKey, IdContent),
+        received_at: Instant,
+    ) -> (Vec<u8>, Range<usize>) {
+        let mut bytes = b"of the record before".to_vec();
+        let id = encode(placed, values, ids, received_at, &mut bytes);
+        (bytes, id)
+    }
+
+    fn add_to(bytes: &[u8], rollup: &mut Rollup) -> Result<(), RecordError> {
         let mut arriving = Vec::new();
-        record.arrive(rollup, verdict, &mut arriving)?;
+        arrive(bytes, rollup, &mut Vec::new(), &mut arriving)?;
         Ok(rollup.add_all(&arriving)?)
     }
 
@@ -370,7 +394,7 @@ mod tests {
         let (placed, data) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
         let meters = MeterSet::new(builtin()).unwrap();
         let values = meters.measure(&placed.event, &data).unwrap().values;
-        let (mut bytes, id) = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+        let (mut bytes, id) = encoded(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
         assert_eq!(&bytes[id], b"1");
         let verdict = Verdict { fate: Fate::Counts, firsts: Vec::new() };
         verdict.append_to(&mut bytes);
@@ -399,7 +423,7 @@ mod tests {
             own_labels: Some(Labels::new(vec![("k".into(), "v".into())])),
             unique: Some("x".into()),
         };
-        let (bytes, id) = encode(&placed, &[value], ([1; 16], [2; 16]), Instant::from_micros(9));
+        let (bytes, id) = encoded(&placed, &[value], ([1; 16], [2; 16]), Instant::from_micros(9));
         let head: [&[u8]; 4] = [&[2], &[1; 16], &[2; 16], b"\x12\x80\x89\x7a\0\0\x01a\x02/s\x011"];
         let event = b"\x01t\x01\x01u\0\0\0\0\0\x01\x07{\"v\":1}\0";
         let value = b"\x01\x01m\x01U\x01\x09\x01\x01\x01k\x01v\x01\x01x";
@@ -421,14 +445,14 @@ mod tests {
         let (placed, data) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
         let meters = MeterSet::new(builtin()).unwrap();
         let values = meters.measure(&placed.event, &data).unwrap().values;
-        let (mut bytes, _) = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+        let (mut bytes, _) = encoded(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
         Verdict { fate: Fate::Counts, firsts: Vec::new() }.append_to(&mut bytes);
         let tenant = bytes.windows(6).position(|window| window == b"tenant").unwrap();
         bytes[tenant] = 0xff;
-        let (record, verdict) = decode(&bytes).unwrap();
+        let (record, _) = decode(&bytes).unwrap();
         assert!(record.tenant.text().is_err() && record.placed().is_err());
         let mut rollup = Rollup::default();
-        assert!(matches!(add_to(&record, &mut rollup, &verdict), Err(RecordError::Broken(_))));
+        assert!(matches!(add_to(&bytes, &mut rollup), Err(RecordError::Broken(_))));
         assert!(rollup.is_empty());
     }
 
@@ -442,12 +466,12 @@ mod tests {
         let (placed, data) = rules.place(parse_event(text).unwrap(), Instant::from_micros(7)).unwrap();
         let values = meters.measure(&placed.event, &data).unwrap().values;
         let check = |fate: Fate, first: bool, expected: &[&str]| {
-            let (mut bytes, _) = encode(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
+            let (mut bytes, _) = encoded(&placed, &values, ([1; 16], [2; 16]), Instant::from_micros(9));
             Verdict { fate, firsts: vec![first] }.append_to(&mut bytes);
             let (record, verdict) = decode(&bytes).unwrap();
             assert_eq!(record.measured().unwrap(), values);
             let mut rollup = Rollup::default();
-            add_to(&record, &mut rollup, &verdict).unwrap();
+            add_to(&bytes, &mut rollup).unwrap();
             let mut retained = values.clone();
             verdict.retain_counted(&mut retained);
             assert_eq!(retained.iter().map(|value| value.meter.name).collect::<Vec<_>>(), expected);
@@ -536,20 +560,20 @@ mod tests {
                     unique: is_gauge.then_some(id),
                 }).collect(),
             };
-            let (mut bytes, place) = encode(&placed, &measured, (key, content), instants[0]);
+            let (mut bytes, place) = encoded(&placed, &measured, (key, content), instants[0]);
             prop_assert_eq!(&bytes[place], id.as_bytes());
             prop_assert_eq!(&bytes[1..], &postcard::to_allocvec(&told).unwrap()[..]);
 
             let firsts = values.iter().filter(|(_, _, is_gauge)| *is_gauge).map(|_| true).collect();
             Verdict { fate: Fate::Counts, firsts }.append_to(&mut bytes);
-            let (record, verdict) = decode(&bytes).unwrap();
+            let (record, _) = decode(&bytes).unwrap();
             prop_assert_eq!((record.key, record.content, record.received_at), (key, content, received_at));
             let back = record.placed().unwrap();
             prop_assert_eq!(&back.event.dimensions, &placed.event.dimensions);
             prop_assert_eq!(&back.event.retracts, &placed.event.retracts);
             prop_assert_eq!((back.time, back.day, back.hour), (placed.time, placed.day, placed.hour));
             let (mut of_record, mut of_values) = (Rollup::default(), Rollup::default());
-            add_to(&record, &mut of_record, &verdict).unwrap();
+            add_to(&bytes, &mut of_record).unwrap();
             of_values.add(&placed, &measured);
             prop_assert_eq!(of_record.drain_sorted(), of_values.drain_sorted());
             for cut in 0..bytes.len() {

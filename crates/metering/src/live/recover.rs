@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use crate::ids::{IdKey, IdOptions};
     use crate::live::machine::{Batch, Machine};
-    use crate::live::prepare::{Offered, Preparer, Recent, Setup};
+    use crate::live::prepare::{Offered, Pages, Preparer, Recent, Setup};
     use crate::meters::MeterSet;
     use crate::rules::{EventRules, KnownTenants};
     use crate::wal::sim::SimDisk;
@@ -345,6 +345,7 @@ mod tests {
             now: "2026-11-20T12:00:00Z".parse().unwrap(),
             recent: Recent::default(),
             recents: Arc::default(),
+            pages: Pages::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut keys = Vec::new();

@@ -154,9 +154,21 @@ impl<'a> Records<'a> {
     /// # Panics
     /// If the record has 4 GiB or more; no segment could hold it.
     pub fn push(&mut self, record: &[u8]) {
-        let bytes = u32::try_from(record.len()).expect("a record fits in a segment, which is at most 2^30 bytes");
-        self.frame.extend_from_slice(&bytes.to_le_bytes());
+        self.push_with(record, |_| {});
+    }
+
+    /// Adds a record of these bytes and those that `end` writes behind them.
+    ///
+    /// # Panics
+    /// As [`Records::push`].
+    pub fn push_with(&mut self, record: &[u8], end: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.frame.len() + RECORD_PREFIX_BYTES;
+        self.frame.extend_from_slice(&[0; RECORD_PREFIX_BYTES]);
         self.frame.extend_from_slice(record);
+        end(self.frame);
+        let bytes =
+            u32::try_from(self.frame.len() - start).expect("a record fits in a segment, which is at most 2^30 bytes");
+        self.frame[start - RECORD_PREFIX_BYTES..start].copy_from_slice(&bytes.to_le_bytes());
     }
 }
 

@@ -1,6 +1,6 @@
 use super::WalError;
 use super::disk::{Disk, DiskFile};
-use super::format::{HEADER_BYTES, Header, Records, TAG_BYTES, Tag, frame_bytes};
+use super::format::{Frame, HEADER_BYTES, Header, Records, TAG_BYTES, Tag, frame_bytes};
 use super::machine::Position;
 use super::segment::{Segment, make_blank};
 use super::segment_reader::SegmentReader;
@@ -107,6 +107,11 @@ impl Log {
         self.offset = seal_offset + TAG_BYTES;
         self.sequence += 1;
         Ok(position)
+    }
+
+    /// Returns the group that was written last, at this position.
+    pub fn group(&self, position: Position) -> Frame<'_> {
+        Frame::new(position, &self.frame[TAG_BYTES..])
     }
 
     /// Goes on in a new segment; returns the number of the one that is complete now.

@@ -1,5 +1,5 @@
 use super::error::WalError;
-use super::format::Records;
+use super::format::{Frame, Records};
 
 /// Where a group of records stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +47,9 @@ pub trait StateMachine: Send + 'static {
     fn reject(&mut self, prepared: Self::Prepared, error: &WalError);
 
     /// Makes the commits of a group visible at once, before the first of them is answered.
-    fn publish(&mut self) {}
+    ///
+    /// The frame is what was written; `None` if the group has no records.
+    fn publish(&mut self, _group: Option<Frame<'_>>) {}
 
     /// Takes note that a segment is complete: it can be read, and removed once its content is elsewhere.
     ///

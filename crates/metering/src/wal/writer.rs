@@ -120,7 +120,7 @@ impl<M: StateMachine> Writer<M> {
         for (prepared, reply) in self.prepared.drain(..) {
             self.answers.push((self.machine.commit(prepared, position), reply));
         }
-        self.machine.publish();
+        self.machine.publish(position.map(|position| self.log.group(position)));
         self.answers.drain(..).for_each(|(answer, reply)| drop(reply.send(Ok(answer))));
     }
 

@@ -91,7 +91,7 @@ impl StateMachine for Ids {
         prepared.iter().for_each(|id| assert!(seen.known.remove(id)));
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, _group: Option<Frame<'_>>) {
         self.seen.lock().unwrap().published += 1;
     }
 
