@@ -232,7 +232,10 @@ pub(crate) async fn spool(app: &App, body: Body, size: BodySize) -> Result<Spool
 /// Returns the reader of a body's parts. The stream that may stand still is the one below it.
 pub(crate) async fn multipart(app: &App, request: Request) -> Result<Multipart, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = Body::from_stream(pieces(app, body).map(|piece| piece.map_err(std::io::Error::other)));
+    // It looks twice at the body before it looks for its first part, and takes it for broken off if all of it came, and
+    // ended, in between. So the end comes a moment after what stands before it.
+    let end = futures::stream::once(tokio::task::yield_now()).filter_map(|()| std::future::ready(None));
+    let body = Body::from_stream(pieces(app, body).map(|piece| piece.map_err(std::io::Error::other)).chain(end));
     let refuse = |error| ApiError::body("", format!("the multipart body cannot be read: {error}"));
     Multipart::from_request(Request::from_parts(parts, body), app).await.map_err(refuse)
 }

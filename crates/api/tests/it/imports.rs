@@ -1,7 +1,11 @@
 //! Imports of bills and events, runs and their progress.
 
 use crate::app::{POLICY, TestApp, bill, event};
+use axum::body::{Body, Bytes};
+use axum::http::Request;
 use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::task::Poll;
 
 #[tokio::test]
 async fn a_set_of_files_is_one_import_and_repeats_change_nothing() {
@@ -25,6 +29,29 @@ async fn a_set_of_files_is_one_import_and_repeats_change_nothing() {
     assert_eq!(app.get("/imports").await.json()["rows"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/cost-lines?range=2026-11").await.json()["rows"].as_array().unwrap().len(), 2);
     assert_eq!(std::fs::read_dir(&app.app.spool).unwrap().count(), 0, "uploads are removed");
+}
+
+/// As when the body comes while the server looks for it.
+#[tokio::test]
+async fn a_set_of_files_that_comes_all_at_once_is_whole() {
+    let app = TestApp::start().await;
+    let bill = bill(&[("west", "2026-11-17", "1.00")]);
+    let text =
+        format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n{bill}\r\n--B--\r\n");
+    let (mut looks, mut pieces) = (0, vec![Bytes::from(text)]);
+    let comes_late = futures::stream::poll_fn(move |looking| {
+        looks += 1;
+        if looks == 1 {
+            looking.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(pieces.pop().map(Ok::<_, Infallible>))
+    });
+    let request = Request::post("/api/v1/cost-lines/imports?source=aws")
+        .header("authorization", format!("Bearer {}", app.admin))
+        .header("content-type", "multipart/form-data; boundary=B");
+    let report = app.send(request.body(Body::from_stream(comes_late)).unwrap()).await.expect(200).json();
+    assert_eq!(report["rows"], 1);
 }
 
 #[tokio::test]
