@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use sha2::{Digest, Sha256};
+use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -52,16 +53,21 @@ impl<S: Send + Sync> FromRequestParts<S> for BasePath {
     }
 }
 
+/// Something that a router holds as long as it is there.
+pub type Held = Arc<dyn Any + Send + Sync>;
+
 /// What the layer around all routes needs.
 #[derive(Clone)]
 pub(crate) struct Around {
     pub(crate) limits: Arc<ApiLimits>,
     pub(crate) base: BasePath,
+    #[expect(dead_code, reason = "it is held, not used")]
+    pub(crate) held: Held,
 }
 
 /// Makes an answer of whatever a handler gave back.
 pub(crate) async fn answer(State(around): State<Around>, mut request: Request, next: Next) -> Response {
-    let Around { limits, base } = around;
+    let Around { limits, base, .. } = around;
     let id = RequestId(random_id("req"));
     let path = request.uri().path().to_owned();
     let asked = request.headers().get(header::IF_NONE_MATCH).cloned();
@@ -117,7 +123,7 @@ fn with_problem(mut response: Response, base: &BasePath, path: &str, id: &Reques
 }
 
 /// What a panic said, for the log.
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
 }
@@ -181,7 +187,8 @@ async fn guarded(guard: Guard, request: Request, next: Next) -> Result<Response,
     if !is_read && (!guard.is_stream || key.is_some()) {
         let write = async move {
             match key {
-                Some(key) => idempotency::once(&guard.app, &caller, key, guard.body, request, next).await,
+                // Apart, because every write would carry along the room that few need, from task to task.
+                Some(key) => Box::pin(idempotency::once(&guard.app, &caller, key, guard.body, request, next)).await,
                 None => Ok(next.run(request).await),
             }
         };
@@ -249,7 +256,7 @@ mod tests {
         async fn broken() -> &'static str {
             panic!("secret of the store")
         }
-        let around = Around { limits: Arc::new(ApiLimits::default()), base: BasePath("".into()) };
+        let around = Around { limits: Arc::new(ApiLimits::default()), base: BasePath("".into()), held: Arc::new(()) };
         let router: Router = Router::new().route("/x", get(broken)).layer(from_fn_with_state(around, answer));
         let request = Request::builder().uri("/x").body(Body::empty()).expect("a request");
         let response = router.oneshot(request).await.expect("an answer");

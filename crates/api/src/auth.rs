@@ -318,6 +318,11 @@ async fn caller_by_hash(app: &App, hash: &str, request_id: String, method: &Meth
     if is_given(app, hash) {
         return Ok(everything(GIVEN_ACTOR, request_id));
     }
+    // Apart, because every request would carry along the room that the catalog needs, from task to task.
+    Box::pin(stored_caller(app, hash, request_id, method)).await
+}
+
+async fn stored_caller(app: &App, hash: &str, request_id: String, method: &Method) -> Result<Caller, ApiError> {
     let now = app.now().micros();
     let found = app.known_tokens.find(app.catalog(), hash, now).await?;
     let Found { row, is_remembered } = found.filter(|found| found.row.is_live(now)).ok_or(ApiError::Unauthenticated)?;
@@ -380,7 +385,9 @@ fn is_minted(token: &str) -> bool {
 
 /// Returns what is stored of a secret: its SHA-256, in hex.
 pub(crate) fn hash_of(token: &str) -> String {
-    hex::encode(Sha256::digest(token.as_bytes()))
+    let mut digits = vec![0; 64];
+    hex::encode_to_slice(Sha256::digest(token.as_bytes()), &mut digits).expect("two digits for each of 32 bytes");
+    String::from_utf8(digits).expect("hexadecimal digits are text")
 }
 
 fn checksum(body: &str) -> String {

@@ -68,6 +68,7 @@ pub mod upkeep;
 
 pub use access::Access;
 pub use app::{App, AppParts};
+pub use around::Held;
 pub use auth::{AdminToken, LocalAdmin, Role};
 pub use exporter::{Exporter, exporter_router};
 pub use known_tokens::KnownTokens;

@@ -6,7 +6,7 @@ use crate::access::Access::{
     SnapshotReader, StatementReader,
 };
 use crate::app::App;
-use crate::around::{Around, BasePath, Guard, answer, guard};
+use crate::around::{Around, BasePath, Guard, Held, answer, guard};
 use crate::limits::BodySize;
 use crate::resources::{
     adapters, adjustments, audit_log, clusters, cost_changes, cost_lines, costs, coverage, event_imports, event_list,
@@ -245,16 +245,17 @@ pub fn router(app: App) -> Router {
 /// # Panics
 /// If the path is not one: it begins with `/` and holds no `{`, `}` or `*`.
 pub fn router_at(app: App, base_path: &str) -> Router {
-    router_with(app, base_path, Router::new())
+    router_with(app, base_path, Router::new(), Arc::new(()))
 }
 
-/// Returns the service of all routes and of pages beside them, below a path; `/` is none.
+/// Returns the service of all routes and of pages beside them, below a path; `/` is none. It holds `held`, for instance the
+/// lock of a folder, as long as it is there.
 ///
 /// # Panics
 /// If the path is not one: it begins with `/` and holds no `{`, `}` or `*`; or if a page has the address of a route.
-pub fn router_with(app: App, base_path: &str, pages: Router<App>) -> Router {
+pub fn router_with(app: App, base_path: &str, pages: Router<App>, held: Held) -> Router {
     let base = base_path.trim_end_matches('/');
-    let around = Around { limits: Arc::clone(&app.limits), base: BasePath(base.into()) };
+    let around = Around { limits: Arc::clone(&app.limits), base: BasePath(base.into()), held };
     let mut router: Router<App> = Router::new();
     for route in all() {
         let Route { access, is_stream, body, .. } = route;
@@ -266,9 +267,7 @@ pub fn router_with(app: App, base_path: &str, pages: Router<App>) -> Router {
         // A page of a nested `/` answers without the last slash only.
         router = Router::new().nest(base, router).route(&format!("{base}/"), get(health::without_slash));
     }
-    router
-        // Bodies are bounded where they are read, each kind by its own limit.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(around, answer))
-        .with_state(app)
+    // Bodies are bounded where they are read, each kind by its own limit. Both layers are one of the router, which makes a
+    // copy of each of its layers for each request.
+    router.layer((from_fn_with_state(around, answer), DefaultBodyLimit::disable())).with_state(app)
 }

@@ -140,10 +140,9 @@ pub async fn open_local(config: &Config) -> Result<LocalStore> {
         pages: Arc::new(page_settings(config)),
     });
     app.set_up_events().await.map_err(conflict)?;
-    let holds_the_lock = axum::Extension(Arc::new(folder));
-    let base_path = &config.server.base_path;
-    let served = api::router_with(app.clone(), base_path, ui::pages(base_path)).layer(holds_the_lock.clone());
-    let router = api::router(app.clone()).layer(holds_the_lock);
+    let (lock, base_path): (api::Held, _) = (Arc::new(folder), &config.server.base_path);
+    let served = api::router_with(app.clone(), base_path, ui::pages(base_path), Arc::clone(&lock));
+    let router = api::router_with(app.clone(), "/", axum::Router::new(), lock);
     Ok(LocalStore { app, node, router, served, events, streams, first_token })
 }
 

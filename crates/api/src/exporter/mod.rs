@@ -122,12 +122,11 @@ impl Inner {
 pub fn exporter_router(app: App) -> Router {
     // A tag over megabytes that change with every scrape would cost more than the scrape.
     let limits = ApiLimits { etag_bytes_max: 0, ..ApiLimits::clone(&app.limits) };
-    let around = Around { limits: Arc::new(limits), base: BasePath("".into()) };
+    let around = Around { limits: Arc::new(limits), base: BasePath("".into()), held: Arc::new(()) };
     Router::new()
         .route("/metrics", get(scrape))
         .route("/refresh", post(refresh::refresh))
-        .layer(DefaultBodyLimit::max(0))
-        .layer(from_fn_with_state(around, answer))
+        .layer((from_fn_with_state(around, answer), DefaultBodyLimit::max(0)))
         .with_state(app)
 }
 
