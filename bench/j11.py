@@ -97,6 +97,7 @@ def in_log(folder: Path, opened: list, made: Batches) -> tuple[float, float, flo
         # A copy each time: a started server begins at once to bring the log to the lake. The next segment is as large
         # as usual, because a server makes room for it when it starts.
         shutil.copytree(killed.folder, folder / f"log-{turn}")
+        os.sync()  # what was acknowledged is on the disk when a server dies, and the copy is not: its start would wait for it
         server = Server(folder / f"log-{turn}")
         opened.append(server)
         rounds.append((server.start(), cpu_seconds(server.pid), memory_mib(server.pid, "VmHWM")))
