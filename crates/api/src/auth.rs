@@ -322,6 +322,7 @@ async fn caller_by_hash(app: &App, hash: &str, request_id: String, method: &Meth
     Box::pin(stored_caller(app, hash, request_id, method)).await
 }
 
+/// The same for a token that the catalog keeps.
 async fn stored_caller(app: &App, hash: &str, request_id: String, method: &Method) -> Result<Caller, ApiError> {
     let now = app.now().micros();
     let found = app.known_tokens.find(app.catalog(), hash, now).await?;

@@ -17,7 +17,7 @@ unsafe extern "C" {
 }
 
 /// Has the process take little memory: what nobody uses is given back soon, and what somebody uses comes in small pages. Of
-/// a huge page all 2 MiB are there once one byte is, which took a third of the memory of an idle server.
+/// a huge page all 2 MiB are there once one byte is, which took a quarter of the memory of an idle server.
 ///
 /// `MIMALLOC_PURGE_DELAY` and `MIMALLOC_ALLOW_THP` may say otherwise. Call it before there are threads.
 pub fn set_up() {

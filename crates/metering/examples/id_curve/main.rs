@@ -30,6 +30,8 @@ const DUPLICATES: u64 = 300_000;
 /// Segments in memory at which the log would wait for the disk.
 const SEGMENTS_WAITING_MAX: u64 = 3;
 
+#[path = "../shared/opened.rs"]
+mod opened;
 /// The cost of whole events.
 mod whole_path;
 

@@ -4,25 +4,16 @@
 //! one of a million ids. Costs are medians of batches, of all threads: reading, checking, measuring, deciding about the id,
 //! the record, the sync, the hot usage. Nothing is flushed meanwhile.
 
+use crate::opened::{self, ID_MEMORY_BYTES};
 use crate::{BATCH_IDS, SEGMENT_IDS, id, median, process_cpu, resident_mib};
-use domain::meter::builtin;
-use domain::{FixedClock, TenantScope, Zone};
 use metering::MeteringError;
 use metering::ids::{IdIndex, IdOptions};
-use metering::live::{Decision, EventLog, EventLogOptions, Offered, Setup};
-use metering::meters::MeterSet;
-use metering::rules::{EventRules, KnownTenants};
-use std::fs;
+use metering::live::{Decision, EventLog};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage::catalog::Catalog;
-use storage::lake::Lake;
 
 const BATCHES: usize = 200;
 const TENANTS: u64 = 100;
-const ID_MEMORY_BYTES: usize = 256 << 20;
-const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// Prints the curve. The index grows in this folder; each size gets a log, a lake and a catalog of its own.
 pub fn print(folder: &Path, sizes: &[u64]) -> Result<(), MeteringError> {
@@ -99,25 +90,7 @@ struct World {
 
 impl World {
     async fn open(folder: &Path, ids: &Path) -> Result<Self, MeteringError> {
-        let source = |source| MeteringError::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(source)?;
-        let now = NOW.parse().expect("it is an instant");
-        let options = EventLogOptions {
-            wal: folder.join("wal"),
-            ids: ids.to_owned(),
-            segment_bytes: 64 << 20,
-            id_memory_bytes_max: ID_MEMORY_BYTES,
-        };
-        let setup = Setup {
-            rules: Arc::new(EventRules::new(Zone::utc())),
-            meters: Arc::new(MeterSet::new(builtin())?),
-            tenants: Arc::new(KnownTenants::default()),
-        };
-        let lake = Lake::open(&folder.join("lake"), now).await?;
-        let catalog = Catalog::open(&folder.join("catalog.db")).await?;
-        let log = EventLog::open(options, lake, catalog, Arc::new(FixedClock::at(now)), setup.clone()).await?;
-        log.setting_up().await.finish(setup).await?;
-        Ok(Self { log, next: 0 })
+        Ok(Self { log: opened::open(folder, ids).await?, next: 0 })
     }
 
     /// Takes a batch of new events; returns the time of processors and of the clock.
@@ -125,14 +98,7 @@ impl World {
         let texts: Vec<String> = (self.next..self.next + BATCH_IDS).map(event).collect();
         self.next += BATCH_IDS;
         let (started, cpu) = (Instant::now(), process_cpu());
-        let mut preparer = self.log.preparer(TenantScope::All);
-        let mut events = Vec::with_capacity(texts.len());
-        for text in &texts {
-            match preparer.prepare(text)? {
-                Ok(Offered::Prepared(event)) => events.push(event),
-                other => panic!("a new event is not taken: {other:?}"),
-            }
-        }
+        let events = opened::prepare(&self.log, &texts)?;
         let decisions = self.log.append(events, false).await?;
         let cost = (process_cpu() - cpu, started.elapsed());
         assert!(decisions.iter().all(|decision| *decision == Decision::Accepted), "the events are new");

@@ -4,35 +4,35 @@
 //! record; its id decided, logged, synced and seen; brought to the tables. One step after the other, so that each stands alone.
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
-use domain::meter::builtin;
-use domain::{FixedClock, TenantScope, Zone};
 use metering::MeteringError;
 use metering::event::parse_event;
-use metering::live::{Decision, EventLog, EventLogOptions, Offered, PreparedEvent, Setup};
-use metering::meters::MeterSet;
-use metering::rules::{EventRules, KnownTenants};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use metering::live::Decision;
+use opened::{open, prepare};
+use std::path::Path;
 use std::time::Duration;
-use storage::catalog::Catalog;
-use storage::lake::Lake;
+
+#[path = "../shared/opened.rs"]
+mod opened;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 1_000;
-const NOW: &str = "2026-11-20T12:00:00Z";
+const USUAL_EVENTS: usize = 300_000;
 
 fn main() -> Result<(), MeteringError> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().expect("a folder to fill"));
-    let events: usize = arguments.next().map_or(300_000, |events| events.parse().expect("a number of events"));
+    let arguments: Vec<String> = std::env::args().collect();
+    let (folder, events) = match &arguments[..] {
+        [_, folder] => (folder, USUAL_EVENTS),
+        [_, folder, events] => (folder, events.parse().expect("a number of events")),
+        _ => panic!("call it with a folder to fill, and how many events if not {USUAL_EVENTS}"),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
-    runtime.block_on(run(&folder, events))
+    runtime.block_on(run(Path::new(folder), events))
 }
 
 async fn run(folder: &Path, events: usize) -> Result<(), MeteringError> {
-    let log = open(folder).await?;
+    let log = open(folder, &folder.join("ids")).await?;
     let texts: Vec<String> = (0..events).map(event).collect();
     let mut lap = Lap::start();
     for text in &texts {
@@ -52,36 +52,6 @@ async fn run(folder: &Path, events: usize) -> Result<(), MeteringError> {
         println!("{step:8} {:6.0}", took.as_nanos() as f64 / events as f64);
     }
     log.close().await
-}
-
-fn prepare(log: &EventLog, texts: &[String]) -> Result<Vec<PreparedEvent>, MeteringError> {
-    let mut preparer = log.preparer(TenantScope::All);
-    let prepared = texts.iter().map(|text| match preparer.prepare(text)? {
-        Ok(Offered::Prepared(event)) => Ok(event),
-        other => panic!("a new event is not taken: {other:?}"),
-    });
-    prepared.collect()
-}
-
-async fn open(folder: &Path) -> Result<EventLog, MeteringError> {
-    std::fs::create_dir_all(folder).map_err(|source| MeteringError::Folder { path: folder.to_owned(), source })?;
-    let now = NOW.parse().expect("it is an instant");
-    let options = EventLogOptions {
-        wal: folder.join("wal"),
-        ids: folder.join("ids"),
-        segment_bytes: 64 << 20,
-        id_memory_bytes_max: 256 << 20,
-    };
-    let setup = Setup {
-        rules: Arc::new(EventRules::new(Zone::utc())),
-        meters: Arc::new(MeterSet::new(builtin())?),
-        tenants: Arc::new(KnownTenants::default()),
-    };
-    let lake = Lake::open(&folder.join("lake"), now).await?;
-    let catalog = Catalog::open(&folder.join("catalog.db")).await?;
-    let log = EventLog::open(options, lake, catalog, Arc::new(FixedClock::at(now)), setup.clone()).await?;
-    log.setting_up().await.finish(setup).await?;
-    Ok(log)
 }
 
 /// An event of the shape that J1 sends.

@@ -312,6 +312,29 @@ impl Preparer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn records_share_pages_and_one_alone_has_a_page_of_its_size() {
+        let mut pages = Pages::default();
+        let mut keep = |bytes: &[u8]| {
+            let write = |out: &mut Vec<u8>| {
+                out.clear();
+                out.extend_from_slice(bytes);
+            };
+            let (record, ()) = pages.keep(write);
+            (record, pages.page_bytes)
+        };
+        let (first, page_bytes) = keep(&[1; 100]);
+        assert_eq!(page_bytes, 100);
+        let many: Vec<_> = (0..=255).map(|byte| keep(&[byte; 1_000])).collect();
+        let (long, page_bytes) = keep(&[2; PAGE_BYTES_MAX + 1]);
+        assert_eq!(page_bytes, PAGE_BYTES_MAX + 1);
+        let sizes: HashSet<usize> = many.iter().map(|(_, page_bytes)| *page_bytes).collect();
+        assert_eq!(sizes, HashSet::from([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, PAGE_BYTES_MAX]));
+        assert_eq!((&first[..], &long[..]), (&[1; 100][..], &[2; PAGE_BYTES_MAX + 1][..]));
+        assert!((0..=255).zip(&many).all(|(byte, (record, _))| record[..] == [byte; 1_000]), "each has its own bytes");
+    }
 
     #[test]
     fn tenants_that_are_no_longer_in_force_are_not_kept() {
